@@ -1,0 +1,63 @@
+/**
+ * Stable identifiers of everything that can go wrong. Tests and callers branch on these, never on messages.
+ *
+ * - `BAD_ARGUMENT`: a value the caller passed is malformed (wrong type, out of range, unknown name).
+ * - `SHAPE_MISMATCH`, `DTYPE_UNSUPPORTED`: a graph op was given operands that its rule rejects.
+ * - `BAD_CONFIG`, `BAD_CHECKPOINT`, `MISSING_TENSOR`: a model folder cannot be used as it is.
+ * - `BAD_DUMP`: a dump folder or file is not readable; `UNPAIRED`: two dumps do not cover the same tensors.
+ * - `IO`: the file system refused (missing, unwritable, no space); `NO_SPACE`: the estimate exceeds the free space.
+ * - `BACKEND`: a device or ggml itself failed; `VERSION_MISMATCH`: ggml's libraries and headers differ.
+ * - `CANCELLED`: the caller cancelled; `CLOSED`: a disposed object was used.
+ */
+export type ErrorCode =
+  | 'BAD_ARGUMENT'
+  | 'SHAPE_MISMATCH'
+  | 'DTYPE_UNSUPPORTED'
+  | 'BAD_CONFIG'
+  | 'BAD_CHECKPOINT'
+  | 'MISSING_TENSOR'
+  | 'BAD_DUMP'
+  | 'UNPAIRED'
+  | 'IO'
+  | 'NO_SPACE'
+  | 'BACKEND'
+  | 'VERSION_MISMATCH'
+  | 'CANCELLED'
+  | 'CLOSED';
+
+/** Machine-readable context of a {@link ZayascopeError}; every field is optional. */
+export interface ErrorDetails {
+  /** The operation that failed, such as `mulMat` or `openSafetensors`. */
+  op?: string;
+  /** The tensor, tap or file at fault. */
+  tensor?: string;
+  /** Shapes of the operands in the reference's axis order (slowest axis first). */
+  shapes?: readonly (readonly number[])[];
+  /** Dtypes of the operands. */
+  dtypes?: readonly string[];
+  /** The error that caused this one. */
+  cause?: unknown;
+}
+
+/**
+ * The one error class of the library. Messages read: operation, expectation, what came, where.
+ *
+ * @example `mulMat: inner sizes must match, got a [7, 4096] F16, b [7, 4097] F32 (layers.3.self_attn.o_proj)`
+ */
+export class ZayascopeError extends Error {
+  override readonly name = 'ZayascopeError';
+  readonly code: ErrorCode;
+  readonly op: string | undefined;
+  readonly tensor: string | undefined;
+  readonly shapes: readonly (readonly number[])[] | undefined;
+  readonly dtypes: readonly string[] | undefined;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.op = details.op;
+    this.tensor = details.tensor;
+    this.shapes = details.shapes;
+    this.dtypes = details.dtypes;
+  }
+}

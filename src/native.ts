@@ -1,0 +1,244 @@
+/**
+ * The only file that loads the compiled addon (`native/`), and the declaration of everything it exports.
+ *
+ * The addon checks argument types and handles, calls ggml, wraps results. It knows no model, metric, file layout or default: shape
+ * and dtype rules live in `graph/ops.ts` and have run before any of these functions is called.
+ *
+ * Conventions: `ne` and `nb` are in ggml's order (fastest axis first) and always hold 4 entries; tensors are small integers that are
+ * valid inside their {@link NativeContext} only; every class has `close()`, after which each use throws code `CLOSED`; an object that
+ * another one still needs stays alive until that one is closed or collected. Errors are `ZayascopeError`s.
+ */
+import { createRequire } from 'node:module';
+import { ZayascopeError } from './errors.js';
+
+/** A device that a loaded ggml backend offers. */
+export interface NativeDevice {
+  /** ggml's device name, e.g. `CPU`, `Vulkan0`, `CUDA0`. */
+  name: string;
+  description: string;
+  /** Name of the backend registry that it belongs to, e.g. `CPU`, `Vulkan`. */
+  backend: string;
+  type: 'cpu' | 'gpu' | 'igpu' | 'accel' | 'meta';
+  memoryFreeBytes: number;
+  memoryTotalBytes: number;
+  /** True if the device computes on tensors that lie in host memory wrapped by {@link NativeBuffer.fromMapping}. */
+  bufferFromHostPointer: boolean;
+}
+
+/** A backend instance: a stream of work on one device. Graphs of one backend run one after the other. */
+export interface NativeBackend {
+  readonly device: string;
+  /** CPU only: threads that a graph uses; throws BACKEND on devices that have no thread count. */
+  setThreads(count: number): void;
+  /** ggml's own answer for one tensor of a context. Not a guarantee: see `graph/ops.ts`. */
+  supportsOp(context: NativeContext, tensor: number): boolean;
+  /**
+   * Runs the graphs in order, off the JavaScript thread. Rejects with `CANCELLED` after {@link cancel}, with `BACKEND` if ggml fails.
+   * With `nodewise`, every node is computed alone, waited for, and its value copied out, as ggml's eval callback does.
+   * @returns wall time in ms, and nodes computed.
+   */
+  compute(
+    graphs: readonly NativeGraph[],
+    options?: { nodewise?: boolean },
+  ): Promise<{ elapsedMs: number; nodes: number }>;
+  /** Stops the computation in flight as soon as the device can: between nodes on the CPU, between graphs elsewhere. */
+  cancel(): void;
+  close(): void;
+}
+
+/** A ggml context: the metadata of tensors, without their data. */
+export interface NativeContext {
+  /** Adds a leaf without data. */
+  tensor(type: number, ne: readonly number[], name: string): number;
+  /**
+   * Adds the node that the ggml function of this name builds, e.g. `op('mul_mat', [w, x], [], ...)`.
+   * @param params the function's scalar arguments in ggml's order.
+   * @param type, ne what the caller's own rule expects of the result: a difference throws `SHAPE_MISMATCH` (a bug in our table).
+   * A failed ggml assertion while the node is built throws code `BACKEND` and does not abort the process.
+   */
+  op(
+    op: string,
+    sources: readonly number[],
+    params: readonly number[],
+    type: number,
+    ne: readonly number[],
+    name: string,
+  ): number;
+  /** Type, sizes, strides (bytes) and whether data is attached. */
+  describe(tensor: number): {
+    type: number;
+    ne: number[];
+    nb: number[];
+    sizeBytes: number;
+    hasData: boolean;
+    op: string;
+  };
+  /** Marks a tensor (and the tensor it is a view of) as an output, whose memory is not reused inside its graph. */
+  setOutput(tensor: number): void;
+  /** Marks a leaf as an input, allocated with the graph that reads it. */
+  setInput(tensor: number): void;
+  /** Copies `bytes` to the tensor at `offsetBytes`, waiting for the device. */
+  write(tensor: number, bytes: Uint8Array, offsetBytes: number): void;
+  /** Copies from the tensor at `offsetBytes` into `bytes`, waiting for the device. */
+  read(tensor: number, bytes: Uint8Array, offsetBytes: number): void;
+  /** Fills the whole tensor with one byte value. */
+  fill(tensor: number, byte: number): void;
+  /**
+   * The tensor's memory without a copy, for contiguous tensors in host memory; throws BACKEND elsewhere. It is one view into one ArrayBuffer per
+   * underlying buffer; closing that buffer detaches it (the view's length becomes 0).
+   */
+  view(tensor: number): Uint8Array;
+  close(): void;
+}
+
+/** Memory of a device that holds tensor data. */
+export interface NativeBuffer {
+  readonly sizeBytes: number;
+  close(): void;
+}
+
+export interface NativeBufferStatics {
+  /** Allocates memory for every leaf of the context that has no data yet and is not marked as an input. */
+  allocate(backend: NativeBackend, context: NativeContext): NativeBuffer;
+  /** Wraps a mapped file, without a copy, as memory of a device with `bufferFromHostPointer`; attach tensors with {@link NativeBufferStatics.attach}. */
+  fromMapping(backend: NativeBackend, mapping: NativeMapping): NativeBuffer;
+  /** Points a leaf without data at `offsetBytes` of a buffer; checks that it lies inside. */
+  attach(buffer: NativeBuffer, context: NativeContext, tensor: number, offsetBytes: number): void;
+}
+
+/** A file mapped read-only. */
+export interface NativeMapping {
+  readonly sizeBytes: number;
+  /** Copies out bytes. */
+  read(offsetBytes: number, bytes: Uint8Array): void;
+  close(): void;
+}
+
+/** An ordered list of nodes to compute. */
+export interface NativeGraph {
+  /** Nodes that do arithmetic or move data (views, reshapes, permutes and leaves are not counted). */
+  readonly computeNodes: number;
+  /** All nodes, views included. */
+  readonly nodes: number;
+  close(): void;
+}
+
+/** Memory for the intermediate values of graphs that run one after the other on one backend. */
+export interface NativeArena {
+  /**
+   * Reserves enough for the largest graph and gives each graph's tensors their addresses. Graphs share the memory: running one overwrites
+   * the values of the others. May be called once. Throws BACKEND when the device has too little memory.
+   */
+  plan(graphs: readonly NativeGraph[]): void;
+  readonly sizeBytes: number;
+  close(): void;
+}
+
+/** What a GGUF file's header holds. 64-bit integers beyond 2^53 come as bigint. */
+export interface NativeGguf {
+  version: number;
+  alignment: number;
+  /** File offset of the first tensor's data. */
+  dataOffsetBytes: number;
+  metadata: Record<string, GgufValue>;
+  tensors: {
+    name: string;
+    type: number;
+    ne: number[] /** relative to dataOffsetBytes */;
+    offsetBytes: number;
+    sizeBytes: number;
+  }[];
+}
+
+export type GgufScalar = number | bigint | boolean | string;
+/** `type` is the GGUF type name as in the format's specification: `u8 i8 u16 i16 u32 i32 f32 bool str u64 i64 f64`, or `arr` with `itemType`. */
+export interface GgufValue {
+  type: string;
+  itemType?: string;
+  value: GgufScalar | GgufScalar[];
+}
+
+export interface NativeAddon {
+  /** Called once by this file: the addon throws errors of this class. */
+  setErrorClass(errorClass: typeof ZayascopeError): void;
+  /** `ggml` is what the loaded library reports, `headers` what the addon was compiled against. */
+  version(): { ggml: string; commit: string; headers: string };
+  /** Lets ggml pick and load the best library of each kind in a folder (`ggml_backend_load_all_from_path`). */
+  loadBackends(folder: string): void;
+  /** Loads one backend library; throws `BACKEND` if it cannot be loaded. */
+  loadBackend(file: string): void;
+  devices(): NativeDevice[];
+  /** CPU features that the loaded CPU library was built with, e.g. `{AVX512: '1'}`. */
+  cpuFeatures(): Record<string, string>;
+  Backend: new (device: string) => NativeBackend;
+  /** @param maxTensors leaves plus nodes that it can hold; exceeding it throws `BACKEND`. */
+  Context: new (
+    maxTensors: number,
+  ) => NativeContext;
+  Buffer: NativeBufferStatics;
+  Mapping: new (path: string) => NativeMapping;
+  /** Collects the nodes that `outputs` need, in the order given (`ggml_build_forward_expand`). */
+  Graph: new (
+    context: NativeContext,
+    outputs: readonly number[],
+  ) => NativeGraph;
+  Arena: new (backend: NativeBackend) => NativeArena;
+  /**
+   * Per row of `columns` elements of type F32, F16, BF16 or I32: min, max, mean, rms, largest magnitude (over finite values; NaN where a row has none),
+   * count of NaN, count of infinities; 7 doubles a row. Computed off the JavaScript thread, accumulated in double; `bytes` must not change meanwhile.
+   */
+  rowStats(bytes: Uint8Array, type: number, columns: number): Promise<Float64Array>;
+  /** Bytes of type `type` to F32, off the JavaScript thread. `columns` is the row length (a multiple of the block size). */
+  dequantize(bytes: Uint8Array, type: number, columns: number, out: Float32Array): Promise<void>;
+  /** F32 rows to type `type` through ggml's quantiser, off the JavaScript thread; `importance` has one weight per column, or is null. */
+  quantize(
+    values: Float32Array,
+    type: number,
+    columns: number,
+    importance: Float32Array | null,
+  ): Promise<Uint8Array>;
+  /** Reads the header of a GGUF file (no tensor data). Throws `BAD_CHECKPOINT` for a malformed one. */
+  ggufRead(path: string): NativeGguf;
+  /** The bytes of a GGUF header for these keys and tensors, data following at its end, tensors in this order at the alignment in `general.alignment` or 32. */
+  ggufHeader(
+    metadata: Record<string, GgufValue>,
+    tensors: readonly { name: string; type: number; ne: readonly number[] }[],
+  ): Uint8Array;
+}
+
+let loaded: NativeAddon | undefined;
+
+/**
+ * Loads the addon on first use, checks that the ggml libraries match the headers it was built with, and loads the CPU backend.
+ * Throws `BACKEND` with the command that builds it when it is missing, `VERSION_MISMATCH` when the libraries differ.
+ */
+export function native(): NativeAddon {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): NativeAddon {
+  const require = createRequire(import.meta.url);
+  let addon: NativeAddon;
+  let build: { addon: string; libraries: string };
+  try {
+    build = require('../native/build/paths.json') as typeof build;
+    addon = require(`../native/build/${build.addon}`) as NativeAddon;
+  } catch (cause) {
+    throw new ZayascopeError(
+      'BACKEND',
+      'native: expected the compiled addon in native/build, got none that loads; run `npm run build:native`',
+      { op: 'native', cause },
+    );
+  }
+  addon.setErrorClass(ZayascopeError);
+  const { ggml, headers } = addon.version();
+  if (ggml !== headers)
+    throw new ZayascopeError(
+      'VERSION_MISMATCH',
+      `native: expected ggml ${headers}, which the addon was built with, got ${ggml}; run \`npm ci\` to restore matching versions`,
+      { op: 'native' },
+    );
+  addon.loadBackends(build.libraries);
+  return addon;
+}
