@@ -64,6 +64,8 @@ export interface NativeContext {
     ne: readonly number[],
     name: string,
   ): number;
+  /** A handle in this context for a tensor of another one (weights, states), which it keeps alive. The same tensor, not a copy. */
+  adopt(other: NativeContext, tensor: number): number;
   /** Type, sizes, strides (bytes) and whether data is attached. */
   describe(tensor: number): {
     type: number;
