@@ -1,0 +1,163 @@
+import { ZayascopeError } from '../errors.js';
+import { ArrowWriter, utf8Buffers } from './arrow-writer.js';
+import type { RowIndex, TapSpec } from './format.js';
+import { hashSchema, statsSchema } from './stats-columns.js';
+
+/** Statistics of a tap over the rows of an append. */
+export interface TapStats {
+  /** Elements per row. */
+  count: number;
+  /** 7 numbers a row, as `rowStats` gives them: min, max, mean, rms, absmax, NaN count, infinity count. */
+  values: Float64Array;
+}
+
+/** Numbers per row in {@link TapStats.values}. */
+export const STATS_PER_ROW = 7;
+
+/** Writes `stats.arrow`. */
+export class StatsWriter {
+  readonly #writer: ArrowWriter;
+  readonly #taps: ReadonlyMap<string, { id: number; tap: TapSpec }>;
+
+  private constructor(writer: ArrowWriter, taps: readonly TapSpec[]) {
+    this.#writer = writer;
+    this.#taps = numbered(taps);
+  }
+
+  static async create(path: string, taps: readonly TapSpec[]): Promise<StatsWriter> {
+    const names = taps.map((tap) => tap.name);
+    return new StatsWriter(await ArrowWriter.create(path, statsSchema(), 13, 26, names), taps);
+  }
+
+  /** Appends one record batch: scope `token` one row per position of `index`, scope `step` one row at the last position. */
+  append(index: RowIndex, stats: ReadonlyMap<string, TapStats>): Promise<void> {
+    const rows = index.position.length;
+    let total = 0;
+    for (const [name, { values }] of stats) {
+      const expected = lookUp(this.#taps, name).tap.scope === 'token' ? rows : 1;
+      if (values.length !== expected * STATS_PER_ROW)
+        throw new ZayascopeError(
+          'BAD_ARGUMENT',
+          `appendStats: expected ${expected} rows of ${STATS_PER_ROW} numbers, got ${values.length} numbers (${name})`,
+          { op: 'appendStats', tensor: name },
+        );
+      total += expected;
+    }
+    if (total === 0) return Promise.resolve();
+    const ints = Array.from({ length: 8 }, () => new Int32Array(total));
+    const doubles = Array.from({ length: 5 }, () => new Float64Array(total));
+    const [ids, blocks, sequences, positions, steps, counts, nans, infs] = ints as [
+      Int32Array,
+      ...Int32Array[],
+    ];
+    let out = 0;
+    for (const [name, { count, values }] of stats) {
+      const { id, tap } = lookUp(this.#taps, name);
+      const tapRows = values.length / STATS_PER_ROW;
+      for (let row = 0; row < tapRows; row++, out++) {
+        const source = rows - tapRows + row;
+        ids[out] = id;
+        blocks![out] = tap.block ?? -1;
+        sequences![out] = index.sequence[source]!;
+        positions![out] = index.position[source]!;
+        steps![out] = index.step[source]!;
+        counts![out] = count;
+        for (let k = 0; k < 5; k++) doubles[k]![out] = values[row * STATS_PER_ROW + k]!;
+        nans![out] = values[row * STATS_PER_ROW + 5]!;
+        infs![out] = values[row * STATS_PER_ROW + 6]!;
+      }
+    }
+    return this.#writer.append(total, ...columns(total, [...ints.slice(0, 6), ...doubles, ...ints.slice(6)]));
+  }
+
+  finish(): Promise<void> {
+    return this.#writer.finish();
+  }
+
+  close(): Promise<void> {
+    return this.#writer.close();
+  }
+}
+
+/** Writes `hash.arrow`. */
+export class HashWriter {
+  readonly #writer: ArrowWriter;
+  readonly #taps: ReadonlyMap<string, { id: number; tap: TapSpec }>;
+
+  private constructor(writer: ArrowWriter, taps: readonly TapSpec[]) {
+    this.#writer = writer;
+    this.#taps = numbered(taps);
+  }
+
+  static async create(path: string, taps: readonly TapSpec[]): Promise<HashWriter> {
+    const names = taps.map((tap) => tap.name);
+    return new HashWriter(await ArrowWriter.create(path, hashSchema(), 6, 13, names), taps);
+  }
+
+  /** Appends one record batch with a row per tap. @param hashes lower-case hex SHA-256 by tap. */
+  append(sequence: number, step: number, rows: number, hashes: ReadonlyMap<string, string>): Promise<void> {
+    const total = hashes.size;
+    if (total === 0) return Promise.resolve();
+    const ints = Array.from({ length: 5 }, () => new Int32Array(total));
+    let out = 0;
+    for (const [name, hash] of hashes) {
+      const { id, tap } = lookUp(this.#taps, name);
+      if (!/^[0-9a-f]{64}$/.test(hash))
+        throw new ZayascopeError(
+          'BAD_ARGUMENT',
+          `appendHash: expected 64 lower-case hex digits, got '${hash}' (${name})`,
+          { op: 'appendHash', tensor: name },
+        );
+      for (const [column, value] of [
+        id,
+        tap.block ?? -1,
+        sequence,
+        step,
+        tap.scope === 'token' ? rows : 1,
+      ].entries())
+        ints[column]![out] = value;
+      out++;
+    }
+    const [nodes, buffers] = columns(total, ints);
+    nodes.push(total, 0);
+    buffers.push(null, ...utf8Buffers([...hashes.values()]));
+    return this.#writer.append(total, nodes, buffers);
+  }
+
+  finish(): Promise<void> {
+    return this.#writer.finish();
+  }
+
+  close(): Promise<void> {
+    return this.#writer.close();
+  }
+}
+
+/** Nodes and buffers of plain columns without nulls. */
+function columns(
+  rows: number,
+  arrays: readonly (Int32Array | Float64Array)[],
+): [nodes: number[], buffers: (Uint8Array | null)[]] {
+  const buffers = arrays.flatMap((array) => [
+    null,
+    new Uint8Array(array.buffer, array.byteOffset, array.byteLength),
+  ]);
+  return [arrays.flatMap(() => [rows, 0]), buffers];
+}
+
+function numbered(taps: readonly TapSpec[]): ReadonlyMap<string, { id: number; tap: TapSpec }> {
+  return new Map(taps.map((tap, id) => [tap.name, { id, tap }]));
+}
+
+function lookUp(
+  taps: ReadonlyMap<string, { id: number; tap: TapSpec }>,
+  name: string,
+): { id: number; tap: TapSpec } {
+  const found = taps.get(name);
+  if (found === undefined)
+    throw new ZayascopeError('BAD_ARGUMENT', `appendDump: expected a tap of this dump, got '${name}'`, {
+      op: 'appendDump',
+      tensor: name,
+    });
+  return found;
+}

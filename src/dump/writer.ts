@@ -1,0 +1,274 @@
+/**
+ * Writes a dump (`docs/dump-format.md`):
+ *
+ *     await using writer = await DumpWriter.create(dir, { tier: 'full', taps, model, policy, ... });
+ *     for each forward step and sequence:
+ *       for each block: await writer.append(block, index, values);      // tier full: values by tap name
+ *       await writer.appendStats(index, stats);                         // tiers full and stats
+ *       await writer.appendHash(sequence, step, rows, hashes);          // tier hash
+ *     const manifest = await writer.finish();
+ *
+ * Contract
+ * - When `append` resolves, its bytes are on disk (written to the file, not synced to the device): nothing is queued or copied behind the
+ *   caller's back, so the memory that the values view may be reused. Until then it must not change.
+ * - Appends to one file are served in the order of the calls; different blocks may be written at the same time.
+ * - A dump that was not finished (crash, `abort`, a full disk) is marked partial and reads up to its last whole batch.
+ */
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ZayascopeError } from '../errors.js';
+import { DataWriter, type TapValue } from './data-writer.js';
+import {
+  DUMP_FORMAT,
+  DUMP_VERSION,
+  type DumpDescription,
+  dataFileName,
+  HASH_FILE,
+  isDumpFile,
+  MANIFEST_FILE,
+  type Manifest,
+  type RowIndex,
+  STATS_FILE,
+  type TapInfo,
+} from './format.js';
+import { checkNewManifest, writeManifest } from './manifest.js';
+import { HashWriter, StatsWriter, type TapStats } from './stats-writer.js';
+
+export type { TapValue } from './data-writer.js';
+export type { TapStats } from './stats-writer.js';
+
+/** Options of {@link DumpWriter.create} beyond the manifest's fields. */
+export interface DumpWriterOptions {
+  /** Replace a dump that is already there. Default false. A folder that holds anything but a dump is always refused. */
+  overwrite?: boolean;
+  /** Rows are split where the body of a record batch would exceed this many bytes. Default 2^30; at most that. */
+  batchBytes?: number;
+}
+
+const MAX_BATCH_BYTES = 2 ** 30;
+
+interface DumpFiles {
+  data: ReadonlyMap<number | null, DataWriter>;
+  stats: StatsWriter | undefined;
+  hashes: HashWriter | undefined;
+}
+
+/** Writes one dump. See the head of this file for the order of calls and what they promise. */
+export class DumpWriter implements AsyncDisposable {
+  readonly #dir: string;
+  readonly #manifest: Manifest;
+  readonly #files: DumpFiles;
+  #steps = 0;
+  #state: 'open' | 'finished' | 'aborted' = 'open';
+
+  private constructor(dir: string, manifest: Manifest, files: DumpFiles) {
+    this.#dir = dir;
+    this.#manifest = manifest;
+    this.#files = files;
+  }
+
+  /**
+   * Creates the folder, its manifest (status partial) and its files.
+   *
+   * Throws `IO` for a folder that cannot be written or is not empty (unless it holds a dump and `overwrite` is set: then the dump's files are
+   * removed and nothing else), `BAD_ARGUMENT` for a description that breaks the format, e.g. two taps of one name.
+   */
+  static async create(
+    dir: string,
+    description: DumpDescription,
+    options: DumpWriterOptions = {},
+  ): Promise<DumpWriter> {
+    const { overwrite = false, batchBytes = MAX_BATCH_BYTES } = options;
+    if (!(batchBytes > 0 && batchBytes <= MAX_BATCH_BYTES))
+      throw new ZayascopeError(
+        'BAD_ARGUMENT',
+        `writeDump: expected batchBytes in 1..${MAX_BATCH_BYTES}, got ${batchBytes}`,
+      );
+    const taps = description.taps.map((tap): TapInfo => {
+      const { name, block, dtype, scope, axes, shape } = tap;
+      return { name, block, file: dataFileName(block), dtype, scope, axes, shape };
+    });
+    const manifest: Manifest = {
+      format: DUMP_FORMAT,
+      version: DUMP_VERSION,
+      status: 'partial',
+      tier: description.tier,
+      created: new Date().toISOString(),
+      producer: description.producer,
+      model: description.model,
+      policy: description.policy,
+      backend: description.backend,
+      sequences: description.sequences,
+      selection: description.selection,
+      steps: 0,
+      taps,
+    };
+    checkNewManifest(manifest, dir);
+    await prepareFolder(dir, overwrite);
+    await writeManifest(dir, manifest);
+    return new DumpWriter(dir, manifest, await createFiles(dir, description.tier, taps, batchBytes));
+  }
+
+  /**
+   * Appends one step's rows of one sequence for the taps of a block (null: the taps of no block). Tier full only.
+   * @param values by tap name; every tap of the block with scope `token` is needed. Throws `BAD_ARGUMENT` naming the tap, `IO` naming the file.
+   */
+  async append(block: number | null, index: RowIndex, values: ReadonlyMap<string, TapValue>): Promise<void> {
+    this.#checkOpen();
+    const rows = this.#checkIndex(index);
+    const data = this.#files.data.get(block);
+    if (data === undefined)
+      throw new ZayascopeError(
+        'BAD_ARGUMENT',
+        `appendDump: expected a block with taps in a dump of tier full, got ${dataFileName(block)} in tier ${this.#manifest.tier}`,
+        { op: 'appendDump', tensor: dataFileName(block) },
+      );
+    if (rows === 0) return;
+    await data.append(index, values);
+    this.#steps = Math.max(this.#steps, index.step[rows - 1]! + 1);
+  }
+
+  /** Appends statistics of any taps over the rows of one step and sequence. Tiers full and stats. */
+  async appendStats(index: RowIndex, stats: ReadonlyMap<string, TapStats>): Promise<void> {
+    this.#checkOpen();
+    const rows = this.#checkIndex(index);
+    const writer = this.#files.stats ?? this.#wrongTier('statistics');
+    if (rows === 0) return;
+    await writer.append(index, stats);
+    this.#steps = Math.max(this.#steps, index.step[rows - 1]! + 1);
+  }
+
+  /** Appends the hex SHA-256 of each tap's selected rows (contiguous little-endian bytes) of one step and sequence. Tier hash. */
+  async appendHash(
+    sequence: number,
+    step: number,
+    rows: number,
+    hashes: ReadonlyMap<string, string>,
+  ): Promise<void> {
+    this.#checkOpen();
+    const writer = this.#files.hashes ?? this.#wrongTier('hashes');
+    await writer.append(sequence, step, rows, hashes);
+    this.#steps = Math.max(this.#steps, step + 1);
+  }
+
+  /**
+   * Writes the footers and marks the dump complete.
+   * @param sequences replaces the token ids given at creation, for runs that generate tokens.
+   */
+  async finish(sequences: Manifest['sequences'] = this.#manifest.sequences): Promise<Manifest> {
+    this.#checkOpen();
+    try {
+      for (const file of allFiles(this.#files)) await file.finish();
+      const manifest: Manifest = { ...this.#manifest, status: 'complete', sequences, steps: this.#steps };
+      await writeManifest(this.#dir, manifest);
+      this.#state = 'finished';
+      return manifest;
+    } catch (error) {
+      await this.abort();
+      throw error;
+    }
+  }
+
+  /** Closes the files as they are; the dump stays partial. Does nothing after `finish`. */
+  async abort(): Promise<void> {
+    if (this.#state === 'open') this.#state = 'aborted';
+    for (const file of allFiles(this.#files)) await file.close();
+  }
+
+  /** Aborts unless finished. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.abort();
+  }
+
+  #checkOpen(): void {
+    if (this.#state !== 'open')
+      throw new ZayascopeError(
+        'CLOSED',
+        `writeDump: expected an open dump, got one that is ${this.#state} (${this.#dir})`,
+      );
+  }
+
+  #checkIndex(index: RowIndex): number {
+    const rows = index.position.length;
+    for (const name of ['sequence', 'tokenId', 'step'] as const)
+      if (index[name].length !== rows)
+        throw new ZayascopeError(
+          'BAD_ARGUMENT',
+          `appendDump: expected ${rows} rows in the index, got ${index[name].length} (${name})`,
+          { op: 'appendDump', tensor: name },
+        );
+    return rows;
+  }
+
+  #wrongTier(what: string): never {
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `appendDump: expected a dump whose tier holds ${what}, got tier ${this.#manifest.tier} (${this.#dir})`,
+      { op: 'appendDump' },
+    );
+  }
+}
+
+async function createFiles(
+  dir: string,
+  tier: string,
+  taps: readonly TapInfo[],
+  batchBytes: number,
+): Promise<DumpFiles> {
+  const data = new Map<number | null, DataWriter>();
+  let stats: StatsWriter | undefined;
+  let hashes: HashWriter | undefined;
+  try {
+    if (tier === 'full')
+      for (const block of new Set(taps.map((tap) => tap.block))) {
+        const own = taps.filter((tap) => tap.block === block);
+        data.set(block, await DataWriter.create(join(dir, dataFileName(block)), block, own, batchBytes));
+      }
+    if (tier === 'hash') hashes = await HashWriter.create(join(dir, HASH_FILE), taps);
+    else stats = await StatsWriter.create(join(dir, STATS_FILE), taps);
+  } catch (error) {
+    for (const file of allFiles({ data, stats, hashes })) await file.close();
+    throw error;
+  }
+  return { data, stats, hashes };
+}
+
+function allFiles(files: DumpFiles): (DataWriter | StatsWriter | HashWriter)[] {
+  return [...files.data.values(), files.stats, files.hashes].filter((file) => file !== undefined);
+}
+
+async function prepareFolder(dir: string, overwrite: boolean): Promise<void> {
+  let entries: string[];
+  try {
+    await mkdir(dir, { recursive: true });
+    entries = await readdir(dir);
+  } catch (cause) {
+    throw folderError(dir, 'a folder to write', (cause as Error).message, cause);
+  }
+  if (entries.length === 0) return;
+  if (!overwrite) throw folderError(dir, 'an empty folder', `${entries.length} entries`);
+  if (!(await holdsDump(dir))) throw folderError(dir, 'a dump to overwrite', 'a folder without one');
+  // The manifest goes last: until then a crash leaves what is recognisable as a dump and can be overwritten again.
+  const old = entries.filter((entry) => isDumpFile(entry) && entry !== MANIFEST_FILE);
+  try {
+    for (const entry of [...old, MANIFEST_FILE]) await rm(join(dir, entry));
+  } catch (cause) {
+    throw folderError(dir, 'a dump that can be removed', (cause as Error).message, cause);
+  }
+}
+
+async function holdsDump(dir: string): Promise<boolean> {
+  try {
+    const manifest: unknown = JSON.parse(await readFile(join(dir, MANIFEST_FILE), 'utf8'));
+    return (manifest as { format?: unknown } | null)?.format === DUMP_FORMAT;
+  } catch {
+    return false;
+  }
+}
+
+function folderError(dir: string, expected: string, got: string, cause?: unknown): ZayascopeError {
+  return new ZayascopeError('IO', `writeDump: expected ${expected}, got ${got} (${dir})`, {
+    op: 'writeDump',
+    cause,
+  });
+}
