@@ -1,0 +1,148 @@
+import { stat } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join, normalize, sep } from 'node:path';
+import type { Dtype } from '../dtype.js';
+import { ZayascopeError } from '../errors.js';
+import { describeValue } from './describe-value.js';
+import { ioError, readSmallFile } from './file-access.js';
+import { parseJsonObject } from './json-object.js';
+import { isSafetensorsDtype, readSafetensorsHeader } from './safetensors.js';
+
+const OP = 'openCheckpoint';
+const SINGLE = 'model.safetensors';
+const INDEX = 'model.safetensors.index.json';
+const MAX_INDEX_BYTES = 100_000_000;
+
+/** A contiguous range of a file. */
+export interface TensorPart {
+  /** Path of the file. */
+  file: string;
+  /** Absolute position in the file, in bytes. */
+  offsetBytes: number;
+  sizeBytes: number;
+}
+
+/** Where a tensor's little-endian, row-major data lies. `dtype` is the name that the file uses. */
+export interface StoredTensor<D extends string = string> {
+  name: string;
+  dtype: D;
+  /** Axes in the reference's order (slowest first). */
+  shape: readonly number[];
+  /** File of the first part. */
+  file: string;
+  /** Position of the first part in its file, in bytes. */
+  offsetBytes: number;
+  /** Bytes of all parts together. */
+  sizeBytes: number;
+  /** The data in order. One part, except where a tensor is stacked from several (experts of the legacy layout). */
+  parts: readonly TensorPart[];
+}
+
+/** A tensor whose dtype this library can compute with. */
+export type TensorInfo = StoredTensor<Dtype>;
+
+/** The tensors of a model folder; only headers are held in memory. */
+export interface Checkpoint {
+  /** The folder that holds the files. */
+  folder: string;
+  /** Readable tensors by name. */
+  tensors: ReadonlyMap<string, TensorInfo>;
+  /** Tensors in a dtype of the format that this library does not compute with (`F8_E4M3`, `U8`, ...), by name. */
+  unreadable: ReadonlyMap<string, StoredTensor>;
+  /** Paths of the files, in the order of their names. */
+  files: readonly string[];
+  /** The `__metadata__` strings of all files; where two files differ on a key, the first file's. */
+  metadata: ReadonlyMap<string, string>;
+}
+
+/**
+ * Opens the safetensors checkpoint of a model folder: `model.safetensors`, or else the shards of `model.safetensors.index.json`
+ * (the same order of preference as transformers). A path of one `.safetensors` or index file is accepted as well.
+ *
+ * @throws `IO` when something cannot be read; `BAD_CHECKPOINT` when a header or the index is malformed, a shard is missing or outside the
+ * folder, or a tensor is in two shards or not in the shard that the index names.
+ */
+export async function openCheckpoint(path: string): Promise<Checkpoint> {
+  const found = await stat(path).catch((cause: unknown) => {
+    throw ioError(OP, 'a model folder', path, cause);
+  });
+  if (!found.isDirectory())
+    return path.endsWith('.json')
+      ? openIndex(dirname(path), basename(path))
+      : openFiles(dirname(path), [path]);
+  if (await exists(join(path, SINGLE))) return openFiles(path, [join(path, SINGLE)]);
+  if (await exists(join(path, INDEX))) return openIndex(path, INDEX);
+  throw bad(`${SINGLE} or ${INDEX} in the folder`, 'neither', path);
+}
+
+async function openIndex(folder: string, name: string): Promise<Checkpoint> {
+  const file = join(folder, name);
+  const bytes = await readSmallFile(OP, file, MAX_INDEX_BYTES);
+  const { weight_map: map } = parseJsonObject(bytes, { code: 'BAD_CHECKPOINT', op: OP, where: file });
+  if (typeof map !== 'object' || map === null || Array.isArray(map))
+    throw bad('an object weight_map from tensor to file', describeValue(map), file);
+  const located = Object.entries(map as Record<string, unknown>).map(
+    ([tensor, shard]) => [tensor, shardPath(folder, tensor, shard, file)] as const,
+  );
+  if (located.length === 0) throw bad('a weight_map with at least one tensor', 'none', file);
+  const shards = [...new Set(located.map(([, shard]) => shard))].sort();
+  for (const shard of shards)
+    if (!(await exists(shard))) throw bad('every shard that the index names', `no file ${shard}`, file);
+  const checkpoint = await openFiles(folder, shards);
+  for (const [tensor, shard] of located) {
+    const stored = checkpoint.tensors.get(tensor) ?? checkpoint.unreadable.get(tensor);
+    if (stored?.file !== shard)
+      throw bad(
+        `the tensor in ${shard}, as the index says`,
+        stored ? `it in ${stored.file}` : 'no such tensor',
+        file,
+        tensor,
+      );
+  }
+  return checkpoint;
+}
+
+/** A shard must be a safetensors file inside the folder; an index that names an index (a cycle) fails here. */
+function shardPath(folder: string, tensor: string, shard: unknown, index: string): string {
+  if (typeof shard !== 'string' || !shard.endsWith('.safetensors') || shard.includes('\0'))
+    throw bad('the name of a .safetensors file', describeValue(shard), index, tensor);
+  const inside = normalize(shard);
+  if (isAbsolute(inside) || inside.split(sep).includes('..'))
+    throw bad('a shard inside the model folder', describeValue(shard), index, tensor);
+  return join(folder, inside);
+}
+
+async function openFiles(folder: string, files: readonly string[]): Promise<Checkpoint> {
+  const tensors = new Map<string, TensorInfo>();
+  const unreadable = new Map<string, StoredTensor>();
+  const metadata = new Map<string, string>();
+  for (const file of files) {
+    const header = await readSafetensorsHeader(file);
+    for (const stored of header.tensors) {
+      const first = tensors.get(stored.name) ?? unreadable.get(stored.name);
+      if (first) throw bad('each tensor in one shard', `it in ${first.file} too`, file, stored.name);
+      if (isReadable(stored)) tensors.set(stored.name, stored);
+      else unreadable.set(stored.name, stored);
+    }
+    for (const [key, value] of header.metadata) if (!metadata.has(key)) metadata.set(key, value);
+  }
+  return { folder, tensors, unreadable, files, metadata };
+}
+
+function isReadable(stored: StoredTensor): stored is TensorInfo {
+  return isSafetensorsDtype(stored.dtype);
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+function bad(expected: string, got: string, file: string, tensor?: string): ZayascopeError {
+  const where = tensor === undefined ? file : `${tensor} in ${file}`;
+  return new ZayascopeError('BAD_CHECKPOINT', `${OP}: expected ${expected}, got ${got} (${where})`, {
+    op: OP,
+    tensor: tensor ?? file,
+  });
+}

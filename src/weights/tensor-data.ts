@@ -1,0 +1,53 @@
+import { ZayascopeError } from '../errors.js';
+import type { StoredTensor } from './checkpoint.js';
+import { readInto, withFile } from './file-access.js';
+
+const OP = 'readTensor';
+
+/** Large enough that the calls cost nothing beside the copy, small enough for flat memory. */
+const DEFAULT_CHUNK_BYTES = 8 * 1024 * 1024;
+
+/**
+ * The bytes of a tensor (little-endian, row-major in its stored dtype), all of them or those of `[beginBytes, endBytes)`.
+ * Reads at most 1 GiB at a time.
+ *
+ * @throws `IO` when a file is gone or shorter than its header said; `BAD_ARGUMENT` for a range outside the tensor.
+ */
+export async function readTensor(
+  info: StoredTensor,
+  beginBytes = 0,
+  endBytes = info.sizeBytes,
+): Promise<Uint8Array> {
+  const isOrdered =
+    Number.isSafeInteger(beginBytes) && Number.isSafeInteger(endBytes) && beginBytes <= endBytes;
+  if (!isOrdered || beginBytes < 0 || endBytes > info.sizeBytes)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `${OP}: expected a range inside the tensor's ${info.sizeBytes} bytes, got [${beginBytes}, ${endBytes}) (${info.name})`,
+      { op: OP, tensor: info.name },
+    );
+  const out = new Uint8Array(endBytes - beginBytes);
+  let partBegin = 0;
+  for (const part of info.parts) {
+    const begin = Math.max(beginBytes, partBegin);
+    const end = Math.min(endBytes, partBegin + part.sizeBytes);
+    if (begin < end) {
+      const target = out.subarray(begin - beginBytes, end - beginBytes);
+      const offset = part.offsetBytes + (begin - partBegin);
+      await withFile(OP, part.file, (handle) =>
+        readInto(`${OP} ${info.name}`, handle, part.file, offset, target),
+      );
+    }
+    partBegin += part.sizeBytes;
+  }
+  return out;
+}
+
+/** The bytes of a tensor in order, in chunks of `chunkBytes` (default 8 MiB), for copies with flat memory. Throws as {@link readTensor}. */
+export async function* tensorChunks(
+  info: StoredTensor,
+  chunkBytes = DEFAULT_CHUNK_BYTES,
+): AsyncGenerator<Uint8Array> {
+  for (let begin = 0; begin < info.sizeBytes; begin += chunkBytes)
+    yield await readTensor(info, begin, Math.min(begin + chunkBytes, info.sizeBytes));
+}
