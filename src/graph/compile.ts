@@ -1,0 +1,139 @@
+import { type Dtype, ggmlType, sizeBytes } from '../dtype.js';
+import { ZayascopeError } from '../errors.js';
+import { type NativeArena, type NativeContext, type NativeGraph, native } from '../native.js';
+import type { Backend } from './backend.js';
+import type { Graph } from './graph.js';
+import { ggmlFunction, type OpName } from './ops.js';
+import { elementCount, type Shape, toNe } from './shape.js';
+import type { Tensor } from './tensor.js';
+
+/** A value to read after a run. */
+export interface OutputValue {
+  name: string;
+  dtype: Dtype;
+  /** Axes in the reference's order, slowest first. */
+  shape: Shape;
+  /** Little-endian, contiguous. A view of the graph's memory where the device shares it with the host, valid until the next run of a graph in the same arena; a copy elsewhere. */
+  bytes: Uint8Array;
+}
+
+/** A graph as ggml sees it, with memory. Made by {@link compileGraphs}. */
+export interface CompiledGraph {
+  readonly graph: Graph;
+  readonly native: NativeGraph;
+  /** Fills an input. Throws `BAD_ARGUMENT` for an unknown name, `SHAPE_MISMATCH` for a wrong number of bytes. */
+  setInput(name: string, values: ArrayBufferView): void;
+  /** Values of the graph's outputs, in the order in which they were declared. */
+  outputs(): OutputValue[];
+}
+
+/** Graphs that share memory for their intermediate values, because they run one after the other. */
+export interface CompiledGraphs extends Disposable {
+  readonly graphs: readonly CompiledGraph[];
+  /** Bytes of the shared memory. */
+  readonly sizeBytes: number;
+  close(): void;
+}
+
+/**
+ * Hands graphs to ggml and gives them memory on a device: one arena, as large as the largest needs. Throws `BACKEND` when the device has too little.
+ */
+export function compileGraphs(backend: Backend, graphs: readonly Graph[]): CompiledGraphs {
+  const contexts: NativeContext[] = [];
+  const lowered: NativeGraph[] = [];
+  let arena: NativeArena | undefined;
+  const close = () => {
+    for (const graph of lowered.splice(0)) graph.close();
+    for (const context of contexts.splice(0)) context.close();
+    arena?.close();
+    arena = undefined;
+  };
+  try {
+    const compiled = graphs.map((graph) => {
+      const context = new (native().Context)(graph.tensors.length + 1);
+      contexts.push(context);
+      const handles = lower(graph, context);
+      const roots = [...graph.outputs.values(), ...graph.effects]
+        .sort((a, b) => a.id - b.id)
+        .map(({ id }) => handles[id]!);
+      const nativeGraph = new (native().Graph)(context, roots);
+      lowered.push(nativeGraph);
+      return compiledGraph(graph, nativeGraph, context, handles);
+    });
+    arena = new (native().Arena)(backend.native);
+    arena.plan(lowered);
+    return { graphs: compiled, sizeBytes: arena.sizeBytes, close, [Symbol.dispose]: close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+function lower(graph: Graph, context: NativeContext): number[] {
+  const handles: number[] = [];
+  for (const tensor of graph.tensors) handles.push(lowerTensor(tensor, context, handles));
+  for (const tensor of graph.outputs.values()) context.setOutput(handles[tensor.id]!);
+  return handles;
+}
+
+function lowerTensor(tensor: Tensor, context: NativeContext, handles: readonly number[]): number {
+  const { op, dtype, shape, name, resident, sources, params } = tensor;
+  if (resident !== undefined) return context.adopt(resident.context, resident.handle);
+  const type = ggmlType(dtype);
+  const ne = toNe(shape);
+  if (op === 'input') {
+    const leaf = context.tensor(type, ne, name);
+    context.setInput(leaf);
+    return leaf;
+  }
+  const scalars = op === 'reshape' || op === 'repeat' ? ne : op === 'cast' ? [type] : params;
+  return context.op(
+    ggmlFunction(op as OpName),
+    sources.map(({ id }) => handles[id]!),
+    scalars,
+    type,
+    ne,
+    name,
+  );
+}
+
+function compiledGraph(
+  graph: Graph,
+  nativeGraph: NativeGraph,
+  context: NativeContext,
+  handles: readonly number[],
+): CompiledGraph {
+  return {
+    graph,
+    native: nativeGraph,
+    setInput(name, values) {
+      const tensor = graph.tensors.find((candidate) => candidate.op === 'input' && candidate.name === name);
+      if (tensor === undefined)
+        throw new ZayascopeError(
+          'BAD_ARGUMENT',
+          `setInput: expected an input of graph ${graph.label}, got ${name}`,
+          { op: 'setInput', tensor: name },
+        );
+      const expected = sizeBytes(tensor.dtype, elementCount(tensor.shape));
+      if (values.byteLength !== expected)
+        throw new ZayascopeError(
+          'SHAPE_MISMATCH',
+          `setInput: expected ${expected} bytes for [${tensor.shape.join(', ')}] ${tensor.dtype}, got ${values.byteLength} (${name})`,
+          { op: 'setInput', tensor: name },
+        );
+      context.write(
+        handles[tensor.id]!,
+        new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+        0,
+      );
+    },
+    outputs() {
+      return [...graph.outputs].map(([name, { id, dtype, shape }]) => ({
+        name,
+        dtype,
+        shape,
+        bytes: context.view(handles[id]!),
+      }));
+    },
+  };
+}

@@ -1,0 +1,117 @@
+import type { Dtype } from '../dtype.js';
+import { ZayascopeError } from '../errors.js';
+import type { OpName } from './ops.js';
+import { VIEW_OPS } from './ops.js';
+import { checkShape, type Shape } from './shape.js';
+import { contiguousStrides, type ResidentTensor, type Tensor } from './tensor.js';
+
+/** What an op's rule has found out about its result. Without strides the result is contiguous. */
+export interface NodeSpec {
+  op: OpName;
+  sources: readonly Tensor[];
+  params?: readonly number[];
+  dtype: Dtype;
+  shape: Shape;
+  strides?: readonly number[];
+}
+
+/**
+ * A list of tensors in execution order, built by the functions of `graph/ops` and turned into a ggml graph by `compileGraph`. Building checks every shape and dtype and
+ * touches no native code.
+ */
+export class Graph {
+  readonly label: string;
+  readonly tensors: Tensor[] = [];
+  /** Values to read after a run, by name. */
+  readonly outputs = new Map<string, Tensor>();
+  /** Nodes that must run although no output needs them (copies into resident memory). */
+  readonly effects: Tensor[] = [];
+  readonly #residents = new Map<ResidentTensor, Tensor>();
+  #scope = '';
+
+  /** @param label names the graph in errors, e.g. `layers.3`. */
+  constructor(label: string) {
+    this.label = label;
+  }
+
+  /** A leaf that the caller fills before each run. Names are unique within a graph (`BAD_ARGUMENT`). */
+  input(name: string, dtype: Dtype, shape: Shape): Tensor {
+    if (this.tensors.some((tensor) => tensor.op === 'input' && tensor.name === name))
+      throw new ZayascopeError(
+        'BAD_ARGUMENT',
+        `input: expected a new name, got ${name} twice (graph ${this.label})`,
+        { op: 'input' },
+      );
+    return this.#add({ op: 'input', sources: [], dtype, shape }, name, undefined);
+  }
+
+  /** The leaf that stands for memory that outlives the graph; the same tensor each time it is asked for. */
+  resident(memory: ResidentTensor): Tensor {
+    let leaf = this.#residents.get(memory);
+    if (leaf === undefined) {
+      leaf = this.#add(
+        { op: 'resident', sources: [], dtype: memory.dtype, shape: memory.shape },
+        memory.name,
+        memory,
+      );
+      this.#residents.set(memory, leaf);
+    }
+    return leaf;
+  }
+
+  /** Adds a node whose rule has passed. Called by the op functions only. */
+  emit(spec: NodeSpec): Tensor {
+    for (const source of spec.sources)
+      if (source.graph !== this)
+        throw new ZayascopeError(
+          'BAD_ARGUMENT',
+          `${spec.op}: expected tensors of one graph, got ${source.name} of graph ${source.graph.label} (graph ${this.label})`,
+          { op: spec.op, tensor: source.name },
+        );
+    const name = `${this.#scope === '' ? '' : `${this.#scope}/`}${spec.op}#${this.tensors.length}`;
+    return this.#add(spec, name, undefined);
+  }
+
+  /** Names the nodes that follow after the value that they compute; shown in errors. */
+  scope(name: string): void {
+    this.#scope = name;
+  }
+
+  /** Makes a value readable after a run, under a unique name. Its memory is not reused within the graph. */
+  output(name: string, tensor: Tensor): void {
+    if (this.outputs.has(name))
+      throw new ZayascopeError(
+        'BAD_ARGUMENT',
+        `output: expected a new name, got ${name} twice (graph ${this.label})`,
+        { op: 'output' },
+      );
+    this.outputs.set(name, tensor);
+  }
+
+  /** Nodes that compute or move data: views, reshapes, permutes and leaves do not count. */
+  get computeNodes(): number {
+    return this.tensors.filter(({ op }) => op !== 'input' && op !== 'resident' && !VIEW_OPS.has(op)).length;
+  }
+
+  #add(
+    spec: Omit<NodeSpec, 'op'> & { op: Tensor['op'] },
+    name: string,
+    resident: ResidentTensor | undefined,
+  ): Tensor {
+    checkShape(spec.op, spec.shape, name);
+    const tensor: Tensor = {
+      graph: this,
+      id: this.tensors.length,
+      op: spec.op,
+      dtype: spec.dtype,
+      shape: spec.shape,
+      strides: spec.strides ?? contiguousStrides(spec.dtype, spec.shape),
+      sources: spec.sources,
+      params: spec.params ?? [],
+      name,
+      resident,
+    };
+    this.tensors.push(tensor);
+    return tensor;
+  }
+}

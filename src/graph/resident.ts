@@ -1,0 +1,90 @@
+import { type Dtype, ggmlType, sizeBytes } from '../dtype.js';
+import { ZayascopeError } from '../errors.js';
+import { type NativeBuffer, type NativeContext, type NativeMapping, native } from '../native.js';
+import type { Backend } from './backend.js';
+import { elementCount, formatShape, type Shape, toNe } from './shape.js';
+import type { ResidentTensor } from './tensor.js';
+
+/** What {@link ResidentMemory.allocate} is to make room for. */
+export interface ResidentSpec {
+  name: string;
+  dtype: Dtype;
+  /** Axes in the reference's order, slowest first. */
+  shape: Shape;
+}
+
+/** Device memory that outlives graphs: weights, states and constants. Closing it frees all of its tensors at once. */
+export class ResidentMemory implements Disposable {
+  readonly #backend: Backend;
+  readonly #contexts: NativeContext[] = [];
+  readonly #buffers: NativeBuffer[] = [];
+
+  constructor(backend: Backend) {
+    this.#backend = backend;
+  }
+
+  /** Bytes allocated on the device; mapped files do not count. */
+  sizeBytes = 0;
+
+  /** Allocates tensors in one buffer; their contents are undefined until written. Throws `BACKEND` when the device has too little memory. */
+  allocate(specs: readonly ResidentSpec[]): ResidentTensor[] {
+    if (specs.length === 0) return [];
+    const context = this.#context(specs.length);
+    const tensors = specs.map((spec) => this.#declare(context, spec));
+    const buffer = native().Buffer.allocate(this.#backend.native, context);
+    this.#buffers.push(buffer);
+    this.sizeBytes += buffer.sizeBytes;
+    return tensors;
+  }
+
+  /** Uses tensors where they lie in a mapped file, without a copy; for devices with `bufferFromHostPointer` only. `offsetBytes` counts from the start of the file. */
+  map(mapping: NativeMapping, specs: readonly (ResidentSpec & { offsetBytes: number })[]): ResidentTensor[] {
+    if (specs.length === 0) return [];
+    const context = this.#context(specs.length);
+    const buffer = native().Buffer.fromMapping(this.#backend.native, mapping);
+    this.#buffers.push(buffer);
+    return specs.map((spec) => {
+      const tensor = this.#declare(context, spec);
+      native().Buffer.attach(buffer, context, tensor.handle, spec.offsetBytes);
+      return tensor;
+    });
+  }
+
+  close(): void {
+    for (const context of this.#contexts.splice(0)) context.close();
+    for (const buffer of this.#buffers.splice(0)) buffer.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #context(tensors: number): NativeContext {
+    const context = new (native().Context)(tensors);
+    this.#contexts.push(context);
+    return context;
+  }
+
+  #declare(context: NativeContext, { name, dtype, shape }: ResidentSpec): ResidentTensor {
+    return { name, dtype, shape, context, handle: context.tensor(ggmlType(dtype), toNe(shape), name) };
+  }
+}
+
+/** Writes a whole resident tensor. The array must hold exactly its bytes (`SHAPE_MISMATCH`). */
+export function writeResident(tensor: ResidentTensor, values: ArrayBufferView): void {
+  const expected = sizeBytes(tensor.dtype, elementCount(tensor.shape));
+  if (values.byteLength !== expected)
+    throw new ZayascopeError(
+      'SHAPE_MISMATCH',
+      `writeResident: expected ${expected} bytes for ${formatShape(tensor.shape)} ${tensor.dtype}, got ${values.byteLength} (${tensor.name})`,
+      { op: 'writeResident', tensor: tensor.name },
+    );
+  tensor.context.write(tensor.handle, new Uint8Array(values.buffer, values.byteOffset, values.byteLength), 0);
+}
+
+/** Reads a whole resident tensor as bytes. */
+export function readResident(tensor: ResidentTensor): Uint8Array {
+  const bytes = new Uint8Array(sizeBytes(tensor.dtype, elementCount(tensor.shape)));
+  tensor.context.read(tensor.handle, bytes, 0);
+  return bytes;
+}
