@@ -57,8 +57,8 @@ export class DataWriter {
   /** Appends rows. Every tap of scope `token` needs a value; one of scope `step` may be missing. `BAD_ARGUMENT` names the tap at fault. */
   async append(index: RowIndex, values: ReadonlyMap<string, TapValue>): Promise<void> {
     const rows = index.position.length;
-    for (const tap of this.#taps) checkValue(tap, values.get(tap.name), rows);
-    for (const slice of this.#slices(rows, values)) {
+    const ordered = this.#taps.map((tap) => checkValue(tap, values.get(tap.name), rows));
+    for (const slice of this.#slices(rows, ordered)) {
       const nodes: number[] = [];
       const buffers: (Uint8Array | null)[] = [];
       const count = slice.end - slice.start;
@@ -66,7 +66,7 @@ export class DataWriter {
         nodes.push(count, 0);
         buffers.push(null, bytesOf(column.subarray(slice.start, slice.end)));
       }
-      for (const tap of this.#taps) addColumn(nodes, buffers, tap, values.get(tap.name), slice, rows);
+      for (const [k, tap] of this.#taps.entries()) addColumn(nodes, buffers, tap, ordered[k], slice, rows);
       await this.#writer.append(count, nodes, buffers);
     }
   }
@@ -79,17 +79,16 @@ export class DataWriter {
     return this.#writer.close();
   }
 
-  #slices(rows: number, values: ReadonlyMap<string, TapValue>): Slice[] {
+  #slices(rows: number, values: readonly (TapValue | undefined)[]): Slice[] {
     let perRow = 16;
     let perBatch = 0;
     let listElements = 1;
-    for (const tap of this.#taps) {
-      const value = values.get(tap.name);
-      if (value === undefined) continue;
-      if (tap.scope === 'step') perBatch += value.bytes.byteLength;
-      else perRow += value.bytes.byteLength / rows;
-      if (columnKind(tap) === 'varying')
-        listElements = Math.max(listElements, value.bytes.byteLength / rows / elementBytes(tap.dtype));
+    for (const [k, tap] of this.#taps.entries()) {
+      const size = values[k]?.bytes.byteLength ?? 0;
+      if (tap.scope === 'step') perBatch += size;
+      else perRow += size / rows;
+      if (tap.shape.includes(null))
+        listElements = Math.max(listElements, size / rows / elementBytes(tap.dtype));
     }
     const step = Math.floor(
       Math.min((this.#batchBytes - perBatch) / perRow, MAX_LIST_ELEMENTS / listElements),
@@ -185,24 +184,24 @@ function addVarying(
   buffers.push(validity, bytesOf(offsets), null, bytes, validity, null, bytesOf(shapes));
 }
 
-function checkValue(tap: TapSpec, value: TapValue | undefined, rows: number): void {
+function checkValue(tap: TapSpec, value: TapValue | undefined, rows: number): TapValue | undefined {
   if (value === undefined) {
-    if (tap.scope === 'step') return;
+    if (tap.scope === 'step') return undefined;
     throw badValue(tap, `a value of ${rows} rows`, 'none');
   }
   const { shape, bytes } = value;
-  const expected = tap.scope === 'token' ? [rows, ...tap.shape] : tap.shape;
-  if (
-    shape.length !== expected.length ||
-    expected.some((size, axis) => size !== null && size !== shape[axis])
-  )
-    throw badValue(
-      tap,
-      `shape [${expected.map((size) => size ?? 'any').join(', ')}]`,
-      `[${shape.join(', ')}]`,
-    );
-  const sizeBytes = shape.reduce((product, size) => product * size, elementBytes(tap.dtype));
+  const lead = tap.scope === 'token' ? 1 : 0;
+  let fits = shape.length === lead + tap.shape.length && (lead === 0 || shape[0] === rows);
+  for (let axis = 0; axis < tap.shape.length; axis++)
+    fits &&= tap.shape[axis] === null || tap.shape[axis] === shape[lead + axis];
+  if (!fits) {
+    const expected = [...(lead === 1 ? [rows] : []), ...tap.shape.map((size) => size ?? 'any')];
+    throw badValue(tap, `shape [${expected.join(', ')}]`, `[${shape.join(', ')}]`);
+  }
+  let sizeBytes: number = elementBytes(tap.dtype);
+  for (const size of shape) sizeBytes *= size;
   if (bytes.byteLength !== sizeBytes) throw badValue(tap, `${sizeBytes} bytes`, String(bytes.byteLength));
+  return value;
 }
 
 function badValue(tap: TapSpec, expected: string, got: string): ZayascopeError {

@@ -16,7 +16,14 @@ export function temporaryFolder(): string {
 export const TAPS: readonly TapSpec[] = [
   { name: 'embed_tokens', block: null, dtype: 'F32', scope: 'token', axes: ['T', 'H'], shape: [6] },
   { name: 'layers.0.q', block: 0, dtype: 'BF16', scope: 'token', axes: ['T', 'nq', 'd'], shape: [2, 3] },
-  { name: 'layers.0:attn_weights', block: 0, dtype: 'F32', scope: 'token', axes: ['T', 'nq', 'S'], shape: [2, null] },
+  {
+    name: 'layers.0:attn_weights',
+    block: 0,
+    dtype: 'F32',
+    scope: 'token',
+    axes: ['T', 'nq', 'S'],
+    shape: [2, null],
+  },
   { name: 'layers.0.conv:lead', block: 0, dtype: 'F32', scope: 'step', axes: ['C'], shape: [5] },
   { name: 'layers.1.mlp.gate:expert', block: 1, dtype: 'I32', scope: 'token', axes: ['T'], shape: [] },
   { name: 'layers.1.half', block: 1, dtype: 'F16', scope: 'token', axes: ['T', 'H'], shape: [3] },
@@ -74,7 +81,11 @@ function emptyElements(tap: TapSpec, length: number): Float32Array | Int32Array 
 }
 
 /** Appends one step's rows of every block. */
-export async function appendStep(writer: DumpWriter, taps: readonly TapSpec[], index: RowIndex): Promise<void> {
+export async function appendStep(
+  writer: DumpWriter,
+  taps: readonly TapSpec[],
+  index: RowIndex,
+): Promise<void> {
   for (const block of new Set(taps.map((tap) => tap.block))) {
     const own = taps.filter((tap) => tap.block === block);
     await writer.append(block, index, new Map(own.map((tap) => [tap.name, tapValue(tap, index)])));
