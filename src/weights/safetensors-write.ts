@@ -35,7 +35,8 @@ export async function writeSafetensors(
   tensors: readonly TensorSource[],
   metadata: ReadonlyMap<string, string> = new Map(),
 ): Promise<void> {
-  const ordered = [...tensors].sort((a, b) => elementBytes(b) - elementBytes(a));
+  tensors.forEach(checkDtype);
+  const ordered = [...tensors].sort((a, b) => sizeBytes(b.dtype, 1) - sizeBytes(a.dtype, 1));
   const header = encodeHeader(ordered, metadata, path);
   const temporary = `${path}.${randomUUID()}.partial`;
   const handle = await open(temporary, 'wx').catch((cause: unknown) => {
@@ -58,10 +59,9 @@ export async function writeSafetensors(
   }
 }
 
-function elementBytes(tensor: TensorSource): number {
+function checkDtype(tensor: TensorSource): void {
   if (!isSafetensorsDtype(tensor.dtype))
     throw misuse('a dtype of the safetensors format', describeValue(tensor.dtype), tensor.name);
-  return sizeBytes(tensor.dtype, 1);
 }
 
 function dataBytes(tensor: TensorSource): number {
