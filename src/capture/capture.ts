@@ -1,0 +1,149 @@
+import { readFileSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import type { DumpTier, Manifest } from '../dump/format.js';
+import { DumpWriter } from '../dump/writer.js';
+import { ZayascopeError } from '../errors.js';
+import type { ZayaModel } from '../models/zaya-model.js';
+import type { ZayaPlan } from '../models/zaya-plan.js';
+import { type ZayaTap, zayaTaps } from '../models/zaya-taps.js';
+import { native } from '../native.js';
+import { describeModel } from './describe-model.js';
+import { estimateBytes, select, tapSpecs } from './selection.js';
+import { StepSink } from './step-sink.js';
+
+/** Options of {@link capture}. */
+export interface CaptureOptions {
+  /** Folder of the dump; made if absent. */
+  out: string;
+  /** Tap pattern; default `**`. */
+  taps?: string;
+  /** `all` (default), `last`, or `a:b`, of each sequence. */
+  positions?: string;
+  /** `full` (default): values and statistics; `stats`: statistics per token; `hash`: SHA-256 per value. */
+  tier?: DumpTier;
+  /** Replace a dump in that folder. Default false. */
+  overwrite?: boolean;
+  /** Called after each segment of a run: segments done and in all. */
+  onProgress?: (done: number, total: number) => void;
+  /** Stops the run (`CANCELLED`); what has been written stays, marked partial. */
+  signal?: AbortSignal;
+}
+
+/** What {@link capture} gives. */
+export interface CaptureResult {
+  manifest: Manifest;
+  /** Bytes that the dump was expected to take. */
+  estimatedBytes: number;
+  /** Logits of the last token of each sequence, F32 [V]. */
+  logits: Float32Array[];
+  /** Wall time of the forward passes with their writing, without loading, compiling and closing files, in ms. */
+  elapsedMs: number;
+}
+
+/**
+ * Runs sequences of token ids from their start, one forward step each, and writes the selected values into a dump. Its size is estimated and compared with the free space
+ * first (`NO_SPACE`). A run that fails or is cancelled leaves the dump marked partial; it reads up to its last complete batch.
+ *
+ * @throws `BAD_ARGUMENT` for no sequence, an empty one, ids outside the vocabulary, a pattern without a match, bad positions; `IO` for a folder that cannot be written or is in use.
+ */
+export async function capture(
+  model: ZayaModel,
+  sequences: readonly (readonly number[])[],
+  options: CaptureOptions,
+): Promise<CaptureResult> {
+  const {
+    out,
+    taps = '**',
+    positions = 'all',
+    tier = 'full',
+    overwrite = false,
+    onProgress,
+    signal,
+  } = options;
+  const { config, policy, backend } = model;
+  if (sequences.length === 0 || sequences.some((tokens) => tokens.length === 0))
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      'capture: expected at least one sequence and none empty, got fewer tokens',
+      { op: 'capture' },
+    );
+  const selections = sequences.map((tokens) => select(config, tokens.length, taps, positions));
+  const estimatedBytes = sequences.reduce(
+    (sum, tokens, i) => sum + estimateBytes(config, selections[i]!, tier, tokens.length),
+    0,
+  );
+  await checkFreeSpace(out, estimatedBytes);
+  const description = {
+    tier,
+    producer: {
+      name: 'zayascope',
+      version: packageVersion(),
+      node: process.versions.node,
+      ggml: native().version().ggml,
+    },
+    model: await describeModel(model.weights.checkpoint),
+    policy: { ...policy },
+    backend: { name: backend.name, device: backend.device.description, threads: backend.threads },
+    sequences: sequences.map((tokens) => ({ tokens: [...tokens] })),
+    selection: { taps, positions },
+    taps: tapSpecs(config, selections[0]!),
+  };
+  const cancel = () => backend.native.cancel();
+  signal?.addEventListener('abort', cancel);
+  let plan: ZayaPlan | undefined;
+  await using writer = await DumpWriter.create(out, description, { overwrite });
+  try {
+    const byName = new Map<string, ZayaTap>(zayaTaps(config).map((tap) => [tap.name, tap]));
+    const logits: Float32Array[] = [];
+    let elapsedMs = 0;
+    for (const [sequence, tokens] of sequences.entries()) {
+      const selection = selections[sequence]!;
+      if (plan?.tokens !== tokens.length) {
+        plan?.close();
+        plan = model.plan(tokens.length, selection);
+      }
+      const total = plan.segments.length;
+      const start = performance.now();
+      const sink = new StepSink(writer, tier, selection, byName, { sequence, step: sequence, tokens });
+      const last = await plan.run(tokens, async (segment, values) => {
+        if (signal?.aborted)
+          throw new ZayascopeError('CANCELLED', `capture: cancelled after segment ${segment} of ${total}`, {
+            op: 'capture',
+          });
+        await sink.take(values);
+        onProgress?.(segment + 1, total);
+      });
+      await sink.end();
+      elapsedMs += performance.now() - start;
+      logits.push(last);
+    }
+    return { manifest: await writer.finish(), estimatedBytes, logits, elapsedMs };
+  } finally {
+    signal?.removeEventListener('abort', cancel);
+    plan?.close();
+  }
+}
+
+async function checkFreeSpace(out: string, bytes: number): Promise<void> {
+  for (let folder = resolve(out); ; folder = dirname(folder)) {
+    try {
+      const { bavail, bsize } = await statfs(folder);
+      if (bavail * bsize >= bytes) return;
+      throw new ZayascopeError(
+        'NO_SPACE',
+        `capture: expected ${bytes} bytes of free space for the dump, got ${bavail * bsize} (${out}); narrow --taps or --positions, or use --tier stats`,
+        { op: 'capture' },
+      );
+    } catch (error) {
+      if (error instanceof ZayascopeError) throw error;
+      // Not there yet: the space is that of the folder it will be made in. Other failures show when it is written to.
+      if (dirname(folder) === folder) return;
+    }
+  }
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
