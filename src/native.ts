@@ -9,6 +9,7 @@
  * another one still needs stays alive until that one is closed or collected. Errors are `ZayascopeError`s.
  */
 import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
 import { ZayascopeError } from './errors.js';
 
 /** A device that a loaded ggml backend offers. */
@@ -44,6 +45,8 @@ export interface NativeBackend {
   /** Stops the computation in flight as soon as the device can: between nodes on the CPU, between graphs elsewhere. */
   cancel(): void;
   close(): void;
+  /** The same as {@link close}, for `using`; present where this Node has `Symbol.dispose`. */
+  [Symbol.dispose](): void;
 }
 
 /** A ggml context: the metadata of tensors, without their data. */
@@ -91,12 +94,16 @@ export interface NativeContext {
    */
   view(tensor: number): Uint8Array;
   close(): void;
+  /** The same as {@link close}, for `using`; present where this Node has `Symbol.dispose`. */
+  [Symbol.dispose](): void;
 }
 
 /** Memory of a device that holds tensor data. */
 export interface NativeBuffer {
   readonly sizeBytes: number;
   close(): void;
+  /** The same as {@link close}, for `using`; present where this Node has `Symbol.dispose`. */
+  [Symbol.dispose](): void;
 }
 
 export interface NativeBufferStatics {
@@ -114,6 +121,8 @@ export interface NativeMapping {
   /** Copies out bytes. */
   read(offsetBytes: number, bytes: Uint8Array): void;
   close(): void;
+  /** The same as {@link close}, for `using`; present where this Node has `Symbol.dispose`. */
+  [Symbol.dispose](): void;
 }
 
 /** An ordered list of nodes to compute. */
@@ -123,6 +132,8 @@ export interface NativeGraph {
   /** All nodes, views included. */
   readonly nodes: number;
   close(): void;
+  /** The same as {@link close}, for `using`; present where this Node has `Symbol.dispose`. */
+  [Symbol.dispose](): void;
 }
 
 /** Memory for the intermediate values of graphs that run one after the other on one backend. */
@@ -134,6 +145,8 @@ export interface NativeArena {
   plan(graphs: readonly NativeGraph[]): void;
   readonly sizeBytes: number;
   close(): void;
+  /** The same as {@link close}, for `using`; present where this Node has `Symbol.dispose`. */
+  [Symbol.dispose](): void;
 }
 
 /** What a GGUF file's header holds. 64-bit integers beyond 2^53 come as bigint. */
@@ -241,6 +254,6 @@ function load(): NativeAddon {
       `native: expected ggml ${headers}, which the addon was built with, got ${ggml}; run \`npm ci\` to restore matching versions`,
       { op: 'native' },
     );
-  addon.loadBackends(build.libraries);
+  addon.loadBackends(fileURLToPath(new URL(`../native/build/${build.libraries}`, import.meta.url)));
   return addon;
 }

@@ -1,0 +1,138 @@
+#include "graph.h"
+
+#include <ggml-backend.h>
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "backend.h"
+#include "context.h"
+#include "ggml-guard.h"
+
+namespace zayascope {
+namespace {
+
+bool computes(const ggml_tensor* tensor) {
+  switch (tensor->op) {
+    case GGML_OP_NONE:
+    case GGML_OP_RESHAPE:
+    case GGML_OP_VIEW:
+    case GGML_OP_PERMUTE:
+    case GGML_OP_TRANSPOSE: return false;
+    default: return true;
+  }
+}
+
+// Everything that the outputs need. Counted before the graph is made, so that it is no larger than it must be.
+std::vector<ggml_tensor*> reachable(const std::vector<ggml_tensor*>& outputs) {
+  std::vector<ggml_tensor*> found;
+  std::vector<ggml_tensor*> pending = outputs;
+  std::unordered_set<const ggml_tensor*> seen;
+  while (!pending.empty()) {
+    ggml_tensor* tensor = pending.back();
+    pending.pop_back();
+    if (!seen.insert(tensor).second) continue;
+    found.push_back(tensor);
+    for (ggml_tensor* source : tensor->src)
+      if (source != nullptr) pending.push_back(source);
+    if (tensor->view_src != nullptr) pending.push_back(tensor->view_src);
+  }
+  return found;
+}
+
+ggml_context* newHolder(const char* op, size_t sizeBytes) {
+  ggml_context* holder = ggml_init({sizeBytes, nullptr, true});
+  if (holder == nullptr) fail("BACKEND", op, "expected " + std::to_string(sizeBytes) + " bytes for a graph, got none");
+  return holder;
+}
+
+}  // namespace
+
+GraphState::GraphState(std::shared_ptr<ContextState> context, const std::vector<ggml_tensor*>& outputs)
+    : context_(std::move(context)), tensors_(reachable(outputs)) {
+  const size_t size = tensors_.size() + 1;  // ggml asserts that its lists never fill up
+  holder_ = newHolder("Graph", ggml_graph_overhead_custom(size, false));
+  try {
+    guardGgml("Graph", [&] {
+      graph_ = ggml_new_graph_custom(holder_, size, false);
+      for (ggml_tensor* output : outputs) ggml_build_forward_expand(graph_, output);
+    });
+  } catch (const Failure&) {
+    ggml_free(holder_);
+    throw;
+  }
+  computeNodes_ = static_cast<size_t>(std::count_if(ggml_graph_nodes(graph_), ggml_graph_nodes(graph_) + ggml_graph_n_nodes(graph_), computes));
+}
+
+GraphState::~GraphState() {
+  ggml_free(singlesHolder_);
+  ggml_free(holder_);
+}
+
+void GraphState::hold(const char* op, const BackendState& backend, std::vector<std::shared_ptr<Memory>>& memory) {
+  if (regions_.empty()) {
+    std::vector<std::shared_ptr<Region>> regions;
+    for (ggml_tensor* tensor : tensors_) {
+      std::shared_ptr<Region> region = context_->requireRegion(op, tensor);
+      if (std::find(regions.begin(), regions.end(), region) == regions.end()) regions.push_back(std::move(region));
+    }
+    regions_ = std::move(regions);  // tensors never move, so this holds from now on
+  }
+  for (const std::shared_ptr<Region>& region : regions_) memory.push_back(region->memory(op));
+  if (checkedFor_.lock().get() == &backend) return;
+
+  for (const std::shared_ptr<Region>& region : regions_)
+    for (const ggml_backend_buffer_t part : region->memory(op)->parts)
+      if (!ggml_backend_supports_buft(backend.backend, ggml_backend_buffer_get_type(part)))
+        fail("BACKEND", op, "expected memory that " + std::string(ggml_backend_dev_name(backend.device)) + " can use, got " + ggml_backend_buffer_name(part));
+  for (const ggml_tensor* tensor : tensors_)
+    if (computes(tensor) && !guardGgml(op, [&] { return ggml_backend_supports_op(backend.backend, tensor); }))
+      fail("BACKEND", op, "expected ops that " + std::string(ggml_backend_dev_name(backend.device)) + " has for these types, got " + ggml_op_desc(tensor) + " (" + tensor->name + ")");
+  checkedFor_ = backend.weak_from_this();
+}
+
+const std::vector<GraphState::Single>& GraphState::singles() {
+  if (!singles_.empty() || computeNodes_ == 0) return singles_;
+  singlesHolder_ = newHolder("compute", computeNodes_ * ggml_graph_overhead_custom(1, false));
+  for (int i = 0; i < ggml_graph_n_nodes(graph_); i++) {
+    ggml_tensor* node = ggml_graph_node(graph_, i);
+    if (!computes(node)) continue;
+    ggml_cgraph* single = ggml_new_graph_custom(singlesHolder_, 1, false);
+    ggml_graph_add_node(single, node);
+    singles_.push_back({node, single});
+  }
+  return singles_;
+}
+
+Napi::Function Graph::define(Napi::Env env) {
+  return withDispose(env, DefineClass(env, className,
+                                      {
+                                          getter<&Graph::computeNodes>("computeNodes"),
+                                          getter<&Graph::nodes>("nodes"),
+                                          method<&Graph::close>("close"),
+                                      }));
+}
+
+Graph::Graph(const Napi::CallbackInfo& info) : Object(info) {
+  protect(info.Env(), [&] {
+    const Arguments arguments(info, "Graph", 2);
+    const std::shared_ptr<ContextState>& context = arguments.instance<Context>(0, "context").open(arguments.op());
+    std::vector<ggml_tensor*> outputs;
+    for (const int64_t handle : arguments.integers(1, "outputs", 0, maxSafeInteger)) outputs.push_back(context->at(arguments.op(), handle));
+    if (outputs.empty()) fail("BAD_ARGUMENT", arguments.op(), "expected at least one output, got none");
+    state_ = std::make_shared<GraphState>(context, outputs);
+    accountFor(ggml_graph_overhead_custom(state_->tensors().size() + 1, false));
+  });
+}
+
+Napi::Value Graph::computeNodes(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(open("computeNodes")->computeNodes())); }
+
+Napi::Value Graph::nodes(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), ggml_graph_n_nodes(open("nodes")->ggml())); }
+
+Napi::Value Graph::close(const Napi::CallbackInfo& info) {
+  state_.reset();
+  accountFor(0);
+  return info.Env().Undefined();
+}
+
+}  // namespace zayascope
