@@ -1,0 +1,234 @@
+import { join } from 'node:path';
+import type { BatchMessage, BufferRange } from './arrow-metadata.js';
+import { ArrowReader, type ReusableBuffer } from './arrow-reader.js';
+import { COLUMN_SIZE, columnKind, dataSchema, INDEX_COLUMNS, rowElements } from './columns.js';
+import type { TapElements } from './float.js';
+import { elementBytes, type RowIndex, type TapDtype, type TapInfo } from './format.js';
+
+/** Rows of one tap, all of one shape. */
+export interface TensorBatch {
+  tap: TapInfo;
+  dtype: TapDtype;
+  /** [rows, ...]; for scope `step` the leading 1 is a row too. Slowest axis first. */
+  shape: readonly number[];
+  /** Contiguous elements: F32 as floats, F16 and BF16 as their bits (`toFloat32` widens), I32 as integers. */
+  data: TapElements;
+  sequence: Int32Array;
+  position: Int32Array;
+  tokenId: Int32Array;
+  step: Int32Array;
+}
+
+/** Index columns of all rows of a file, and where its record batches begin: batch k holds rows [starts[k], starts[k + 1]). */
+export interface FileRows extends RowIndex {
+  starts: Float64Array;
+}
+
+/** Reads the tensors of one data file by byte ranges. */
+export class DataReader {
+  readonly #reader: ArrowReader;
+  readonly #places: ReadonlyMap<string, { node: number; buffer: number }>;
+  #rows: Promise<FileRows> | undefined;
+
+  private constructor(reader: ArrowReader, places: ReadonlyMap<string, { node: number; buffer: number }>) {
+    this.#reader = reader;
+    this.#places = places;
+  }
+
+  /** Opens a data file and compares its schema with the manifest's taps. Throws `BAD_DUMP` or `IO`, naming the file. */
+  static async open(
+    dir: string,
+    file: string,
+    block: number | null,
+    taps: readonly TapInfo[],
+  ): Promise<DataReader> {
+    const reader = await ArrowReader.open(join(dir, file));
+    try {
+      const expected = dataSchema(block, taps).fields;
+      for (let k = 0; k < Math.max(expected.length, reader.columns.length); k++) {
+        const want =
+          expected[k] === undefined ? 'no further column' : `${expected[k]!.name}: ${expected[k]!.type}`;
+        const got =
+          reader.columns[k] === undefined ? 'none' : `${reader.columns[k]!.name}: ${reader.columns[k]!.type}`;
+        if (want !== got && !(expected[k] === undefined && reader.columns[k] === undefined))
+          throw reader.corrupt(`column ${k} to be ${want}`, got);
+      }
+    } catch (error) {
+      await reader.close();
+      throw error;
+    }
+    const places = new Map<string, { node: number; buffer: number }>();
+    let node = INDEX_COLUMNS.length;
+    let buffer = 2 * INDEX_COLUMNS.length;
+    for (const tap of taps) {
+      places.set(tap.name, { node, buffer });
+      node += COLUMN_SIZE[columnKind(tap)].nodes;
+      buffer += COLUMN_SIZE[columnKind(tap)].buffers;
+    }
+    return new DataReader(reader, places);
+  }
+
+  get hasFooter(): boolean {
+    return this.#reader.hasFooter;
+  }
+
+  close(): Promise<void> {
+    return this.#reader.close();
+  }
+
+  /** The index columns of the whole file (16 bytes a row), read once. */
+  rows(): Promise<FileRows> {
+    this.#rows ??= this.#readRows();
+    return this.#rows;
+  }
+
+  /**
+   * The rows of a tap from row `start` of the file on, as far as they lie in one record batch before row `end` and have one shape.
+   * @returns undefined where row `start` has no value (scope `step`).
+   */
+  async read(
+    tap: TapInfo,
+    start: number,
+    end: number,
+    into?: ReusableBuffer,
+  ): Promise<TensorBatch | undefined> {
+    const rows = await this.rows();
+    const index = batchOf(rows.starts, start);
+    const first = rows.starts[index]!;
+    const part = { start: start - first, end: Math.min(end, rows.starts[index + 1]!) - first };
+    const batch = await this.#reader.batch(index);
+    const cells = await this.#cells(tap, index, batch, part);
+    if (cells === undefined) return undefined;
+    const { buffer, offset, shape } = cells;
+    const elements = shape.reduce((product, size) => product * size, 1);
+    const bytes = elements * elementBytes(tap.dtype);
+    const values = this.#range(batch, buffer, offset * elementBytes(tap.dtype), bytes, tap.name);
+    const data = await this.#reader.read(index, values.offset, values.offset + bytes, into);
+    const until = start + shape[0]!;
+    return {
+      tap,
+      dtype: tap.dtype,
+      shape,
+      data: elementsOf(tap.dtype, data),
+      sequence: rows.sequence.subarray(start, until),
+      position: rows.position.subarray(start, until),
+      tokenId: rows.tokenId.subarray(start, until),
+      step: rows.step.subarray(start, until),
+    };
+  }
+
+  /** Which buffer holds the rows, from which element on, and their shape with the number of rows first. */
+  async #cells(
+    tap: TapInfo,
+    index: number,
+    batch: BatchMessage,
+    part: { start: number; end: number },
+  ): Promise<{ buffer: number; offset: number; shape: readonly number[] } | undefined> {
+    const { buffer } = this.#places.get(tap.name)!;
+    const kind = columnKind(tap);
+    if (kind !== 'varying') {
+      const shape = [part.end - part.start, ...(tap.shape as readonly number[])];
+      const offset = part.start * rowElements(tap);
+      return { buffer: buffer + (kind === 'fixed' ? 2 : 1), offset, shape };
+    }
+    if (await this.#isNull(batch, index, buffer, part.start, tap.name)) return undefined;
+    const count = tap.scope === 'step' ? 1 : part.end - part.start;
+    const rank = tap.shape.length;
+    const offsets = await this.#ints(batch, index, buffer + 1, part.start, count + 1, tap.name);
+    const sizes = await this.#ints(batch, index, buffer + 6, part.start * rank, count * rank, tap.name);
+    const shape = Array.from(sizes.subarray(0, rank));
+    const perRow = shape.reduce((product, size) => product * size, 1);
+    if (shape.some((size, axis) => size < 0 || (tap.shape[axis] !== null && tap.shape[axis] !== size)))
+      throw this.#reader.corrupt(
+        `a shape that fits [${tap.shape.join(', ')}] in ${tap.name}`,
+        `[${shape.join(', ')}]`,
+      );
+    let same = 0;
+    while (same < count && shape.every((size, axis) => sizes[same * rank + axis] === size)) {
+      if (offsets[same + 1]! - offsets[same]! !== perRow || offsets[same]! < 0)
+        throw this.#reader.corrupt(
+          `lists of ${perRow} elements in ${tap.name}`,
+          'offsets that say otherwise',
+        );
+      same++;
+    }
+    return { buffer: buffer + 3, offset: offsets[0]!, shape: [same, ...shape] };
+  }
+
+  async #isNull(
+    batch: BatchMessage,
+    index: number,
+    buffer: number,
+    row: number,
+    name: string,
+  ): Promise<boolean> {
+    const validity = batch.buffers[buffer];
+    if (validity === undefined || validity.bytes === 0) return false;
+    const { offset } = this.#range(batch, buffer, row >> 3, 1, name);
+    const [byte] = await this.#reader.read(index, offset, offset + 1);
+    return ((byte! >> (row & 7)) & 1) === 0;
+  }
+
+  async #ints(
+    batch: BatchMessage,
+    index: number,
+    buffer: number,
+    start: number,
+    count: number,
+    name: string,
+  ): Promise<Int32Array> {
+    const { offset } = this.#range(batch, buffer, 4 * start, 4 * count, name);
+    const bytes = await this.#reader.read(index, offset, offset + 4 * count);
+    return new Int32Array(bytes.buffer, bytes.byteOffset, count);
+  }
+
+  /** The byte range of part of a buffer; throws where the buffer is shorter than the rows need. */
+  #range(batch: BatchMessage, buffer: number, start: number, bytes: number, name: string): BufferRange {
+    const range = batch.buffers[buffer];
+    if (range === undefined || start + bytes > range.bytes)
+      throw this.#reader.corrupt(`${start + bytes} bytes of ${name}`, `a buffer of ${range?.bytes ?? 0}`);
+    return { offset: range.offset + start, bytes };
+  }
+
+  async #readRows(): Promise<FileRows> {
+    const starts = new Float64Array(this.#reader.batchCount + 1);
+    const parts: Int32Array[][] = [[], [], [], []];
+    for (let index = 0; index < this.#reader.batchCount; index++) {
+      const batch = await this.#reader.batch(index);
+      starts[index + 1] = starts[index]! + batch.rows;
+      for (const [column, list] of parts.entries())
+        list.push(await this.#ints(batch, index, 2 * column + 1, 0, batch.rows, INDEX_COLUMNS[column]!));
+    }
+    const [sequence, position, tokenId, step] = parts.map((list) => concatenate(list, starts.at(-1)!));
+    return { starts, sequence: sequence!, position: position!, tokenId: tokenId!, step: step! };
+  }
+}
+
+function concatenate(parts: readonly Int32Array[], length: number): Int32Array {
+  const all = new Int32Array(length);
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+/** The batch that holds a row, by bisection. */
+function batchOf(starts: Float64Array, row: number): number {
+  let low = 0;
+  let high = starts.length - 2;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (starts[middle]! <= row) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+function elementsOf(dtype: TapDtype, bytes: Uint8Array): TapElements {
+  const { buffer, byteOffset, byteLength } = bytes;
+  if (dtype === 'F32') return new Float32Array(buffer, byteOffset, byteLength / 4);
+  if (dtype === 'I32') return new Int32Array(buffer, byteOffset, byteLength / 4);
+  return new Uint16Array(buffer, byteOffset, byteLength / 2);
+}

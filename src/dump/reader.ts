@@ -1,0 +1,243 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ZayascopeError } from '../errors.js';
+import type { ReusableBuffer } from './arrow-reader.js';
+import { rowElements } from './columns.js';
+import { DataReader, type FileRows, type TensorBatch } from './data-reader.js';
+import { elementBytes, HASH_FILE, type Manifest, STATS_FILE, type TapInfo } from './format.js';
+import { readManifest } from './manifest.js';
+import { type HashRow, readHashes, readStats, type StatsRows } from './stats-reader.js';
+
+export { ReusableBuffer } from './arrow-reader.js';
+export type { FileRows, TensorBatch } from './data-reader.js';
+
+/** Which rows to read. Default: all. */
+export interface RowFilter {
+  /** Forward step. */
+  step?: number;
+  sequence?: number;
+}
+
+/** One read is cut into parts of about this size. */
+const CHUNK_BYTES = 2 ** 22;
+/** Typed arrays take no more elements than this on every supported Node version. */
+const MAX_ELEMENTS = 2 ** 31 - 1;
+
+/**
+ * A dump opened for reading. Nothing is loaded but the manifest until asked for; files stay open until `close`.
+ * Every method throws `BAD_DUMP` for a damaged file and `IO` for one that cannot be read, both naming it, and `CLOSED` after `close`.
+ */
+export class Dump implements AsyncDisposable {
+  readonly dir: string;
+  readonly manifest: Manifest;
+  readonly #taps: ReadonlyMap<string, TapInfo>;
+  readonly #files = new Map<string, Promise<DataReader>>();
+  #closed = false;
+
+  private constructor(dir: string, manifest: Manifest) {
+    this.dir = dir;
+    this.manifest = manifest;
+    this.#taps = new Map(manifest.taps.map((tap) => [tap.name, tap]));
+  }
+
+  /** Reads and checks the manifest. Throws `IO` where there is none, `BAD_DUMP` naming the field at fault, or a missing file of a complete dump. */
+  static async open(dir: string): Promise<Dump> {
+    const manifest = await readManifest(dir);
+    if (manifest.status === 'complete') await checkFiles(dir, manifest);
+    return new Dump(dir, manifest);
+  }
+
+  /** Taps in the model's execution order. */
+  get taps(): readonly TapInfo[] {
+    return this.manifest.taps;
+  }
+
+  /** The tap of this name. Throws `BAD_ARGUMENT` where the dump lists none. */
+  tap(name: string): TapInfo {
+    const tap = this.#taps.get(name);
+    if (tap === undefined) throw badRead(name, 'the name of a tap in the dump', 'none that is listed');
+    return tap;
+  }
+
+  /** Index columns of all rows of the tap's file, in file order; taps of one file share them. Tier full only (`BAD_ARGUMENT`). */
+  async rows(name: string): Promise<FileRows> {
+    return (await this.#file(this.tap(name))).rows();
+  }
+
+  /** False where the tap's file ends without a footer, as a crash leaves it: its rows are those of the whole batches. */
+  async isWhole(name: string): Promise<boolean> {
+    return (await this.#file(this.tap(name))).hasFooter;
+  }
+
+  /**
+   * Reads rows [start, end) of a tap's file (numbered as in {@link rows}) up to the end of a record batch, or to a change of shape.
+   * @param into memory to read into, valid until its next use; default fresh memory. @returns undefined where row `start` has no value.
+   */
+  async readRows(
+    name: string,
+    start: number,
+    end: number,
+    into?: ReusableBuffer,
+  ): Promise<TensorBatch | undefined> {
+    const tap = this.tap(name);
+    const file = await this.#file(tap);
+    const { position } = await file.rows();
+    if (
+      !(
+        Number.isInteger(start) &&
+        Number.isInteger(end) &&
+        start >= 0 &&
+        start < end &&
+        end <= position.length
+      )
+    )
+      throw badRead(name, `rows within 0..${position.length}`, `${start}..${end}`);
+    return file.read(tap, start, end, into);
+  }
+
+  /**
+   * Reads a tap in parts of a few megabytes, in file order.
+   * @param into memory that the parts share: each is valid until the next is asked for. Default: fresh memory for each.
+   */
+  async *stream(name: string, filter: RowFilter = {}, into?: ReusableBuffer): AsyncGenerator<TensorBatch> {
+    const tap = this.tap(name);
+    const rows = await this.rows(name);
+    // Where the shape varies, one row has to be seen before the size of the others can be guessed.
+    let rowBytes = tap.shape.includes(null) ? CHUNK_BYTES : rowElements(tap) * elementBytes(tap.dtype);
+    for (let start = 0; start < rows.position.length; ) {
+      const end = matchingRun(rows, start, filter, Math.max(1, Math.floor(CHUNK_BYTES / rowBytes)));
+      const batch = end === start ? undefined : await this.readRows(name, start, end, into);
+      if (batch !== undefined) {
+        rowBytes = batch.data.byteLength / batch.shape[0]!;
+        yield batch;
+      }
+      start += batch?.shape[0] ?? 1;
+    }
+  }
+
+  /**
+   * Reads all matching rows of a tap as one tensor. Throws `BAD_ARGUMENT` where no row matches, where rows differ in shape (narrow the filter to one
+   * step), or where there are more than 2^31 - 1 elements (use {@link stream}).
+   */
+  async read(name: string, filter: RowFilter = {}): Promise<TensorBatch> {
+    const parts: TensorBatch[] = [];
+    let elements = 0;
+    for await (const part of this.stream(name, filter)) {
+      const shape = parts[0]?.shape ?? part.shape;
+      if (part.shape.some((size, axis) => axis > 0 && size !== shape[axis]))
+        throw badRead(name, 'rows of one shape', `[${shape.slice(1)}] and [${part.shape.slice(1)}]`);
+      elements += part.data.length;
+      if (elements > MAX_ELEMENTS) throw badRead(name, `at most ${MAX_ELEMENTS} elements`, 'more');
+      parts.push(part);
+    }
+    if (parts.length === 0) throw badRead(name, 'rows that match', `none for ${JSON.stringify(filter)}`);
+    return parts.length === 1 ? parts[0]! : joinParts(parts, elements);
+  }
+
+  /** All rows of `stats.arrow` as columns. Tiers full and stats (`BAD_ARGUMENT`). */
+  async stats(): Promise<StatsRows> {
+    this.#checkTier('statistics', ['full', 'stats']);
+    return readStats(join(this.dir, STATS_FILE));
+  }
+
+  /** All rows of `hash.arrow`. Tier hash (`BAD_ARGUMENT`). */
+  async hashes(): Promise<HashRow[]> {
+    this.#checkTier('hashes', ['hash']);
+    return readHashes(join(this.dir, HASH_FILE));
+  }
+
+  /** Closes the files. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const files = await Promise.allSettled(this.#files.values());
+    this.#files.clear();
+    for (const file of files) if (file.status === 'fulfilled') await file.value.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #file(tap: TapInfo): Promise<DataReader> {
+    this.#checkTier('tensors', ['full']);
+    let file = this.#files.get(tap.file);
+    if (file === undefined) {
+      const own = this.taps.filter((other) => other.file === tap.file);
+      file = DataReader.open(this.dir, tap.file, tap.block, own);
+      this.#files.set(tap.file, file);
+    }
+    return file;
+  }
+
+  #checkTier(what: string, tiers: readonly Manifest['tier'][]): void {
+    if (this.#closed)
+      throw new ZayascopeError('CLOSED', `readDump: expected an open dump, got a closed one (${this.dir})`);
+    if (!tiers.includes(this.manifest.tier))
+      throw new ZayascopeError(
+        'BAD_ARGUMENT',
+        `readDump: expected a dump of tier ${tiers.join(' or ')} to read ${what}, got tier ${this.manifest.tier} (${this.dir})`,
+        { op: 'readDump' },
+      );
+  }
+}
+
+/** End of the run of rows from `start` on that match, at most `most` of them. */
+function matchingRun(rows: FileRows, start: number, filter: RowFilter, most: number): number {
+  const limit = Math.min(rows.position.length, start + most);
+  let end = start;
+  while (
+    end < limit &&
+    (filter.step === undefined || rows.step[end] === filter.step) &&
+    (filter.sequence === undefined || rows.sequence[end] === filter.sequence)
+  )
+    end++;
+  return end;
+}
+
+function joinParts(parts: readonly TensorBatch[], elements: number): TensorBatch {
+  const [first] = parts as [TensorBatch];
+  const rows = parts.reduce((sum, part) => sum + part.shape[0]!, 0);
+  const joined: TensorBatch = {
+    ...first,
+    shape: [rows, ...first.shape.slice(1)],
+    data: new (first.data.constructor as Float32ArrayConstructor)(elements),
+    sequence: new Int32Array(rows),
+    position: new Int32Array(rows),
+    tokenId: new Int32Array(rows),
+    step: new Int32Array(rows),
+  };
+  let row = 0;
+  let element = 0;
+  for (const part of parts) {
+    joined.data.set(part.data, element);
+    for (const column of ['sequence', 'position', 'tokenId', 'step'] as const)
+      joined[column].set(part[column], row);
+    row += part.shape[0]!;
+    element += part.data.length;
+  }
+  return joined;
+}
+
+/** A complete dump has all its files; one that lost some is refused at once rather than when a tap is read. */
+async function checkFiles(dir: string, manifest: Manifest): Promise<void> {
+  const present = new Set(await readdir(dir));
+  const needed = manifest.tier === 'full' ? manifest.taps.map((tap) => tap.file) : [];
+  needed.push(manifest.tier === 'hash' ? HASH_FILE : STATS_FILE);
+  const missing = needed.find((file) => !present.has(file));
+  if (missing !== undefined)
+    throw new ZayascopeError(
+      'BAD_DUMP',
+      `openDump: expected ${missing} in a complete dump, got none (${dir})`,
+      {
+        op: 'openDump',
+        tensor: missing,
+      },
+    );
+}
+
+function badRead(name: string, expected: string, got: string): ZayascopeError {
+  return new ZayascopeError('BAD_ARGUMENT', `readDump: expected ${expected}, got ${got} (${name})`, {
+    op: 'readDump',
+    tensor: name,
+  });
+}
