@@ -31,6 +31,11 @@ export class ConfigKeys {
     return Object.hasOwn(this.#json, key);
   }
 
+  /** The value as it is; undefined when the key is absent. */
+  raw(key: string): unknown {
+    return this.#value(key, undefined);
+  }
+
   /** An integer of at least 1 and at most `max`. */
   size(key: string, max: number, absent?: number): number {
     const value = this.#value(key, absent);

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { readSmallFile } from '../weights/file-access.js';
 import { parseJsonObject } from '../weights/json-object.js';
 import { ConfigKeys, configError } from './config-keys.js';
+import { fromLegacyConfig, isLegacyConfig } from './zaya-legacy-config.js';
 
 const OP = 'readZayaConfig';
 const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
@@ -87,21 +88,16 @@ export async function readZayaConfig(folder: string): Promise<ZayaConfig> {
 }
 
 /**
- * Validates a parsed `config.json`. Absent keys take the reference's defaults, keys that it does not know are ignored.
+ * Validates a parsed `config.json`. Absent keys take the reference's defaults, keys that it does not know are ignored. A config of the legacy
+ * layout (half-layers, scalars or lists) is translated first; its checkpoint then needs `asNative`.
  *
  * @param where the file, for messages; default `config.json`.
  * @throws `BAD_CONFIG` naming the key, what was expected and what came.
  */
 export function parseZayaConfig(json: Record<string, unknown>, where = 'config.json'): ZayaConfig {
-  const keys = new ConfigKeys(json, OP, where);
-  keys.literal('model_type', ['zaya']);
-  if (isLegacyConfig(json))
-    throw configError(
-      OP,
-      "the transformers layout's keys (moe_intermediate_size, router_hidden_size, ...)",
-      'those of the legacy layout (80 half-layers), which is recognised but not supported yet',
-      where,
-    );
+  new ConfigKeys(json, OP, where).literal('model_type', ['zaya']);
+  const native = isLegacyConfig(json) ? fromLegacyConfig(json, OP, where) : json;
+  const keys = new ConfigKeys(native, OP, where);
   const num_hidden_layers = keys.size('num_hidden_layers', MAX_LAYERS, 40);
   const layer_types = parseLayerTypes(keys, num_hidden_layers);
   const config: ZayaConfig = {
@@ -219,28 +215,6 @@ function checkRelations(config: ZayaConfig, where: string): void {
       `${config.rope_parameters[type].partial_rotary_factor}, which rotates ${rotary}`,
     );
   }
-}
-
-/** True for configs of the alternating layout (Zyphra's own transformers branch): they have its keys and none of the native layout's. */
-function isLegacyConfig(json: Record<string, unknown>): boolean {
-  const isNative = ['moe_intermediate_size', 'router_hidden_size', 'rope_parameters', 'layer_types'];
-  const isLegacy = [
-    'zaya_layers',
-    'ffn_hidden_size',
-    'ffn_hidden_size_list',
-    'cca_num_q_heads',
-    'num_query_groups',
-  ];
-  isLegacy.push(
-    'num_query_groups_list',
-    'zaya_mlp_expansion',
-    'moe_router_topk',
-    'zaya_use_mod',
-    'zaya_use_eda',
-  );
-  return (
-    isLegacy.some((key) => Object.hasOwn(json, key)) && !isNative.some((key) => Object.hasOwn(json, key))
-  );
 }
 
 /** Width of all query heads: `num_attention_heads * head_dim`. */

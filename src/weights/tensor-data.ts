@@ -1,5 +1,5 @@
 import { ZayascopeError } from '../errors.js';
-import type { StoredTensor } from './checkpoint.js';
+import type { StoredTensor, TensorPart } from './checkpoint.js';
 import { readInto, withFile } from './file-access.js';
 
 const OP = 'readTensor';
@@ -27,20 +27,29 @@ export async function readTensor(
       { op: OP, tensor: info.name },
     );
   const out = new Uint8Array(endBytes - beginBytes);
-  let partBegin = 0;
-  for (const part of info.parts) {
-    const begin = Math.max(beginBytes, partBegin);
-    const end = Math.min(endBytes, partBegin + part.sizeBytes);
-    if (begin < end) {
-      const target = out.subarray(begin - beginBytes, end - beginBytes);
-      const offset = part.offsetBytes + (begin - partBegin);
-      await withFile(OP, part.file, (handle) =>
-        readInto(`${OP} ${info.name}`, handle, part.file, offset, target),
-      );
-    }
-    partBegin += part.sizeBytes;
+  let done = 0;
+  for (const part of sliceParts(info, beginBytes, endBytes)) {
+    const target = out.subarray(done, done + part.sizeBytes);
+    await withFile(OP, part.file, (handle) =>
+      readInto(`${OP} ${info.name}`, handle, part.file, part.offsetBytes, target),
+    );
+    done += part.sizeBytes;
   }
   return out;
+}
+
+/** Where the bytes `[beginBytes, endBytes)` of a tensor lie; one empty part for an empty range. */
+export function sliceParts(info: StoredTensor, beginBytes: number, endBytes: number): TensorPart[] {
+  const slices: TensorPart[] = [];
+  let partBegin = 0;
+  for (const { file, offsetBytes, sizeBytes } of info.parts) {
+    const begin = Math.max(beginBytes, partBegin);
+    const end = Math.min(endBytes, partBegin + sizeBytes);
+    if (begin < end)
+      slices.push({ file, offsetBytes: offsetBytes + begin - partBegin, sizeBytes: end - begin });
+    partBegin += sizeBytes;
+  }
+  return slices.length > 0 ? slices : [{ file: info.file, offsetBytes: info.offsetBytes, sizeBytes: 0 }];
 }
 
 /** The bytes of a tensor in order, in chunks of `chunkBytes` (default 8 MiB), for copies with flat memory. Throws as {@link readTensor}. */
