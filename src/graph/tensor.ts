@@ -48,16 +48,19 @@ export function contiguousStrides(dtype: Dtype, shape: Shape): number[] {
   return strides;
 }
 
-/** True if the elements lie in memory without gaps in the order of the axes (axes of size 1 do not count). */
+/**
+ * True if the elements lie in memory without gaps in the order of the axes. Axes of size 1 do not count, except the last: ggml takes a tensor whose fastest stride is not
+ * one element for transposed.
+ */
 export function isContiguous(tensor: Tensor): boolean {
   const expected = contiguousStrides(tensor.dtype, tensor.shape);
-  return tensor.shape.every((size, axis) => size === 1 || tensor.strides[axis] === expected[axis]);
+  return (
+    hasContiguousRows(tensor) &&
+    tensor.shape.every((size, axis) => size === 1 || tensor.strides[axis] === expected[axis])
+  );
 }
 
 /** True if the elements of each row (last axis) are neighbours in memory: all that most kernels need. */
 export function hasContiguousRows(tensor: Tensor): boolean {
-  const last = tensor.shape.length - 1;
-  return (
-    tensor.shape[last] === 1 || tensor.strides[last] === sizeBytes(tensor.dtype, blockSize(tensor.dtype))
-  );
+  return tensor.strides[tensor.shape.length - 1] === sizeBytes(tensor.dtype, blockSize(tensor.dtype));
 }
