@@ -197,6 +197,13 @@ export class DumpWriter implements AsyncDisposable {
           `appendDump: expected ${rows} rows in the index, got ${index[name].length} (${name})`,
           { op: 'appendDump', tensor: name },
         );
+    for (let row = 1; row < rows; row++)
+      if (index.step[row] !== index.step[0] || index.sequence[row] !== index.sequence[0])
+        throw new ZayascopeError(
+          'BAD_ARGUMENT',
+          `appendDump: expected rows of one step and sequence, got step ${index.step[0]} of sequence ${index.sequence[0]}, then ${index.step[row]} of ${index.sequence[row]}`,
+          { op: 'appendDump' },
+        );
     return rows;
   }
 

@@ -40,7 +40,7 @@ it('widens into a larger buffer and returns the part it wrote', () => {
 
 it('gives row statistics over finite values, and counts the others', () => {
   const stats = rowStats(
-    Float32Array.of(1, -3, Number.NaN, 2, Number.POSITIVE_INFINITY, Number.NaN, -0, 0),
+    Float32Array.of(1, -3, Number.NaN, 2, Number.POSITIVE_INFINITY, Number.NaN, 0, 0),
     'F32',
     4,
   );

@@ -138,6 +138,8 @@ it('refuses index columns of different lengths, unknown blocks, wrong tiers, dup
   const values = new Map([['v', tapValue(VECTOR, index)]]);
   const bad = { code: 'BAD_ARGUMENT' };
   await expect(writer.append(0, { ...index, step: new Int32Array(1) }, values)).rejects.toMatchObject(bad);
+  const mixed = { ...index, step: Int32Array.of(0, 1) };
+  await expect(writer.append(0, mixed, values)).rejects.toMatchObject(bad);
   await expect(writer.append(7, index, values)).rejects.toMatchObject({ ...bad, tensor: 'layers.7.arrow' });
   await expect(writer.appendHash(0, 0, 2, new Map())).rejects.toMatchObject(bad);
   for (const name of ['v', 'position', 'v#shape', ''])

@@ -1,0 +1,89 @@
+import { type ErrorCode, ZayascopeError } from '../errors.js';
+import { tapPattern } from '../tap-pattern.js';
+import { type TensorSource, writeSafetensors } from '../weights/safetensors-write.js';
+import { columnKind } from './columns.js';
+import type { TapInfo } from './format.js';
+import { type Dump, ReusableBuffer, type RowFilter } from './reader.js';
+
+/**
+ * Writes taps of a dump of tier full into one safetensors file, dtypes kept, streaming; the file appears under its name when it is whole.
+ *
+ * Keys are tap names, rows of all steps and sequences in file order: shape [rows, ...]. Taps whose shape varies, and those of scope `step`, get one key
+ * per step, `<tap>#<step>`, or `<tap>#<step>.<sequence>` in a dump of several sequences. Metadata says which dump: model, policy, producer.
+ * @param pattern tap pattern (`src/tap-pattern.ts`).
+ * @returns the keys in the order of the dump.
+ * Throws `BAD_ARGUMENT` where no tap matches, or a tap varies in shape within a step; `BAD_DUMP`; `IO`.
+ */
+export async function exportSafetensors(dump: Dump, pattern: string, outFile: string): Promise<string[]> {
+  const matches = tapPattern(pattern);
+  const taps = dump.taps.filter((tap) => matches(tap.name));
+  if (taps.length === 0)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `exportDump: expected a pattern that matches a tap, got '${pattern}' (${dump.dir})`,
+      { op: 'exportDump' },
+    );
+  const sources: TensorSource[] = [];
+  for (const tap of taps) sources.push(...(await tapSources(dump, tap)));
+  const { model, policy, producer } = dump.manifest;
+  const metadata = new Map([
+    ['model', model.name],
+    ['weightsSha256', model.weightsSha256],
+    ['policy', policy.name],
+    ['producer', `${producer.name} ${producer.version}`],
+  ]);
+  await writeSafetensors(outFile, sources, metadata);
+  return sources.map((source) => source.name);
+}
+
+async function tapSources(dump: Dump, tap: TapInfo): Promise<TensorSource[]> {
+  const rows = (await dump.rows(tap.name)).position.length;
+  const { name, dtype } = tap;
+  if (columnKind(tap) !== 'varying')
+    return [{ name, dtype, shape: [rows, ...(tap.shape as number[])], chunks: chunks(dump, name, {}) }];
+  const keyed = new Map<string, { shape: number[]; filter: RowFilter }>();
+  const several = dump.manifest.sequences.length > 1;
+  // Shapes stand in the header, before any data: one pass over the tap to learn them, another to copy it.
+  for await (const part of dump.stream(name, {}, new ReusableBuffer())) {
+    const filter = { step: part.step[0]!, sequence: part.sequence[0]! };
+    const count = sameStep(part.step, part.sequence);
+    if (count < part.shape[0]!)
+      throw exportError('BAD_DUMP', tap, 'record batches of one step each', 'several steps in one');
+    const key = `${name}#${filter.step}${several ? `.${filter.sequence}` : ''}`;
+    const known = keyed.get(key);
+    if (known === undefined) keyed.set(key, { shape: [...part.shape], filter });
+    else if (part.shape.every((size, axis) => axis === 0 || size === known.shape[axis]))
+      known.shape[0]! += count;
+    else
+      throw exportError(
+        'BAD_ARGUMENT',
+        tap,
+        `rows of one shape in step ${filter.step}`,
+        `[${known.shape}] and [${part.shape}]`,
+      );
+  }
+  return [...keyed].map(([key, { shape, filter }]) => {
+    // A value of a whole step is one row of the dump, but the row axis is not its own.
+    const own = tap.scope === 'step' ? shape.slice(1) : shape;
+    return { name: key, dtype, shape: own, chunks: chunks(dump, name, filter) };
+  });
+}
+
+async function* chunks(dump: Dump, name: string, filter: RowFilter): AsyncGenerator<Uint8Array> {
+  for await (const { data } of dump.stream(name, filter, new ReusableBuffer()))
+    yield new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+/** How many of the rows share step and sequence with the first. */
+function sameStep(step: Int32Array, sequence: Int32Array): number {
+  let count = 1;
+  while (count < step.length && step[count] === step[0] && sequence[count] === sequence[0]) count++;
+  return count;
+}
+
+function exportError(code: ErrorCode, tap: TapInfo, expected: string, got: string): ZayascopeError {
+  return new ZayascopeError(code, `exportDump: expected ${expected}, got ${got} (${tap.name})`, {
+    op: 'exportDump',
+    tensor: tap.name,
+  });
+}
