@@ -18,7 +18,7 @@ import transformers
 
 from block_taps import block_taps
 from checkpoint import load_model, read_config, read_headers, stored_dtype, weights_sha256
-from dump_writer import DumpWriter, prepare_folder
+from dump_writer import DumpWriter, check_folder, prepare_folder
 from errors import DumpError
 from observer import Observed, Observer
 from tap_pattern import compile_pattern, parse_positions
@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def dump(args: argparse.Namespace) -> None:
     """Runs the model once (twice with verification) and writes the dump."""
+    check_folder(args.out, args.overwrite)
     config = read_config(args.model)
     tensors = read_headers(args.model)
     tokens = _tokens(args, config)
@@ -53,8 +54,8 @@ def dump(args: argparse.Namespace) -> None:
 
     ids = torch.tensor([tokens])
     untraced = _forward(model, ids) if args.verify else None
-    prepare_folder(args.out, args.overwrite)
-    description = _description(args, config, tensors, tokens, verified=untraced is not None)
+    prepare_folder(args.out)
+    description = _description(args, config, tensors, tokens, untraced is not None)
     writer = DumpWriter(args.out, description, taps, dtypes, tokens, positions)
     logits = _observe(model, ids, writer, before, blocks, after)
     if untraced is not None and not _bit_equal(untraced, logits):

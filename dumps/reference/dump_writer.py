@@ -18,15 +18,22 @@ from taps import Tap
 MANIFEST = "manifest.json"
 
 
-def prepare_folder(out: Path, overwrite: bool) -> None:
-    """Creates `out`. An existing dump is replaced only with `overwrite`; a folder of anything else never is."""
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        if not overwrite:
-            raise DumpError(f"dump: expected --out not to exist, it does: {out} (--overwrite replaces a dump)")
-        if not (out / MANIFEST).is_file() or json.loads((out / MANIFEST).read_text()).get("format") != "zayascope-dump":
-            raise DumpError(f"dump: expected --out to hold a dump that may be replaced, it does not: {out}")
+def check_folder(out: Path, overwrite: bool) -> None:
+    """Refuses an existing `out` unless it is empty, or a dump and `overwrite` is set; anything else is never replaced."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not overwrite:
+        raise DumpError(f"dump: expected --out not to exist, it does: {out} (--overwrite replaces a dump)")
+    manifest = out / MANIFEST
+    if not manifest.is_file() or json.loads(manifest.read_text(encoding="utf-8")).get("format") != "zayascope-dump":
+        raise DumpError(f"dump: expected --out to hold a dump that may be replaced, it does not: {out}")
+
+
+def prepare_folder(out: Path) -> None:
+    """An empty folder at `out`, which `check_folder` has cleared."""
+    if out.exists():
         shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True)
 
 
 class DumpWriter:

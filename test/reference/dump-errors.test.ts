@@ -1,0 +1,86 @@
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { readReferenceManifest } from './manifest.js';
+import { type PythonResult, root, runScripts } from './python.js';
+
+const scratch = mkdtempSync(join(tmpdir(), 'zayascope-reference-errors-'));
+const at = (name: string) => join(scratch, name);
+const tinyModel = join(root, 'dumps', 'tiny', 'model');
+
+/** What is wrong, the arguments that replace good ones, and what the message must say. */
+const CASES: [string, Record<string, string | boolean>, RegExp][] = [
+  ['a token out of range', { tokens: '5,259' }, /ids from 0 to 258, got 259 at position 1/],
+  ['a token that is no number', { tokens: '5,x' }, /expected integers, got '5,x'/],
+  ['no token', { tokens: '' }, /at least one token, got none/],
+  ['a missing model folder', { model: at('nowhere') }, /expected a config\.json, found none in .*nowhere/],
+  ['another model type', { model: at('other-type') }, /expected model_type 'zaya', got 'llama'/],
+  ['missing weights', { model: at('no-weights') }, /expected model\.safetensors, found no such file/],
+  ['a truncated checkpoint', { model: at('truncated') }, /truncated/],
+  [
+    'a missing tensor',
+    { model: at('renamed') },
+    /missing \['model\.norm\.weight'\], unknown \['model\.morm\.weight'\]/,
+  ],
+  ['an existing dump', { out: at('existing') }, /expected --out not to exist.*existing/],
+  ['a folder that is no dump', { out: at('precious'), overwrite: true }, /hold a dump that may be replaced/],
+  ['a folder that cannot be made', { out: at('file/dump') }, /file/],
+  ['a pattern that matches nothing', { taps: 'layer.*' }, /a pattern that matches a tap, got 'layer\.\*'/],
+  ['a malformed pattern', { taps: 'layers.{0..1' }, /expected a closing brace/],
+  ['positions beyond the tokens', { positions: '0:9' }, /a < b <= 3/],
+  ['positions that are none', { positions: 'first' }, /expected all, last or a:b, got 'first'/],
+];
+
+let results: PythonResult[];
+
+beforeAll(() => {
+  for (const name of ['other-type', 'no-weights', 'truncated', 'renamed']) {
+    cpSync(tinyModel, at(name), { recursive: true });
+  }
+  const config = readFileSync(join(tinyModel, 'config.json'), 'utf8');
+  writeFileSync(join(at('other-type'), 'config.json'), config.replace('"zaya"', '"llama"'));
+  rmSync(join(at('no-weights'), 'model.safetensors'));
+  const weights = readFileSync(join(tinyModel, 'model.safetensors'));
+  writeFileSync(join(at('truncated'), 'model.safetensors'), weights.subarray(0, weights.length - 100));
+  const renamed = Buffer.from(weights);
+  renamed.write('model.morm.weight', weights.indexOf('model.norm.weight'));
+  writeFileSync(join(at('renamed'), 'model.safetensors'), renamed);
+  mkdirSync(at('precious'));
+  writeFileSync(join(at('precious'), 'thesis.txt'), 'all of it');
+  writeFileSync(at('file'), '');
+  const good = { model: tinyModel, tokens: '5,17,9', dtype: 'float32', out: at('unused') };
+  const call = (changes: Record<string, string | boolean>) => ({
+    script: 'dump' as const,
+    args: Object.entries<string | boolean>({ ...good, ...changes }).flatMap(([k, v]) =>
+      v === true ? [`--${k}`] : [`--${k}`, String(v)],
+    ),
+  });
+  results = runScripts([
+    call({ out: at('existing'), taps: 'norm' }),
+    ...CASES.map(([, changes]) => call(changes)),
+    call({ out: at('existing'), taps: 'lm_head', overwrite: true }),
+  ]);
+}, 120_000);
+
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+it.each(CASES.map(([name, , message], index) => ({ name, message, index })))(
+  'refuses $name',
+  ({ message, index }) => {
+    const { status, stderr } = results[index + 1]!;
+    expect(status).toBe(2);
+    expect(stderr).toMatch(message);
+    expect(stderr).not.toContain('Traceback');
+  },
+);
+
+it('writes nothing for bad input, and removes nothing', () => {
+  expect(existsSync(at('unused'))).toBe(false);
+  expect(readFileSync(join(at('precious'), 'thesis.txt'), 'utf8')).toBe('all of it');
+});
+
+it('replaces a dump when asked to', () => {
+  expect(results.at(-1)!.status).toBe(0);
+  expect(readReferenceManifest(at('existing')).taps.map((tap) => tap.name)).toEqual(['lm_head']);
+});
