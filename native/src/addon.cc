@@ -8,9 +8,12 @@
 #include "context.h"
 #include "devices.h"
 #include "ggml-guard.h"
+#include "gguf.h"
 #include "graph.h"
 #include "instance.h"
 #include "mapping.h"
+#include "quantize.h"
+#include "row-stats.h"
 
 namespace zayascope {
 namespace {
@@ -47,6 +50,11 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   define<Mapping>(exports);                       // mapping.cc
   define<Graph>(exports);                         // graph.cc
   define<Arena>(exports);                         // arena.cc
+  define<rowStats>(exports, "rowStats");          // row-stats.cc
+  define<dequantize>(exports, "dequantize");      // quantize.cc
+  define<quantize>(exports, "quantize");          // quantize.cc
+  define<ggufRead>(exports, "ggufRead");          // gguf-read.cc
+  define<ggufHeader>(exports, "ggufHeader");      // gguf-header.cc
   return exports;
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "arguments.h"
 #include "failure.h"
 
 namespace zayascope {
@@ -23,9 +24,10 @@ class Task : public Napi::AsyncWorker {
   // Owned by itself once queued (Queue()); until then by the caller.
   Task(Napi::Env env, const char* op, Run run, Result result);
 
+  // Starts work whose value exists beforehand (an array that `run` fills, or undefined). Keeps it and `kept` from being collected meanwhile.
+  static Napi::Promise start(const Arguments& arguments, Run run, const std::vector<Napi::Object>& kept, const Napi::Value& value);
+
   Napi::Promise promise() const { return deferred_.Promise(); }
-  // Keeps a JavaScript object (the owner of a buffer in use) from being collected.
-  void keep(const Napi::Object& object) { kept_.push_back(Napi::Persistent(object)); }
   void onDone(Done done) { done_ = std::move(done); }
 
  protected:

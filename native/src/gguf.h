@@ -1,0 +1,18 @@
+#pragma once
+
+#include <gguf.h>
+#include <napi.h>
+
+#include <memory>
+
+namespace zayascope {
+
+struct GgufFree {
+  void operator()(gguf_context* context) const { gguf_free(context); }
+};
+using GgufPointer = std::unique_ptr<gguf_context, GgufFree>;
+
+Napi::Value ggufRead(const Napi::CallbackInfo& info);    // gguf-read.cc
+Napi::Value ggufHeader(const Napi::CallbackInfo& info);  // gguf-header.cc
+
+}  // namespace zayascope
