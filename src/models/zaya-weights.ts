@@ -2,6 +2,7 @@
  * The tensors that a configuration requires, under the names of the transformers layout (the `state_dict` of `ZayaForCausalLM`,
  * https://github.com/huggingface/transformers/blob/v5.18.0/src/transformers/models/zaya/modeling_zaya.py).
  */
+import { type Dtype, isQuantized } from '../dtype.js';
 import { ZayascopeError } from '../errors.js';
 import type { Checkpoint, TensorInfo } from '../weights/checkpoint.js';
 import { convChannels, kWidth, qWidth, routerClasses, type ZayaConfig } from './zaya-config.js';
@@ -22,8 +23,8 @@ export interface RequiredTensor {
   role: WeightRole;
 }
 
-/** The dtypes that weights may be stored in. */
-export const WEIGHT_DTYPES = ['BF16', 'F16', 'F32'] as const;
+/** The dtypes that weights may be stored in; matmul weights and the embedding of GGUF files may be quantised too. */
+const WEIGHT_DTYPES = ['BF16', 'F16', 'F32'] as const;
 
 /** Every tensor of the transformers layout that `config` needs, in the order of the reference's modules. */
 export function requiredTensors(config: ZayaConfig): RequiredTensor[] {
@@ -107,7 +108,7 @@ export interface CheckedWeights {
 /**
  * Finds every required tensor and checks shape and dtype.
  * @throws `MISSING_TENSOR` naming the first missing tensor and how many are missing; `BAD_CHECKPOINT` for a wrong shape or a dtype other
- * than BF16, F16 and F32.
+ * than BF16, F16 and F32 (or, for matmul weights and the embedding, a quantised type).
  */
 export function checkWeights(checkpoint: Checkpoint, config: ZayaConfig): CheckedWeights {
   const required = requiredTensors(config);
@@ -133,7 +134,7 @@ function checkTensor(tensor: RequiredTensor, checkpoint: Checkpoint): TensorInfo
   const info = checkpoint.tensors.get(name);
   const stored = info ?? checkpoint.unreadable.get(name)!;
   const where = `${name} in ${stored.file}`;
-  if (info === undefined || !(WEIGHT_DTYPES as readonly string[]).includes(info.dtype))
+  if (info === undefined || !isWeightDtype(info.dtype, tensor.role))
     throw new ZayascopeError(
       'BAD_CHECKPOINT',
       `${OP}: expected a weight in ${WEIGHT_DTYPES.join(', ')}, got ${stored.dtype} (${where})`,
@@ -146,6 +147,11 @@ function checkTensor(tensor: RequiredTensor, checkpoint: Checkpoint): TensorInfo
       { op: OP, tensor: name, shapes: [shape, info.shape] },
     );
   return info;
+}
+
+function isWeightDtype(dtype: Dtype, role: WeightRole): boolean {
+  const isMatrix = role === 'matmul' || role === 'embedding';
+  return (WEIGHT_DTYPES as readonly string[]).includes(dtype) || (isMatrix && isQuantized(dtype));
 }
 
 function missingError(

@@ -35,6 +35,11 @@ export interface StoredTensor<D extends string = string> {
   sizeBytes: number;
   /** The data in order. One part, except where a tensor is stacked from several (experts of the legacy layout). */
   parts: readonly TensorPart[];
+  /**
+   * Set where the file stores the axes of `shape` in another order, slowest first: `[2, 0, 1]` says that axis 2 is the slowest.
+   * `readTensor` gives the order of `shape`; who maps the bytes must permute them.
+   */
+  storedAxes?: readonly number[];
 }
 
 /** A tensor whose dtype this library can compute with. */

@@ -11,7 +11,8 @@ const DEFAULT_CHUNK_BYTES = 8 * 1024 * 1024;
  * The bytes of a tensor (little-endian, row-major in its stored dtype), all of them or those of `[beginBytes, endBytes)`.
  * Reads at most 1 GiB at a time.
  *
- * @throws `IO` when a file is gone or shorter than its header said; `BAD_ARGUMENT` for a range outside the tensor.
+ * @throws `IO` when a file is gone or shorter than its header said; `BAD_ARGUMENT` for a range outside the tensor, or a part of a tensor whose
+ * axes are stored in another order.
  */
 export async function readTensor(
   info: StoredTensor,
@@ -26,6 +27,13 @@ export async function readTensor(
       `${OP}: expected a range inside the tensor's ${info.sizeBytes} bytes, got [${beginBytes}, ${endBytes}) (${info.name})`,
       { op: OP, tensor: info.name },
     );
+  const isWhole = beginBytes === 0 && endBytes === info.sizeBytes;
+  if (info.storedAxes !== undefined && !isWhole)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `${OP}: expected the whole tensor, whose axes are stored in another order, got a range (${info.name})`,
+      { op: OP, tensor: info.name },
+    );
   const out = new Uint8Array(endBytes - beginBytes);
   let done = 0;
   for (const part of sliceParts(info, beginBytes, endBytes)) {
@@ -34,6 +42,28 @@ export async function readTensor(
       readInto(`${OP} ${info.name}`, handle, part.file, part.offsetBytes, target),
     );
     done += part.sizeBytes;
+  }
+  return info.storedAxes === undefined ? out : permute(out, info.shape, info.storedAxes);
+}
+
+/** Brings elements that lie in the axis order `storedAxes` into the order of `shape`. */
+function permute(bytes: Uint8Array, shape: readonly number[], storedAxes: readonly number[]): Uint8Array {
+  const elements = shape.reduce((product, size) => product * size, 1);
+  const elementBytes = bytes.length / elements;
+  const out = new Uint8Array(bytes.length);
+  const strides = storedAxes.map((axis) =>
+    shape.slice(axis + 1).reduce((product, size) => product * size, 1),
+  );
+  const index = storedAxes.map(() => 0);
+  for (let from = 0, to = 0; from < elements; from++) {
+    for (let byte = 0; byte < elementBytes; byte++)
+      out[to * elementBytes + byte] = bytes[from * elementBytes + byte]!;
+    for (let axis = storedAxes.length - 1; axis >= 0; axis--) {
+      to += strides[axis]!;
+      if (++index[axis]! < shape[storedAxes[axis]!]!) break;
+      to -= strides[axis]! * index[axis]!;
+      index[axis] = 0;
+    }
   }
   return out;
 }
@@ -52,11 +82,15 @@ export function sliceParts(info: StoredTensor, beginBytes: number, endBytes: num
   return slices.length > 0 ? slices : [{ file: info.file, offsetBytes: info.offsetBytes, sizeBytes: 0 }];
 }
 
-/** The bytes of a tensor in order, in chunks of `chunkBytes` (default 8 MiB), for copies with flat memory. Throws as {@link readTensor}. */
+/**
+ * The bytes of a tensor in order, in chunks of `chunkBytes` (default 8 MiB), for copies with flat memory; one chunk if its axes are stored in
+ * another order. Throws as {@link readTensor}.
+ */
 export async function* tensorChunks(
   info: StoredTensor,
   chunkBytes = DEFAULT_CHUNK_BYTES,
 ): AsyncGenerator<Uint8Array> {
-  for (let begin = 0; begin < info.sizeBytes; begin += chunkBytes)
-    yield await readTensor(info, begin, Math.min(begin + chunkBytes, info.sizeBytes));
+  const step = info.storedAxes === undefined ? chunkBytes : info.sizeBytes;
+  for (let begin = 0; begin < info.sizeBytes; begin += step)
+    yield await readTensor(info, begin, Math.min(begin + step, info.sizeBytes));
 }

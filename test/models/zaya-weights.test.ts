@@ -132,7 +132,7 @@ describe('checkWeights', () => {
     }
   });
 
-  it.each(['I32', 'F64', 'F8_E4M3'])('rejects a weight stored as %s', (dtype) => {
+  it.each(['I32', 'F64', 'Q8_0', 'F8_E4M3'])('rejects a weight stored as %s', (dtype) => {
     const error = rejection({ 'model.norm.weight': stored('model.norm.weight', dtype, [32]) });
     expect(error).toMatchObject({ code: 'BAD_CHECKPOINT', tensor: 'model.norm.weight', dtypes: [dtype] });
     expect(error.message).toContain('BF16, F16, F32');
