@@ -1,0 +1,83 @@
+import { Command, CommanderError } from 'commander';
+import { ZayascopeError } from '../errors.js';
+import { captureCommand } from './capture.js';
+import { doctorCommand } from './doctor.js';
+import { exportCommand } from './export.js';
+import { inspectCommand } from './inspect.js';
+import { toJson } from './json.js';
+import { packageVersion } from './package-version.js';
+import type { Terminal } from './terminal.js';
+
+/** What a command gets from the command line around it. */
+export interface CommandContext {
+  readonly terminal: Terminal;
+  /** Ends with this exit code instead of 0 once the command has returned. */
+  exitWith(code: ExitCode): void;
+}
+
+/** 0 pass, 1 differs, 2 misuse or bad input; 128 + signal number after a signal. */
+export type ExitCode = 0 | 1 | 2 | 130 | 143;
+
+/**
+ * Runs one command line and gives its exit code. Never throws: a {@link ZayascopeError} becomes one line with its code (and with `--json` a document
+ * `{"error": ...}` besides), anything else its stack; both give 2.
+ * @param args without node and script.
+ */
+export async function runCommandLine(args: readonly string[], terminal: Terminal): Promise<number> {
+  let exitCode = 0;
+  let usesJson = false;
+  const context: CommandContext = {
+    terminal,
+    exitWith(code) {
+      exitCode = code;
+    },
+  };
+  const program = new Command('zayascope')
+    .description('Debugging and tensor-diff workbench for ZAYA1 language models.')
+    .version(packageVersion(), '-v, --version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .configureOutput({
+      writeOut: (text) => terminal.result(text.trimEnd()),
+      writeErr: (text) => terminal.notice(text),
+    })
+    .configureHelp({ helpWidth: 110 })
+    .showHelpAfterError('(--help lists arguments and options)')
+    .exitOverride()
+    .hook('preAction', (_program, command) => {
+      usesJson = command.opts<{ json?: boolean }>().json === true;
+    })
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 pass, 1 differs, 2 misuse or bad input.\nResults go to stdout, progress and errors to stderr; --json prints one JSON document.',
+    );
+  for (const command of COMMANDS) program.addCommand(command(context).copyInheritedSettings(program));
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    report(error, usesJson, terminal);
+    return exitCode === 0 ? 2 : exitCode;
+  }
+}
+
+const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
+  captureCommand,
+  exportCommand,
+  inspectCommand,
+  doctorCommand,
+];
+
+function report(error: unknown, usesJson: boolean, terminal: Terminal): void {
+  if (!(error instanceof ZayascopeError)) {
+    terminal.notice(`zayascope: unexpected error, please report it\n${stackOf(error)}\n`);
+    return;
+  }
+  const { code, message, op, tensor, shapes, dtypes } = error;
+  terminal.notice(`zayascope: ${code}: ${message.replaceAll(/\s*\n\s*/g, ' ')}\n`);
+  if (usesJson) terminal.result(toJson({ error: { code, message, op, tensor, shapes, dtypes } }));
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -1,0 +1,39 @@
+import type { Terminal } from './terminal.js';
+
+/** A progress bar; see {@link progressBar}. */
+export interface ProgressBar extends Disposable {
+  update(done: number, total: number): void;
+}
+
+/** Redrawing more often only costs time. */
+const REDRAW_MS = 50;
+
+/**
+ * A bar like `capture [#######-------]  5/10 segments` on its own line, redrawn in place and erased when disposed. Draws nothing where notices do not go to a terminal.
+ * @param unit plural noun of what is counted.
+ */
+export function progressBar(terminal: Terminal, label: string, unit: string): ProgressBar {
+  let drawnAt = Number.NEGATIVE_INFINITY;
+  let isShown = false;
+  const update = (done: number, total: number): void => {
+    const now = performance.now();
+    if (!terminal.isInteractive || (now - drawnAt < REDRAW_MS && done < total)) return;
+    drawnAt = now;
+    isShown = true;
+    terminal.notice(`\r\x1b[K${barLine(label, unit, done, total, terminal.columns)}`);
+  };
+  const erase = (): void => {
+    if (isShown) terminal.notice('\r\x1b[K');
+    isShown = false;
+  };
+  return { update, [Symbol.dispose]: erase };
+}
+
+function barLine(label: string, unit: string, done: number, total: number, columns: number): string {
+  const count = `${String(done).padStart(String(total).length)}/${total} ${unit}`;
+  // One column stays free: a full last column makes some terminals wrap.
+  const width = Math.min(40, columns - label.length - count.length - 5);
+  if (width < 4) return count.slice(0, columns - 1);
+  const filled = total === 0 ? width : Math.floor((width * done) / total);
+  return `${label} [${'#'.repeat(filled)}${'-'.repeat(width - filled)}] ${count}`;
+}
