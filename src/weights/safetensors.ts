@@ -41,7 +41,7 @@ const BITS: Readonly<Record<string, number>> = {
 };
 
 /** The dtypes of the format that this library has too; both spell them alike. */
-export const SAFETENSORS_DTYPES = [
+const SAFETENSORS_DTYPES = [
   'F32',
   'F16',
   'BF16',

@@ -14,6 +14,7 @@ import {
   rotaryDim,
   routerClasses,
 } from '../../src/models/zaya-config.js';
+import { parseJsonObject } from '../../src/weights/json-object.js';
 import { seededIntegers, temporaryFolder } from '../weights/fixtures.js';
 
 const HYBRID = { rope_type: 'default', rope_theta: 1e6, partial_rotary_factor: 0.5 };
@@ -312,5 +313,36 @@ describe('zaya config', () => {
     }
     expect(valid).toBeGreaterThan(100);
     expect(valid).toBeLessThan(2900);
+  });
+
+  it('answers every one of 2000 seeded changes of the bytes with a valid config or BAD_CONFIG', () => {
+    const random = seededIntegers(20260804);
+    const original = new TextEncoder().encode(JSON.stringify(SMALL));
+    let valid = 0;
+    for (let round = 0; round < 2000; round++) {
+      let bytes = original.slice();
+      for (let change = random(3); change >= 0; change--) {
+        const at = random(bytes.length);
+        const byte = random(2) ? random(256) : '0123456789{}[]",:-.e\\'.charCodeAt(random(21));
+        const kind = random(5);
+        if (kind < 3) bytes[at] = byte;
+        else
+          bytes = Uint8Array.of(
+            ...bytes.subarray(0, at),
+            ...(kind === 3 ? [byte] : []),
+            ...bytes.subarray(at + 1),
+          );
+      }
+      try {
+        const source = { code: 'BAD_CONFIG', op: 'test', where: 'config.json' } as const;
+        parseZayaConfig(parseJsonObject(bytes, source));
+        valid++;
+      } catch (error) {
+        const text = Buffer.from(bytes).toString('latin1');
+        expect(error, text).toMatchObject({ name: 'ZayascopeError', code: 'BAD_CONFIG' });
+      }
+    }
+    expect(valid).toBeGreaterThan(20);
+    expect(valid).toBeLessThan(1900);
   });
 });
