@@ -90,15 +90,15 @@ Napi::Value Backend::compute(const Napi::CallbackInfo& info) {
   const std::shared_ptr<BackendState>& state = open(arguments.op());
   const Napi::Array list = arguments.list(0, "graphs");
   auto computation = std::make_shared<Computation>();
-  for (uint32_t i = 0; i < list.Length(); i++) {
-    Graph* graph = Graph::from(list[i]);
-    if (graph == nullptr) arguments.reject("graphs", "an array of Graphs", list[i]);
-    computation->add(graph->open(arguments.op()), *state);
-  }
   if (arguments.has(1)) {
     const Napi::Value nodewise = arguments.object(1, "options").Get("nodewise");
     if (!nodewise.IsUndefined() && !nodewise.IsBoolean()) arguments.reject("options.nodewise", "a boolean", nodewise);
     computation->nodewise = nodewise.ToBoolean().Value();
+  }
+  for (uint32_t i = 0; i < list.Length(); i++) {
+    Graph* graph = Graph::from(list[i]);
+    if (graph == nullptr) arguments.reject("graphs", "an array of Graphs", list[i]);
+    computation->add(graph->open(arguments.op()), *state);
   }
   return enqueue(info.Env(), state, computation);
 }
