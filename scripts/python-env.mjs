@@ -67,12 +67,12 @@ function install(stamp) {
     rmSync(venv, { recursive: true, force: true });
     run('python3', ['-m', 'venv', venv]);
   }
-  run(python, ['-m', 'pip', 'install', '--no-deps', '--no-compile', '-r', lockFile]);
+  run(python, ['-m', 'pip', 'install', '-qq', '--no-deps', '--no-compile', '-r', lockFile]);
   if (!torchImports()) {
     // The default Linux build of torch cannot be imported without its CUDA packages. A CPU build avoids them: see dumps/README.md.
     console.log('python-env: this build of torch needs packages of its own (CUDA), installing them');
     const pin = readFileSync(lockFile, 'utf8').match(/^torch==.+$/m)[0];
-    run(python, ['-m', 'pip', 'install', pin, '-c', lockFile]);
+    run(python, ['-m', 'pip', 'install', '-qq', pin, '-c', lockFile]);
   }
   writeFileSync(stampFile, stamp);
 }

@@ -30,7 +30,9 @@ def data_batch(
     """One step of one sequence: `rows` are the taps' values, [R, ...] per tap, or one value for scope step."""
     size = sum(value.numel() * value.element_size() for value in rows)
     if size > MAX_BATCH_BYTES:
-        raise DumpError(f"write: expected a batch below 2 GiB, got {size} bytes for {taps[0].file}: select fewer --positions or --taps")
+        raise DumpError(
+            f"write: expected a batch below 2 GiB, got {size} bytes for {taps[0].file}: select fewer --positions or --taps"
+        )
     index = {
         "sequence": np.zeros(len(positions), np.int32),
         "position": np.asarray(positions, np.int32),

@@ -37,11 +37,9 @@ def _attention(add, size: Sizes, root: str) -> None:
     # qk_states: 1 concatenated, 2 transposed, 3 with the incoming state in front, 4 depthwise, 5 grouped
     add(".self_attn.qkv_proj:conv_input", "T,C", _last_rows(local(cca, "qk_states", 3, 5, channels_first), cca))
     depthwise = output(f"{cca}.conv_qk_depthwise", channels_first)
-    if size.conv_leads == 1:
-        add(".self_attn.qkv_proj.conv_qk_depthwise:lead", "C", lambda seen: depthwise(seen)[0], scope="step")
-    elif size.conv_leads > 1:
-        rows = size.conv_leads
-        add(".self_attn.qkv_proj.conv_qk_depthwise:lead", "leads,C", lambda seen: depthwise(seen)[:rows], scope="step")
+    if size.conv_leads > 0:
+        leads = size.conv_leads
+        add(".self_attn.qkv_proj.conv_qk_depthwise:lead", "leads,C", lambda seen: depthwise(seen)[:leads], scope="step")
     add(".self_attn.qkv_proj.conv_qk_depthwise", "T,C", _last_rows(depthwise, cca))
     add(".self_attn.qkv_proj.conv_qk_grouped", "T,C", output(f"{cca}.conv_qk_grouped", channels_first))
     add(".self_attn.qkv_proj:query", "T,nq,d", local(cca, "query"))

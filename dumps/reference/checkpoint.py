@@ -106,7 +106,8 @@ def load_model(model: Path, dtype: torch.dtype, tensors: dict[str, StoredTensor]
     missing, extra = state.keys() - tensors.keys() - tied, tensors.keys() - state.keys()
     if missing or extra:
         raise DumpError(
-            f"load checkpoint: expected exactly the model's tensors, missing {sorted(missing)[:5]}, unknown {sorted(extra)[:5]} in {model}"
+            "load checkpoint: expected exactly the model's tensors, "
+            f"missing {sorted(missing)[:5]}, unknown {sorted(extra)[:5]} in {model}"
         )
     for path in {tensor.file for tensor in tensors.values()}:
         with safe_open(path, framework="pt") as file, torch.no_grad():

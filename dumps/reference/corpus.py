@@ -109,5 +109,7 @@ def _log(rng: random.Random) -> str:
     lines = []
     for _ in range(rng.randint(2, 3)):
         time = f"{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}"
-        lines.append(f"[{rng.choice(DAYS)} {time}] {rng.choice(NOUNS)} {rng.randint(1, 40)}: {rng.randint(1, 500)} {rng.choice(UNITS)}")
+        when = f"{rng.choice(DAYS)} {time}"
+        what = f"{rng.choice(NOUNS)} {rng.randint(1, 40)}: {rng.randint(1, 500)} {rng.choice(UNITS)}"
+        lines.append(f"[{when}] {what}")
     return "\n".join(lines)

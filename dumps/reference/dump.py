@@ -98,6 +98,7 @@ def _select(config, pattern) -> tuple[list[Tap], list[list[Tap]], list[Tap]]:
 
 
 def _description(args, config: dict, tensors: dict, tokens: list[int], verified: bool) -> dict:
+    name = args.model.resolve().name
     device = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     return {
         "producer": {
@@ -109,11 +110,11 @@ def _description(args, config: dict, tensors: dict, tokens: list[int], verified:
             "attention": "eager",
             "experts": "eager",
             "logitsEqualUntraced": verified,
-            "command": f"dump.py --model {args.model.resolve().name} --dtype {args.dtype} --taps {args.taps} --positions {args.positions}",
+            "command": f"dump.py --model {name} --dtype {args.dtype} --taps {args.taps} --positions {args.positions}",
         },
         "model": {
             "type": config["model_type"],
-            "name": args.model.resolve().name,
+            "name": name,
             "config": config,
             "configSha256": hashlib.sha256((args.model / "config.json").read_bytes()).hexdigest(),
             "weightsSha256": weights_sha256(tensors),

@@ -16,7 +16,8 @@ def read_manifest(dump: Path) -> dict:
         raise DumpError(f"open dump: expected a manifest.json, found none in {dump}")
     manifest = json.loads(path.read_text(encoding="utf-8"))
     if manifest.get("format") != "zayascope-dump" or manifest.get("version") != 1:
-        raise DumpError(f"open dump: expected format zayascope-dump 1, got {manifest.get('format')} {manifest.get('version')} in {path}")
+        got = f"{manifest.get('format')} {manifest.get('version')}"
+        raise DumpError(f"open dump: expected format zayascope-dump 1, got {got} in {path}")
     if manifest["status"] != "complete" or manifest["tier"] != "full":
         raise DumpError(f"open dump: expected a complete dump of tier full, got {manifest['status']}, {manifest['tier']} in {path}")
     return manifest

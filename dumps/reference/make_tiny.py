@@ -83,6 +83,7 @@ def _size(folder: Path) -> int:
 
 def _readme(args, result: TrainingResult, routing: Routing, text: str, tried: int) -> str:
     sizes = {name: _size(args.out / name) / 1e6 for name in ("model", *(f"reference-{dtype}" for dtype in DTYPES))}
+    machine = f"{args.threads} threads of {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     rows = "\n".join(f"| `{name}/` | {megabytes:.1f} MB |" for name, megabytes in sizes.items())
     return f"""# The tiny ZAYA
 
@@ -96,7 +97,7 @@ python dumps/reference/make_tiny.py --steps {args.steps} --seed {args.seed} --th
 | figure of that run | value |
 |---|---|
 | parameters | {result.parameters:,} |
-| training steps, wall time | {result.steps}, {result.seconds:.0f} s on {args.threads} threads of {platform.machine()} {torch.backends.cpu.get_cpu_capability()} |
+| training steps, wall time | {result.steps}, {result.seconds:.0f} s on {machine} |
 | loss, first step | {result.first_loss:.2f} nats per byte |
 | loss, last 10 steps | {result.last_loss:.2f} nats per byte |
 | loss on held-out text | {result.held_out_loss:.2f} nats per byte |

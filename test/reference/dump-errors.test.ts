@@ -1,9 +1,18 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { readReferenceManifest } from './manifest.js';
-import { type PythonResult, root, runScripts } from './python.js';
+import { type PythonResult, root, runPython, runScripts } from './python.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'zayascope-reference-errors-'));
 const at = (name: string) => join(scratch, name);
@@ -27,8 +36,8 @@ const CASES: [string, Record<string, string | boolean>, RegExp][] = [
   ['a folder that is no dump', { out: at('precious'), overwrite: true }, /hold a dump that may be replaced/],
   ['a folder that cannot be made', { out: at('file/dump') }, /file/],
   ['a pattern that matches nothing', { taps: 'layer.*' }, /a pattern that matches a tap, got 'layer\.\*'/],
-  ['a malformed pattern', { taps: 'layers.{0..1' }, /expected a closing brace/],
-  ['positions beyond the tokens', { positions: '0:9' }, /a < b <= 3/],
+  ['a malformed pattern', { taps: 'layers.{0..1' }, /expected balanced braces/],
+  ['positions beyond the tokens', { positions: '3:9' }, /within the 3 tokens, got none/],
   ['positions that are none', { positions: 'first' }, /expected all, last or a:b, got 'first'/],
 ];
 
@@ -84,3 +93,27 @@ it('replaces a dump when asked to', () => {
   expect(results.at(-1)!.status).toBe(0);
   expect(readReferenceManifest(at('existing')).taps.map((tap) => tap.name)).toEqual(['lm_head']);
 });
+
+it('leaves a dump that broke off marked partial, with the blocks before it', () => {
+  const program = `
+import sys
+sys.path.insert(0, "dumps/reference")
+import dump
+from dump_writer import DumpWriter
+write = DumpWriter.write
+def break_off(self, block, taps, values):
+    if block == 3:
+        raise OSError("disk full")
+    write(self, block, taps, values)
+DumpWriter.write = break_off
+sys.exit(dump.main(sys.argv[1:]))`;
+  const options = ['--model', tinyModel, '--tokens', '5,17,9', '--dtype', 'float32', '--out', at('broken')];
+  const { status, stderr } = runPython(['-c', program, ...options]);
+  expect([status, stderr]).toEqual([2, 'dump.py: disk full\n']);
+  expect(readReferenceManifest(at('broken'))).toMatchObject({ status: 'partial', steps: 0 });
+  expect(readdirSync(at('broken')).filter((name) => name.startsWith('layers.'))).toEqual([
+    'layers.0.arrow',
+    'layers.1.arrow',
+    'layers.2.arrow',
+  ]);
+}, 60_000);

@@ -1,6 +1,6 @@
 /**
  * The tap names of the architecture notes, section E.2, written out by hand: the test's own copy, from neither producer's code.
- * `S` is the number of tokens that attention sees; other letters as in the notes.
+ * `S` is the number of tokens that attention sees, `leads` the depthwise rows before the first token (one for ZAYA's kernels).
  */
 
 /** Taps of no block, with the axes of a row (the token axis is left out). */
@@ -21,7 +21,7 @@ export const BLOCK_TAPS: Readonly<Record<string, string>> = {
   '.self_attn.qkv_proj:query_residual': 'nq,d',
   '.self_attn.qkv_proj:key_residual': 'nk,d',
   '.self_attn.qkv_proj:conv_input': 'C',
-  '.self_attn.qkv_proj.conv_qk_depthwise:lead': 'C',
+  '.self_attn.qkv_proj.conv_qk_depthwise:lead': 'leads,C',
   '.self_attn.qkv_proj.conv_qk_depthwise': 'C',
   '.self_attn.qkv_proj.conv_qk_grouped': 'C',
   '.self_attn.qkv_proj:query': 'nq,d',
