@@ -1,0 +1,197 @@
+/**
+ * Error metrics of a tested tensor b against a reference tensor a, accumulated in float64 in one pass over any number of parts.
+ *
+ * Elements that are not finite on either side enter no sum. Where both sides hold the same (NaN and NaN, or the same infinity) they count as
+ * equal; any other such pair is a mismatch, and one mismatch makes every error of magnitude infinite. With nothing to compare (no
+ * elements, or none finite) errors are 0, cosine and shares 1.
+ */
+
+import { addEqualBits, addMagnitudes, addProducts, SUM, SUM_COUNT } from './sum-kernels.js';
+
+/** Errors of one tensor. Ratios without a denominator are 0 where there is no error either, and Infinity otherwise. */
+export interface TensorMetrics {
+  /** Pairs of elements. */
+  elements: number;
+  /** Energy NMSE: Σ(a−b)² / Σa². Zero reference: 0 if b is zero too, else Infinity. */
+  nmse: number;
+  /** Variance NMSE: mean((a−b)²) / var(a), var being the population's. Constant reference: 0 without error, else Infinity. */
+  nmseVariance: number;
+  /** −10·log10 of the energy NMSE, in dB: Infinity without error, −Infinity for an infinite one. */
+  snrDb: number;
+  /** Mean of (a−b)². */
+  mse: number;
+  /** Mean of |a−b|. */
+  mae: number;
+  /** Largest |a−b|, a mismatch counting as Infinity. */
+  maxAbs: number;
+  /** Flat element of the first pair with that error, over all parts in order; −1 without error. */
+  maxAbsIndex: number;
+  /** ‖a−b‖ / ‖a‖, the square root of {@link nmse}. */
+  relativeL2: number;
+  /** max|a−b| / max|a|. */
+  relativeLinf: number;
+  /** ⟨a,b⟩ / (‖a‖‖b‖), blind to scale. Both zero: 1; one zero: 0. Not touched by mismatches. */
+  cosine: number;
+  /** Σ(a−b)² / (Σa² + Σb²), which is 1 − 2⟨a,b⟩/(‖a‖²+‖b‖²). Both zero: 0. */
+  symmetricRelative: number;
+  /** Share of elements with |a−b| ≤ 0.001·|a|. */
+  withinTenthPercent: number;
+  /** Share of elements with |a−b| ≤ 0.005·|a|. */
+  withinHalfPercent: number;
+  /** Share of elements with the same bits, both widened to F32: zeros of different sign differ, as do NaNs of different payload. */
+  bitEqual: number;
+  /** NaNs per side. */
+  nan: { reference: number; tested: number };
+  /** Infinities per side. */
+  inf: { reference: number; tested: number };
+  /** Pairs that are not both finite and not the same. */
+  nonFiniteMismatches: number;
+}
+
+/** Elements per range of the inner loops: both sides fit the first-level cache. */
+const RANGE = 4096;
+
+/** Accumulates {@link TensorMetrics}. */
+export class MetricSums {
+  readonly #sums = new Float64Array(SUM_COUNT);
+  readonly #part = new Float64Array(SUM_COUNT);
+  #elements = 0;
+  #finite = 0;
+  #shift: number | undefined;
+  #maxReference = 0;
+  #maxAbs = 0;
+  #maxAbsIndex = -1;
+  readonly #nan = { reference: 0, tested: 0 };
+  readonly #inf = { reference: 0, tested: 0 };
+  #mismatches = 0;
+
+  /** Adds a part: `a` of the reference, `b` of the tested tensor, of the same length. */
+  add(a: Float32Array, b: Float32Array): void {
+    const wordsA = new Int32Array(a.buffer, a.byteOffset, a.length);
+    const wordsB = new Int32Array(b.buffer, b.byteOffset, b.length);
+    // The variance is taken around some value of the tensor: exact for constant ones, and no cancellation for a large mean.
+    this.#shift ??= a.find(Number.isFinite);
+    for (let start = 0; start < a.length; start += RANGE) {
+      const end = Math.min(a.length, start + RANGE);
+      this.#part.fill(0);
+      addProducts(a, b, start, end, this.#shift ?? 0, this.#part);
+      if (Number.isFinite(this.#part[SUM.squaredError])) {
+        addMagnitudes(a, b, start, end, this.#part);
+        this.#finite += end - start;
+      } else this.#addNonFinite(a, b, start, end);
+      addEqualBits(wordsA, wordsB, start, end, this.#part);
+      this.#take(a, b, start, end);
+    }
+    this.#elements += a.length;
+  }
+
+  /** The metrics of everything added so far. */
+  metrics(): TensorMetrics {
+    const n = this.#finite;
+    const sums = this.#sums;
+    const wrong = this.#mismatches > 0;
+    const magnitude = (value: number): number => (wrong ? Number.POSITIVE_INFINITY : value);
+    const perFinite = (sum: number): number => (n === 0 ? 0 : sum / n);
+    const share = (count: number): number => (this.#elements === 0 ? 1 : count / this.#elements);
+    const [squaredError, squaredReference, squaredTested] = [
+      sums[SUM.squaredError]!,
+      sums[SUM.squaredReference]!,
+      sums[SUM.squaredTested]!,
+    ];
+    const variance = Math.max(0, perFinite(sums[SUM.shiftedSquares]!) - perFinite(sums[SUM.shifted]!) ** 2);
+    const nmse = magnitude(ratio(squaredError, squaredReference));
+    return {
+      elements: this.#elements,
+      nmse,
+      nmseVariance: magnitude(ratio(perFinite(squaredError), variance)),
+      snrDb: nmse === 0 ? Number.POSITIVE_INFINITY : -10 * Math.log10(nmse),
+      mse: magnitude(perFinite(squaredError)),
+      mae: magnitude(perFinite(sums[SUM.absError]!)),
+      maxAbs: this.#maxAbs,
+      maxAbsIndex: this.#maxAbsIndex,
+      relativeL2: Math.sqrt(nmse),
+      relativeLinf: magnitude(ratio(this.#maxAbs, this.#maxReference)),
+      cosine: cosine(sums[SUM.product]!, squaredReference, squaredTested),
+      symmetricRelative: magnitude(ratio(squaredError, squaredReference + squaredTested)),
+      withinTenthPercent: share(sums[SUM.withinTenth]!),
+      withinHalfPercent: share(sums[SUM.withinHalf]!),
+      bitEqual: share(sums[SUM.bitEqual]!),
+      nan: { ...this.#nan },
+      inf: { ...this.#inf },
+      nonFiniteMismatches: this.#mismatches,
+    };
+  }
+
+  /** Adds the latest range's sums to the totals, and finds where its largest error stands if it is the largest yet. */
+  #take(a: Float32Array, b: Float32Array, start: number, end: number): void {
+    for (let k = 0; k < SUM.maxReference; k++) this.#sums[k]! += this.#part[k]!;
+    this.#maxReference = Math.max(this.#maxReference, this.#part[SUM.maxReference]!);
+    const largest = this.#part[SUM.maxError]!;
+    if (largest <= this.#maxAbs) return;
+    this.#maxAbs = largest;
+    for (let k = start; k < end; k++)
+      if (
+        largest === Number.POSITIVE_INFINITY ? isMismatch(a[k]!, b[k]!) : Math.abs(a[k]! - b[k]!) === largest
+      ) {
+        this.#maxAbsIndex = this.#elements + k;
+        return;
+      }
+  }
+
+  /** Does a range again that holds elements which are not finite: sums over the others, counts of these. */
+  #addNonFinite(a: Float32Array, b: Float32Array, start: number, end: number): void {
+    const part = this.#part.fill(0);
+    const [x, y] = [new Float32Array(1), new Float32Array(1)];
+    let maxReference = 0;
+    let maxError = 0;
+    for (let k = start; k < end; k++) {
+      x[0] = a[k]!;
+      y[0] = b[k]!;
+      if (Number.isFinite(x[0] - y[0])) {
+        addProducts(x, y, 0, 1, this.#shift ?? 0, part);
+        addMagnitudes(x, y, 0, 1, part);
+        this.#finite++;
+        maxReference = Math.max(maxReference, part[SUM.maxReference]!);
+        maxError = Math.max(maxError, part[SUM.maxError]!);
+        continue;
+      }
+      countSpecial(x[0], 'reference', this.#nan, this.#inf);
+      countSpecial(y[0], 'tested', this.#nan, this.#inf);
+      if (isMismatch(x[0], y[0])) {
+        this.#mismatches++;
+        maxError = Number.POSITIVE_INFINITY;
+      } else {
+        part[SUM.withinTenth]!++;
+        part[SUM.withinHalf]!++;
+      }
+    }
+    part[SUM.maxReference] = maxReference;
+    part[SUM.maxError] = maxError;
+  }
+}
+
+/** True where not both are finite and they are not the same. */
+function isMismatch(x: number, y: number): boolean {
+  return !Number.isFinite(x - y) && !Object.is(x, y);
+}
+
+function countSpecial(
+  value: number,
+  side: 'reference' | 'tested',
+  nan: Record<typeof side, number>,
+  inf: Record<typeof side, number>,
+): void {
+  if (Number.isNaN(value)) nan[side]++;
+  else if (!Number.isFinite(value)) inf[side]++;
+}
+
+function ratio(error: number, size: number): number {
+  if (error === 0) return 0;
+  return size === 0 ? Number.POSITIVE_INFINITY : error / size;
+}
+
+function cosine(product: number, squaredA: number, squaredB: number): number {
+  if (squaredA === 0 && squaredB === 0) return 1;
+  if (squaredA === 0 || squaredB === 0) return 0;
+  return product / Math.sqrt(squaredA) / Math.sqrt(squaredB);
+}
