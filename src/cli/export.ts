@@ -22,7 +22,7 @@ export function exportCommand(context: CommandContext): Command {
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
-      '\nShapes are [rows, ...], rows of all steps in order. Taps whose shape varies get one key per step, `<tap>#<step>`.' +
+      '\nShapes are [rows, ...], rows of all steps in order. A tap whose shape varies gets one key per step,\n`<tap>#<step>`.' +
         '\n\nExample:\n  zayascope export dumps/tiny/reference-float32 --taps "layers.*" --out out/blocks.safetensors',
     )
     .action((folder: string, options: ExportOptions) => runExport(folder, options, context));

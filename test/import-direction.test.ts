@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest';
+import { importsOf, loadedBy, sourceFiles, sourceText } from './import-graph.js';
+
+/** Folders of `src` (`.` for the files at its top) and what each may import besides itself: dependencies point one way. */
+const ALLOWED: Record<string, readonly string[]> = {
+  '.': [],
+  graph: ['.', 'native.ts'],
+  weights: ['.', 'native.ts', 'graph'],
+  dump: ['.', 'weights'],
+  models: ['.', 'native.ts', 'graph', 'weights'],
+  capture: ['.', 'native.ts', 'graph', 'weights', 'models', 'dump'],
+  diff: ['.', 'dump'],
+  cli: ['.', 'native.ts', 'graph', 'weights', 'models', 'dump', 'capture', 'diff'],
+};
+
+function place(file: string): string {
+  if (file === 'native.ts') return file;
+  return file.includes('/') ? file.slice(0, file.indexOf('/')) : '.';
+}
+
+const files = sourceFiles().filter((file) => file !== 'index.ts');
+
+describe('imports', () => {
+  it('are found by the walker these rules stand on', () => {
+    expect(files.length).toBeGreaterThan(40);
+    const kinds = new Set(files.flatMap(importsOf).map(({ kind }) => kind));
+    expect([...kinds].sort()).toEqual(['dynamic', 'static', 'type']);
+  });
+
+  it.each(Object.keys(ALLOWED))('of %s/ point in the allowed direction', (folder) => {
+    const wrong = files
+      .filter((file) => place(file) === folder)
+      .flatMap(importsOf)
+      .filter(({ to }) => to.endsWith('.ts'))
+      .filter(({ to }) => place(to) !== folder && !ALLOWED[folder]!.includes(place(to)));
+    expect(wrong).toEqual([]);
+  });
+
+  it('come from folders that have a rule', () => {
+    const unknown = files.filter((file) => place(file) !== 'native.ts' && !(place(file) in ALLOWED));
+    expect(unknown).toEqual([]);
+  });
+
+  it('name existing files', () => {
+    const all = new Set(sourceFiles());
+    const missing = files.flatMap(importsOf).filter(({ to }) => to.endsWith('.ts') && !all.has(to));
+    expect(missing).toEqual([]);
+  });
+
+  it('form no cycle at load time', () => {
+    const cyclic = files.filter((file) =>
+      importsOf(file).some(
+        ({ to, kind }) => kind === 'static' && to.endsWith('.ts') && loadedBy(to).has(file),
+      ),
+    );
+    expect(cyclic).toEqual([]);
+  });
+});
+
+describe('the native addon', () => {
+  it('is loaded by native.ts alone', () => {
+    const loads = (file: string) => /native\/build|\.node\b['"`]|dlopen/.test(sourceText(file));
+    expect(sourceFiles().filter(loads)).toEqual(['native.ts']);
+  });
+
+  it.each(files.filter((file) => ['dump', 'diff'].includes(place(file))))(
+    'is never reached from %s',
+    (file) => {
+      expect([...loadedBy(file, { dynamic: true })]).not.toContain('native.ts');
+    },
+  );
+
+  it.each(['cli/diff.ts', 'cli/export.ts', 'cli/inspect.ts'])('is never reached from %s', (file) => {
+    expect([...loadedBy(file, { dynamic: true })]).not.toContain('native.ts');
+  });
+
+  it('is not reached by starting the command line', () => {
+    expect([...loadedBy('cli/main.ts')]).not.toContain('native.ts');
+  });
+});

@@ -1,0 +1,212 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import * as api from '../src/index.js';
+
+const root = join(import.meta.dirname, '..');
+const source = readFileSync(join(root, 'src', 'index.ts'), 'utf8');
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, unknown>;
+
+/** Names in the export clauses of index.ts. */
+function exportedNames(): { values: string[]; types: string[] } {
+  const values: string[] = [];
+  const types: string[] = [];
+  for (const [, onlyTypes, list] of source.matchAll(/^export (type )?\{([^}]*)\} from/gm))
+    for (const name of list!.split(',').map((each) => each.trim()))
+      if (name === '') continue;
+      else if (onlyTypes !== undefined || name.startsWith('type ')) types.push(name.replace(/^type /, ''));
+      else values.push(name);
+  return { values: values.sort(), types: types.sort() };
+}
+
+describe('the public API', () => {
+  it('has these values', () => {
+    expect(Object.keys(api).sort()).toMatchInlineSnapshot(`
+      [
+        "DTYPES",
+        "Dump",
+        "DumpWriter",
+        "Graph",
+        "OP_NAMES",
+        "POLICIES",
+        "ResidentMemory",
+        "ReusableBuffer",
+        "ZayascopeError",
+        "add",
+        "argmax",
+        "argsort",
+        "attentionOutput",
+        "attentionWeights",
+        "capture",
+        "cast",
+        "causalMask",
+        "compileGraphs",
+        "concat",
+        "cont",
+        "conv1dDepthwise",
+        "conv1dGrouped",
+        "copyInto",
+        "div",
+        "exportSafetensors",
+        "gelu",
+        "geluErf",
+        "getRows",
+        "im2col",
+        "l2Norm",
+        "listDevices",
+        "mean",
+        "mul",
+        "mulMat",
+        "mulMatId",
+        "openBackend",
+        "openCheckpoint",
+        "openZaya",
+        "parsePositions",
+        "parseZayaConfig",
+        "permute",
+        "policy",
+        "readResident",
+        "readZayaConfig",
+        "repeat",
+        "reshape",
+        "rmsNorm",
+        "rope",
+        "ropeFromTables",
+        "rotaryTables",
+        "scale",
+        "silu",
+        "slice",
+        "softMax",
+        "splitAxis",
+        "ssmConv",
+        "sub",
+        "sumRows",
+        "swiglu",
+        "tapPattern",
+        "toFloat32",
+        "toFloat64",
+        "transpose",
+        "writeResident",
+        "zayaTaps",
+      ]
+    `);
+  });
+
+  it('has these types', () => {
+    expect(exportedNames().types).toMatchInlineSnapshot(`
+      [
+        "Backend",
+        "BackendOptions",
+        "CaptureOptions",
+        "CaptureResult",
+        "Checkpoint",
+        "CompiledGraph",
+        "CompiledGraphs",
+        "Conv1dOptions",
+        "Dtype",
+        "DumpDescription",
+        "DumpModel",
+        "DumpProducer",
+        "DumpTier",
+        "DumpWriterOptions",
+        "ErrorCode",
+        "ErrorDetails",
+        "FileRows",
+        "HashRow",
+        "LayerType",
+        "Manifest",
+        "NativeDevice",
+        "OpName",
+        "OpenZayaOptions",
+        "OutputValue",
+        "Policy",
+        "PositionRange",
+        "ResidentSpec",
+        "ResidentTensor",
+        "RotaryTables",
+        "RowFilter",
+        "RowIndex",
+        "SegmentSink",
+        "Shape",
+        "StatsRows",
+        "TapDtype",
+        "TapElements",
+        "TapInfo",
+        "TapScope",
+        "TapSpec",
+        "TapStats",
+        "TapValue",
+        "Taps",
+        "Tensor",
+        "TensorBatch",
+        "TensorInfo",
+        "ZayaConfig",
+        "ZayaModel",
+        "ZayaPlan",
+        "ZayaTap",
+      ]
+    `);
+  });
+
+  it('is a list of named re-exports without logic', () => {
+    const rest = source
+      .replace(/\/\*\*[\s\S]*?\*\//g, '')
+      .replaceAll(/^export (type )?\{[^}]*\} from '\.[^']*';$/gm, '');
+    expect(rest.trim()).toBe('');
+    expect(exportedNames().values).toEqual(Object.keys(api).sort());
+  });
+});
+
+describe('the package', () => {
+  it('has these entry points', () => {
+    const { main, types, exports, bin, type } = manifest;
+    expect({ main, types, exports, bin, type }).toMatchInlineSnapshot(`
+      {
+        "bin": {
+          "zayascope": "./dist/cli/main.js",
+        },
+        "exports": {
+          ".": {
+            "default": "./dist/index.js",
+            "types": "./dist/index.d.ts",
+          },
+          "./package.json": "./package.json",
+        },
+        "main": "./dist/index.js",
+        "type": "module",
+        "types": "./dist/index.d.ts",
+      }
+    `);
+  });
+
+  it('has these dependencies, each with its reason in ARCHITECTURE.md', () => {
+    const names = ['dependencies', 'optionalDependencies', 'devDependencies'].flatMap((group) =>
+      Object.keys(manifest[group] as object),
+    );
+    expect(names.sort()).toMatchInlineSnapshot(`
+      [
+        "@biomejs/biome",
+        "@huggingface/jinja",
+        "@huggingface/tokenizers",
+        "@node-llama-cpp/linux-arm64",
+        "@node-llama-cpp/linux-x64",
+        "@types/node",
+        "apache-arrow",
+        "cmake-js",
+        "commander",
+        "node-addon-api",
+        "typescript",
+        "vitest",
+      ]
+    `);
+    const architecture = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8');
+    expect(names.filter((name) => !architecture.includes(`\`${name}\``))).toEqual([]);
+  });
+
+  it('pins every dependency to one version', () => {
+    const pins = ['dependencies', 'optionalDependencies', 'devDependencies'].flatMap((group) =>
+      Object.entries(manifest[group] as Record<string, string>),
+    );
+    expect(pins.filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([]);
+  });
+});
