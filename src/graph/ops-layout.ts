@@ -8,7 +8,7 @@ import {
   requireShape,
 } from './rules.js';
 import { elementCount, resolveAxis, type Shape, sameShape, toNe } from './shape.js';
-import { isContiguous, type Tensor } from './tensor.js';
+import { isContiguous, isPacked, type Tensor } from './tensor.js';
 
 const PLAIN: readonly Dtype[] = ['F32', 'F16', 'BF16', 'I32'];
 const FLOATS: readonly Dtype[] = ['F32', 'F16', 'BF16'];
@@ -26,9 +26,9 @@ const ROW_SOURCES: readonly Dtype[] = [
   'Q6_K',
 ];
 
-/** The same elements under other sizes; no data moves. The operand must be contiguous and hold as many elements. */
+/** The same elements under other sizes; no data moves. The operand must be contiguous (strides of axes of size 1 do not count) and hold as many elements. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
-  requireContiguous('reshape', 'x', x);
+  if (!isPacked(x)) requireContiguous('reshape', 'x', x);
   requireShape(
     elementCount(shape) === elementCount(x.shape),
     'reshape',
@@ -44,7 +44,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   return x.graph.emit({ op: 'reshape', sources: [x], dtype: x.dtype, shape });
 }
 
-/** Elements `start` (inclusive) to `end` (exclusive) along one axis, as a view; no data moves. Negative axes count from the end. */
+/** Elements `start` (inclusive) to `end` (exclusive) along one axis, as a view; no data moves. Rows must be contiguous. Negative axes count from the end. */
 export function slice(x: Tensor, axis: number, start: number, end: number): Tensor {
   const at = resolveAxis('view', axis, x.shape.length);
   const size = x.shape[at]!;
@@ -67,7 +67,7 @@ export function slice(x: Tensor, axis: number, start: number, end: number): Tens
   return view(x, shape, x.strides, offsetBytes);
 }
 
-/** Splits one axis in two: `[.., n, ..]` becomes `[.., outer, n / outer, ..]`, as a view; works on strided tensors too. */
+/** Splits one axis in two: `[.., n, ..]` becomes `[.., outer, n / outer, ..]`, as a view. Rows must be contiguous, other axes need not be. */
 export function splitAxis(x: Tensor, axis: number, outer: number): Tensor {
   const at = resolveAxis('view', axis, x.shape.length);
   const size = x.shape[at]!;
@@ -86,6 +86,7 @@ export function splitAxis(x: Tensor, axis: number, outer: number): Tensor {
 }
 
 function view(x: Tensor, shape: Shape, strides: readonly number[], offsetBytes: number): Tensor {
+  requireContiguousRows('view', 'x', x); // ggml gives every view a fastest stride of one element
   const nb = [...strides].reverse();
   const ne = toNe(shape);
   while (nb.length < 4) nb.push(nb[nb.length - 1]! * ne[nb.length - 1]!);
@@ -135,9 +136,10 @@ export function transpose(x: Tensor): Tensor {
   return permute(x, order);
 }
 
-/** A contiguous copy in the order of the axes; the operand itself where it is contiguous already. */
+/** A contiguous copy in the order of the axes; the operand itself, or a reshape of it, where its elements lie in that order already. */
 export function cont(x: Tensor): Tensor {
   if (isContiguous(x)) return x;
+  if (isPacked(x)) return reshape(x, x.shape);
   requireDtype('cont', 'x', x, PLAIN);
   return x.graph.emit({ op: 'cont', sources: [x], dtype: x.dtype, shape: x.shape });
 }

@@ -49,15 +49,18 @@ export function contiguousStrides(dtype: Dtype, shape: Shape): number[] {
 }
 
 /**
- * True if the elements lie in memory without gaps in the order of the axes. Axes of size 1 do not count, except the last: ggml takes a tensor whose fastest stride is not
- * one element for transposed.
+ * True if every stride is that of a contiguous tensor, also along axes of size 1: several ggml functions check those too (`scale`, `swiglu`, `ssm_conv`, `mul_mat`) and
+ * abort on a foreign one.
  */
 export function isContiguous(tensor: Tensor): boolean {
   const expected = contiguousStrides(tensor.dtype, tensor.shape);
-  return (
-    hasContiguousRows(tensor) &&
-    tensor.shape.every((size, axis) => size === 1 || tensor.strides[axis] === expected[axis])
-  );
+  return tensor.strides.every((stride, axis) => stride === expected[axis]);
+}
+
+/** True if the elements lie in memory without gaps in the order of the axes, whatever the strides of axes of size 1: a reshape makes such a tensor contiguous. */
+export function isPacked(tensor: Tensor): boolean {
+  const expected = contiguousStrides(tensor.dtype, tensor.shape);
+  return tensor.shape.every((size, axis) => size === 1 || tensor.strides[axis] === expected[axis]);
 }
 
 /** True if the elements of each row (last axis) are neighbours in memory: all that most kernels need. */
