@@ -32,11 +32,14 @@ export interface OpSketch {
   pairs?(dtypes: Dtypes): boolean;
   shapes: readonly Readonly<Record<string, Shape>>[];
   build(tensors: Record<string, Tensor>): Tensor;
-  expected(values: Record<string, NdArray>, dtypes: Dtypes): NdArray;
+  /** Undefined where the op leaves the result open. */
+  expected(values: Record<string, NdArray>, dtypes: Dtypes): NdArray | undefined;
   /** Dtype of the result; default F32. */
   result?(dtypes: Dtypes): Dtype;
   /** Largest NMSE where it is not the default. */
   tolerance?(dtypes: Dtypes): number | undefined;
+  /** Differences up to this do not count; default 0. */
+  floor?(dtypes: Dtypes): number | undefined;
 }
 
 const ALLOWED: Readonly<Record<LayoutNeed, readonly Layout[]>> = {
@@ -90,6 +93,7 @@ export function caseOf(
   seed: number,
 ): OpCase {
   const tolerance = sketch.tolerance?.(dtypes);
+  const floor = sketch.floor?.(dtypes);
   return {
     operands,
     build: (tensors) => sketch.build(tensors),
@@ -97,6 +101,7 @@ export function caseOf(
     dtype: sketch.result?.(dtypes) ?? 'F32',
     seed,
     ...(tolerance === undefined ? {} : { tolerance }),
+    ...(floor === undefined ? {} : { floor }),
   };
 }
 

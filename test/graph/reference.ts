@@ -59,6 +59,13 @@ export function getRows(table: NdArray, ids: NdArray): NdArray {
   });
 }
 
+export function setRows(target: NdArray, rows: NdArray, ids: NdArray): NdArray {
+  return build(target.shape, ([place, column]) => {
+    const row = ids.data.indexOf(place!);
+    return row < 0 ? at(target, [place!, column!]) : at(rows, [row, column!]);
+  });
+}
+
 export function binary(a: NdArray, b: NdArray, combine: (a: number, b: number) => number): NdArray {
   return build(a.shape, (index) => combine(at(a, index), spread(b, index)));
 }

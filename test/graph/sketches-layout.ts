@@ -8,6 +8,7 @@ import {
   permute,
   repeat,
   reshape,
+  setRows,
   slice,
   splitAxis,
   transpose,
@@ -220,5 +221,23 @@ export const LAYOUT_SKETCHES: readonly OpSketch[] = [
     build: ({ table, ids }) => getRows(table!, ids!),
     expected: ({ table, ids }) => reference.getRows(table!, ids!),
     result: ({ table }) => (table === 'I32' ? 'I32' : 'F32'),
+  },
+  {
+    op: 'setRows',
+    roles: {
+      target: { dtypes: FLOATS, layout: 'contiguous' },
+      rows: { dtypes: ['F32'], layout: 'rows' },
+      ids: { dtypes: ['I32'], layout: 'contiguous', values: { belowSizeOf: 'target', axis: 0 } },
+    },
+    shapes: [
+      { target: [7, 5], rows: [1, 5], ids: [1] },
+      { target: [1, 1], rows: [1, 1], ids: [1] },
+      { target: [40, 33], rows: [3, 33], ids: [3] },
+    ],
+    build: ({ target, rows, ids }) => setRows(target!, rows!, ids!),
+    expected: ({ target, rows, ids }) =>
+      // Which of two rows wins that go to one place is open: they are written by different threads.
+      new Set(ids!.data).size === ids!.data.length ? reference.setRows(target!, rows!, ids!) : undefined,
+    result: ({ target }) => target!,
   },
 ];
