@@ -209,4 +209,15 @@ describe('the package', () => {
     );
     expect(pins.filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([]);
   });
+
+  it('locks every optional platform package, without which `npm ci` fails', () => {
+    const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+      packages: Record<string, { optionalDependencies?: Record<string, string> }>;
+    };
+    const needed = Object.values(lock.packages).flatMap((entry) =>
+      Object.keys(entry.optionalDependencies ?? {}),
+    );
+    expect(needed.length).toBeGreaterThan(0);
+    expect(needed.filter((name) => lock.packages[`node_modules/${name}`] === undefined)).toEqual([]);
+  });
 });
