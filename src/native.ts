@@ -200,9 +200,10 @@ export interface NativeAddon {
   Arena: new (backend: NativeBackend) => NativeArena;
   /**
    * Per row of `columns` elements of type F32, F16, BF16 or I32: min, max, mean, rms, largest magnitude (over finite values; NaN where a row has none),
-   * count of NaN, count of infinities; 7 doubles a row. Computed off the JavaScript thread, accumulated in double; `bytes` must not change meanwhile.
+   * count of NaN, count of infinities; 7 doubles a row, one array per item. One task off the JavaScript thread for all items, accumulated in double; the bytes must not
+   * change meanwhile.
    */
-  rowStats(bytes: Uint8Array, type: number, columns: number): Promise<Float64Array>;
+  rowStats(items: readonly { bytes: Uint8Array; type: number; columns: number }[]): Promise<Float64Array[]>;
   /** Bytes of type `type` to F32, off the JavaScript thread. `columns` is the row length (a multiple of the block size). */
   dequantize(bytes: Uint8Array, type: number, columns: number, out: Float32Array): Promise<void>;
   /** F32 rows to type `type` through ggml's quantiser, off the JavaScript thread; `importance` has one weight per column, or is null. */

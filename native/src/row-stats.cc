@@ -159,25 +159,61 @@ RowFunction rowFunction(const char* op, int64_t type) {
   }
 }
 
+// One entry of the list.
+struct Rows {
+  RowFunction function;
+  const uint8_t* data;
+  size_t rows;
+  size_t columns;
+  size_t rowSize;
+  double* out;
+  std::shared_ptr<Memory> lender;
+
+  void run() const {
+    for (size_t row = 0; row < rows; row++) function(data + row * rowSize, columns, out + row * valuesPerRow);
+  }
+};
+
+int64_t integerField(const Arguments& arguments, const Napi::Object& item, const char* name, double least, double most) {
+  const Napi::Value value = item.Get(name);
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : least - 1;
+  if (!(number >= least && number <= most) || number != static_cast<double>(static_cast<int64_t>(number)))
+    arguments.reject(name, "an integer from " + std::to_string(static_cast<int64_t>(least)), value);
+  return static_cast<int64_t>(number);
+}
+
 }  // namespace
 
 Napi::Value rowStats(const Napi::CallbackInfo& info) {
-  const Arguments arguments(info, "rowStats", 3);
-  const Bytes bytes = arguments.bytes(0, "bytes");
-  const RowFunction function = rowFunction(arguments.op(), arguments.integer(1, "type", 0, GGML_TYPE_COUNT - 1));
-  const auto type = static_cast<ggml_type>(arguments.integer(1, "type", 0, GGML_TYPE_COUNT - 1));
-  const auto columns = static_cast<size_t>(arguments.integer(2, "columns", 1, maxSafeInteger / 8));
-  const size_t rowSize = columns * ggml_type_size(type);
-  if (bytes.size % rowSize != 0)
-    fail("BAD_ARGUMENT", arguments.op(), "expected whole rows of " + std::to_string(rowSize) + " bytes, got " + std::to_string(bytes.size) + " bytes");
-  const size_t rows = bytes.size / rowSize;
-  Napi::Float64Array result = Napi::Float64Array::New(info.Env(), rows * valuesPerRow);
-  double* out = result.Data();
-  const std::shared_ptr<Memory> lender = Instance::of(info.Env()).lenderOf(bytes.data);
-  const auto run = [=, hold = lender] {
-    for (size_t row = 0; row < rows; row++) function(bytes.data + row * rowSize, columns, out + row * valuesPerRow);
+  const Arguments arguments(info, "rowStats", 1);
+  const Napi::Array items = arguments.list(0, "items");
+  const Napi::Array results = Napi::Array::New(info.Env(), items.Length());
+  std::vector<Rows> work;
+  std::vector<Napi::Object> kept;
+  for (uint32_t i = 0; i < items.Length(); i++) {
+    const Napi::Value value = items.Get(i);
+    if (!value.IsObject()) arguments.reject("items", "objects {bytes, type, columns}", value);
+    const Napi::Object item = value.As<Napi::Object>();
+    const Napi::Value array = item.Get("bytes");
+    if (!array.IsTypedArray() || array.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) arguments.reject("bytes", "a Uint8Array", array);
+    const Napi::Uint8Array bytes = array.As<Napi::Uint8Array>();
+    const auto type = static_cast<ggml_type>(integerField(arguments, item, "type", 0, GGML_TYPE_COUNT - 1));
+    const RowFunction function = rowFunction(arguments.op(), type);
+    const auto columns = static_cast<size_t>(integerField(arguments, item, "columns", 1, maxSafeInteger / 8));
+    const size_t rowSize = columns * ggml_type_size(type);
+    if (bytes.ByteLength() % rowSize != 0)
+      fail("BAD_ARGUMENT", arguments.op(), "expected whole rows of " + std::to_string(rowSize) + " bytes, got " + std::to_string(bytes.ByteLength()) + " bytes");
+    const size_t rows = bytes.ByteLength() / rowSize;
+    const Napi::Float64Array result = Napi::Float64Array::New(info.Env(), rows * valuesPerRow);
+    results.Set(i, result);
+    kept.push_back(bytes);
+    kept.push_back(result);
+    work.push_back({function, bytes.Data(), rows, columns, rowSize, Napi::Float64Array(result).Data(), Instance::of(info.Env()).lenderOf(bytes.Data())});
+  }
+  const auto run = [work = std::move(work)] {
+    for (const Rows& rows : work) rows.run();
   };
-  return Task::start(arguments, run, {info[0].As<Napi::Object>()}, result);
+  return Task::start(arguments, run, kept, results);
 }
 
 }  // namespace zayascope

@@ -5,7 +5,7 @@ import type { DumpTier, Manifest } from '../dump/format.js';
 import { DumpWriter } from '../dump/writer.js';
 import { ZayascopeError } from '../errors.js';
 import type { ZayaModel } from '../models/zaya-model.js';
-import type { ZayaPlan } from '../models/zaya-plan.js';
+import type { SegmentSink, ZayaPlan } from '../models/zaya-plan.js';
 import { type ZayaTap, zayaTaps } from '../models/zaya-taps.js';
 import { native } from '../native.js';
 import { describeModel } from './describe-model.js';
@@ -68,9 +68,9 @@ export async function capture(
       'capture: expected at least one sequence and none empty, got fewer tokens',
       { op: 'capture' },
     );
-  const selections = sequences.map((tokens) => select(config, tokens.length, taps, positions));
+  const selection = select(config, taps, positions);
   const estimatedBytes = sequences.reduce(
-    (sum, tokens, i) => sum + estimateBytes(config, selections[i]!, tier, tokens.length),
+    (sum, { length }) => sum + estimateBytes(config, selection, tier, 0, length),
     0,
   );
   await checkFreeSpace(out, estimatedBytes);
@@ -82,12 +82,12 @@ export async function capture(
       node: process.versions.node,
       ggml: native().version().ggml,
     },
-    model: await describeModel(model.weights.checkpoint),
+    model: await describeModel(model.weights.source),
     policy: { ...policy },
     backend: { name: backend.name, device: backend.device.description, threads: backend.threads },
     sequences: sequences.map((tokens) => ({ tokens: [...tokens] })),
     selection: { taps, positions },
-    taps: tapSpecs(config, selections[0]!),
+    taps: tapSpecs(config, selection),
   };
   const cancel = () => backend.native.cancel();
   signal?.addEventListener('abort', cancel);
@@ -98,25 +98,27 @@ export async function capture(
     const logits: Float32Array[] = [];
     let elapsedMs = 0;
     for (const [sequence, tokens] of sequences.entries()) {
-      const selection = selections[sequence]!;
       if (plan?.tokens !== tokens.length) {
         plan?.close();
-        plan = model.plan(tokens.length, selection);
+        plan = model.plan({ tokens: tokens.length, taps: selection });
       }
       const total = plan.segments.length;
-      const start = performance.now();
-      const sink = new StepSink(writer, tier, selection, byName, { sequence, step: sequence, tokens });
-      const last = await plan.run(tokens, async (segment, values) => {
+      const range = selection.range(0, tokens.length)!;
+      const call = { sequence, index: 0, batch: 1, step: sequence, tokens, past: 0, padding: 0, range };
+      const step = new StepSink(writer, tier, byName, [call]);
+      const sink: SegmentSink = async (segment, values) => {
         if (signal?.aborted)
           throw new ZayascopeError('CANCELLED', `capture: cancelled after segment ${segment} of ${total}`, {
             op: 'capture',
           });
-        await sink.take(values);
+        await step.take(values);
         onProgress?.(segment + 1, total);
-      });
-      await sink.end();
+      };
+      const start = performance.now();
+      const all = await plan.run(tokens, { sink });
+      await step.end();
       elapsedMs += performance.now() - start;
-      logits.push(last);
+      logits.push(all.slice(-config.vocab_size));
     }
     return { manifest: await writer.finish(), estimatedBytes, logits, elapsedMs };
   } finally {

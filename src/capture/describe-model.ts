@@ -1,18 +1,50 @@
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import type { Dtype } from '../dtype.js';
 import type { DumpModel } from '../dump/format.js';
-import type { Checkpoint } from '../weights/checkpoint.js';
+import { elementCount } from '../graph/shape.js';
+import type { ZayaSource } from '../models/zaya-source.js';
+import { requiredTensors } from '../models/zaya-weights.js';
 import { configSha256, weightsSha256 } from '../weights/identity.js';
 
-/** The `model` entry of a manifest for a checkpoint in the transformers layout. */
-export async function describeModel(checkpoint: Checkpoint): Promise<DumpModel> {
-  const text = await readFile(join(checkpoint.folder, 'config.json'), 'utf8');
+/**
+ * The `model` entry of a manifest. The identity of the weights does not depend on the layout: a legacy checkpoint has that of the transformers layout with the same values and
+ * dtypes. A GGUF file has no config.json: `config` is what its metadata says, and `configSha256` is of that object's JSON text.
+ */
+export async function describeModel(source: ZayaSource): Promise<DumpModel> {
   return {
     type: 'zaya',
-    name: basename(resolve(checkpoint.folder)),
-    config: JSON.parse(text) as Record<string, unknown>,
-    configSha256: await configSha256(join(checkpoint.folder, 'config.json')),
-    weightsSha256: await weightsSha256(checkpoint),
-    dtype: checkpoint.tensors.get('model.embed_tokens.weight')?.dtype ?? 'F32',
+    name: basename(resolve(source.path)),
+    layout: source.layout,
+    ...(source.metadata === undefined ? await configFile(source.path) : reconstructed(source)),
+    weightsSha256: await weightsSha256(source.checkpoint),
+    dtype: matmulDtype(source),
   };
+}
+
+async function configFile(folder: string): Promise<Pick<DumpModel, 'config' | 'configSha256'>> {
+  const file = join(folder, 'config.json');
+  const config = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
+  return { config, configSha256: await configSha256(file) };
+}
+
+function reconstructed({ config }: ZayaSource): Pick<DumpModel, 'config' | 'configSha256'> {
+  const text = JSON.stringify(config);
+  return {
+    config: JSON.parse(text) as Record<string, unknown>,
+    configSha256: createHash('sha256').update(text).digest('hex'),
+  };
+}
+
+/** The dtype that most elements of the matmul weights have. */
+function matmulDtype({ config, checkpoint }: ZayaSource): Dtype {
+  const counts = new Map<Dtype, number>();
+  for (const { name, shape, role } of requiredTensors(config)) {
+    const dtype = checkpoint.tensors.get(name)?.dtype;
+    if (role === 'matmul' && dtype !== undefined)
+      counts.set(dtype, (counts.get(dtype) ?? 0) + elementCount(shape));
+  }
+  const [most] = [...counts].sort(([, a], [, b]) => b - a);
+  return most?.[0] ?? 'F32';
 }

@@ -3,7 +3,7 @@ import type { DumpTier, TapSpec } from '../dump/format.js';
 import { ZayascopeError } from '../errors.js';
 import type { ZayaConfig } from '../models/zaya-config.js';
 import { axisSize, type ZayaTap, zayaTaps } from '../models/zaya-taps.js';
-import { parsePositions } from '../positions.js';
+import { type PositionRange, parsePositions } from '../positions.js';
 import { tapPattern } from '../tap-pattern.js';
 
 /** What of a run is captured. */
@@ -12,33 +12,43 @@ export interface Selection {
   taps: string;
   /** As the user wrote it; see `positions.ts`. */
   positions: string;
-  /** Rows [start, end) of each prefill. */
-  rows: { start: number; end: number };
   selected: readonly ZayaTap[];
   wants(name: string): boolean;
+  /**
+   * Positions [start, end) to take of a call that adds positions `past .. length − 1` to a sequence; undefined for none. `last` is the last of each call. Throws `BAD_ARGUMENT` for
+   * another spelling, and for a range that holds nothing of a sequence that the call completes from its start.
+   */
+  range(past: number, length: number): PositionRange | undefined;
 }
 
-/** Resolves a tap pattern and positions for a prefill of `tokens` tokens. Throws `BAD_ARGUMENT` if nothing matches. */
-export function select(config: ZayaConfig, tokens: number, taps: string, positions: string): Selection {
+/** Resolves a tap pattern and positions. With `cached`, the states of a run with a cache can be selected as well. Throws `BAD_ARGUMENT` if nothing matches. */
+export function select(config: ZayaConfig, taps: string, positions: string, cached = false): Selection {
   const matches = tapPattern(taps);
-  const selected = zayaTaps(config).filter(({ name }) => matches(name));
+  const selected = zayaTaps(config, cached).filter(({ name }) => matches(name));
   if (selected.length === 0)
     throw new ZayascopeError(
       'BAD_ARGUMENT',
       `capture: expected a pattern that matches a tap, got ${taps}; \`zayascope inspect\` lists them`,
-      {
-        op: 'capture',
-      },
+      { op: 'capture' },
     );
   const names = new Set(selected.map(({ name }) => name));
   return {
     taps,
     positions,
-    rows: parsePositions(positions, tokens),
     selected,
     wants: (name) => names.has(name),
+    range(past, length) {
+      if (past === 0) return parsePositions(positions, length);
+      if (positions.trim() === 'last') return { start: length - 1, end: length };
+      const wanted = parsePositions(positions, Math.max(length, MAX_POSITIONS));
+      const range = { start: Math.max(past, wanted.start), end: Math.min(length, wanted.end) };
+      return range.start < range.end ? range : undefined;
+    },
   };
 }
+
+/** Stands for the end of a sequence that is still growing. */
+const MAX_POSITIONS = 2 ** 31;
 
 /** The taps as a dump's manifest describes them: sizes per row, null where a size varies by step. */
 export function tapSpecs(config: ZayaConfig, { selected }: Selection): TapSpec[] {
@@ -49,21 +59,24 @@ export function tapSpecs(config: ZayaConfig, { selected }: Selection): TapSpec[]
   });
 }
 
-/** Bytes that one prefill of `tokens` tokens adds to a dump of the tier: tensors and statistics, without Arrow's framing (below 1 KiB a block and step, plus 64 a column). */
+/** Bytes that a call adds to a dump: tensors and statistics, without Arrow's framing (below 1 KiB a block and step). */
 export function estimateBytes(
   config: ZayaConfig,
   selection: Selection,
   tier: DumpTier,
-  tokens: number,
+  past: number,
+  length: number,
 ): number {
-  const rows = selection.rows.end - selection.rows.start;
+  const range = selection.range(past, length);
+  if (range === undefined) return 0;
+  const rows = range.end - range.start;
   const STATS_ROW_BYTES = 80;
   const HASH_ROW_BYTES = 96;
   const COLUMN_BYTES = 64;
   let bytes = 0;
   for (const { scope, axes, dtype } of selection.selected) {
     const perRow = (scope === 'token' ? axes.slice(1) : axes).reduce(
-      (size, axis) => size * axisSize(config, axis, tokens),
+      (size, axis) => size * axisSize(config, axis, length - past, length),
       1,
     );
     const tapRows = scope === 'token' ? rows : 1;

@@ -6,102 +6,103 @@ import type { OutputValue } from '../graph/compile.js';
 import { elementCount } from '../graph/shape.js';
 import type { ZayaTap } from '../models/zaya-taps.js';
 import { native } from '../native.js';
-import type { Selection } from './selection.js';
+import { type CallSequence, rowIndex, sequenceValue } from './call-rows.js';
 
-/** Where one forward step of one sequence stands. */
-export interface StepPlace {
-  sequence: number;
-  step: number;
-  tokens: readonly number[];
+/** What a sequence has delivered so far in a step. */
+interface Gathered {
+  call: CallSequence;
+  index: RowIndex;
+  /** Values of embedding and head share a file: the embedding's wait (their memory lasts until the end of the run) until the head's have come. */
+  model: Map<string, TapValue>;
+  stats: Map<string, TapStats>;
+  hashes: Map<string, string>;
 }
 
-/**
- * Writes the values of one forward step as its segments deliver them. Values of embedding and head share a file, so the embedding's wait (their memory is not reused within
- * a run) until the head's have come. Statistics of the whole step go to disk in one batch.
- */
+interface Chosen extends TapValue {
+  tap: ZayaTap;
+}
+
+/** Writes the values of one forward step as its segments deliver them. Statistics of the whole step go to disk in one batch a sequence. */
 export class StepSink {
   readonly #writer: DumpWriter;
   readonly #tier: DumpTier;
-  readonly #selection: Selection;
   readonly #taps: ReadonlyMap<string, ZayaTap>;
-  readonly #place: StepPlace;
-  readonly #index: RowIndex;
-  readonly #model = new Map<string, TapValue>();
-  readonly #stats = new Map<string, TapStats>();
-  readonly #hashes = new Map<string, string>();
+  readonly #sequences: readonly Gathered[];
 
+  /** @param taps all taps of the run by name, in execution order. */
   constructor(
     writer: DumpWriter,
     tier: DumpTier,
-    selection: Selection,
     taps: ReadonlyMap<string, ZayaTap>,
-    place: StepPlace,
+    calls: readonly CallSequence[],
   ) {
     this.#writer = writer;
     this.#tier = tier;
-    this.#selection = selection;
     this.#taps = taps;
-    this.#place = place;
-    this.#index = rowIndex(selection.rows, place);
+    this.#sequences = calls.map((call) => ({
+      call,
+      index: rowIndex(call),
+      model: new Map(),
+      stats: new Map(),
+      hashes: new Map(),
+    }));
   }
 
-  /** Takes the values of a segment; when it resolves their memory may be reused, but for those without a block. */
+  /** Takes the values of a segment. When it resolves their memory may be reused, except that of the embedding's. */
   async take(values: readonly OutputValue[]): Promise<void> {
-    const chosen = values.map((value) => ({
-      ...value,
-      ...this.#select(value),
-      tap: this.#taps.get(value.name)!,
-    }));
-    const blocks = new Map<string, TapValue>();
-    for (const { name, bytes, shape, tap } of chosen)
-      (tap.block === null ? this.#model : blocks).set(name, { bytes, shape });
-    const block = chosen[0]!.tap.block;
-    const jobs: Promise<void>[] = [];
-    if (this.#tier === 'hash') jobs.push(...chosen.map(({ name, bytes }) => this.#hash(name, bytes)));
-    else
-      jobs.push(
-        ...chosen.map(({ name, bytes, dtype, shape, tap }) =>
-          this.#measure(name, bytes, ggmlType(dtype), shape, tap),
-        ),
-      );
-    if (this.#tier === 'full' && block !== null) jobs.push(this.#writer.append(block, this.#index, blocks));
-    await settle(jobs);
+    // Settled, not raced: memory must not be given back while another job still reads it.
+    const results = await Promise.allSettled(
+      this.#sequences.map((sequence) => this.#takeOf(sequence, values)),
+    );
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
   /** Writes what waited for the end of the step. */
   async end(): Promise<void> {
-    if (this.#tier === 'hash') {
-      const { sequence, step } = this.#place;
-      await this.#writer.appendHash(sequence, step, this.#index.position.length, this.#inOrder(this.#hashes));
-      return;
+    for (const { call, index, model, stats, hashes } of this.#sequences) {
+      if (this.#tier === 'hash')
+        await this.#writer.appendHash(call.sequence, call.step, index.position.length, this.#inOrder(hashes));
+      else {
+        if (this.#tier === 'full' && model.size > 0) await this.#writer.append(null, index, model);
+        await this.#writer.appendStats(index, this.#inOrder(stats));
+      }
     }
-    if (this.#tier === 'full' && this.#model.size > 0)
-      await this.#writer.append(null, this.#index, this.#model);
-    await this.#writer.appendStats(this.#index, this.#inOrder(this.#stats));
   }
 
-  /** The selected rows of a value: a part of the same memory. */
-  #select({ name, shape, bytes }: OutputValue): { bytes: Uint8Array; shape: readonly number[] } {
-    if (this.#taps.get(name)!.scope === 'step') return { bytes, shape };
-    const { start, end } = this.#selection.rows;
-    const row = bytes.byteLength / shape[0]!;
-    return { bytes: bytes.subarray(start * row, end * row), shape: [end - start, ...shape.slice(1)] };
+  async #takeOf(sequence: Gathered, values: readonly OutputValue[]): Promise<void> {
+    const chosen = values.map((value): Chosen => {
+      const tap = this.#taps.get(value.name)!;
+      return { ...sequenceValue(value, tap, sequence.call), tap };
+    });
+    const jobs = [this.#tier === 'hash' ? this.#hash(sequence, chosen) : this.#measure(sequence, chosen)];
+    if (this.#tier === 'full') {
+      const block = chosen[0]!.tap.block;
+      const target = block === null ? sequence.model : new Map<string, TapValue>();
+      for (const { tap, bytes, shape } of chosen) target.set(tap.name, { bytes, shape });
+      if (block !== null) jobs.push(this.#writer.append(block, sequence.index, target));
+    }
+    const results = await Promise.allSettled(jobs);
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
-  async #measure(
-    name: string,
-    bytes: Uint8Array,
-    type: number,
-    shape: readonly number[],
-    tap: ZayaTap,
-  ): Promise<void> {
-    const count = tap.scope === 'token' ? elementCount(shape) / shape[0]! : elementCount(shape);
-    this.#stats.set(name, { count, values: await native().rowStats(bytes, type, count) });
+  async #measure({ stats }: Gathered, chosen: readonly Chosen[]): Promise<void> {
+    const items = chosen.map(({ tap, bytes, shape }) => ({
+      bytes,
+      type: ggmlType(tap.dtype),
+      columns: tap.scope === 'token' ? elementCount(shape) / shape[0]! : elementCount(shape),
+    }));
+    const values = await native().rowStats(items);
+    for (const [i, { tap }] of chosen.entries())
+      stats.set(tap.name, { count: items[i]!.columns, values: values[i]! });
   }
 
-  async #hash(name: string, bytes: Uint8Array): Promise<void> {
-    const digest = await webcrypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>);
-    this.#hashes.set(name, Buffer.from(digest).toString('hex'));
+  async #hash({ hashes }: Gathered, chosen: readonly Chosen[]): Promise<void> {
+    await Promise.all(
+      chosen.map(async ({ tap, bytes }) => {
+        const digest = await webcrypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>);
+        hashes.set(tap.name, Buffer.from(digest).toString('hex'));
+      }),
+    );
   }
 
   /** Jobs finish in any order; files list taps in the model's. */
@@ -110,23 +111,4 @@ export class StepSink {
       [...this.#taps.keys()].filter((name) => values.has(name)).map((name) => [name, values.get(name)!]),
     );
   }
-}
-
-function rowIndex(
-  { start, end }: { start: number; end: number },
-  { sequence, step, tokens }: StepPlace,
-): RowIndex {
-  const rows = end - start;
-  return {
-    sequence: new Int32Array(rows).fill(sequence),
-    position: Int32Array.from({ length: rows }, (_, row) => start + row),
-    tokenId: Int32Array.from(tokens.slice(start, end)),
-    step: new Int32Array(rows).fill(step),
-  };
-}
-
-/** Waits for all, then throws the first failure: memory must not be given back while another job still reads it. */
-async function settle(jobs: readonly Promise<void>[]): Promise<void> {
-  const results = await Promise.allSettled(jobs);
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }

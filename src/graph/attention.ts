@@ -4,32 +4,42 @@ import { softMax } from './ops-rows.js';
 import type { Tensor } from './tensor.js';
 
 /**
- * Probabilities of soft-max attention with grouped queries, spelled out (no fused kernel): `query` F32 [T, nq, d], `key` F32 [S, nk, d], `mask` F32 [T, S] added to the
- * scaled scores, gives F32 [nq, T, S]. Query head h reads KV head ⌊h · nk / nq⌋.
+ * Probabilities of soft-max attention with grouped queries, spelled out (no fused kernel): `query` F32 [.., T, nq, d], `key` [.., S, nk, d] (F32, or F16 or BF16 as a KV cache
+ * holds it: then ggml rounds the queries to that dtype), `mask` F32 [T, S] or [batch, 1, T, S] added to the scaled scores, gives F32 [.., nq, T, S]. Query head h reads KV head
+ * ⌊h · nk / nq⌋. `..` is nothing or a batch axis.
  */
 export function attentionWeights(query: Tensor, key: Tensor, mask: Tensor, factor: number): Tensor {
-  const scores = mulMat(permute(key, [1, 0, 2]), cont(permute(query, [1, 0, 2]))); // nq, T, S
+  const scores = mulMat(swapHeads(key), cont(swapHeads(query))); // .., nq, T, S
   return softMax(scores, factor, mask);
 }
 
-/** Values mixed by probabilities: `weights` F32 [nq, T, S], `value` F32 [S, nk, d], gives F32 [T, nq · d]. */
-export function attentionOutput(weights: Tensor, value: Tensor): Tensor {
-  const [heads, tokens] = weights.shape as [number, number, number];
-  const context = mulMat(cont(permute(value, [1, 2, 0])), weights); // nq, T, d
-  return reshape(cont(permute(context, [1, 0, 2])), [tokens, heads * value.shape[2]!]); // T, nq·d
+/** Values mixed by probabilities: `weights` F32 [.., nq, T, S], `values` [.., nk, d, S] from {@link transposedValues} or a cache, gives F32 [.., T, nq · d]. */
+export function attentionOutput(weights: Tensor, values: Tensor): Tensor {
+  const context = swapHeads(mulMat(values, weights)); // .., T, nq, d
+  const [heads, headDim] = context.shape.slice(-2) as [number, number];
+  return reshape(cont(context), [...context.shape.slice(0, -2), heads * headDim]);
+}
+
+/** Values [.., S, nk, d] with the axis that attention sums over last: [.., nk, d, S]. */
+export function transposedValues(value: Tensor): Tensor {
+  return cont(permute(value, value.shape.length === 3 ? [1, 2, 0] : [0, 2, 3, 1]));
+}
+
+/** [.., T, heads, d] to [.., heads, T, d] and back. */
+function swapHeads(x: Tensor): Tensor {
+  return permute(x, x.shape.length === 3 ? [1, 0, 2] : [0, 2, 1, 3]);
 }
 
 /**
- * Additive mask F32 [tokens, cached + tokens] for tokens at positions `cached ..`: 0 where a token may look, −∞ elsewhere. With `window`, a token sees itself and the
- * `window − 1` tokens before it, as `sliding_window` does in the reference.
+ * Additive mask F32 [tokens, span] for tokens at positions `past ..` that look at positions `0 .. span − 1`: 0 where a token may look, −∞ elsewhere. With `window`, a token sees
+ * itself and the `window − 1` positions before it, as `sliding_window` does in the reference.
  */
-export function causalMask(tokens: number, cached: number, window?: number): Float32Array {
-  const span = cached + tokens;
+export function causalMask(tokens: number, past: number, span: number, window?: number): Float32Array {
   const mask = new Float32Array(tokens * span).fill(-Infinity);
   for (let row = 0; row < tokens; row++) {
-    const own = cached + row;
+    const own = past + row;
     const first = window === undefined ? 0 : Math.max(0, own - window + 1);
-    mask.fill(0, row * span + first, row * span + own + 1);
+    mask.fill(0, row * span + first, row * span + Math.min(own + 1, span));
   }
   return mask;
 }

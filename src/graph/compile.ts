@@ -53,9 +53,7 @@ export function compileGraphs(backend: Backend, graphs: readonly Graph[]): Compi
       const context = new (native().Context)(graph.tensors.length + 1);
       contexts.push(context);
       const handles = lower(graph, context);
-      const roots = [...graph.outputs.values(), ...graph.effects]
-        .sort((a, b) => a.id - b.id)
-        .map(({ id }) => handles[id]!);
+      const roots = needed(graph).map(({ id }) => handles[id]!);
       const nativeGraph = new (native().Graph)(context, roots);
       lowered.push(nativeGraph);
       return compiledGraph(graph, nativeGraph, context, handles);
@@ -74,6 +72,14 @@ function lower(graph: Graph, context: NativeContext): number[] {
   for (const tensor of graph.tensors) handles.push(lowerTensor(tensor, context, handles));
   for (const tensor of graph.outputs.values()) context.setOutput(handles[tensor.id]!);
   return handles;
+}
+
+/** Nodes that an output or effect depends on, in the order in which they were built: that is the order in which they run, so that a state is read before a later node replaces it. */
+function needed(graph: Graph): Tensor[] {
+  const wanted = new Set<Tensor>([...graph.outputs.values(), ...graph.effects]);
+  for (const tensor of [...graph.tensors].reverse())
+    if (wanted.has(tensor)) for (const source of tensor.sources) wanted.add(source);
+  return graph.tensors.filter((tensor) => wanted.has(tensor));
 }
 
 function lowerTensor(tensor: Tensor, context: NativeContext, handles: readonly number[]): number {

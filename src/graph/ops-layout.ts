@@ -246,3 +246,34 @@ export function getRows(table: Tensor, ids: Tensor): Tensor {
     shape,
   });
 }
+
+/**
+ * Writes rows into resident memory at places that are known at run time only: `rows` F32 [n, width] go to `target` [count, width] (F32, F16 or BF16) at `ids` I32 [n]. Runs
+ * although nothing reads its result. Ids out of range abort inside ggml: the caller checks them.
+ */
+export function setRows(target: Tensor, rows: Tensor, ids: Tensor): Tensor {
+  requireDtype('setRows', 'target', target, FLOATS);
+  requireDtype('setRows', 'rows', rows, ['F32']);
+  requireDtype('setRows', 'ids', ids, ['I32']);
+  requireContiguous('setRows', 'target', target);
+  requireContiguousRows('setRows', 'rows', rows);
+  requireContiguous('setRows', 'ids', ids);
+  const operands = { target, rows, ids };
+  const ranks = target.shape.length === 2 && rows.shape.length === 2 && ids.shape.length === 1;
+  requireShape(ranks, 'setRows', 'target [count, width], rows [n, width], ids [n]', operands);
+  requireShape(
+    target.shape[1] === rows.shape[1] && rows.shape[0] === ids.shape[0],
+    'setRows',
+    'one width, and one id per row',
+    operands,
+  );
+  const node = target.graph.emit({
+    op: 'setRows',
+    sources: [target, rows, ids],
+    dtype: target.dtype,
+    shape: target.shape,
+    strides: target.strides,
+  });
+  target.graph.effects.push(node);
+  return node;
+}

@@ -5,6 +5,7 @@ import {
   requireDtype,
   requireShape,
 } from './rules.js';
+import { toNe } from './shape.js';
 import type { Tensor } from './tensor.js';
 
 /** Mean of each row: `[.., n]` gives `[.., 1]`. F32, summed in double. */
@@ -41,8 +42,8 @@ function normalise(op: 'rmsNorm' | 'l2Norm', x: Tensor, eps: number): Tensor {
 }
 
 /**
- * `softmax(x · factor + mask)` along rows. `x` F32 [.., rows, n], contiguous. `mask`, if given, is F32 or F16 [rows, n], contiguous, spreads over leading axes and is added
- * (0 keeps, −∞ hides).
+ * `softmax(x · factor + mask)` along rows. `x` F32 [.., rows, n], contiguous. `mask`, if given, is F32 or F16, contiguous, and is added (0 keeps, −∞ hides): [rows, n], or with
+ * leading axes each of which is 1 or as in `x`.
  */
 export function softMax(x: Tensor, factor = 1, mask?: Tensor): Tensor {
   requireDtype('softMax', 'x', x, ['F32']);
@@ -51,17 +52,19 @@ export function softMax(x: Tensor, factor = 1, mask?: Tensor): Tensor {
   if (mask !== undefined) {
     requireDtype('softMax', 'mask', mask, ['F32', 'F16']);
     requireContiguous('softMax', 'mask', mask);
-    const [rows, columns] = [x.shape[x.shape.length - 2] ?? 1, x.shape[x.shape.length - 1]!];
-    const fits = mask.shape.length === 2 && mask.shape[0] === rows && mask.shape[1] === columns;
-    requireShape(fits, 'softMax', 'a mask with the last two sizes of x', { x, mask });
+    const [n, rows, ...lead] = toNe(x.shape);
+    const [maskN, maskRows, ...maskLead] = toNe(mask.shape);
+    const fits =
+      maskN === n && maskRows === rows && maskLead.every((size, axis) => size === 1 || size === lead[axis]);
+    requireShape(
+      fits,
+      'softMax',
+      'a mask with the last two sizes of x and leading ones that spread over it',
+      { x, mask },
+    );
   }
-  return x.graph.emit({
-    op: 'softMax',
-    sources: mask === undefined ? [x] : [x, mask],
-    params: [factor, 0],
-    dtype: 'F32',
-    shape: x.shape,
-  });
+  const sources = mask === undefined ? [x] : [x, mask];
+  return x.graph.emit({ op: 'softMax', sources, params: [factor, 0], dtype: 'F32', shape: x.shape });
 }
 
 /** Index of the largest element of each row (the last one of equals): F32 [rows, n] gives I32 [rows]. */

@@ -15,6 +15,7 @@ const OPS = {
   concat: 'concat',
   repeat: 'repeat',
   getRows: 'get_rows',
+  setRows: 'set_rows',
   // arithmetic, element by element
   add: 'add',
   sub: 'sub',

@@ -11,6 +11,8 @@ export interface Policy {
   im2col: 'F32' | 'F16';
   /** GELU of the router MLP: exact, or ggml's tanh approximation. */
   gelu: 'erf' | 'tanh';
+  /** Keys and values as attention reads them. A half-width dtype also rounds the queries and probabilities that are multiplied with them. */
+  kvCache: 'F32' | 'F16' | 'BF16';
 }
 
 /** The presets by name. */
@@ -21,6 +23,7 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
     matmulWeights: 'F32',
     im2col: 'F32',
     gelu: 'erf',
+    kvCache: 'F32',
   },
   'bf16-weights': {
     name: 'bf16-weights',
@@ -29,6 +32,7 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
     matmulWeights: 'stored',
     im2col: 'F32',
     gelu: 'erf',
+    kvCache: 'F32',
   },
 };
 

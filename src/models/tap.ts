@@ -1,5 +1,6 @@
 import type { Graph } from '../graph/graph.js';
-import { concat, cont, permute, slice } from '../graph/ops-layout.js';
+import { concat, cont, reshape, slice } from '../graph/ops-layout.js';
+import type { Shape } from '../graph/shape.js';
 import type { Tensor } from '../graph/tensor.js';
 
 /**
@@ -23,38 +24,46 @@ export function tap(graph: Graph, taps: Taps, name: string, value: Tensor): Tens
   return used;
 }
 
-/** As {@link tap}, for a value that the model holds in another order of axes than its name promises: `order` leads from the model's axes to the name's. */
-export function tapPermuted(
+/**
+ * As {@link tap}, for a value that the model holds in another layout than its name promises: `shown` leads to the promised one and `back` from there. Neither is built unless the
+ * value is wanted or may be changed.
+ */
+export function tapAs(
   graph: Graph,
   taps: Taps,
   name: string,
   value: Tensor,
-  order: readonly number[],
+  shown: (value: Tensor) => Tensor,
+  back: (value: Tensor) => Tensor,
 ): Tensor {
-  const shown = permute(value, order);
-  const used = tap(graph, taps, name, shown);
-  if (used === shown) return value;
-  const back = order.map((_, axis) => order.indexOf(axis));
-  return cont(permute(used, back));
+  if (taps.apply === undefined && !taps.wants(name)) return value;
+  const view = shown(value);
+  const used = tap(graph, taps, name, view);
+  return used === view ? value : back(used);
 }
 
-/** As {@link tap}, for consecutive rows of one value that have names of their own: `rows` [name, count] in order, counts adding up to the first axis. */
-export function tapRows(
+/**
+ * As {@link tap}, for consecutive parts of one value along an axis that have names of their own: `parts` [name, count, shape to show it in] in order, counts adding up to the axis.
+ */
+export function tapParts(
   graph: Graph,
   taps: Taps,
   value: Tensor,
-  rows: readonly (readonly [string, number])[],
+  axis: number,
+  parts: readonly (readonly [name: string, count: number, shape: Shape])[],
 ): Tensor {
+  if (taps.apply === undefined && !parts.some(([name]) => taps.wants(name))) return value;
   let start = 0;
-  const shown: Tensor[] = [];
+  let changed = false;
   const used: Tensor[] = [];
-  for (const [name, count] of rows) {
+  for (const [name, count, shape] of parts) {
     if (count === 0) continue;
-    const part = slice(value, 0, start, start + count);
+    const part = slice(value, axis, start, start + count);
     start += count;
-    shown.push(part);
-    used.push(tap(graph, taps, name, part));
+    const shown = reshape(cont(part), shape);
+    const result = tap(graph, taps, name, shown);
+    changed ||= result !== shown;
+    used.push(result === shown ? part : reshape(result, part.shape));
   }
-  if (used.every((part, index) => part === shown[index])) return value;
-  return used.reduce((joined, part) => concat(joined, part, 0));
+  return changed ? used.reduce((joined, part) => concat(joined, part, axis)) : value;
 }

@@ -1,76 +1,110 @@
-import { blockSize, type Dtype, ggmlType, sizeBytes } from '../dtype.js';
+import { blockBytes, type Dtype, isQuantized, sizeBytes } from '../dtype.js';
 import { ZayascopeError } from '../errors.js';
 import type { Backend } from '../graph/backend.js';
 import type { Policy } from '../graph/policy.js';
-import { ResidentMemory, type ResidentSpec } from '../graph/resident.js';
+import { ResidentMemory, readResident } from '../graph/resident.js';
 import { elementCount } from '../graph/shape.js';
 import type { ResidentTensor } from '../graph/tensor.js';
 import { type NativeMapping, native } from '../native.js';
-import { type Checkpoint, openCheckpoint, type TensorInfo } from '../weights/checkpoint.js';
-import { readZayaConfig, type ZayaConfig } from './zaya-config.js';
-import { checkWeights, type RequiredTensor, requiredTensors } from './zaya-weights.js';
+import type { Checkpoint, TensorInfo, TensorPart } from '../weights/checkpoint.js';
+import { type BlockStream, type StreamedTensor, streamBlocks } from './block-stream.js';
+import { type FillJob, fillTensors } from './weight-filler.js';
+import type { ZayaConfig } from './zaya-config.js';
+import { openZayaSource, type ZayaSource } from './zaya-source.js';
+import { checkWeights, type WeightRole } from './zaya-weights.js';
 
-/** The weights of a model in a device's memory, by their names in the checkpoint. */
+/** The weights of a model in a device's memory, by their names in the transformers layout. */
 export interface ZayaWeights extends Disposable {
   readonly config: ZayaConfig;
+  /** Where they come from. */
+  readonly source: ZayaSource;
   readonly checkpoint: Checkpoint;
+  /** Every tensor that the model needs, and `lm_head.weight` if the checkpoint has one. */
   readonly tensors: ReadonlyMap<string, ResidentTensor>;
-  /** Bytes copied to the device, and bytes used where they lie in the mapped file. */
+  /** Bytes copied to the device (slots of streamed blocks included), and bytes used where they lie in the mapped file. */
   readonly allocatedBytes: number;
   readonly mappedBytes: number;
   /** Names in the checkpoint that the model does not use. */
   readonly unexpected: readonly string[];
+  /**
+   * For each block, whether its router can choose the class that skips the MoE: not if `1 + bias[skip] <= max(bias of experts)`, for probabilities are at most 1.
+   * Where it cannot, all known variants of the class's output agree.
+   */
+  readonly skipReachable: readonly boolean[];
+  /**
+   * Set if the blocks' matrices do not fit the device and take turns in two slots. Then segment n (0 the embedding, 1 … L the blocks, L + 1 the head) may run only after
+   * `ensure(n)` has resolved, and `ensure(n + 2)` may be called only after segment n has run: on the CPU, block n + 1 can be read while block n computes.
+   */
+  readonly ensure: ((segment: number) => Promise<void>) | undefined;
   close(): void;
 }
 
-/** Bytes read and widened at a time. */
-const CHUNK_BYTES = 32 * 1024 * 1024;
+/** Options of {@link loadZayaWeights}. */
+export interface LoadOptions {
+  /** Bytes that the weights may take on the device, mapped files not counted. Default: 85 % of what is free. */
+  memoryBytes?: number;
+}
 
 /**
- * Loads a model folder in the transformers layout (`config.json`, `model.safetensors` or shards with an index; BF16, F16 or F32). Matmul weights take the dtype that the
- * policy says; in the stored dtype they are used where they lie in the mapped file on devices that can, else copied. Everything else becomes F32.
+ * Loads a model in any layout that {@link openZayaSource} opens. Matmul weights and the embedding take the dtype that the policy says; in the stored dtype (quantised types
+ * too) they are used where they lie in the mapped file on devices that can, else copied. Everything else becomes F32. Where the copies exceed the free memory, the blocks'
+ * matrices are streamed: see {@link ZayaWeights.ensure}.
  *
- * @throws `BAD_CONFIG`, `BAD_CHECKPOINT`, `MISSING_TENSOR`, `IO`; `BACKEND` when the device has too little memory.
+ * @throws `BAD_CONFIG`, `BAD_CHECKPOINT` (also for NaN or infinity in a vector, bias or convolution), `MISSING_TENSOR`, `IO`; `BACKEND` when the device has too little memory.
  */
 export async function loadZayaWeights(
-  folder: string,
+  path: string,
   backend: Backend,
   policy: Policy,
+  options: LoadOptions = {},
 ): Promise<ZayaWeights> {
-  const config = await readZayaConfig(folder);
-  const checkpoint = await openCheckpoint(folder);
-  const { unexpected } = checkWeights(checkpoint, config);
+  const source = await openZayaSource(path);
+  const { config, checkpoint } = source;
+  const { tensors: required, unexpected } = checkWeights(checkpoint, config);
+  const places = required.map(({ name, shape, role, info }) =>
+    place(name, shape, role, info, backend, policy),
+  );
+  const { mapped, resident, blocks } = divide(places, config, options.memoryBytes ?? freeBytes(backend));
+
   const memory = new ResidentMemory(backend);
   const mappings = new Map<string, NativeMapping>();
+  let stream: BlockStream | undefined;
   const close = () => {
+    stream?.close();
     memory.close();
     for (const mapping of mappings.values()) mapping.close();
     mappings.clear();
   };
   try {
     for (const file of checkpoint.files) mappings.set(file, new (native().Mapping)(file));
-    const plans = requiredTensors(config).map((required) => placement(required, checkpoint, backend, policy));
     const tensors = new Map<string, ResidentTensor>();
-    let mappedBytes = 0;
+    const add = (tensor: ResidentTensor) => tensors.set(tensor.name, tensor);
     for (const [file, mapping] of mappings) {
-      const inPlace = plans.filter((plan) => plan.mapped && plan.stored.file === file);
-      const specs = inPlace.map(({ spec, stored }) => ({ ...spec, offsetBytes: stored.offsetBytes }));
-      for (const tensor of memory.map(mapping, specs)) tensors.set(tensor.name, tensor);
-      mappedBytes += inPlace.reduce((sum, { stored }) => sum + stored.sizeBytes, 0);
+      const inFile = mapped.filter(({ stored }) => stored.file === file);
+      const specs = inFile.map(({ spec, stored }) => ({ ...spec, offsetBytes: stored.offsetBytes }));
+      memory.map(mapping, specs).forEach(add);
     }
-    const copied = plans.filter((plan) => !plan.mapped);
-    const allocated = memory.allocate(copied.map(({ spec }) => spec));
-    for (const [index, tensor] of allocated.entries()) {
-      await fill(tensor, copied[index]!.stored, mappings);
-      tensors.set(tensor.name, tensor);
+    const allocated = memory.allocate(resident.map(({ spec }) => spec));
+    allocated.forEach(add);
+    const jobs = allocated.map((tensor, index): FillJob => {
+      const { stored, isMatrix } = resident[index]!;
+      return { tensor, stored, checkFinite: !isMatrix };
+    });
+    await fillTensors(jobs, mappings);
+    if (blocks !== undefined) {
+      stream = streamBlocks(backend, blocks, (each) => fillTensors(each, mappings));
+      stream.tensors.forEach(add);
     }
     return {
       config,
+      source,
       checkpoint,
       tensors,
-      allocatedBytes: memory.sizeBytes,
-      mappedBytes,
+      allocatedBytes: memory.sizeBytes + (stream?.sizeBytes ?? 0),
+      mappedBytes: totalBytes(mapped),
       unexpected,
+      skipReachable: config.layer_types.map((_, block) => isSkipReachable(tensors, block)),
+      ensure: stream === undefined ? undefined : ensureSegment(stream, config.num_hidden_layers),
       close,
       [Symbol.dispose]: close,
     };
@@ -80,63 +114,81 @@ export async function loadZayaWeights(
   }
 }
 
-interface Placement {
-  stored: TensorInfo;
-  spec: ResidentSpec;
+interface Placement extends StreamedTensor {
+  isMatrix: boolean;
   /** Used where it lies in the file. */
-  mapped: boolean;
+  isMapped: boolean;
 }
 
-function placement(
-  { name, shape, role }: RequiredTensor,
-  checkpoint: Checkpoint,
+function place(
+  name: string,
+  shape: readonly number[],
+  role: WeightRole,
+  info: TensorInfo,
   backend: Backend,
   policy: Policy,
 ): Placement {
-  const stored = checkpoint.tensors.get(name);
-  if (stored === undefined)
-    throw new ZayascopeError('MISSING_TENSOR', `loadZayaWeights: expected ${name}, got none`, {
-      tensor: name,
-    });
   const isMatrix = role === 'matmul' || role === 'embedding';
-  const dtype: Dtype = isMatrix && policy.matmulWeights === 'stored' ? stored.dtype : 'F32';
-  const aligned = stored.parts.length === 1 && stored.offsetBytes % sizeBytes(dtype, blockSize(dtype)) === 0;
-  const mapped = isMatrix && dtype === stored.dtype && aligned && backend.device.bufferFromHostPointer;
-  return { stored, spec: { name, dtype, shape }, mapped };
+  const dtype: Dtype = isMatrix && policy.matmulWeights === 'stored' ? info.dtype : 'F32';
+  const stored = { ...info, parts: joinParts(info.parts) };
+  // Blocks of quantised types are read as 16-bit values.
+  const alignment = isQuantized(dtype) ? 2 : blockBytes(dtype);
+  const isUsable = stored.parts.length === 1 && stored.offsetBytes % alignment === 0;
+  const isMapped = isMatrix && dtype === info.dtype && isUsable && backend.device.bufferFromHostPointer;
+  return { stored, spec: { name, dtype, shape }, isMatrix, isMapped };
 }
 
-/** Copies a tensor's parts to the device, chunk by chunk, widening to F32 where the dtypes differ. */
-async function fill(
-  tensor: ResidentTensor,
-  stored: TensorInfo,
-  mappings: ReadonlyMap<string, NativeMapping>,
-): Promise<void> {
-  const from = sizeBytes(stored.dtype, 1);
-  const to = sizeBytes(tensor.dtype, 1);
-  let written = 0;
-  for (const part of stored.parts) {
-    const mapping = mappings.get(part.file)!;
-    for (let done = 0; done < part.sizeBytes; done += CHUNK_BYTES) {
-      const bytes = new Uint8Array(Math.min(CHUNK_BYTES, part.sizeBytes - done));
-      mapping.read(part.offsetBytes + done, bytes);
-      const values = stored.dtype === tensor.dtype ? bytes : await widen(bytes, stored.dtype);
-      tensor.context.write(tensor.handle, values, written);
-      written += (bytes.byteLength / from) * to;
-    }
+/** Joins parts that follow each other in one file: experts of the legacy layout may. */
+function joinParts(parts: readonly TensorPart[]): TensorPart[] {
+  const joined: TensorPart[] = [];
+  for (const part of parts) {
+    const last = joined.at(-1);
+    if (last?.file === part.file && last.offsetBytes + last.sizeBytes === part.offsetBytes)
+      joined[joined.length - 1] = { ...last, sizeBytes: last.sizeBytes + part.sizeBytes };
+    else joined.push(part);
   }
-  if (written !== sizeBytes(tensor.dtype, elementCount(tensor.shape)))
-    throw new ZayascopeError(
-      'BAD_CHECKPOINT',
-      `loadZayaWeights: expected the parts of ${tensor.name} to fill it, got ${written} bytes`,
-      {
-        tensor: tensor.name,
-      },
-    );
+  return joined;
 }
 
-async function widen(bytes: Uint8Array, dtype: Dtype): Promise<Uint8Array> {
-  const count = bytes.byteLength / sizeBytes(dtype, 1);
-  const out = new Float32Array(count);
-  await native().dequantize(bytes, ggmlType(dtype), count, out);
-  return new Uint8Array(out.buffer);
+/** What is mapped, what is copied at once, and per block what is streamed (undefined: nothing needs to be). */
+function divide(places: readonly Placement[], config: ZayaConfig, memoryBytes: number) {
+  const mapped = places.filter(({ isMapped }) => isMapped);
+  const copied = places.filter(({ isMapped }) => !isMapped);
+  if (totalBytes(copied) <= memoryBytes) return { mapped, resident: copied, blocks: undefined };
+  const blockOf = ({ spec, isMatrix }: Placement) =>
+    isMatrix ? /^model\.layers\.(\d+)\./.exec(spec.name)?.[1] : undefined;
+  const resident = copied.filter((each) => blockOf(each) === undefined);
+  const blocks = config.layer_types.map((_, block) =>
+    copied.filter((each) => blockOf(each) === String(block)),
+  );
+  const [largest = 0, second = 0] = blocks.map(totalBytes).sort((a, b) => b - a);
+  const needed = totalBytes(resident) + largest + second;
+  if (needed > memoryBytes)
+    throw new ZayascopeError(
+      'BACKEND',
+      `loadZayaWeights: expected ${needed} bytes of free memory for embedding, vectors and two blocks, got ${Math.floor(memoryBytes)}`,
+      { op: 'loadZayaWeights' },
+    );
+  return { mapped, resident, blocks };
+}
+
+function totalBytes(places: readonly Placement[]): number {
+  return places.reduce((sum, { spec }) => sum + sizeBytes(spec.dtype, elementCount(spec.shape)), 0);
+}
+
+/** The rest is left to intermediate values and to others. */
+function freeBytes({ device }: Backend): number {
+  return 0.85 * (device.type === 'cpu' ? process.availableMemory() : device.memoryFreeBytes);
+}
+
+function isSkipReachable(tensors: ReadonlyMap<string, ResidentTensor>, block: number): boolean {
+  const bytes = readResident(tensors.get(`model.layers.${block}.mlp.gate.balancing_biases`)!);
+  const biases = new Float32Array(bytes.buffer);
+  return 1 + biases[biases.length - 1]! > Math.max(...biases.subarray(0, -1));
+}
+
+function ensureSegment(stream: BlockStream, blocks: number): (segment: number) => Promise<void> {
+  return async (segment) => {
+    if (segment >= 1 && segment <= blocks) await stream.ensure(segment - 1);
+  };
 }

@@ -1,9 +1,8 @@
 import { type Backend, openBackend } from '../graph/backend.js';
 import { type Policy, policy as presetPolicy } from '../graph/policy.js';
-import { NO_TAPS, type Taps } from './tap.js';
 import type { ZayaConfig } from './zaya-config.js';
 import { loadZayaWeights, type ZayaWeights } from './zaya-loader.js';
-import { planZaya, type ZayaPlan } from './zaya-plan.js';
+import { planZaya, type ZayaPlan, type ZayaPlanOptions } from './zaya-plan.js';
 
 /** Options of {@link openZaya}. */
 export interface OpenZayaOptions {
@@ -21,9 +20,9 @@ export interface ZayaModel extends Disposable {
   readonly policy: Policy;
   readonly backend: Backend;
   readonly weights: ZayaWeights;
-  /** Compiles a prefill of `tokens` tokens with the values that `taps` wants readable. Close the plan when done. */
-  plan(tokens: number, taps?: Taps): ZayaPlan;
-  /** Runs one sequence from its start and gives the logits of its last token, F32 [V]. Throws `BAD_ARGUMENT` for ids outside the vocabulary. */
+  /** Compiles forward calls of fixed sizes. Close the plan when done. */
+  plan(options: ZayaPlanOptions): ZayaPlan;
+  /** Runs one sequence from its start to its end and gives the logits of all of its tokens, F32 [T, V]. Throws `BAD_ARGUMENT` for ids outside the vocabulary. */
   prefill(tokens: readonly number[]): Promise<Float32Array>;
   close(): void;
 }
@@ -46,7 +45,7 @@ export async function openZaya(folder: string, options: OpenZayaOptions = {}): P
     backend.close();
     throw error;
   }
-  const plan = (tokens: number, taps: Taps = NO_TAPS) => planZaya(weights, backend, policy, tokens, taps);
+  const plan = (sizes: ZayaPlanOptions) => planZaya(weights, backend, policy, sizes);
   const close = () => {
     weights.close();
     backend.close();
@@ -58,7 +57,7 @@ export async function openZaya(folder: string, options: OpenZayaOptions = {}): P
     weights,
     plan,
     async prefill(tokens) {
-      using prepared = plan(tokens.length);
+      using prepared = plan({ tokens: tokens.length });
       return await prepared.run(tokens);
     },
     close,

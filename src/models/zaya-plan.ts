@@ -1,5 +1,4 @@
 import { ZayascopeError } from '../errors.js';
-import { causalMask } from '../graph/attention.js';
 import type { Backend } from '../graph/backend.js';
 import {
   type CompiledGraph,
@@ -8,41 +7,66 @@ import {
   type OutputValue,
 } from '../graph/compile.js';
 import { Graph } from '../graph/graph.js';
+import { cont, reshape, slice } from '../graph/ops-layout.js';
 import type { Policy } from '../graph/policy.js';
-import { ResidentMemory, type ResidentSpec, writeResident } from '../graph/resident.js';
-import { rotaryTables } from '../graph/rotary.js';
+import { ResidentMemory } from '../graph/resident.js';
 import type { ResidentTensor } from '../graph/tensor.js';
-import type { Taps } from './tap.js';
-import { type ZayaConstant, type ZayaContext, zayaDecoderLayer, zayaEmbedding, zayaHead } from './zaya.js';
-import {
-  convChannels,
-  convStateLength,
-  type LayerType,
-  rotaryDim,
-  routerClasses,
-  type ZayaConfig,
-} from './zaya-config.js';
+import { NO_TAPS, type Taps } from './tap.js';
+import { type ZayaContext, zayaDecoderLayer, zayaEmbedding, zayaHead } from './zaya.js';
+import { allocateStates, type LayerState, type ZayaCache } from './zaya-cache.js';
+import type { LayerType } from './zaya-config.js';
+import { allocateInputs, type CallInputs, type CallPlace, type CallSizes, perType } from './zaya-inputs.js';
 import type { ZayaWeights } from './zaya-loader.js';
 
-/** Receives the values of one segment (embedding, a block, head) after it ran. Their memory may be reused once the promise resolves. */
+/** Receives the values of one segment (embedding, a block, head) after it ran. Their memory may be reused once the promise resolves, but for those of the embedding, which last until the end of the run. */
 export type SegmentSink = (segment: number, values: readonly OutputValue[]) => Promise<void>;
 
-/** The compiled graphs of a prefill of one sequence with a fixed number of tokens; runs as often as wanted. */
+/** What a plan is for. */
+export interface ZayaPlanOptions {
+  /** Tokens of each sequence in a call. */
+  tokens: number;
+  /** Sequences; default 1. */
+  batch?: number;
+  /** Values to make readable; default none. */
+  taps?: Taps;
+  /** Rows that the language-model head computes: `all` tokens (default) or the `last` of each sequence. A tapped `lm_head` needs `all`. */
+  logits?: 'all' | 'last';
+  /** True if sequences may start with padding; default false. */
+  padded?: boolean;
+  /** Continue sequences whose past is in a cache. `span`: cached positions that attention reads, at least `past + tokens`. Without it each run starts and ends its sequences. */
+  cached?: { cache: ZayaCache; span: number };
+}
+
+/** Options of {@link ZayaPlan.run}. */
+export interface RunOptions {
+  /** Takes the values of a segment while the next one computes. */
+  sink?: SegmentSink;
+  /** Default: an empty past and no padding. */
+  place?: CallPlace;
+}
+
+/** The compiled graphs of a forward call of fixed sizes; runs as often as wanted. */
 export interface ZayaPlan extends Disposable {
   /** 0 is the embedding, 1 … L the blocks, L + 1 the head. */
   readonly segments: readonly CompiledGraph[];
+  readonly batch: number;
   readonly tokens: number;
+  /** Rows of logits of each sequence: {@link tokens} or 1. */
+  readonly logitRows: number;
   /** Nodes that compute or move data in one run. */
   readonly computeNodes: number;
   /** Bytes of device memory for intermediate values, states and constants. */
   readonly sizeBytes: number;
   /**
-   * Runs the model on token ids (exactly {@link tokens} of them, each below the vocabulary size: `BAD_ARGUMENT`) and gives the logits of the last token, F32 [V]. With a sink,
-   * a segment's values are handed over while the next segment computes. Runs of one plan must not overlap.
+   * Runs the model on token ids, `batch · tokens` of them in the order of the sequences, each below the vocabulary size (`BAD_ARGUMENT`). Gives logits F32
+   * [batch · logitRows, V]. Runs of one plan must not overlap.
    */
-  run(tokens: readonly number[], sink?: SegmentSink): Promise<Float32Array>;
+  run(tokens: readonly number[], options?: RunOptions): Promise<Float32Array>;
   close(): void;
 }
+
+/** Output name of the logits in the head's graph, beside the tap `lm_head`. */
+const LOGITS = '#logits';
 
 /**
  * Builds and compiles the graphs: one segment for the embedding, one a block, one for the head. Blocks alternate between two memory arenas, so that the values of one can be
@@ -52,14 +76,15 @@ export function planZaya(
   weights: ZayaWeights,
   backend: Backend,
   policy: Policy,
-  tokens: number,
-  taps: Taps,
+  options: ZayaPlanOptions,
 ): ZayaPlan {
-  const { config } = weights;
-  if (!Number.isInteger(tokens) || tokens < 1)
-    throw new ZayascopeError('BAD_ARGUMENT', `planZaya: expected at least 1 token, got ${tokens}`, {
-      op: 'planZaya',
-    });
+  const { tokens, batch = 1, taps = NO_TAPS, logits = 'all', padded = false, cached } = options;
+  for (const [name, size] of Object.entries({ tokens, batch }))
+    if (!Number.isInteger(size) || size < 1)
+      throw new ZayascopeError('BAD_ARGUMENT', `planZaya: expected at least 1 for ${name}, got ${size}`, {
+        op: 'planZaya',
+      });
+  const sizes: CallSizes = { batch, tokens, span: cached?.span ?? tokens, padded };
   const memory = new ResidentMemory(backend);
   const compiled: CompiledGraphs[] = [];
   const close = () => {
@@ -67,45 +92,36 @@ export function planZaya(
     memory.close();
   };
   try {
-    const resident = allocateResident(memory, config, tokens);
-    const context = (graph: Graph, type: LayerType): ZayaContext => ({
-      graph,
-      config,
-      policy,
-      taps,
-      weight: (name) => graph.resident(required(weights.tensors, name)),
-      hasWeight: (name) => weights.tensors.has(name),
-      state: (name) => graph.resident(required(resident, name)),
-      constant: (name) => graph.resident(required(resident, residentName(name, type))),
-    });
-    const embedding = new Graph('embedding');
-    zayaEmbedding(context(embedding, 'hybrid'), embedding.input('tokens', 'I32', [tokens]));
-    const blocks = config.layer_types.map((type, layer) => {
-      const graph = new Graph(`layers.${layer}`);
-      zayaDecoderLayer(context(graph, type), layer);
-      return graph;
-    });
-    const head = new Graph('head');
-    const logits = zayaHead(context(head, 'hybrid'));
-    head.output(LOGITS, logits);
-
-    const compile = (graphs: readonly Graph[]) => {
-      const result = compileGraphs(backend, graphs);
+    const inputs = allocateInputs(memory, weights.config, sizes, cached?.cache);
+    const states = cached?.cache.states ?? allocateStates(memory, weights, batch);
+    const graphs = buildGraphs(weights, policy, sizes, { taps, logits, inputs, states, cached });
+    const compile = (list: readonly Graph[]) => {
+      const result = compileGraphs(backend, list);
       compiled.push(result);
       return result.graphs;
     };
-    const [first] = compile([embedding]);
-    const even = compile(blocks.filter((_, layer) => layer % 2 === 0));
-    const odd = compile(blocks.filter((_, layer) => layer % 2 === 1));
-    const [last] = compile([head]);
-    const middle = blocks.map((_, layer) => (layer % 2 === 0 ? even : odd)[layer >> 1]!);
-    const segments = [first!, ...middle, last!];
+    const arenas = [0, 1].map((parity) => compile(graphs.blocks.filter((_, layer) => layer % 2 === parity)));
+    const blocks = graphs.blocks.map((_, layer) => arenas[layer % 2]![layer >> 1]!);
+    const segments = [...compile([graphs.embedding]), ...blocks, ...compile([graphs.head])];
+    let placed: CallPlace | undefined;
     return {
       segments,
+      batch,
       tokens,
+      logitRows: logits === 'all' ? tokens : 1,
       computeNodes: segments.reduce((sum, { native }) => sum + native.computeNodes, 0),
-      sizeBytes: memory.sizeBytes + compiled.reduce((sum, graphs) => sum + graphs.sizeBytes, 0),
-      run: (ids, sink) => run(segments, backend, config, tokens, ids, sink),
+      sizeBytes: memory.sizeBytes + compiled.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+      async run(ids, { sink, place = { past: 0, padding: [] } } = {}) {
+        checkTokens(ids, batch * tokens, weights.config.vocab_size);
+        checkPlace(place, sizes, cached !== undefined);
+        if (placed?.past !== place.past || placed.padding !== place.padding) inputs.place(place);
+        placed = place;
+        segments[0]!.setInput('tokens', Int32Array.from(ids));
+        if (sink === undefined) await backend.native.compute(segments.map(({ native }) => native));
+        else await runSegments(segments, backend, sink);
+        const { bytes } = segments[segments.length - 1]!.outputs().find(({ name }) => name === LOGITS)!;
+        return new Float32Array(bytes.slice().buffer);
+      },
       close,
       [Symbol.dispose]: close,
     };
@@ -115,24 +131,73 @@ export function planZaya(
   }
 }
 
-/** Output name of the logits in the head's graph, beside the tap `lm_head`. */
-const LOGITS = '#logits';
+interface GraphParts {
+  taps: Taps;
+  logits: 'all' | 'last';
+  inputs: CallInputs;
+  states: readonly LayerState[];
+  cached: ZayaPlanOptions['cached'];
+}
 
-async function run(
-  segments: readonly CompiledGraph[],
-  backend: Backend,
-  config: ZayaConfig,
-  tokens: number,
-  ids: readonly number[],
-  sink: SegmentSink | undefined,
-): Promise<Float32Array> {
-  checkTokens(ids, tokens, config.vocab_size);
-  segments[0]!.setInput('tokens', Int32Array.from(ids));
-  if (sink === undefined) await backend.native.compute(segments.map(({ native }) => native));
-  else await runSegments(segments, backend, sink);
-  const { bytes } = segments[segments.length - 1]!.outputs().find(({ name }) => name === LOGITS)!;
-  const width = bytes.byteLength / tokens;
-  return new Float32Array(bytes.slice(bytes.byteLength - width).buffer);
+function buildGraphs(
+  weights: ZayaWeights,
+  policy: Policy,
+  { batch, tokens, padded }: CallSizes,
+  parts: GraphParts,
+) {
+  const { config } = weights;
+  const { taps, inputs, states, cached } = parts;
+  const context = (graph: Graph, type: LayerType): ZayaContext => {
+    const input = (name: string) => graph.resident(required(inputs.tensors, name));
+    return {
+      graph,
+      config,
+      policy,
+      taps,
+      batch,
+      weight: (name) => graph.resident(required(weights.tensors, name)),
+      hasWeight: (name) => weights.tensors.has(name),
+      state: input,
+      constant: (name) =>
+        input(name === 'mask' || name === 'cos' || name === 'sin' ? perType(name, type) : name),
+      padding: padded ? input('padding') : undefined,
+      history: (layer, name) => graph.resident(states[layer]![name]!),
+      cache:
+        cached === undefined
+          ? undefined
+          : {
+              span: cached.span,
+              keys: (layer) => graph.resident(cached.cache.layers[layer]!.k_cache),
+              values: (layer) => graph.resident(cached.cache.layers[layer]!.v_cache),
+              get keyRows() {
+                return input('key_rows');
+              },
+              get valueElements() {
+                return input('value_elements');
+              },
+            },
+    };
+  };
+  const embedding = new Graph('embedding');
+  zayaEmbedding(
+    context(embedding, config.layer_types[0]!),
+    embedding.input('tokens', 'I32', [batch * tokens]),
+  );
+  const blocks = config.layer_types.map((type, layer) => {
+    const graph = new Graph(`layers.${layer}`);
+    zayaDecoderLayer(context(graph, type), layer);
+    return graph;
+  });
+  const head = new Graph('head');
+  const rows = (x: ReturnType<typeof zayaHead>) =>
+    parts.logits === 'all'
+      ? x
+      : reshape(cont(slice(reshape(x, [batch, tokens, config.hidden_size]), 1, tokens - 1, tokens)), [
+          batch,
+          config.hidden_size,
+        ]);
+  head.output(LOGITS, zayaHead(context(head, config.layer_types[0]!), rows));
+  return { embedding, blocks, head };
 }
 
 async function runSegments(
@@ -157,9 +222,9 @@ async function runSegments(
   await Promise.all(taken);
 }
 
-function checkTokens(ids: readonly number[], tokens: number, vocabulary: number): void {
-  if (ids.length !== tokens)
-    throw new ZayascopeError('BAD_ARGUMENT', `run: expected ${tokens} token ids, got ${ids.length}`, {
+function checkTokens(ids: readonly number[], count: number, vocabulary: number): void {
+  if (ids.length !== count)
+    throw new ZayascopeError('BAD_ARGUMENT', `run: expected ${count} token ids, got ${ids.length}`, {
       op: 'run',
     });
   const at = ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary);
@@ -173,57 +238,25 @@ function checkTokens(ids: readonly number[], tokens: number, vocabulary: number)
     );
 }
 
-function residentName(name: ZayaConstant, type: LayerType): string {
-  return name === 'mask' || name === 'cos' || name === 'sin' ? `${name}:${type}` : name;
-}
-
-function allocateResident(
-  memory: ResidentMemory,
-  config: ZayaConfig,
-  tokens: number,
-): Map<string, ResidentTensor> {
-  const { hidden_size, head_dim, num_key_value_heads, num_experts, router_hidden_size } = config;
-  const classes = routerClasses(config);
-  const delayed = (num_key_value_heads * head_dim) / 2;
-  const entries: [ResidentSpec, ArrayBufferView | undefined][] = [];
-  const add = (name: string, shape: number[], values?: ArrayBufferView, dtype: 'F32' | 'I32' = 'F32') =>
-    entries.push([{ name, dtype, shape }, values]);
-
-  add('hidden', [tokens, hidden_size]);
-  add('router', [tokens, router_hidden_size]);
-  const history = convStateLength(config);
-  if (history > 0)
-    add('conv_state', [history, convChannels(config)], new Float32Array(history * convChannels(config)));
-  add('delayed_state', [1, delayed], new Float32Array(delayed));
-  const experts = Array.from({ length: classes }, (_, index) => index);
-  add(
-    'expert_ids',
-    [classes, 1],
-    Int32Array.from(experts, (index) => (index === num_experts ? 0 : index)),
-    'I32',
-  );
-  add(
-    'expert_keep',
-    [classes, 1],
-    Float32Array.from(experts, (index) => (index === num_experts ? 0 : 1)),
-  );
-  const positions = Array.from({ length: tokens }, (_, position) => position);
-  for (const type of new Set(config.layer_types)) {
-    const window = type === 'hybrid_sliding' ? (config.sliding_window ?? undefined) : undefined;
-    const { cos, sin } = rotaryTables(
-      positions,
-      head_dim,
-      rotaryDim(config, type),
-      config.rope_parameters[type]!.rope_theta,
+/** ggml aborts on rows out of range, so a call must lie within the span. */
+function checkPlace(
+  { past, padding }: CallPlace,
+  { tokens, span, padded }: CallSizes,
+  cached: boolean,
+): void {
+  const fits = Number.isInteger(past) && past >= 0 && past + tokens <= span && (cached || past === 0);
+  if (!fits)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `run: expected a past of 0 to ${cached ? span - tokens : 0} positions, got ${past}`,
+      { op: 'run' },
     );
-    add(residentName('mask', type), [tokens, tokens], causalMask(tokens, 0, window));
-    add(residentName('cos', type), [tokens, 1, head_dim], cos);
-    add(residentName('sin', type), [tokens, 1, head_dim], sin);
-  }
-  const tensors = memory.allocate(entries.map(([spec]) => spec));
-  for (const [index, [, values]] of entries.entries())
-    if (values !== undefined) writeResident(tensors[index]!, values);
-  return new Map(tensors.map((tensor) => [tensor.name, tensor]));
+  if (!padded && padding.some((count) => count > 0))
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `run: expected no padding in a plan without it, got ${padding.join(', ')}`,
+      { op: 'run' },
+    );
 }
 
 function required(tensors: ReadonlyMap<string, ResidentTensor>, name: string): ResidentTensor {

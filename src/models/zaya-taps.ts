@@ -1,4 +1,4 @@
-import { convChannels, type ZayaConfig } from './zaya-config.js';
+import { convChannels, convStateLength, type ZayaConfig } from './zaya-config.js';
 
 /** Where a value belongs: one per token, or one per forward step. */
 export type TapScope = 'token' | 'step';
@@ -66,8 +66,16 @@ const BLOCK_TAPS: readonly Row[] = [
   ['', 'T,H'],
 ];
 
-/** All taps of a model in execution order: embedding, blocks, head. */
-export function zayaTaps(config: ZayaConfig): ZayaTap[] {
+/** What a run with a cache shows besides: states after the step. */
+const CACHE_TAPS: readonly Row[] = [
+  ['.self_attn.qkv_proj:conv_state', 'C,L'],
+  ['.self_attn.qkv_proj:delayed_state', 'nk*d/2'],
+  ['.self_attn:k_cache', 'S,nk,d'],
+  ['.self_attn:v_cache', 'S,nk,d'],
+];
+
+/** All taps of a model in execution order: embedding, blocks, head. With `cached`, each block's states after the step come after its other values. */
+export function zayaTaps(config: ZayaConfig, cached = false): ZayaTap[] {
   const make = (name: string, block: number | null, axes: string, dtype: 'F32' | 'I32' = 'F32'): ZayaTap => ({
     name,
     block,
@@ -75,7 +83,10 @@ export function zayaTaps(config: ZayaConfig): ZayaTap[] {
     axes: axes.split(','),
     dtype,
   });
-  const rows = BLOCK_TAPS.filter(([, axes]) => !axes.startsWith('leads') || config.cca_time1 > 1);
+  const exists = ([, axes]: Row) =>
+    !(axes.startsWith('leads') && config.cca_time1 === 1) &&
+    !(axes === 'C,L' && convStateLength(config) === 0);
+  const rows = [...BLOCK_TAPS, ...(cached ? CACHE_TAPS : [])].filter(exists);
   const blocks = Array.from({ length: config.num_hidden_layers }, (_, block) =>
     rows.map(([suffix, axes, dtype]) => make(`layers.${block}${suffix}`, block, axes, dtype)),
   );
@@ -88,12 +99,13 @@ export function zayaTaps(config: ZayaConfig): ZayaTap[] {
   ];
 }
 
-/** Size of an axis of {@link ZayaTap.axes} in a prefill of `tokens` tokens. */
-export function axisSize(config: ZayaConfig, axis: string, tokens: number): number {
+/** Size of an axis of {@link ZayaTap.axes} in a call of `tokens` tokens that sees `visible` positions. */
+export function axisSize(config: ZayaConfig, axis: string, tokens: number, visible = tokens): number {
   const { num_attention_heads: nq, num_key_value_heads: nk, head_dim: d } = config;
   const sizes: Record<string, number> = {
     T: tokens,
-    S: tokens,
+    S: visible,
+    L: convStateLength(config),
     H: config.hidden_size,
     nq,
     nk,

@@ -127,7 +127,7 @@ async function measure(model, title, sequences) {
 }
 
 async function uncaptured(model, sequences) {
-  const plan = model.plan(sequences[0].length);
+  const plan = model.plan({ tokens: sequences[0].length });
   const start = performance.now();
   for (const ids of sequences) await plan.run(ids);
   const elapsed = performance.now() - start;
@@ -136,7 +136,7 @@ async function uncaptured(model, sequences) {
 }
 
 async function nodewise(model, sequences) {
-  const plan = model.plan(sequences[0].length);
+  const plan = model.plan({ tokens: sequences[0].length });
   const graphs = plan.segments.map(({ native }) => native);
   await plan.run(sequences[0]);
   const start = performance.now();

@@ -49,12 +49,12 @@ async function expectStats(
   columns: number,
   values: readonly number[],
 ): Promise<void> {
-  const stats = await native().rowStats(bytes, ggmlType(dtype), columns);
+  const [stats] = await native().rowStats([{ bytes, type: ggmlType(dtype), columns }]);
   const rows = values.length / columns;
   expect(stats).toHaveLength(rows * 7);
   const differing: unknown[] = [];
   for (let row = 0; row < rows; row++) {
-    const got = [...stats.subarray(row * 7, row * 7 + 7)];
+    const got = [...stats!.subarray(row * 7, row * 7 + 7)];
     const expected = plainStats(values.slice(row * columns, (row + 1) * columns));
     const same = got.every((value, index) => {
       // Sums are added in another order; the sign of a zero is left open.
@@ -113,11 +113,13 @@ it('bytes that are not aligned to their elements', async () => {
 });
 
 it('no rows give no values', async () => {
-  expect(await native().rowStats(new Uint8Array(0), 0, 4)).toHaveLength(0);
+  expect(await native().rowStats([{ bytes: new Uint8Array(0), type: 0, columns: 4 }])).toEqual([
+    new Float64Array(0),
+  ]);
 });
 
 it('refuses types without a plain meaning with DTYPE_UNSUPPORTED', () => {
-  expect(() => native().rowStats(new Uint8Array(34), ggmlType('Q8_0'), 32)).toThrow(
-    expect.objectContaining({ code: 'DTYPE_UNSUPPORTED' }),
-  );
+  expect(() =>
+    native().rowStats([{ bytes: new Uint8Array(34), type: ggmlType('Q8_0'), columns: 32 }]),
+  ).toThrow(expect.objectContaining({ code: 'DTYPE_UNSUPPORTED' }));
 });

@@ -52,7 +52,7 @@ for (let round = 0; round < 100; round++) {
   const x = context.tensor(0, [1 << 16, 1, 1, 1], 'x');
   const buffer = addon.Buffer.allocate(backend, context);
   context.fill(x, 0);
-  const running = addon.rowStats(context.view(x), 0, 1 << 16);
+  const running = addon.rowStats([{ bytes: context.view(x), type: 0, columns: 1 << 16 }]);
   buffer.close();
   context.close();
   backend.close();
