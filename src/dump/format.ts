@@ -57,9 +57,11 @@ export interface DumpModel {
   type: string;
   /** Basename of its folder; never a path. */
   name: string;
-  /** The parsed config.json. */
+  /** How the model is stored: `transformers` (also when absent), `legacy`, `gguf half-layers` or `gguf blocks`. */
+  layout?: string;
+  /** The parsed config.json; of a GGUF file, which has none, what its metadata says under the keys of the transformers layout. */
   config: Record<string, unknown>;
-  /** Hex SHA-256 of the bytes of config.json. */
+  /** Hex SHA-256 of the bytes of config.json; of a GGUF file, of the JSON text of `config`. */
   configSha256: string;
   /** Hex SHA-256 that identifies the weights; computed as `docs/dump-format.md` says. */
   weightsSha256: string;

@@ -32,8 +32,14 @@ export async function weightsSha256(checkpoint: Checkpoint): Promise<string> {
   for (const { tensor } of keyed.sort((a, b) => a.key.compare(b.key))) {
     hash.update(`${tensor.name}\0${tensor.dtype}\0${tensor.shape.join(',')}\0`);
     const headEnd = Math.min(tensor.sizeBytes, EDGE_BYTES);
-    hash.update(await readTensor(tensor, 0, headEnd));
-    hash.update(await readTensor(tensor, Math.max(headEnd, tensor.sizeBytes - EDGE_BYTES), tensor.sizeBytes));
+    const tailBegin = Math.max(headEnd, tensor.sizeBytes - EDGE_BYTES);
+    // Where the file has other axes, only the whole tensor can be brought into the order of its shape.
+    const whole = tensor.storedAxes === undefined ? undefined : await readTensor(tensor);
+    for (const [begin, end] of [
+      [0, headEnd],
+      [tailBegin, tensor.sizeBytes],
+    ] as const)
+      hash.update(whole?.subarray(begin, end) ?? (await readTensor(tensor, begin, end)));
   }
   return hash.digest('hex');
 }

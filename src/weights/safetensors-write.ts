@@ -1,15 +1,10 @@
-import { randomUUID } from 'node:crypto';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { sizeBytes } from '../dtype.js';
 import { ZayascopeError } from '../errors.js';
+import { type Append, writeAtomically } from './atomic-file.js';
 import { describeValue } from './describe-value.js';
-import { ioError } from './file-access.js';
 import { isSafetensorsDtype, type SafetensorsDtype } from './safetensors.js';
 
 const OP = 'writeSafetensors';
-
-/** Node refuses a single write of 2 GiB or more. */
-const MAX_WRITE_BYTES = 1 << 30;
 
 /** One tensor to write. */
 export interface TensorSource {
@@ -38,25 +33,10 @@ export async function writeSafetensors(
   tensors.forEach(checkDtype);
   const ordered = [...tensors].sort((a, b) => sizeBytes(b.dtype, 1) - sizeBytes(a.dtype, 1));
   const header = encodeHeader(ordered, metadata, path);
-  const temporary = `${path}.${randomUUID()}.partial`;
-  const handle = await open(temporary, 'wx').catch((cause: unknown) => {
-    throw ioError(OP, 'a writable folder', path, cause);
+  await writeAtomically(OP, path, async (append) => {
+    await append(header);
+    for (const tensor of ordered) await appendTensor(append, tensor);
   });
-  try {
-    try {
-      await append(handle, header, path);
-      for (const tensor of ordered) await appendTensor(handle, tensor, path);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, path).catch((cause: unknown) => {
-      throw ioError(OP, 'a replaceable file', path, cause);
-    });
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
 }
 
 function checkDtype(tensor: TensorSource): void {
@@ -99,13 +79,13 @@ function encodeHeader(
   return header;
 }
 
-async function appendTensor(handle: FileHandle, tensor: TensorSource, path: string): Promise<void> {
+async function appendTensor(append: Append, tensor: TensorSource): Promise<void> {
   const expected = dataBytes(tensor);
   let written = 0;
   for await (const chunk of tensor.chunks) {
     written += chunk.length;
     if (written > expected) break;
-    await append(handle, chunk, path);
+    await append(chunk);
   }
   if (written !== expected)
     throw misuse(
@@ -113,16 +93,6 @@ async function appendTensor(handle: FileHandle, tensor: TensorSource, path: stri
       `${written > expected ? 'more' : written}`,
       tensor.name,
     );
-}
-
-async function append(handle: FileHandle, bytes: Uint8Array, path: string): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    const length = Math.min(bytes.length - done, MAX_WRITE_BYTES);
-    const { bytesWritten } = await handle.write(bytes, done, length).catch((cause: unknown) => {
-      throw ioError(OP, 'room for the file', path, cause);
-    });
-    done += bytesWritten;
-  }
 }
 
 function misuse(expected: string, got: string, where: string): ZayascopeError {
