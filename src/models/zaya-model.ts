@@ -3,6 +3,7 @@ import { type Policy, policy as presetPolicy } from '../graph/policy.js';
 import type { ZayaConfig } from './zaya-config.js';
 import { loadZayaWeights, type ZayaWeights } from './zaya-loader.js';
 import { planZaya, type ZayaPlan, type ZayaPlanOptions } from './zaya-plan.js';
+import { ZayaSession, type ZayaSessionOptions } from './zaya-session.js';
 
 /** Options of {@link openZaya}. */
 export interface OpenZayaOptions {
@@ -24,6 +25,8 @@ export interface ZayaModel extends Disposable {
   plan(options: ZayaPlanOptions): ZayaPlan;
   /** Runs one sequence from its start to its end and gives the logits of all of its tokens, F32 [T, V]. Throws `BAD_ARGUMENT` for ids outside the vocabulary. */
   prefill(tokens: readonly number[]): Promise<Float32Array>;
+  /** Opens sequences that grow call by call: chunked prefill, decode, batches. Close the session before the model. */
+  session(options?: ZayaSessionOptions): ZayaSession;
   close(): void;
 }
 
@@ -60,6 +63,7 @@ export async function openZaya(folder: string, options: OpenZayaOptions = {}): P
       using prepared = plan({ tokens: tokens.length });
       return await prepared.run(tokens);
     },
+    session: (sizes) => new ZayaSession(weights, backend, policy, sizes),
     close,
     [Symbol.dispose]: close,
   };
