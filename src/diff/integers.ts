@@ -1,18 +1,8 @@
-/** One entry of an integer tap that differs. */
-export interface IntegerDifference {
-  /** Flat element over all parts in order. */
-  index: number;
-  reference: number;
-  tested: number;
-}
-
 /** Comparison of an integer tensor, such as the chosen experts. */
 export interface IntegerMetrics {
   elements: number;
   /** Entries that differ. */
   differing: number;
-  /** The first of them, at most {@link MAX_LISTED}. */
-  first: IntegerDifference[];
 }
 
 /** How many differing entries are listed. */
@@ -22,20 +12,22 @@ export const MAX_LISTED = 20;
 export class IntegerSums {
   #elements = 0;
   #differing = 0;
-  readonly #first: IntegerDifference[] = [];
 
-  /** Adds a part; both sides of the same length. */
-  add(a: Int32Array, b: Int32Array): void {
+  /**
+   * Adds a part; both sides of the same length.
+   * @returns elements of the part that differ, as long as no more than {@link MAX_LISTED} have been returned in all.
+   */
+  add(a: Int32Array, b: Int32Array): number[] {
+    const listed: number[] = [];
     for (let k = 0; k < a.length; k++) {
       if (a[k] === b[k]) continue;
-      this.#differing++;
-      if (this.#first.length < MAX_LISTED)
-        this.#first.push({ index: this.#elements + k, reference: a[k]!, tested: b[k]! });
+      if (this.#differing++ < MAX_LISTED) listed.push(k);
     }
     this.#elements += a.length;
+    return listed;
   }
 
   metrics(): IntegerMetrics {
-    return { elements: this.#elements, differing: this.#differing, first: [...this.#first] };
+    return { elements: this.#elements, differing: this.#differing };
   }
 }

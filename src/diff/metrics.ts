@@ -85,6 +85,11 @@ export class MetricSums {
     this.#elements += a.length;
   }
 
+  /** {@link TensorMetrics.maxAbsIndex} so far. */
+  get maxAbsIndex(): number {
+    return this.#maxAbsIndex;
+  }
+
   /** The metrics of everything added so far. */
   metrics(): TensorMetrics {
     const n = this.#finite;

@@ -4,18 +4,8 @@ import { expect, it } from 'vitest';
 import { Dump } from '../../src/dump/reader.js';
 import { DumpWriter } from '../../src/dump/writer.js';
 import { ZayascopeError } from '../../src/errors.js';
+import { randomNumbers } from '../diff/random-numbers.js';
 import { appendStep, description, rowIndex, TAPS, temporaryFolder } from './dump-fixture.js';
-
-/** A reproducible stream of numbers in [0, 1) (mulberry32). */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 async function makeDump(): Promise<string> {
   const dir = temporaryFolder();

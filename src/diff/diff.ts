@@ -1,0 +1,149 @@
+import { basename, resolve } from 'node:path';
+import type { Dump } from '../dump/reader.js';
+import { ZayascopeError } from '../errors.js';
+import { diffHashes } from './hash-diff.js';
+import { pairTaps, type TapPair } from './pairing.js';
+import type { DiffReport, NotCaptured, SideReport } from './report.js';
+import { diffStatistics } from './statistics-diff.js';
+import { exceeds, firstDivergence, summariseBlocks } from './summary.js';
+import { type Comparison, diffTensors } from './tensor-diff.js';
+
+/** Options of {@link diffDumps}. */
+export interface DiffOptions {
+  /** Tap pattern (`src/tap-pattern.ts`); default `**`. */
+  taps?: string;
+  /** Largest energy NMSE allowed for a floating tap, 0 or more. Default: report only. */
+  failAbove?: number;
+  /** Called after each file, with how many are done and in all. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+/**
+ * Compares two dumps, tap by tap and row by row, streaming; needs no native addon. What one side lacks is listed and makes the outcome a
+ * failure, unless that side's own selection left it out.
+ *
+ * Dumps of tier full are compared by value. If one holds statistics only, statistics are; if one holds hashes only, hashes are (computed for a dump of tier full).
+ * Throws `BAD_ARGUMENT` for a bad pattern or threshold, and for tiers stats and hash, which have nothing in common; `BAD_DUMP`; `IO`.
+ */
+export async function diffDumps(
+  reference: Dump,
+  tested: Dump,
+  options: DiffOptions = {},
+): Promise<DiffReport> {
+  const { taps = '**', failAbove, onProgress } = options;
+  if (failAbove !== undefined && !(failAbove >= 0))
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `diffDumps: expected failAbove to be 0 or more, got ${failAbove}`,
+      {
+        op: 'diffDumps',
+      },
+    );
+  const kind = commonKind(reference, tested);
+  const pairing = pairTaps(reference, tested, taps);
+  const comparison = await compare(kind, reference, tested, pairing.pairs, onProgress);
+  const { tapReports } = comparison;
+  const unpaired = [...pairing.unpaired, ...comparison.unpaired];
+  const compared = tapReports.some((tap) => tap.rows > 0);
+  const fails = tapReports.some((tap) => failAbove !== undefined && exceeds(tap, failAbove));
+  return {
+    format: 'zayascope-diff',
+    version: 1,
+    kind,
+    reference: describeSide(reference),
+    tested: describeSide(tested),
+    taps,
+    failAbove: failAbove ?? null,
+    pass: compared && unpaired.length === 0 && !fails,
+    firstDivergence: firstDivergence(tapReports, failAbove),
+    notes: [...(await notes(reference, tested, kind)), ...(compared ? [] : ['Nothing was compared.'])],
+    unpaired,
+    notCaptured: notCaptured(reference, tested, pairing.notCaptured, comparison.notCaptured),
+    blocks: summariseBlocks(tapReports),
+    tapReports,
+    logits: comparison.logits,
+    routing: comparison.routing,
+  };
+}
+
+function compare(
+  kind: DiffReport['kind'],
+  reference: Dump,
+  tested: Dump,
+  pairs: readonly TapPair[],
+  onProgress: (done: number, total: number) => void = () => {},
+): Promise<Comparison> {
+  if (kind === 'tensors') return diffTensors(reference, tested, pairs, onProgress);
+  return kind === 'statistics'
+    ? diffStatistics(reference, tested, pairs)
+    : diffHashes(reference, tested, pairs);
+}
+
+function commonKind(reference: Dump, tested: Dump): DiffReport['kind'] {
+  const tiers = [reference.manifest.tier, tested.manifest.tier];
+  if (tiers.includes('stats') && tiers.includes('hash'))
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `diffDumps: expected tiers that have something in common, got ${tiers.join(' and ')} (${reference.dir}, ${tested.dir})`,
+      { op: 'diffDumps' },
+    );
+  if (tiers.includes('hash')) return 'hashes';
+  return tiers.includes('stats') ? 'statistics' : 'tensors';
+}
+
+function describeSide({ dir, manifest }: Dump): SideReport {
+  const { name, dtype, configSha256, weightsSha256 } = manifest.model;
+  return {
+    label: basename(resolve(dir)),
+    tier: manifest.tier,
+    status: manifest.status,
+    producer: manifest.producer,
+    policy: manifest.policy.name,
+    backend: manifest.backend.name,
+    model: { name, dtype, configSha256, weightsSha256 },
+  };
+}
+
+async function notes(reference: Dump, tested: Dump, kind: DiffReport['kind']): Promise<string[]> {
+  const [a, b] = [reference.manifest.model, tested.manifest.model];
+  const found: string[] = [];
+  if (a.configSha256 !== b.configSha256)
+    found.push(`DIFFERENT MODELS: the config.json of ${a.name} (reference) and ${b.name} (tested) differ.`);
+  else if (a.weightsSha256 !== b.weightsSha256)
+    found.push(
+      `DIFFERENT WEIGHTS: ${a.name} (reference) and ${b.name} (tested) share their config.json only.`,
+    );
+  for (const [side, dump] of [['reference', reference] as const, ['tested', tested] as const])
+    found.push(...(await dumpNotes(side, dump)));
+  if (kind === 'statistics')
+    found.push('One side holds statistics only: errors are the least that they allow, and may be larger.');
+  if (kind === 'hashes') found.push('One side holds hashes only: values are equal or not, without an error.');
+  return found;
+}
+
+async function dumpNotes(side: string, dump: Dump): Promise<string[]> {
+  if (dump.manifest.status === 'partial')
+    return [`The ${side} dump is partial: its producer did not finish.`];
+  if (dump.manifest.tier !== 'full') return [];
+  const cut: string[] = [];
+  for (const tap of new Map(dump.taps.map((each) => [each.file, each])).values())
+    if (!(await dump.isWhole(tap.name))) cut.push(tap.file);
+  return cut.length === 0 ? [] : [`The ${side} dump has files that are cut short: ${cut.join(', ')}.`];
+}
+
+function notCaptured(
+  reference: Dump,
+  tested: Dump,
+  taps: { reference: number; tested: number },
+  rows: { reference: number; tested: number },
+): NotCaptured[] {
+  const describe = (side: 'reference' | 'tested', { manifest }: Dump): NotCaptured => ({
+    side,
+    selection: `taps ${manifest.selection.taps}, positions ${manifest.selection.positions}`,
+    taps: taps[side],
+    rows: rows[side],
+  });
+  return [describe('reference', reference), describe('tested', tested)].filter(
+    (side) => side.taps + side.rows > 0,
+  );
+}

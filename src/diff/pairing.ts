@@ -1,0 +1,100 @@
+/**
+ * Which taps of two dumps belong together. Today: those of the same name. A table that maps names, with a transform of the layout, fits here: it
+ * changes which pairs come out, and a pair would carry its transform to `tap-comparison.ts`, where alone both sides' values meet.
+ */
+
+import type { Manifest, TapInfo } from '../dump/format.js';
+import type { Dump } from '../dump/reader.js';
+import { ZayascopeError } from '../errors.js';
+import { parsePositions } from '../positions.js';
+import { tapPattern } from '../tap-pattern.js';
+import type { Unpaired } from './report.js';
+
+/** Two taps that are to be compared. */
+export interface TapPair {
+  reference: TapInfo;
+  tested: TapInfo;
+}
+
+/** The outcome of pairing taps. */
+export interface Pairing {
+  /** In the reference's execution order. */
+  pairs: TapPair[];
+  unpaired: Unpaired[];
+  /** Taps that a side's own selection left out. */
+  notCaptured: { reference: number; tested: number };
+}
+
+/** Pairs the taps that `pattern` selects. Throws `BAD_ARGUMENT` where it selects none of either side. */
+export function pairTaps(reference: Dump, tested: Dump, pattern: string): Pairing {
+  const matches = tapPattern(pattern);
+  const pairing: Pairing = { pairs: [], unpaired: [], notCaptured: { reference: 0, tested: 0 } };
+  const others = new Map(tested.taps.filter((tap) => matches(tap.name)).map((tap) => [tap.name, tap]));
+  const lacks = (side: 'reference' | 'tested', dump: Dump, tap: TapInfo): void => {
+    if (excludesTap(dump.manifest, tap.name)) pairing.notCaptured[side]++;
+    else pairing.unpaired.push(unpairedTap(tap, side, 'is missing'));
+  };
+  for (const tap of reference.taps.filter(({ name }) => matches(name))) {
+    const other = others.get(tap.name);
+    others.delete(tap.name);
+    if (other === undefined) {
+      lacks('tested', tested, tap);
+      continue;
+    }
+    const misfit = describeMisfit(tap, other);
+    if (misfit === null) pairing.pairs.push({ reference: tap, tested: other });
+    else pairing.unpaired.push(unpairedTap(tap, 'both', misfit));
+  }
+  for (const tap of others.values()) lacks('reference', reference, tap);
+  const { pairs, unpaired, notCaptured } = pairing;
+  if (pairs.length + unpaired.length + notCaptured.reference + notCaptured.tested === 0)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `diffDumps: expected a pattern that matches a tap of either dump, got '${pattern}'`,
+      { op: 'diffDumps' },
+    );
+  return pairing;
+}
+
+function unpairedTap(tap: TapInfo, side: Unpaired['side'], reason: string): Unpaired {
+  return { tap: tap.name, file: tap.file, side, reason, rows: 0, example: null };
+}
+
+/** Why two taps of one name cannot be compared, or null. Sizes that vary by step are compared row by row. */
+function describeMisfit(a: TapInfo, b: TapInfo): string | null {
+  if ((a.dtype === 'I32') !== (b.dtype === 'I32')) return `has dtypes ${a.dtype} and ${b.dtype}`;
+  if (a.scope !== b.scope) return `has one value per ${a.scope} and per ${b.scope}`;
+  const sameShape =
+    a.shape.length === b.shape.length &&
+    a.shape.every((size, axis) => size === null || b.shape[axis] === null || size === b.shape[axis]);
+  return sameShape ? null : `has rows of shape [${a.shape}] and [${b.shape}]`;
+}
+
+/** True if a dump's own selection says that the tap was not asked for. A selection that cannot be understood excludes nothing. */
+function excludesTap({ selection }: Manifest, name: string): boolean {
+  try {
+    return !tapPattern(selection.taps)(name);
+  } catch {
+    return false;
+  }
+}
+
+/** Tells whether a dump's own selection says that a position was not asked for. One that cannot be understood excludes nothing. */
+export function positionFilter({
+  selection,
+  sequences,
+}: Manifest): (sequence: number, position: number) => boolean {
+  const ranges = sequences.map(({ tokens }) => {
+    try {
+      return parsePositions(selection.positions, tokens.length);
+    } catch {
+      return undefined;
+    }
+  });
+  return (sequence, position) => {
+    const range = ranges[sequence];
+    return range !== undefined && position < sequences[sequence]!.tokens.length
+      ? position < range.start || position >= range.end
+      : false;
+  };
+}

@@ -1,0 +1,184 @@
+/** What a diff finds, as plain data. Numbers may be infinite or NaN: {@link reportToJson} spells those as strings. */
+import type { DumpProducer, DumpTier, TapDtype } from '../dump/format.js';
+import type { IntegerMetrics } from './integers.js';
+import type { LogitsReport } from './logits.js';
+import type { TensorMetrics } from './metrics.js';
+import type { RoutingReport } from './routing.js';
+import type { UlpDistances } from './ulp.js';
+
+/** One side of a diff. */
+export interface SideReport {
+  /** Basename of the dump's folder. */
+  label: string;
+  tier: DumpTier;
+  status: 'partial' | 'complete';
+  producer: DumpProducer;
+  /** Name of the dtype policy. */
+  policy: string;
+  backend: string;
+  model: { name: string; dtype: string; configSha256: string; weightsSha256: string };
+}
+
+/** An element of a tap. */
+export interface ElementPlace {
+  sequence: number;
+  /** Token position. */
+  position: number;
+  /** Index within the row, slowest axis first. */
+  index: number[];
+  reference: number;
+  tested: number;
+}
+
+/** Fields that every compared tap has. */
+interface TapReportBase {
+  name: string;
+  /** Decoder block; null for embedding and head. */
+  block: number | null;
+  dtypes: { reference: TapDtype; tested: TapDtype };
+  /** Rows compared: token positions, or steps. */
+  rows: number;
+  /** True if every element compared has the same bits (integers: the same value; statistics: the same numbers; hashes: the same hash). */
+  identical: boolean;
+}
+
+/** A tap of floats. */
+export interface FloatTapReport extends TapReportBase {
+  kind: 'float';
+  metrics: Omit<TensorMetrics, 'maxAbsIndex'>;
+  /** Where the largest absolute error stands; null without error. */
+  worst: ElementPlace | null;
+  ulp: UlpDistances;
+}
+
+/** A tap of integers. */
+export interface IntegerTapReport extends TapReportBase {
+  kind: 'integer';
+  metrics: IntegerMetrics;
+  /** The first differing entries, at most 20. */
+  first: ElementPlace[];
+}
+
+/** A tap of which only statistics could be compared. */
+export interface StatisticsTapReport extends TapReportBase {
+  kind: 'statistics';
+  /**
+   * The least energy NMSE that the two sides' RMS values allow: Σ n(rms_a − rms_b)² / Σ n·rms_a². The true one may be larger, so this can prove a
+   * difference but not its absence. Zero reference: 0 if the tested side is zero too, else Infinity.
+   */
+  nmseAtLeast: number;
+  /** Largest |difference| of any of min, max, mean, rms, absmax, relative to the reference row's absmax. */
+  worstRelative: number;
+  /** Rows whose counts of NaN or infinity differ. */
+  countMismatches: number;
+}
+
+/** A tap of which only hashes could be compared; `rows` counts hashes, one per sequence and step. */
+export interface HashTapReport extends TapReportBase {
+  kind: 'hash';
+  /** Hashes that differ. */
+  differing: number;
+}
+
+/** One compared tap. */
+export type TapReport = FloatTapReport | IntegerTapReport | StatisticsTapReport | HashTapReport;
+
+/** Something that one side has and the other lacks, or that cannot be compared. One is enough for the diff not to pass. */
+export interface Unpaired {
+  /** The tap, or null for rows of all taps of `file`. */
+  tap: string | null;
+  file: string;
+  /** The side that lacks it; `both` where the two do not fit together. */
+  side: 'reference' | 'tested' | 'both';
+  reason: string;
+  /** Rows concerned; 0 for a whole tap. */
+  rows: number;
+  /** The first of them, e.g. `sequence 0 position 5`. */
+  example: string | null;
+}
+
+/** What one side's own selection left out: reported, not a failure. */
+export interface NotCaptured {
+  side: 'reference' | 'tested';
+  /** The selection, as in its manifest. */
+  selection: string;
+  /** Taps that the other side has. */
+  taps: number;
+  /** Token positions (per file) that the other side has. */
+  rows: number;
+}
+
+/** Taps of one block, or the taps before or after the blocks. */
+export interface BlockReport {
+  /** `input`, the block's number, or `output`. */
+  label: string;
+  block: number | null;
+  taps: number;
+  identicalTaps: number;
+  /** The tap with the largest error, and that error (energy NMSE, or its lower bound from statistics); null where none is floating. */
+  worst: { tap: string; nmse: number } | null;
+  /** Error of the group's last floating tap in execution order: what it passes on. */
+  last: { tap: string; nmse: number } | null;
+  /** Differing entries of integer taps, and differing hashes. */
+  differing: number;
+}
+
+/** Where the tested run first departs from the reference, in execution order. */
+export interface FirstDivergence {
+  tap: string;
+  block: number | null;
+  /** `threshold`: its error exceeds `failAbove`, or its integers differ; `bits`: it is the first that is not identical. */
+  criterion: 'threshold' | 'bits';
+  /** Energy NMSE, or its lower bound; null for integers and hashes. */
+  nmse: number | null;
+}
+
+/** The outcome of a diff. */
+export interface DiffReport {
+  format: 'zayascope-diff';
+  version: 1;
+  /** What was compared; the least that both tiers allow. */
+  kind: 'tensors' | 'statistics' | 'hashes';
+  reference: SideReport;
+  tested: SideReport;
+  /** The tap pattern compared. */
+  taps: string;
+  /** Largest energy NMSE allowed for a floating tap; null where the diff only reports. */
+  failAbove: number | null;
+  /**
+   * False if anything is unpaired or nothing was compared; and, with a threshold, if a floating tap's energy NMSE exceeds it, or any integer, or any hash,
+   * differs.
+   */
+  pass: boolean;
+  firstDivergence: FirstDivergence | null;
+  /** What a reader must know first, e.g. that the two ran different models. */
+  notes: string[];
+  unpaired: Unpaired[];
+  notCaptured: NotCaptured[];
+  blocks: BlockReport[];
+  /** All compared taps in execution order. */
+  tapReports: TapReport[];
+  /** Null where `lm_head` was not compared as a tensor. */
+  logits: LogitsReport | null;
+  /** Null where no `mlp.gate:expert` was compared as a tensor. */
+  routing: RoutingReport | null;
+}
+
+/** The error that a tap is judged by: energy NMSE, its lower bound, or null for integers and hashes. */
+export function tapError(tap: TapReport): number | null {
+  if (tap.kind === 'float') return tap.metrics.nmse;
+  return tap.kind === 'statistics' ? tap.nmseAtLeast : null;
+}
+
+/** Entries that differ where equality is the only measure. */
+export function tapDiffering(tap: TapReport): number {
+  if (tap.kind === 'integer') return tap.metrics.differing;
+  return tap.kind === 'hash' ? tap.differing : 0;
+}
+
+/** The report as JSON. Numbers that JSON lacks become the strings "NaN", "Infinity" and "-Infinity". */
+export function reportToJson(report: DiffReport): string {
+  const replace = (_key: string, value: unknown): unknown =>
+    typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
+  return JSON.stringify(report, replace, 1);
+}

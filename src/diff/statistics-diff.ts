@@ -1,0 +1,107 @@
+/** The diff of two dumps of which at least one holds statistics only. */
+import type { Dump } from '../dump/reader.js';
+import type { StatsRows } from '../dump/stats-reader.js';
+import { positionFilter, type TapPair } from './pairing.js';
+import type { StatisticsTapReport } from './report.js';
+import { UnpairedRows } from './row-pairing.js';
+import type { Comparison } from './tensor-diff.js';
+
+const STATISTICS = ['min', 'max', 'mean', 'rms', 'absmax'] as const;
+
+/** Compares the statistics of `pairs`, row by row: rows of one tap are paired by sequence and position. */
+export async function diffStatistics(
+  reference: Dump,
+  tested: Dump,
+  pairs: readonly TapPair[],
+): Promise<Comparison> {
+  const a = await reference.stats();
+  const b = await tested.stats();
+  const rowsA = rowsByTap(a);
+  const rowsB = rowsByTap(b);
+  const excludes = { reference: positionFilter(reference.manifest), tested: positionFilter(tested.manifest) };
+  const comparison: Comparison = {
+    tapReports: [],
+    unpaired: [],
+    notCaptured: { reference: 0, tested: 0 },
+    logits: null,
+    routing: null,
+  };
+  for (const pair of pairs) {
+    const { name, file } = pair.reference;
+    const [mine, others] = [rowsA.get(name) ?? new Map(), rowsB.get(pair.tested.name) ?? new Map()];
+    const missing = new UnpairedRows();
+    const shared: [number, number][] = [];
+    for (const [key, row] of mine) {
+      const other = others.get(key);
+      if (other !== undefined) shared.push([row, other]);
+      else if (excludes.tested(a.sequence[row]!, a.position[row]!)) comparison.notCaptured.tested++;
+      else missing.add('tested', 'is missing', a, row);
+    }
+    for (const [key, row] of others) {
+      if (mine.has(key)) continue;
+      if (excludes.reference(b.sequence[row]!, b.position[row]!)) comparison.notCaptured.reference++;
+      else missing.add('reference', 'is missing', b, row);
+    }
+    comparison.unpaired.push(...missing.list().map((entry) => ({ tap: name, file, ...entry })));
+    comparison.tapReports.push(compareRows(pair, a, b, shared));
+  }
+  return comparison;
+}
+
+function compareRows(
+  { reference, tested }: TapPair,
+  a: StatsRows,
+  b: StatsRows,
+  shared: readonly [number, number][],
+): StatisticsTapReport {
+  let error = 0;
+  let power = 0;
+  let worstRelative = 0;
+  let countMismatches = 0;
+  for (const [row, other] of shared) {
+    const finite = a.count[row]! - a.nan[row]! - a.inf[row]!;
+    if (a.nan[row] !== b.nan[other] || a.inf[row] !== b.inf[other] || a.count[row] !== b.count[other])
+      countMismatches++;
+    if (finite === 0) continue;
+    error += finite * (a.rms[row]! - b.rms[other]!) ** 2;
+    power += finite * a.rms[row]! ** 2;
+    for (const name of STATISTICS)
+      worstRelative = Math.max(
+        worstRelative,
+        relative(Math.abs(a[name][row]! - b[name][other]!), a.absmax[row]!),
+      );
+  }
+  const identical =
+    countMismatches === 0 &&
+    shared.every(([row, other]) => STATISTICS.every((name) => Object.is(a[name][row], b[name][other])));
+  return {
+    kind: 'statistics',
+    name: reference.name,
+    block: reference.block,
+    dtypes: { reference: reference.dtype, tested: tested.dtype },
+    rows: shared.length,
+    identical,
+    nmseAtLeast: countMismatches > 0 ? Number.POSITIVE_INFINITY : relative(error, power),
+    worstRelative: countMismatches > 0 ? Number.POSITIVE_INFINITY : worstRelative,
+    countMismatches,
+  };
+}
+
+function relative(difference: number, size: number): number {
+  if (difference === 0) return 0;
+  return size === 0 ? Number.POSITIVE_INFINITY : difference / size;
+}
+
+function rowsByTap(stats: StatsRows): Map<string, Map<string, number>> {
+  const taps = new Map<string, Map<string, number>>();
+  for (let row = 0; row < stats.length; row++) {
+    const tap = stats.tap[row]!;
+    let rows = taps.get(tap);
+    if (rows === undefined) {
+      rows = new Map();
+      taps.set(tap, rows);
+    }
+    rows.set(`${stats.sequence[row]} ${stats.position[row]}`, row);
+  }
+  return taps;
+}

@@ -1,0 +1,53 @@
+import { type BlockReport, type FirstDivergence, type TapReport, tapDiffering, tapError } from './report.js';
+
+/** True if a tap is worse than the threshold allows: NaN counts as worse. */
+export function exceeds(tap: TapReport, failAbove: number): boolean {
+  const error = tapError(tap);
+  return error === null ? tapDiffering(tap) > 0 : !(error <= failAbove);
+}
+
+/** The first tap in execution order that exceeds the threshold, or without one the first that is not identical; null if there is none. */
+export function firstDivergence(
+  taps: readonly TapReport[],
+  failAbove: number | undefined,
+): FirstDivergence | null {
+  const tap = taps.find((candidate) =>
+    failAbove === undefined ? !candidate.identical : exceeds(candidate, failAbove),
+  );
+  if (tap === undefined) return null;
+  const criterion = failAbove === undefined ? 'bits' : 'threshold';
+  return { tap: tap.name, block: tap.block, criterion, nmse: tapError(tap) };
+}
+
+/** One entry per block, and for the taps before and after the blocks. `taps` in execution order. */
+export function summariseBlocks(taps: readonly TapReport[]): BlockReport[] {
+  const groups: TapReport[][] = [];
+  for (const tap of taps) {
+    const group = groups.at(-1);
+    if (group !== undefined && group[0]!.block === tap.block) group.push(tap);
+    else groups.push([tap]);
+  }
+  const firstBlock = groups.findIndex(([tap]) => tap!.block !== null);
+  return groups.map((group, place) => {
+    const { block } = group[0]!;
+    const floating = group.flatMap((tap) => {
+      const nmse = tapError(tap);
+      return nmse === null ? [] : [{ tap: tap.name, nmse }];
+    });
+    const [head] = floating;
+    const label =
+      block !== null ? String(block) : firstBlock === -1 || place < firstBlock ? 'input' : 'output';
+    return {
+      label,
+      block,
+      taps: group.length,
+      identicalTaps: group.filter((tap) => tap.identical).length,
+      worst:
+        head === undefined
+          ? null
+          : floating.reduce((worst, tap) => (tap.nmse > worst.nmse ? tap : worst), head),
+      last: floating.at(-1) ?? null,
+      differing: group.reduce((sum, tap) => sum + tapDiffering(tap), 0),
+    };
+  });
+}

@@ -1,0 +1,53 @@
+/** A cell: text, or text with an ANSI style around it that takes no room. */
+export interface Cell {
+  text: string;
+  style?: Style;
+}
+
+/** What a cell wants to say; how it looks is the terminal's business. */
+export type Style = 'good' | 'bad' | 'strong' | 'faint';
+
+const CODES: Record<Style, string> = { good: '32', bad: '31', strong: '1', faint: '2' };
+
+/** `text` in a style, if there is colour. */
+export function styled(text: string, style: Style | undefined, color: boolean): string {
+  return color && style !== undefined ? `\u001b[${CODES[style]}m${text}\u001b[0m` : text;
+}
+
+/** Rows in columns two spaces apart. @param align one letter per column: `l` or `r`. */
+export function textTable(
+  rows: readonly (readonly (string | Cell)[])[],
+  align: string,
+  color: boolean,
+): string[] {
+  const cells = rows.map((row) =>
+    row.map((cell): Cell => (typeof cell === 'string' ? { text: cell } : cell)),
+  );
+  const widths = Array.from(align, (_, column) =>
+    Math.max(0, ...cells.map((row) => row[column]?.text.length ?? 0)),
+  );
+  return cells.map((row) =>
+    row
+      .map(({ text, style }, column) => {
+        const room = ' '.repeat(widths[column]! - text.length);
+        const last = column === row.length - 1;
+        const shown = styled(text, style, color);
+        return align[column] === 'r' ? room + shown : shown + (last ? '' : room);
+      })
+      .join('  ')
+      .trimEnd(),
+  );
+}
+
+/** An error for people: `0`, `1.2e-7`, `Infinity`; `–` for null. */
+export function formatError(value: number | null): string {
+  if (value === null) return '–';
+  return value === 0 || !Number.isFinite(value) ? String(value) : value.toExponential(1);
+}
+
+/** A share for people, in percent; never rounded to 100 % or 0 %. */
+export function formatShare(share: number): string {
+  if (share === 0 || share === 1) return `${100 * share} %`;
+  const percent = Math.min(99.99, Math.max(0.01, 100 * share));
+  return `${percent.toFixed(percent > 99 || percent < 1 ? 2 : 1)} %`;
+}
