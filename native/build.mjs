@@ -2,7 +2,8 @@
  * Builds the addon: finds the prebuilt ggml libraries of this platform, gets the matching headers, runs cmake-js into `native/build`, and writes
  * `native/build/paths.json` for `src/native.ts`. Does nothing when neither sources nor versions have changed.
  *
- * `ZAYASCOPE_GGML=source` builds ggml itself too; platforms without a prebuilt package always do.
+ * `ZAYASCOPE_GGML=source` builds ggml itself too; platforms without a prebuilt package always do. `ZAYASCOPE_CMAKE_OPTIONS` then passes on options of ggml, such as
+ * `GGML_HIP=ON GGML_CPU_ALL_VARIANTS=ON CMAKE_BUILD_TYPE=Debug`.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -43,6 +44,7 @@ function build() {
   const origin = process.platform === 'darwin' ? '@loader_path' : '$ORIGIN';
   const rpath = `${origin}/${relative(dirname(join(BUILD, ADDON)), folder)}`;
   compile({
+    ...Object.fromEntries(extraOptions().map((option) => option.split(/=(.*)/s))),
     ZAYASCOPE_GGML: libraries === undefined ? 'source' : 'prebuilt',
     ZAYASCOPE_GGML_SOURCE: source,
     ZAYASCOPE_GGML_LIBRARIES: folder,
@@ -75,6 +77,14 @@ function prebuiltLibraries() {
   return join(root, 'bins', name);
 }
 
+function extraOptions() {
+  const options = (process.env.ZAYASCOPE_CMAKE_OPTIONS ?? '').split(/\s+/).filter((option) => option !== '');
+  for (const option of options)
+    if (!/^\w+=./.test(option))
+      throw new Error(`ZAYASCOPE_CMAKE_OPTIONS: expected NAME=VALUE, got ${option}`);
+  return options;
+}
+
 /** Changes whenever a rebuild is needed. Headers are pinned by their version. */
 function fingerprint(libraries) {
   const hash = createHash('sha256');
@@ -86,7 +96,7 @@ function fingerprint(libraries) {
       libraries === undefined ? 'source' : relative(BUILD, libraries),
     ]),
   );
-  hash.update(process.env.ZAYASCOPE_GGML_SOURCE ?? '');
+  hash.update(JSON.stringify([process.env.ZAYASCOPE_GGML_SOURCE, extraOptions()]));
   for (const name of ['cmake-js', 'node-addon-api'])
     hash.update(JSON.parse(readFileSync(packageFile(name), 'utf8')).version);
   const sources = readdirSync(join(NATIVE, 'src'))
