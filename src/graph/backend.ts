@@ -2,6 +2,9 @@ import { availableParallelism } from 'node:os';
 import { ZayascopeError } from '../errors.js';
 import { type NativeBackend, type NativeDevice, native } from '../native.js';
 
+/** ggml's own limit. */
+const MAX_THREADS = 512;
+
 /** Options of {@link openBackend}. */
 export interface BackendOptions {
   /** CPU threads that a graph uses; default: what the system offers. Other devices ignore it. */
@@ -15,6 +18,8 @@ export interface Backend extends Disposable {
   readonly device: NativeDevice;
   /** Threads in use; 0 on devices without a thread count. */
   readonly threads: number;
+  /** Changes the number of CPU threads; other devices ignore it. Throws `BAD_ARGUMENT` outside 1..512. */
+  setThreads(count: number): void;
   readonly native: NativeBackend;
   close(): void;
 }
@@ -26,7 +31,7 @@ export function listDevices(): NativeDevice[] {
 
 /**
  * Opens a device by backend name in any case (`cpu`, `vulkan`, `cuda`: its first device) or by ggml's device name (`Vulkan1`). Throws `BACKEND` naming the devices at
- * hand when there is none of that name, `BAD_ARGUMENT` for a thread count outside 1..512 (ggml's own limit).
+ * hand when there is none of that name, `BAD_ARGUMENT` for a thread count outside 1..512.
  */
 export function openBackend(name = 'cpu', options: BackendOptions = {}): Backend {
   const devices = listDevices();
@@ -40,13 +45,35 @@ export function openBackend(name = 'cpu', options: BackendOptions = {}): Backend
       `openBackend: expected one of ${devices.map((d) => d.name).join(', ')}, got ${name}; \`zayascope doctor\` says how to add devices`,
       { op: 'openBackend' },
     );
-  const threads = device.type === 'cpu' ? (options.threads ?? Math.min(availableParallelism(), 512)) : 0;
-  if (device.type === 'cpu' && !(Number.isInteger(threads) && threads >= 1 && threads <= 512))
-    throw new ZayascopeError('BAD_ARGUMENT', `openBackend: expected 1 to 512 threads, got ${threads}`, {
-      op: 'openBackend',
-    });
   const handle = new (native().Backend)(device.name);
-  if (device.type === 'cpu') handle.setThreads(threads);
+  let threads = 0;
+  const setThreads = (count: number) => {
+    if (!(Number.isInteger(count) && count >= 1 && count <= MAX_THREADS))
+      throw new ZayascopeError(
+        'BAD_ARGUMENT',
+        `openBackend: expected 1 to ${MAX_THREADS} threads, got ${count}`,
+        { op: 'openBackend' },
+      );
+    if (device.type !== 'cpu') return;
+    handle.setThreads(count);
+    threads = count;
+  };
   const close = () => handle.close();
-  return { name, device, threads, native: handle, close, [Symbol.dispose]: close };
+  try {
+    setThreads(options.threads ?? Math.min(availableParallelism(), MAX_THREADS));
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return {
+    name,
+    device,
+    get threads() {
+      return threads;
+    },
+    setThreads,
+    native: handle,
+    close,
+    [Symbol.dispose]: close,
+  };
 }

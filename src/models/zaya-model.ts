@@ -11,9 +11,11 @@ export interface OpenZayaOptions {
   policy?: string | Policy;
   /** Backend or device name, as in {@link openBackend}. Default `cpu`. */
   backend?: string;
-  /** CPU threads; default: all. */
+  /** CPU threads; default: all, but 1 for weights below 64 MB, where waiting for each other takes longer than the work. */
   threads?: number;
 }
+
+const SMALL_BYTES = 64e6;
 
 /** A loaded model. Close it when done: weights live outside the JavaScript heap. */
 export interface ZayaModel extends Disposable {
@@ -48,6 +50,8 @@ export async function openZaya(folder: string, options: OpenZayaOptions = {}): P
     backend.close();
     throw error;
   }
+  if (options.threads === undefined && weights.allocatedBytes + weights.mappedBytes < SMALL_BYTES)
+    backend.setThreads(1);
   const plan = (sizes: ZayaPlanOptions) => planZaya(weights, backend, policy, sizes);
   const close = () => {
     weights.close();

@@ -45,6 +45,7 @@ interface KeptPlan {
   span: number;
   logits: 'last' | 'all';
   taps: Taps | undefined;
+  padded: boolean;
 }
 
 /**
@@ -234,7 +235,12 @@ export class ZayaSession implements Disposable {
     padded: boolean,
   ): ZayaPlan {
     const at = this.#plans.findIndex(
-      (kept) => kept.tokens === tokens && kept.span === span && kept.logits === logits && kept.taps === taps,
+      (kept) =>
+        kept.tokens === tokens &&
+        kept.span === span &&
+        kept.logits === logits &&
+        kept.taps === taps &&
+        kept.padded === padded,
     );
     if (at >= 0) {
       const [kept] = this.#plans.splice(at, 1);
@@ -250,7 +256,7 @@ export class ZayaSession implements Disposable {
       cached: { cache: this.#cache, span },
       ...(taps === undefined ? {} : { taps }),
     });
-    this.#plans.push({ plan, tokens, span, logits, taps });
+    this.#plans.push({ plan, tokens, span, logits, taps, padded });
     return plan;
   }
 
