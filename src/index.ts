@@ -1,10 +1,24 @@
 /**
  * The public API. Importing it loads no native code: the addon is loaded by the first call that computes.
  *
- * Capture: `openZaya`, `capture`. Dumps: `Dump`, `DumpWriter`, `exportSafetensors`. Kernel library: `Graph`, the op functions, `compileGraphs`, `openBackend`.
+ * Capture: `openZaya`, `capture`. Dumps: `Dump`, `DumpWriter`, `diffDumps`, `exportSafetensors`. Kernel library: `Graph`, the op functions, `compileGraphs`, `openBackend`.
  */
 
 export { type CaptureOptions, type CaptureResult, capture } from './capture/capture.js';
+export { type DiffOptions, diffDumps } from './diff/diff.js';
+export { type ComparedReport, formatComparison } from './diff/format-comparison.js';
+export { type FormatOptions, formatReport } from './diff/format-report.js';
+export {
+  type BlockReport,
+  type DiffReport,
+  type FloatTapReport,
+  type HashTapReport,
+  type IntegerTapReport,
+  reportToJson,
+  type StatisticsTapReport,
+  type TapReport,
+  type Unpaired,
+} from './diff/report.js';
 export { DTYPES, type Dtype } from './dtype.js';
 export { exportSafetensors } from './dump/export-safetensors.js';
 export { type TapElements, toFloat32, toFloat64 } from './dump/float.js';

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { ZayascopeError } from '../errors.js';
 import { captureCommand } from './capture.js';
+import { diffCommand } from './diff.js';
 import { doctorCommand } from './doctor.js';
 import { exportCommand } from './export.js';
 import { inspectCommand } from './inspect.js';
@@ -63,6 +64,7 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
 
 const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   captureCommand,
+  diffCommand,
   exportCommand,
   inspectCommand,
   doctorCommand,

@@ -4,6 +4,8 @@ export interface Terminal {
   result(text: string): void;
   /** Writes progress, notices and errors (stderr) as they are, without a line end. */
   notice(text: string): void;
+  /** True if results go to a terminal that shows ANSI colours. */
+  readonly hasColor: boolean;
   /** True if notices go to a terminal, where a progress bar can be redrawn. */
   readonly isInteractive: boolean;
   /** Width of that terminal in characters; 80 where it is unknown. */
@@ -15,6 +17,7 @@ export function processTerminal(): Terminal {
   return {
     result: (text) => void process.stdout.write(`${text}\n`),
     notice: (text) => void process.stderr.write(text),
+    hasColor: process.stdout.isTTY === true && process.stdout.hasColors(),
     isInteractive: process.stderr.isTTY === true && process.env.TERM !== 'dumb',
     columns: process.stderr.columns ?? 80,
   };

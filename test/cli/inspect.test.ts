@@ -88,7 +88,7 @@ describe('zayascope inspect of a dump', () => {
     const { stdout } = await runCommand(['inspect', reference, '--taps', 'layers.3', '--json']);
     const [tap] = JSON.parse(stdout).taps;
     await using dump = await Dump.open(reference);
-    const { data } = await dump.read('layers.3');
+    const data = Array.from((await dump.read('layers.3')).data);
     const mean = data.reduce((sum, value) => sum + value, 0) / data.length;
     const squares = data.reduce((sum, value) => sum + value * value, 0) / data.length;
     expect(tap).toMatchObject({ name: 'layers.3', count: data.length, nan: 0, inf: 0 });

@@ -7,7 +7,14 @@ import type { Terminal } from '../../src/cli/terminal.js';
 
 function recorder(isInteractive: boolean, columns = 80): Terminal & { notices: string[] } {
   const notices: string[] = [];
-  return { notices, isInteractive, columns, result: () => {}, notice: (text) => void notices.push(text) };
+  return {
+    notices,
+    hasColor: false,
+    isInteractive,
+    columns,
+    result: () => {},
+    notice: (text) => void notices.push(text),
+  };
 }
 
 describe('a progress bar', () => {

@@ -23,6 +23,7 @@ export async function runCommand(
     notice(text) {
       result.stderr += text;
     },
+    hasColor: false,
     isInteractive,
     columns,
   };
