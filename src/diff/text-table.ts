@@ -11,7 +11,7 @@ const CODES: Record<Style, string> = { good: '32', bad: '31', strong: '1', faint
 
 /** `text` in a style, if there is colour. */
 export function styled(text: string, style: Style | undefined, color: boolean): string {
-  return color && style !== undefined ? `\u001b[${CODES[style]}m${text}\u001b[0m` : text;
+  return color && style !== undefined && text !== '' ? `\u001b[${CODES[style]}m${text}\u001b[0m` : text;
 }
 
 /** Rows in columns two spaces apart. @param align one letter per column: `l` or `r`. */
