@@ -1,11 +1,14 @@
 import { ZayascopeError } from '../errors.js';
 import type { GgufValue } from '../native.js';
 import { describeValue } from '../weights/describe-value.js';
+import { parseJsonObject } from '../weights/json-object.js';
 import { libraryTokenizer } from './library-tokenizer.js';
 import type { TextTokenizer } from './tokenizer.js';
 
 const OP = 'openTokenizer';
 const KEY = 'tokenizer.ggml.';
+/** A whole tokenizer.json; llama.cpp ignores it, the GGUF specification names it. */
+const EMBEDDED_JSON = 'tokenizer.huggingface.json';
 
 /** `tokenizer.ggml.token_type`, as llama.cpp numbers them. */
 const TYPE = { unknown: 2, control: 3, userDefined: 4 } as const;
@@ -21,8 +24,9 @@ interface Pipeline {
 }
 
 /**
- * The tokenizer embedded in a GGUF file: `gemma4` (ZAYA1's: merges over characters, blanks as U+2581, bytes for what is not in the
+ * The tokenizer embedded in a GGUF file: its `tokenizer.huggingface.json` if it has one, else `gemma4` (ZAYA1's: merges over characters, blanks as U+2581, bytes for what is not in the
  * vocabulary, lines apart from their ends, always preceded by bos; as llama.cpp treats it) or `gpt2` (merges over bytes) with the `gpt-2` words.
+ * Special tokens and chat template are those of the GGUF keys in all cases.
  *
  * @param metadata of the file, as the addon's `ggufRead` gives it.
  * @throws `BAD_CONFIG` naming the key that is absent, malformed, or of a kind that is not supported.
@@ -33,21 +37,44 @@ export function ggufTokenizer(
 ): TextTokenizer {
   const keys = new TokenizerKeys(metadata, file);
   const tokens = keys.strings('tokens');
-  const merges = keys.strings('merges', []).map((merge) => splitMerge(merge, keys));
-  const pipeline = pipelineOf(keys, merges.length > 0);
   if (new Set(tokens).size !== tokens.length) throw keys.error('tokens', 'each token once', 'one twice');
-  const types = keys.integers('token_type', tokens.length);
   const specialTexts: Record<string, string> = {};
   for (const name of ['bos', 'eos', 'unknown', 'padding'] as const) {
     const id = keys.token(name, tokens.length);
     if (id !== undefined) specialTexts[`${SHORT[name]}_token`] = tokens[id]!;
   }
+  const embedded = metadata[EMBEDDED_JSON]?.value;
+  const template = metadata['tokenizer.chat_template']?.value;
+  return libraryTokenizer({
+    json:
+      typeof embedded === 'string' ? parseEmbedded(embedded, file) : definition(keys, tokens, specialTexts),
+    config: {},
+    specialTexts,
+    chatTemplate: typeof template === 'string' ? template : undefined,
+    source: file,
+  });
+}
+
+function parseEmbedded(text: string, file: string): Record<string, unknown> {
+  const where = `${EMBEDDED_JSON} in ${file}`;
+  return parseJsonObject(new TextEncoder().encode(text), { code: 'BAD_CONFIG', op: OP, where });
+}
+
+/** What tokenizer.json would say of the same tokenizer. */
+function definition(
+  keys: TokenizerKeys,
+  tokens: readonly string[],
+  specialTexts: Record<string, string>,
+): Record<string, unknown> {
+  const merges = keys.strings('merges', []).map((merge) => splitMerge(merge, keys));
+  const pipeline = pipelineOf(keys, merges.length > 0);
+  const types = keys.integers('token_type', tokens.length);
   const added = tokens.flatMap((content, id) => {
     const type = types?.[id];
     if (type !== TYPE.control && type !== TYPE.userDefined && type !== TYPE.unknown) return [];
     return [{ id, content, special: type !== TYPE.userDefined, normalized: false }];
   });
-  const json = {
+  return {
     normalizer: pipeline.normalizer,
     pre_tokenizer: pipeline.pre_tokenizer,
     decoder: pipeline.decoder,
@@ -61,14 +88,6 @@ export function ggufTokenizer(
       unk_token: specialTexts.unk_token ?? null,
     },
   };
-  const template = metadata['tokenizer.chat_template']?.value;
-  return libraryTokenizer({
-    json,
-    config: {},
-    specialTexts,
-    chatTemplate: typeof template === 'string' ? template : undefined,
-    source: file,
-  });
 }
 
 const SHORT = { bos: 'bos', eos: 'eos', unknown: 'unk', padding: 'pad' } as const;

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { GgufValue } from '../../src/native.js';
 import { ggufTokenizer } from '../../src/text/tokenizer-gguf.js';
@@ -90,6 +92,23 @@ describe('a gpt2 tokenizer in a GGUF file', () => {
     const types = numbers([1, 1, 1, 1, 1, 3, 1, 1]);
     const tokenizer = ggufTokenizer({ ...plain, ...merges, 'tokenizer.ggml.token_type': types }, 'm.gguf');
     expect(tokenizer.encode('ab b ab', 'none')).toEqual([6, 2, 1, 2, 6]);
+  });
+});
+
+describe('a tokenizer.json embedded in a GGUF file', () => {
+  const tiny = join(import.meta.dirname, '..', '..', 'dumps', 'tiny', 'model', 'tokenizer.json');
+  const json = { 'tokenizer.huggingface.json': text(readFileSync(tiny, 'utf8')) };
+
+  it('goes before the other keys', () => {
+    const tokenizer = ggufTokenizer({ ...plain, ...json }, 'm.gguf');
+    expect(tokenizer.encode('b', 'tokenizer')).toEqual([257, 98]);
+    expect(tokenizer.bosToken).toBe(257);
+  });
+
+  it('is refused where it is malformed', () => {
+    expect(() => ggufTokenizer({ ...plain, 'tokenizer.huggingface.json': text('{') }, 'm.gguf')).toThrow(
+      expect.objectContaining({ code: 'BAD_CONFIG', message: expect.stringContaining('huggingface.json') }),
+    );
   });
 });
 
