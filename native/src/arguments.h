@@ -48,10 +48,10 @@ class Arguments {
   }
 
   [[noreturn]] void reject(const char* name, const std::string& expected, const Napi::Value& got) const;
-
- private:
+  // The same check as integer(), for a value inside an argument.
   int64_t checkInteger(const Napi::Value& value, const char* name, double least, double most) const;
 
+ private:
   const Napi::CallbackInfo& info_;
   const char* op_;
 };

@@ -174,14 +174,6 @@ struct Rows {
   }
 };
 
-int64_t integerField(const Arguments& arguments, const Napi::Object& item, const char* name, double least, double most) {
-  const Napi::Value value = item.Get(name);
-  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : least - 1;
-  if (!(number >= least && number <= most) || number != static_cast<double>(static_cast<int64_t>(number)))
-    arguments.reject(name, "an integer from " + std::to_string(static_cast<int64_t>(least)), value);
-  return static_cast<int64_t>(number);
-}
-
 }  // namespace
 
 Napi::Value rowStats(const Napi::CallbackInfo& info) {
@@ -197,9 +189,9 @@ Napi::Value rowStats(const Napi::CallbackInfo& info) {
     const Napi::Value array = item.Get("bytes");
     if (!array.IsTypedArray() || array.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) arguments.reject("bytes", "a Uint8Array", array);
     const Napi::Uint8Array bytes = array.As<Napi::Uint8Array>();
-    const auto type = static_cast<ggml_type>(integerField(arguments, item, "type", 0, GGML_TYPE_COUNT - 1));
+    const auto type = static_cast<ggml_type>(arguments.checkInteger(item.Get("type"), "type", 0, GGML_TYPE_COUNT - 1));
     const RowFunction function = rowFunction(arguments.op(), type);
-    const auto columns = static_cast<size_t>(integerField(arguments, item, "columns", 1, maxSafeInteger / 8));
+    const auto columns = static_cast<size_t>(arguments.checkInteger(item.Get("columns"), "columns", 1, maxSafeInteger / 8));
     const size_t rowSize = columns * ggml_type_size(type);
     if (bytes.ByteLength() % rowSize != 0)
       fail("BAD_ARGUMENT", arguments.op(), "expected whole rows of " + std::to_string(rowSize) + " bytes, got " + std::to_string(bytes.ByteLength()) + " bytes");

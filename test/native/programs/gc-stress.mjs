@@ -57,7 +57,8 @@ for (let round = 0; round < 100; round++) {
   context.close();
   backend.close();
   if (round % 10 === 0) collect();
-  if ((await running)[1] === 0) right++;
+  const [stats] = await running;
+  if (stats[1] === 0) right++;
 }
 collect();
 await sleep(0);
