@@ -6,7 +6,8 @@
  *
  * Conventions: `ne` and `nb` are in ggml's order (fastest axis first) and always hold 4 entries; tensors are small integers that are
  * valid inside their {@link NativeContext} only; every class has `close()`, after which each use throws code `CLOSED`; an object that
- * another one still needs stays alive until that one is closed or collected. Errors are `ZayascopeError`s.
+ * another one still needs stays alive until that one is closed or collected. Errors are `ZayascopeError`s; wrong arguments and closed objects throw at once, also
+ * from functions that return a promise. Ownership in full: `native/README.md`.
  */
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
@@ -42,7 +43,7 @@ export interface NativeBackend {
     graphs: readonly NativeGraph[],
     options?: { nodewise?: boolean },
   ): Promise<{ elapsedMs: number; nodes: number }>;
-  /** Stops the computation in flight as soon as the device can: between nodes on the CPU, between graphs elsewhere. */
+  /** Stops the computation in flight as soon as the device can (between nodes on the CPU, between graphs elsewhere), and those that wait behind it. */
   cancel(): void;
   close(): void;
   /** The same as {@link close}, for `using`; present where this Node has `Symbol.dispose`. */

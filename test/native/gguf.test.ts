@@ -92,13 +92,12 @@ describe('files that are no GGUF', () => {
   it('throw BAD_CHECKPOINT or read, whatever byte is broken', () => {
     const bytes = header();
     const codes = new Set<string>();
-    for (let at = 0; at < bytes.length; at++)
-      for (const value of [0, 127, 255]) {
-        const broken = bytes.slice();
-        broken[at] = value;
-        writeFileSync(path, broken);
-        codes.add(readCode());
-      }
+    for (let at = 0; at < bytes.length; at++) {
+      const broken = bytes.slice();
+      broken[at]! ^= 0xff;
+      writeFileSync(path, broken);
+      codes.add(readCode());
+    }
     expect([...codes].sort()).toEqual(['BAD_CHECKPOINT', 'read']);
   });
 

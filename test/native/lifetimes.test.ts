@@ -33,7 +33,7 @@ it('the process may end while a computation runs', () => {
 
 it('two workers and the main thread compute at once', async () => {
   const workers = [0, 1].map(
-    () => new Worker(program('compute-worker.mjs'), { workerData: { endless: false } }),
+    () => new Worker(program('compute-worker.mjs'), { workerData: { slow: false } }),
   );
   const backend = new (native().Backend)('CPU');
   const messages = await Promise.all(workers.map((worker) => once(worker, 'message')));
@@ -44,7 +44,7 @@ it('two workers and the main thread compute at once', async () => {
 
 it('a worker may be terminated while it computes, and the main thread goes on', async () => {
   for (let round = 0; round < 3; round++) {
-    const worker = new Worker(program('compute-worker.mjs'), { workerData: { endless: true } });
+    const worker = new Worker(program('compute-worker.mjs'), { workerData: { slow: true } });
     expect(await once(worker, 'message')).toEqual(['computing']);
     await worker.terminate();
   }

@@ -1,12 +1,12 @@
-/** Worker: computes `workerData.nodes` slow nodes over and over, or once if told, and posts what happened. */
+/** Worker: computes slow graphs if told, else 200 small ones, and posts what happened. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { loadAddon, slowGraph, squareGraph } from './load-addon.mjs';
 
 const addon = loadAddon();
 const backend = new addon.Backend('CPU');
 backend.setThreads(1);
-if (workerData.endless) {
-  const graph = slowGraph(addon, backend, 200);
+if (workerData.slow) {
+  const graph = slowGraph(addon, backend, 40);
   parentPort.postMessage('computing');
   await Promise.all([backend.compute([graph]), backend.compute([graph]), backend.compute([graph])]);
 } else {

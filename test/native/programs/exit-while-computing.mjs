@@ -4,7 +4,7 @@ import { loadAddon, slowGraph } from './load-addon.mjs';
 const addon = loadAddon();
 const backend = new addon.Backend('CPU');
 backend.setThreads(2);
-const running = backend.compute([slowGraph(addon, backend, 100)]);
+const running = backend.compute([slowGraph(addon, backend, 40)]);
 setTimeout(() => {
   console.log('exit');
   process.exit(0);
