@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { ZayascopeError } from '../errors.js';
 import { captureCommand } from './capture.js';
+import { convertCommand } from './convert.js';
 import { diffCommand } from './diff.js';
 import { doctorCommand } from './doctor.js';
 import { exportCommand } from './export.js';
@@ -8,6 +9,7 @@ import { inspectCommand } from './inspect.js';
 import { toJson } from './json.js';
 import { packageVersion } from './package-version.js';
 import type { Terminal } from './terminal.js';
+import { verifyLogitsCommand } from './verify-logits.js';
 
 /** What a command gets from the command line around it. */
 export interface CommandContext {
@@ -65,6 +67,8 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
 const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   captureCommand,
   diffCommand,
+  verifyLogitsCommand,
+  convertCommand,
   exportCommand,
   inspectCommand,
   doctorCommand,

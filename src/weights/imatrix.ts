@@ -1,0 +1,107 @@
+/**
+ * Importance matrices as llama.cpp's `llama-imatrix` writes them: per matmul weight the mean squares of its input's columns over a calibration text. Two formats: GGUF
+ * (tensors `NAME.in_sum2` and `NAME.counts`) and the older `.dat` (a list of names with sums).
+ * https://github.com/ggml-org/llama.cpp/blob/master/tools/imatrix/README.md
+ */
+import { ZayascopeError } from '../errors.js';
+import { native } from '../native.js';
+import { describeValue } from './describe-value.js';
+import { fileSizeBytes, readSmallFile } from './file-access.js';
+import { ggufCheckpoint } from './gguf.js';
+import { readTensor } from './tensor-data.js';
+
+const OP = 'readImportance';
+const MAX_FILE_BYTES = 2 ** 31 - 1;
+const MAX_NAME_BYTES = 1024;
+
+/** Importance of the columns of a weight; of each of its matrices in turn where it is a stack of experts. */
+export type ImportanceMatrix = ReadonlyMap<string, Float32Array>;
+
+/**
+ * Reads an importance matrix. Experts that saw no token have importance 1 everywhere, as in llama.cpp.
+ * @returns importance by GGUF tensor name, F32 [matrices · columns].
+ * @throws `IO` when the file cannot be read; `BAD_CHECKPOINT` when it is neither format or malformed.
+ */
+export async function readImportance(file: string): Promise<ImportanceMatrix> {
+  const size = await fileSizeBytes(OP, file);
+  const bytes = await readSmallFile(OP, file, MAX_FILE_BYTES);
+  const isGguf = Buffer.from(bytes.buffer, 0, Math.min(4, size)).toString('latin1') === 'GGUF';
+  const entries = isGguf ? await readGguf(file, size) : readDat(bytes, file);
+  if (entries.size === 0) throw bad('at least one tensor', 'none', file);
+  for (const [name, values] of entries) {
+    const at = values.findIndex((value) => !(value >= 0 && Number.isFinite(value)));
+    if (at >= 0) throw bad('finite means of squares', `${values[at]} at index ${at}`, `${name} in ${file}`);
+  }
+  return entries;
+}
+
+async function readGguf(file: string, size: number): Promise<Map<string, Float32Array>> {
+  const gguf = native().ggufRead(file);
+  const type = gguf.metadata['general.type']?.value;
+  if (type !== 'imatrix') throw bad('general.type "imatrix"', describeValue(type), file);
+  const { tensors } = ggufCheckpoint(gguf, file, size);
+  const values = async (name: string): Promise<Float32Array> => {
+    const info = tensors.get(name);
+    if (info?.dtype !== 'F32') throw bad(`${name} in F32`, info?.dtype ?? 'nothing', file);
+    const bytes = await readTensor(info);
+    return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+  };
+  const entries = new Map<string, Float32Array>();
+  for (const sumName of tensors.keys()) {
+    if (!sumName.endsWith('.in_sum2')) continue;
+    const name = sumName.slice(0, -'.in_sum2'.length);
+    const sums = await values(sumName);
+    const counts = await values(`${name}.counts`);
+    if (sums.length % counts.length !== 0)
+      throw bad(
+        `columns for each of ${counts.length} counts`,
+        `${sums.length} sums`,
+        `${sumName} in ${file}`,
+      );
+    const columns = sums.length / counts.length;
+    entries.set(
+      name,
+      sums.map((sum, at) => {
+        const count = counts[Math.floor(at / columns)]!;
+        return count > 0 ? sum / count : 1;
+      }),
+    );
+  }
+  return entries;
+}
+
+function readDat(bytes: Uint8Array, file: string): Map<string, Float32Array> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let at = 0;
+  const integer = (what: string, least: number, most: number): number => {
+    if (at + 4 > view.byteLength) throw bad(what, 'the end of the file', file);
+    const value = view.getInt32(at, true);
+    if (value < least || value > most)
+      throw bad(`a GGUF file, or ${what} from ${least} to ${most}`, `${value} at byte ${at}`, file);
+    at += 4;
+    return value;
+  };
+  const entries = new Map<string, Float32Array>();
+  const count = integer('a number of entries', 1, 1_000_000);
+  for (let entry = 0; entry < count; entry++) {
+    const length = integer('the length of a name', 1, MAX_NAME_BYTES);
+    if (at + length > view.byteLength) throw bad(`a name of ${length} bytes`, 'the end of the file', file);
+    const name = Buffer.from(bytes.buffer, bytes.byteOffset + at, length).toString('utf8');
+    at += length;
+    const calls = integer('a number of calls', 0, 2 ** 31 - 1);
+    const columns = integer('a number of columns', 1, 2 ** 31 - 1);
+    if (at + 4 * columns > view.byteLength)
+      throw bad(`${columns} values of ${name}`, 'the end of the file', file);
+    const values = Float32Array.from({ length: columns }, (_, i) => view.getFloat32(at + 4 * i, true));
+    at += 4 * columns;
+    entries.set(name, calls > 0 ? values.map((value) => value / calls) : values);
+  }
+  return entries;
+}
+
+function bad(expected: string, got: string, where: string): ZayascopeError {
+  return new ZayascopeError('BAD_CHECKPOINT', `${OP}: expected ${expected}, got ${got} (${where})`, {
+    op: OP,
+    tensor: where,
+  });
+}
