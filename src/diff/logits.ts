@@ -35,13 +35,16 @@ export interface LogitsReport {
   topAgreement: number;
 }
 
+/** Rows of logits, shape [rows, V], and where they stand. */
+export type LogitRows = Pick<TensorBatch, 'shape' | 'data' | 'dtype' | 'sequence' | 'position'>;
+
 /** Accumulates a {@link LogitsReport}. */
 export class LogitsComparison {
   readonly #tokens: TokenLogits[] = [];
   #vocabulary = 0;
 
-  /** Adds rows of logits, shape [rows, V], of both sides. */
-  add(reference: TensorBatch, tested: TensorBatch): void {
+  /** Adds rows of both sides, of the same shape. */
+  add(reference: LogitRows, tested: LogitRows): void {
     const [rows, width] = reference.shape as [number, number];
     this.#vocabulary = width;
     const a = toFloat32(reference.data, reference.dtype);
@@ -98,8 +101,8 @@ function compareRow(a: Float32Array, b: Float32Array): Omit<TokenLogits, 'sequen
   };
 }
 
-/** Ids of the largest logits, from the largest; NaN counts as the smallest. */
-function mostLikely(logits: Float32Array): number[] {
+/** Ids of the {@link TOP} largest logits, from the largest; the lower id of two that tie first, NaN last. */
+export function mostLikely(logits: Float32Array): number[] {
   const top: number[] = [];
   let least = Number.NEGATIVE_INFINITY;
   for (let id = 0; id < logits.length; id++) {

@@ -22,11 +22,11 @@ export function coarserDtype(a: TapDtype, b: TapDtype): FloatDtype {
 }
 
 /** Parts beyond this many elements are sampled: one range in {@link SAMPLING}, evenly spread. */
-const EXACT_ELEMENTS = 2 ** 20;
+const EXACT_ELEMENTS = 2 ** 16;
 const SAMPLING = 8;
 const RANGE = 4096;
 
-/** Accumulates {@link UlpDistances}. The first 2^20 elements of a tensor are counted all, of those that follow every eighth range of 4096. */
+/** Accumulates {@link UlpDistances}. The first 2^16 elements of a tensor are counted all, of those that follow every eighth range of 4096. */
 export class UlpSums {
   readonly #dtype: FloatDtype;
   readonly #histogram = new Float64Array(34);

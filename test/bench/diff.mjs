@@ -1,34 +1,122 @@
-// Throughput of the diff's inner loops over F32 pairs; both sides counted.
+// Throughput of a diff over F32 pairs, both sides counted: the inner loops alone, then whole dumps from a memory-backed folder.
 // Run after `npm run build`: node test/bench/diff.mjs
-import { cpus } from 'node:os';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { diffDumps } from '../../dist/diff/diff.js';
 import { MetricSums } from '../../dist/diff/metrics.js';
 import { UlpSums } from '../../dist/diff/ulp.js';
+import { Dump } from '../../dist/dump/reader.js';
+import { DumpWriter } from '../../dist/dump/writer.js';
 
 const LENGTH = 2 ** 20;
 const REPEATS = 100;
-const a = Float32Array.from({ length: LENGTH }, (_, k) => Math.sin(k) * (1 + (k % 7)));
-const cases = {
-  'close values': a.map((value, k) => value * (1 + 1e-6 * Math.cos(k))),
-  'equal values': a.slice(),
-};
-console.log(`device: ${cpus()[0].model}, one core, Node ${process.version}`);
-console.log(`dtype F32, shape [${LENGTH}], ${REPEATS} repeats, best`);
-for (const [name, b] of Object.entries(cases)) {
-  // The ULP loops count the first 2^20 elements all, then every eighth range: the figures are of the sampled part.
-  const loops = {
-    sums: () => new MetricSums(),
-    'ULP in F32': () => new UlpSums('F32'),
-    'ULP in BF16': () => new UlpSums('BF16'),
-    'ULP in F16': () => new UlpSums('F16'),
+
+function benchLoops() {
+  console.log(`inner loops: dtype F32, shape [${LENGTH}], ${REPEATS} repeats, best`);
+  const a = Float32Array.from({ length: LENGTH }, (_, k) => Math.sin(k) * (1 + (k % 7)));
+  const cases = {
+    'close values': a.map((value, k) => value * (1 + 1e-6 * Math.cos(k))),
+    'equal values': a.slice(),
   };
-  for (const [loop, create] of Object.entries(loops)) {
-    const sums = create();
-    let best = Number.POSITIVE_INFINITY;
-    for (let repeat = 0; repeat < REPEATS; repeat++) {
-      const start = performance.now();
-      sums.add(a, b);
-      best = Math.min(best, (performance.now() - start) / 1e3);
+  for (const [name, b] of Object.entries(cases)) {
+    // Every ULP loop gets a fresh object per repeat: it counts the first 2^16 elements all, then every eighth range.
+    const loops = {
+      sums: () => new MetricSums(),
+      'ULP in F32': () => new UlpSums('F32'),
+      'ULP in BF16': () => new UlpSums('BF16'),
+      'ULP in F16': () => new UlpSums('F16'),
+    };
+    for (const [loop, create] of Object.entries(loops)) {
+      let best = Number.POSITIVE_INFINITY;
+      for (let repeat = 0; repeat < REPEATS; repeat++) {
+        const sums = create();
+        const start = performance.now();
+        sums.add(a, b);
+        best = Math.min(best, (performance.now() - start) / 1e3);
+      }
+      console.log(`  ${name}  ${loop.padEnd(12)} ${((8 * LENGTH) / 1e9 / best).toFixed(2)} GB/s`);
     }
-    console.log(`${name}  ${loop.padEnd(12)} ${((8 * LENGTH) / 1e9 / best).toFixed(2)} GB/s`);
   }
 }
+
+const BLOCKS = 10;
+const COLUMNS = 50;
+const WIDTH = 2048;
+
+async function writeDump(dir, rows, steps, error) {
+  const taps = Array.from({ length: BLOCKS * COLUMNS }, (_, k) => {
+    const block = Math.floor(k / COLUMNS);
+    return {
+      name: `layers.${block}.tap${k}`,
+      block,
+      dtype: 'F32',
+      scope: 'token',
+      axes: ['T', 'H'],
+      shape: [WIDTH],
+    };
+  });
+  const writer = await DumpWriter.create(dir, {
+    tier: 'full',
+    producer: { name: 'bench', version: '1' },
+    model: { type: 'zaya', name: 'bench', config: {}, configSha256: '', weightsSha256: '', dtype: 'F32' },
+    policy: { name: 'f32' },
+    backend: { name: 'cpu' },
+    sequences: [],
+    selection: { taps: '**', positions: 'all' },
+    taps,
+  });
+  const data = Float32Array.from({ length: rows * WIDTH }, (_, k) => Math.sin(k) * (1 + error * Math.cos(k)));
+  const value = { bytes: new Uint8Array(data.buffer), shape: [rows, WIDTH] };
+  for (let step = 0; step < steps; step++)
+    for (let block = 0; block < BLOCKS; block++) {
+      const index = {
+        sequence: new Int32Array(rows),
+        position: Int32Array.from({ length: rows }, (_, row) => step * rows + row),
+        tokenId: new Int32Array(rows),
+        step: new Int32Array(rows).fill(step),
+      };
+      const own = taps.filter((tap) => tap.block === block);
+      await writer.append(block, index, new Map(own.map((tap) => [tap.name, value])));
+    }
+  await writer.finish();
+}
+
+async function benchDumps() {
+  const dir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'zayascope-bench-'));
+  console.log(`dumps: dtype F32, ${BLOCKS} files of ${COLUMNS} columns of [rows, ${WIDTH}]; 3 repeats, best`);
+  try {
+    for (const [rows, steps] of [
+      [128, 1],
+      [1, 50],
+    ]) {
+      await writeDump(join(dir, `a${rows}`), rows, steps, 0);
+      await writeDump(join(dir, `b${rows}`), rows, steps, 1e-6);
+      const reference = await Dump.open(join(dir, `a${rows}`));
+      const tested = await Dump.open(join(dir, `b${rows}`));
+      const gigabytes = (2 * 4 * BLOCKS * COLUMNS * WIDTH * rows * steps) / 1e9;
+      let wall = Number.POSITIVE_INFINITY;
+      let processor = Number.POSITIVE_INFINITY;
+      for (let repeat = 0; repeat < 3; repeat++) {
+        const start = performance.now();
+        const used = process.cpuUsage();
+        await diffDumps(reference, tested);
+        wall = Math.min(wall, (performance.now() - start) / 1e3);
+        const { user, system } = process.cpuUsage(used);
+        processor = Math.min(processor, (user + system) / 1e6);
+      }
+      await reference.close();
+      await tested.close();
+      const speed = (seconds) => `${(gigabytes / seconds).toFixed(2)} GB/s`;
+      console.log(
+        `  ${rows} rows x ${steps} steps  ${speed(wall)} of wall time, ${speed(processor)} of processor time, reading included`,
+      );
+    }
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
+console.log(`device: ${cpus()[0].model}, ${cpus().length} cores, Node ${process.version}`);
+benchLoops();
+await benchDumps();
