@@ -30,7 +30,7 @@ async function captureTiny(policy) {
       overwrite: true,
     });
     const { device, threads } = manifest.backend;
-    const time = `${elapsedMs.toFixed(0)} ms on ${device}, ${threads} threads`;
+    const time = `${elapsedMs.toFixed(0)} ms on ${device}, threads: ${threads}`;
     console.log(
       `  out/demo/${policy.padEnd(12)}  ${manifest.taps.length} taps x ${tokens.length} tokens in ${time}`,
     );
@@ -60,8 +60,9 @@ async function main() {
   const floor = await compare(reference, join(TINY, 'reference-bfloat16'));
 
   console.log(
-    '\nAgainst PyTorch transformers in F32 (energy NMSE of each block: its output / its worst value)\n',
+    '\nAgainst PyTorch transformers in F32: energy NMSE of each block, its output / its worst value;',
   );
+  console.log('+n: tokens that took another expert.\n');
   const columns = [
     { title: 'f32', report: f32 },
     { title: 'bf16-weights', report: bf16 },

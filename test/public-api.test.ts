@@ -122,6 +122,7 @@ describe('the public API', () => {
         "FileRows",
         "FloatTapReport",
         "FormatOptions",
+        "ForwardOptions",
         "HashRow",
         "HashTapReport",
         "IntegerTapReport",
@@ -158,6 +159,9 @@ describe('the public API', () => {
         "ZayaConfig",
         "ZayaModel",
         "ZayaPlan",
+        "ZayaPlanOptions",
+        "ZayaSession",
+        "ZayaSessionOptions",
         "ZayaTap",
       ]
     `);

@@ -45,7 +45,11 @@ export function captureCommand(context: CommandContext): Command {
     )
     .option('--policy <name>', `dtypes of the run: ${Object.keys(POLICIES).join(', ')}`, 'f32')
     .option('--backend <name>', 'backend or device, as `zayascope doctor` lists them', 'cpu')
-    .option('--threads <count>', 'CPU threads, 1 to 512 (default: all)', integerOption(1, 512))
+    .option(
+      '--threads <count>',
+      'CPU threads, 1 to 512 (default: all; 1 for weights below 64 MB)',
+      integerOption(1, 512),
+    )
     .option(
       '--taps <globs>',
       'values to capture: globs such as layers.{0..3}.mlp.**, separated by commas',
@@ -172,7 +176,10 @@ function formatSummary(summary: CaptureSummary): string {
   const { taps, blocks, tokens, positions, sizeBytes, estimatedBytes, topToken, threads } = summary;
   return fields([
     ['dump', `${summary.out}: ${summary.status}, tier ${summary.tier}`],
-    ['run', `policy ${summary.policy}, ${summary.backend} (${summary.device}), ${threads} threads`],
+    [
+      'run',
+      `policy ${summary.policy}, ${summary.backend} (${summary.device}), ${threads} ${threads === 1 ? 'thread' : 'threads'}`,
+    ],
     ['taps', `${formatCount(taps)}, ${blocks} blocks`],
     ['tokens', `${formatCount(tokens)}, positions ${positions}`],
     ['size', `${formatBytes(sizeBytes)} (estimated ${formatBytes(estimatedBytes)})`],

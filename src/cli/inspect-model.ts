@@ -113,7 +113,7 @@ export function formatModel(summary: ModelSummary): string {
       `${config.num_experts} of width ${config.moe_intermediate_size} and the skip class, router ${config.router_hidden_size}`,
     ],
     ...layerTypes(config),
-    ['parameters', formatCount(summary.parameters)],
+    ['parameters', `${formatCount(summary.parameters)}, balancing biases included`],
     [
       'dtypes',
       dtypes

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type DiffReport, Dump, diffDumps } from '../../src/index.js';
@@ -8,14 +9,27 @@ const root = join(import.meta.dirname, '..', '..');
 const float32 = join(root, 'dumps', 'tiny', 'reference-float32');
 const bfloat16 = join(root, 'dumps', 'tiny', 'reference-bfloat16');
 
+/** The demo's output without what differs between machines: device, times, figures. */
+function withoutFigures(text: string): string {
+  return text
+    .replaceAll(/on .*, threads: \d+/g, 'on a device')
+    .replaceAll(/ \+\d+/g, '')
+    .replaceAll(/\d[\d.]*(e[-+]\d+)?/g, '#')
+    .replaceAll(/ +/g, ' ')
+    .trim();
+}
+
 describe('the demo', () => {
-  it('passes, compares every tap of E.2, and fits 110 columns', async () => {
+  it('passes, compares every tap of E.2, fits 110 columns, and prints what the README shows', async () => {
     const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'scripts', 'demo.mjs')], {
       encoding: 'utf8',
     });
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(stdout).toMatch(/^PASS {2}policy f32: all 372 taps within 1e-10 of PyTorch/m);
     expect(stdout.split('\n').filter((line) => line.length > 110)).toEqual([]);
+    const readme = readFileSync(join(root, 'README.md'), 'utf8');
+    const shown = /^\$ npm run --silent demo\n([\s\S]*?)^```$/m.exec(readme)![1]!;
+    expect(withoutFigures(stdout)).toBe(withoutFigures(shown));
     await using dump = await Dump.open(join(root, 'out', 'demo', 'f32'));
     expect(dump.taps.map(({ name }) => name).sort()).toEqual([...allTapNames(8)].sort());
   });

@@ -1,0 +1,90 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { pythonPath } from './reference/python.js';
+
+const root = join(import.meta.dirname, '..');
+const DOCUMENTS = ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'dumps/README.md'];
+const readme = readFileSync(join(root, 'README.md'), 'utf8');
+
+/** Code blocks of a language, or those without one. */
+function blocks(language: string): string[] {
+  return [...readme.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)]
+    .filter(([, given]) => given === language)
+    .map(([, , text]) => text!);
+}
+
+/** First words of the lines that are not indented: what does not vary between machines. */
+function firstWords(text: string): string[] {
+  const words = text.split('\n').map((line) => /^\S+/.exec(line)?.[0] ?? '');
+  return [...new Set(words)].filter((word) => word !== '').sort();
+}
+
+describe('the README', () => {
+  // A folder that looks like the checkout to the commands, so that what they write does not touch a user's `out/`.
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'zayascope-readme-'));
+    mkdirSync(join(folder, 'node_modules'));
+    mkdirSync(join(folder, 'out'));
+    symlinkSync(root, join(folder, 'node_modules', 'zayascope'));
+    symlinkSync(join(root, 'dumps'), join(folder, 'dumps'));
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  // The demo has a test of its own, in test/cli/demo.test.ts.
+  const examples = blocks('').filter((text) => /^\$ (?!npm)/.test(text));
+
+  it('shows each command with a real output', () => {
+    const shown = examples.map((text) => text.split('\n')[0]!);
+    for (const command of ['capture', 'diff', 'inspect', 'export', 'doctor'])
+      expect(shown.filter((line) => line.includes(`zayascope ${command}`))).toHaveLength(1);
+  });
+
+  // One test: later commands read what earlier ones wrote.
+  it('shows what its commands print', { timeout: 300_000 }, () => {
+    for (const example of examples) {
+      const [first, ...output] = example.split('\n');
+      const command = first!
+        .slice(2)
+        .replace(/^npx zayascope/, `'${process.execPath}' '${join(root, 'dist', 'cli', 'main.js')}'`)
+        .replace(/^\.venv\/bin\/python/, `'${pythonPath()}'`);
+      const { status, stdout, stderr } = spawnSync('sh', ['-c', command], { cwd: folder, encoding: 'utf8' });
+      const fails = output.some((line) => line.startsWith('FAIL'));
+      expect({ first, status, stderr }).toMatchObject({ status: fails ? 1 : 0 });
+      expect({ first, words: firstWords(stdout) }).toEqual({ first, words: firstWords(output.join('\n')) });
+    }
+  });
+
+  it('has JavaScript and Python that run', () => {
+    const [script] = blocks('js');
+    writeFileSync(join(folder, 'example.mjs'), script!);
+    const js = execFileSync(process.execPath, ['example.mjs'], { cwd: folder, encoding: 'utf8' });
+    expect(js).toMatch(/^\[ 56, 128 \] -?\d/);
+    expect(js).toMatch(/^PASS {2}energy NMSE at most 1e-10; 8 taps compared/m);
+    const python = execFileSync(pythonPath(), ['-c', blocks('python')[0]!], {
+      cwd: folder,
+      encoding: 'utf8',
+    });
+    expect(python).toBe('(56, 128) float32\n');
+  });
+});
+
+describe.each(DOCUMENTS)('%s', (document) => {
+  it('links to files that exist', () => {
+    const text = readFileSync(join(root, document), 'utf8');
+    const links = [...text.matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, target]) => target!);
+    const broken = links.filter((target) => !existsSync(join(root, dirname(document), target)));
+    expect(broken).toEqual([]);
+  });
+});
