@@ -4,12 +4,13 @@ import { dirname, resolve } from 'node:path';
 import type { DumpTier, Manifest } from '../dump/format.js';
 import { DumpWriter } from '../dump/writer.js';
 import { ZayascopeError } from '../errors.js';
+import { checkTokenIds } from '../models/token-ids.js';
 import type { ZayaModel } from '../models/zaya-model.js';
 import type { SegmentSink, ZayaPlan } from '../models/zaya-plan.js';
 import { type ZayaTap, zayaTaps } from '../models/zaya-taps.js';
 import { native } from '../native.js';
 import { describeModel } from './describe-model.js';
-import { estimateBytes, select, tapSpecs } from './selection.js';
+import { estimateBytes, framingBytes, select, tapSpecs } from './selection.js';
 import { StepSink } from './step-sink.js';
 
 /** Options of {@link capture}. */
@@ -68,11 +69,13 @@ export async function capture(
       'capture: expected at least one sequence and none empty, got fewer tokens',
       { op: 'capture' },
     );
+  for (const tokens of sequences) checkTokenIds('capture', tokens, config.vocab_size);
   const selection = select(config, taps, positions);
-  const estimatedBytes = sequences.reduce(
-    (sum, { length }) => sum + estimateBytes(config, selection, tier, 0, length),
-    0,
-  );
+  const byLength = new Map<number, number>();
+  for (const { length } of sequences) byLength.set(length, (byLength.get(length) ?? 0) + 1);
+  let estimatedBytes = framingBytes(selection, tier);
+  for (const [length, count] of byLength)
+    estimatedBytes += count * estimateBytes(config, selection, tier, 0, length);
   await checkFreeSpace(out, estimatedBytes);
   const description = {
     tier,

@@ -59,6 +59,14 @@ export function tapSpecs(config: ZayaConfig, { selected }: Selection): TapSpec[]
   });
 }
 
+/** Bytes that a dump takes before the first call: names, schemas and footers. */
+export function framingBytes({ selected }: Selection, tier: DumpTier): number {
+  const names = selected.reduce((sum, { name }) => sum + name.length, 0);
+  const SCHEMA_FIELD_BYTES = 400; // its name and metadata, at the head and in the footer of a data file
+  const DICTIONARY_ENTRY_BYTES = 4;
+  return names + selected.length * (DICTIONARY_ENTRY_BYTES + (tier === 'full' ? 2 * SCHEMA_FIELD_BYTES : 0));
+}
+
 /** Bytes that a call adds to a dump: tensors and statistics, without Arrow's framing (below 1 KiB a block and step). */
 export function estimateBytes(
   config: ZayaConfig,

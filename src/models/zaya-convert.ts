@@ -1,12 +1,13 @@
-import { stat, statfs } from 'node:fs/promises';
-import { basename, dirname, resolve } from 'node:path';
+import { stat } from 'node:fs/promises';
+import { basename, resolve } from 'node:path';
 import { type Dtype, isQuantized, sizeBytes } from '../dtype.js';
 import { ZayascopeError } from '../errors.js';
 import type { GgufValue } from '../native.js';
 import type { TensorInfo } from '../weights/checkpoint.js';
 import { convertTensor } from '../weights/convert-tensor.js';
+import { checkGgufTarget } from '../weights/gguf-target.js';
 import { convertTokenizer } from '../weights/gguf-tokenizer.js';
-import { type GgufTensorSpec, ggufTensorBytes, writeGguf } from '../weights/gguf-write.js';
+import { type GgufTensorSpec, writeGguf } from '../weights/gguf-write.js';
 import type { ImportanceMatrix } from '../weights/imatrix.js';
 import { tensorChunks } from '../weights/tensor-data.js';
 import type { ZayaConfig } from './zaya-config.js';
@@ -60,14 +61,15 @@ export interface ConvertResult {
  */
 export async function convertZaya(path: string, options: ConvertOptions): Promise<ConvertResult> {
   const { type, out, importance, onProgress, signal } = options;
-  await checkTarget(out, options.overwrite === true);
+  const target = [OP, out, options.overwrite === true] as const;
+  await checkGgufTarget(...target, []); // before anything is read
   const source = await openZayaSource(path);
   const { lmHead } = checkWeights(source.checkpoint, source.config);
   checkPlain(source);
   const tokenizer = await tokenizerOf(source);
   const config = await writtenConfig(source, lmHead, tokenizer?.size);
   const plan = planGguf(config, type, basename(resolve(path)).replace(/\.gguf$/i, ''), tokenizer?.metadata);
-  await checkSpace(out, plan.tensors);
+  await checkGgufTarget(...target, plan.tensors);
   const quantised = plan.tensors.filter(({ dtype }) => isQuantized(dtype));
   if (importance !== undefined) for (const tensor of quantised) checkImportance(tensor, importance);
   await writeGguf(
@@ -98,29 +100,6 @@ export async function convertZaya(path: string, options: ConvertOptions): Promis
         ? []
         : quantised.filter((each) => !weighted.includes(each)).map(({ name }) => name),
   };
-}
-
-async function checkTarget(out: string, overwrite: boolean): Promise<void> {
-  if (!out.toLowerCase().endsWith('.gguf')) throw misuse('a file name that ends in .gguf', out, out);
-  const found = await stat(out).catch(() => undefined);
-  if (found === undefined || (overwrite && found.isFile())) return;
-  throw new ZayascopeError(
-    'IO',
-    `${OP}: expected a free name${overwrite ? ' or a file to replace' : ', or --overwrite'}, got an existing ${found.isFile() ? 'file' : 'folder'} (${out})`,
-    { op: OP, tensor: out },
-  );
-}
-
-async function checkSpace(out: string, tensors: readonly GgufTensorSpec[]): Promise<void> {
-  const needed = tensors.reduce((sum, tensor) => sum + ggufTensorBytes(tensor), 0);
-  // A folder that does not exist is reported when the file is made.
-  const disk = await statfs(dirname(resolve(out))).catch(() => undefined);
-  if (disk === undefined || disk.bavail * disk.bsize >= needed) return;
-  throw new ZayascopeError(
-    'NO_SPACE',
-    `${OP}: expected ${needed} bytes of free space, got ${disk.bavail * disk.bsize} (${out})`,
-    { op: OP, tensor: out },
-  );
 }
 
 function checkPlain({ checkpoint }: ZayaSource): void {

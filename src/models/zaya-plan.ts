@@ -12,6 +12,7 @@ import type { Policy } from '../graph/policy.js';
 import { ResidentMemory } from '../graph/resident.js';
 import type { ResidentTensor } from '../graph/tensor.js';
 import { NO_TAPS, type Taps } from './tap.js';
+import { checkTokenIds } from './token-ids.js';
 import { type ZayaContext, zayaDecoderLayer, zayaEmbedding, zayaHead } from './zaya.js';
 import { allocateStates, type LayerState, type ZayaCache } from './zaya-cache.js';
 import type { LayerType } from './zaya-config.js';
@@ -112,7 +113,13 @@ export function planZaya(
       computeNodes: segments.reduce((sum, { native }) => sum + native.computeNodes, 0),
       sizeBytes: memory.sizeBytes + compiled.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
       async run(ids, { sink, place = { past: 0, padding: [] } } = {}) {
-        checkTokens(ids, batch * tokens, weights.config.vocab_size);
+        if (ids.length !== batch * tokens)
+          throw new ZayascopeError(
+            'BAD_ARGUMENT',
+            `run: expected ${batch * tokens} token ids, got ${ids.length}`,
+            { op: 'run' },
+          );
+        checkTokenIds('run', ids, weights.config.vocab_size);
         checkPlace(place, sizes, cached !== undefined);
         if (placed?.past !== place.past || placed.padding !== place.padding) inputs.place(place);
         placed = place;
@@ -220,22 +227,6 @@ async function runSegments(
     await Promise.allSettled(taken);
   }
   await Promise.all(taken);
-}
-
-function checkTokens(ids: readonly number[], count: number, vocabulary: number): void {
-  if (ids.length !== count)
-    throw new ZayascopeError('BAD_ARGUMENT', `run: expected ${count} token ids, got ${ids.length}`, {
-      op: 'run',
-    });
-  const at = ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary);
-  if (at >= 0)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `run: expected token ids from 0 to ${vocabulary - 1}, got ${ids[at]} at position ${at}`,
-      {
-        op: 'run',
-      },
-    );
 }
 
 /** ggml aborts on rows out of range, so a call must lie within the span. */
