@@ -1,17 +1,14 @@
 /** The diff of two dumps of tier full: streams the rows that both have through the comparisons. */
-import { rowElements } from '../dump/columns.js';
-import { elementBytes } from '../dump/format.js';
-import { type Dump, type FileRows, ReusableBuffer, type TensorBatch } from '../dump/reader.js';
+import type { TapScope } from '../dump/format.js';
+import type { Dump, FileRows } from '../dump/reader.js';
 import { LogitsComparison } from './logits.js';
+import { PairedReader, type Part, type Piece, partsOf } from './paired-reader.js';
 import { positionFilter, type TapPair } from './pairing.js';
 import type { DiffReport, TapReport, Unpaired } from './report.js';
 import { RoutingComparison, routingBlock } from './routing.js';
-import { pairRows, type RowRun, UnpairedRows } from './row-pairing.js';
+import { pairRows, UnpairedRows } from './row-pairing.js';
 import { pairSteps, type StepSide } from './step-pairing.js';
 import { compareTap, type TapComparison } from './tap-comparison.js';
-
-/** Bytes of one side that are compared at a time. */
-const PART_BYTES = 2 ** 22;
 
 /** What comparing values adds to a report. */
 export interface Comparison {
@@ -44,25 +41,20 @@ export async function diffTensors(
   return diff.result(pairs);
 }
 
-/** Batches of both sides that hold the same rows. */
-interface BatchPair {
-  reference: TensorBatch;
-  tested: TensorBatch;
-}
-
 class TensorDiff {
   readonly #reference: Dump;
   readonly #tested: Dump;
   readonly #comparisons = new Map<string, TapComparison>();
   readonly #unpaired: Unpaired[] = [];
   readonly #notCaptured = { reference: 0, tested: 0 };
-  readonly #memory = { reference: new ReusableBuffer(), tested: new ReusableBuffer() };
+  readonly #reader: PairedReader;
   readonly #routing = new RoutingComparison();
   #logits: LogitsComparison | undefined;
 
   constructor(reference: Dump, tested: Dump) {
     this.#reference = reference;
     this.#tested = tested;
+    this.#reader = new PairedReader(reference, tested);
   }
 
   async compareFiles(pairs: readonly TapPair[]): Promise<void> {
@@ -89,16 +81,11 @@ class TensorDiff {
       });
     const misfits = new Map(pairs.map((pair) => [pair, new UnpairedRows()]));
     for (const pair of pairs) this.#comparisons.set(pair.reference.name, compareTap(pair));
-    // All taps of a batch before the next batch: its metadata, and its body where it is small, are read once.
-    const tokenPairs = pairs.filter((pair) => pair.reference.scope === 'token');
-    for (const run of splitAtBatches(runs, rows.reference, rows.tested))
-      for (const pair of tokenPairs) await this.#compareRun(pair, run, rows.reference, misfits.get(pair)!);
-    const sides = {
-      reference: this.#side(this.#reference, rows.reference),
-      tested: this.#side(this.#tested, rows.tested),
-    };
-    for (const pair of pairs)
-      if (pair.reference.scope === 'step') await this.#compareSteps(pair, sides, misfits.get(pair)!);
+    const byScope = (scope: TapScope): TapPair[] => pairs.filter((pair) => pair.reference.scope === scope);
+    const steps = byScope('step').flatMap((pair) => this.#stepParts(pair, rows, misfits.get(pair)!));
+    for (const parts of [partsOf(byScope('token'), runs, rows, this.#longest()), steps])
+      for await (const piece of this.#reader.read(parts))
+        this.#take(piece, rows.reference, misfits.get(piece.pair)!);
     for (const [{ reference }, found] of misfits)
       this.#unpaired.push(...found.list().map((entry) => ({ tap: reference.name, file, ...entry })));
   }
@@ -113,48 +100,26 @@ class TensorDiff {
     };
   }
 
-  #side(dump: Dump, rows: FileRows): StepSide {
-    return {
-      rows,
-      lengths: dump.manifest.sequences.map(({ tokens }) => tokens.length),
+  #stepParts(pair: TapPair, rows: { reference: FileRows; tested: FileRows }, misfits: UnpairedRows): Part[] {
+    const side = (dump: Dump, own: FileRows): StepSide => ({
+      rows: own,
+      lengths: sequenceLengths(dump),
       excludes: positionFilter(dump.manifest),
-    };
+    });
+    const [mine, others] = [side(this.#reference, rows.reference), side(this.#tested, rows.tested)];
+    return pairSteps(mine, others, misfits).map(([row, other]) => ({ pair, row, other, count: 1 }));
   }
 
-  async #compareRun(pair: TapPair, run: RowRun, rows: FileRows, misfits: UnpairedRows): Promise<void> {
-    const rowBytes = rowElements(pair.reference) * elementBytes(pair.reference.dtype);
-    const most = pair.reference.shape.includes(null)
-      ? run.length
-      : Math.max(1, Math.floor(PART_BYTES / rowBytes));
-    for (let done = 0; done < run.length; ) {
-      const row = run.reference + done;
-      const batches = await this.#read(
-        pair,
-        row,
-        run.tested + done,
-        Math.min(most, run.length - done),
-        rows,
-        misfits,
-      );
-      if (batches !== null) this.#take(pair, row, batches, rows, misfits);
-      done += batches?.reference.shape[0] ?? 1;
+  #longest(): number {
+    return Math.max(1, ...sequenceLengths(this.#reference), ...sequenceLengths(this.#tested));
+  }
+
+  #take({ pair, row, reference, tested }: Piece, rows: FileRows, misfits: UnpairedRows): void {
+    if (reference === undefined || tested === undefined) {
+      const side = reference === undefined ? 'reference' : 'tested';
+      if (reference !== tested) misfits.add(side, 'has no value', rows, row);
+      return;
     }
-  }
-
-  async #compareSteps(
-    pair: TapPair,
-    sides: { reference: StepSide; tested: StepSide },
-    misfits: UnpairedRows,
-  ): Promise<void> {
-    const { rows } = sides.reference;
-    for (const [row, other] of pairSteps(sides.reference, sides.tested, misfits)) {
-      const batches = await this.#read(pair, row, other, 1, rows, misfits);
-      if (batches !== null) this.#take(pair, row, batches, rows, misfits);
-    }
-  }
-
-  #take(pair: TapPair, row: number, batches: BatchPair, rows: FileRows, misfits: UnpairedRows): void {
-    const { reference, tested } = batches;
     const [a, b] = [reference.shape.slice(1), tested.shape.slice(1)];
     if (a.length !== b.length || a.some((size, axis) => size !== b[axis])) {
       for (let k = 0; k < reference.shape[0]!; k++)
@@ -170,62 +135,8 @@ class TensorDiff {
       this.#logits.add(reference, tested);
     }
   }
-
-  /** Rows of both sides, as many as both deliver at once; null where a side has no value in the first. */
-  async #read(
-    pair: TapPair,
-    row: number,
-    other: number,
-    count: number,
-    rows: FileRows,
-    misfits: UnpairedRows,
-  ): Promise<BatchPair | null> {
-    const [a, b] = await Promise.all([
-      this.#reference.readRows(pair.reference.name, row, row + count, this.#memory.reference),
-      this.#tested.readRows(pair.tested.name, other, other + count, this.#memory.tested),
-    ]);
-    if (a === undefined || b === undefined) {
-      if (a !== b) misfits.add(a === undefined ? 'reference' : 'tested', 'has no value', rows, row);
-      return null;
-    }
-    const both = Math.min(a.shape[0]!, b.shape[0]!);
-    return { reference: firstRows(a, both), tested: firstRows(b, both) };
-  }
 }
 
-function firstRows(batch: TensorBatch, rows: number): TensorBatch {
-  const [all, ...shape] = batch.shape as [number, ...number[]];
-  if (all === rows) return batch;
-  return {
-    ...batch,
-    shape: [rows, ...shape],
-    data: batch.data.subarray(0, (batch.data.length / all) * rows),
-  };
-}
-
-/** Cuts runs where either side's record batch ends. */
-function* splitAtBatches(runs: readonly RowRun[], reference: FileRows, tested: FileRows): Generator<RowRun> {
-  for (const run of runs)
-    for (let done = 0; done < run.length; ) {
-      const [row, other] = [run.reference + done, run.tested + done];
-      const length = Math.min(
-        run.length - done,
-        batchEnd(reference.starts, row) - row,
-        batchEnd(tested.starts, other) - other,
-      );
-      yield { reference: row, tested: other, length };
-      done += length;
-    }
-}
-
-/** First row after the batch that holds `row`. */
-function batchEnd(starts: Float64Array, row: number): number {
-  let low = 0;
-  let high = starts.length - 1;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (starts[middle]! > row) high = middle;
-    else low = middle + 1;
-  }
-  return starts[low]!;
+function sequenceLengths({ manifest }: Dump): number[] {
+  return manifest.sequences.map(({ tokens }) => tokens.length);
 }
