@@ -12,7 +12,8 @@ namespace {
 
 constexpr const char* op = "plan";
 
-// Tensors that the plan will place, by the graph that they belong to. Two graphs must not share one, since each graph overwrites what the others left.
+// Tensors that the plan will place, by the graph that they belong to. Two graphs must not share one, since each graph overwrites what the
+// others left.
 std::unordered_map<ggml_tensor*, GraphState*> tensorsToPlace(const std::vector<std::shared_ptr<GraphState>>& graphs) {
   std::unordered_map<ggml_tensor*, GraphState*> owners;
   for (const std::shared_ptr<GraphState>& graph : graphs)
@@ -23,10 +24,13 @@ std::unordered_map<ggml_tensor*, GraphState*> tensorsToPlace(const std::vector<s
         continue;
       }
       if (tensor->op == GGML_OP_NONE && (tensor->flags & GGML_TENSOR_FLAG_INPUT) == 0)
-        fail("BACKEND", op, "expected leaves to have memory or to be inputs, got " + std::string(tensor->name) + " without; allocate or attach it first");
+        fail("BACKEND", op,
+             "expected leaves to have memory or to be inputs, got " + std::string(tensor->name) + " without; allocate or attach it first");
       const auto [at, fresh] = owners.emplace(tensor, graph.get());
       if (!fresh && at->second != graph.get())
-        fail("BAD_ARGUMENT", op, "expected graphs that share no intermediate value, got " + std::string(tensor->name) + " in two; copy it into allocated memory");
+        fail("BAD_ARGUMENT", op,
+             "expected graphs that share no intermediate value, got " + std::string(tensor->name) +
+                 " in two; copy it into allocated memory");
     }
   return owners;
 }
@@ -38,7 +42,8 @@ void unplace(const std::unordered_map<ggml_tensor*, GraphState*>& owners, const 
       if (tensor->view_src != nullptr && owners.count(tensor->view_src) > 0) tensor->data = nullptr, tensor->buffer = nullptr;
 }
 
-// Each graph alone first: an allocation that the device must split could move while later graphs are reserved, and the addresses of earlier ones would dangle.
+// Each graph alone first: an allocation that the device must split could move while later graphs are reserved, and the addresses of earlier
+// ones would dangle.
 void requireOneAllocation(ggml_backend_buffer_type_t type, const std::vector<std::shared_ptr<GraphState>>& graphs) {
   const size_t limit = ggml_backend_buft_get_max_size(type);
   if (limit == SIZE_MAX) return;
@@ -47,20 +52,25 @@ void requireOneAllocation(ggml_backend_buffer_type_t type, const std::vector<std
     size_t size = 0;
     ggml_gallocr_reserve_n_size(measure.get(), graph->ggml(), nullptr, nullptr, &size);
     if (size > limit)
-      fail("BACKEND", op, "expected a graph that fits one allocation of " + std::to_string(limit) + " bytes, got " + std::to_string(size) + "; cut it in smaller graphs");
+      fail("BACKEND", op,
+           "expected a graph that fits one allocation of " + std::to_string(limit) + " bytes, got " + std::to_string(size) +
+               "; cut it in smaller graphs");
   }
 }
 
 void place(Memory& memory, const std::vector<std::shared_ptr<GraphState>>& graphs) {
   const auto reserve = [&](GraphState& graph) {
-    if (!ggml_gallocr_reserve(memory.allocator, graph.ggml())) fail("BACKEND", op, "expected memory for the largest graph, got: " + lastGgmlMessage());
+    if (!ggml_gallocr_reserve(memory.allocator, graph.ggml()))
+      fail("BACKEND", op, "expected memory for the largest graph, got: " + lastGgmlMessage());
   };
-  // The first pass grows the buffer to the largest graph. The second lays out each graph in it; reserving again is needed, because ggml_gallocr_alloc_graph() would
-  // reuse the layout of another graph with as many nodes of the same sizes. It does not reallocate a buffer that is large enough.
+  // The first pass grows the buffer to the largest graph. The second lays out each graph in it; reserving again is needed, because
+  // ggml_gallocr_alloc_graph() would reuse the layout of another graph with as many nodes of the same sizes. It does not reallocate a
+  // buffer that is large enough.
   for (const std::shared_ptr<GraphState>& graph : graphs) reserve(*graph);
   for (const std::shared_ptr<GraphState>& graph : graphs) {
     reserve(*graph);
-    if (!ggml_gallocr_alloc_graph(memory.allocator, graph->ggml())) fail("BACKEND", op, "expected memory for a graph, got: " + lastGgmlMessage());
+    if (!ggml_gallocr_alloc_graph(memory.allocator, graph->ggml()))
+      fail("BACKEND", op, "expected memory for a graph, got: " + lastGgmlMessage());
   }
 }
 

@@ -23,9 +23,7 @@ std::string describe(const Napi::Value& value) {
   return "an object";
 }
 
-std::string plain(double value) {
-  return std::fabs(value) < maxSafeInteger ? std::to_string(static_cast<int64_t>(value)) : "2^53 - 1";
-}
+std::string plain(double value) { return std::fabs(value) < maxSafeInteger ? std::to_string(static_cast<int64_t>(value)) : "2^53 - 1"; }
 
 }  // namespace
 
@@ -85,8 +83,7 @@ std::vector<int64_t> Arguments::integers(size_t index, const char* name, double 
 
 Napi::TypedArray Arguments::typedArray(size_t index, const char* name, napi_typedarray_type type, const char* typeName) const {
   const Napi::Value value = info_[index];
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type)
-    reject(name, std::string("a ") + typeName, value);
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) reject(name, std::string("a ") + typeName, value);
   return value.As<Napi::TypedArray>();
 }
 

@@ -32,7 +32,8 @@ void BackendState::prepareThreads() {
   setThreads(backend, count);
   poolThreads_ = count;
   if (newPool_ == nullptr || freePool_ == nullptr || setPool_ == nullptr) return;
-  // One pool for all graphs: without it ggml starts and ends its threads in each. No polling between graphs, so that an idle backend costs nothing.
+  // One pool for all graphs: without it ggml starts and ends its threads in each. No polling between graphs, so that an idle backend costs
+  // nothing.
   ggml_threadpool_params params = ggml_threadpool_params_default(count);
   params.poll = 0;
   const ggml_threadpool_t fresh = newPool_(&params);
@@ -61,7 +62,9 @@ Backend::Backend(const Napi::CallbackInfo& info) : Object(info) {
   });
 }
 
-Napi::Value Backend::device(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), ggml_backend_dev_name(open("device")->device)); }
+Napi::Value Backend::device(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), ggml_backend_dev_name(open("device")->device));
+}
 
 Napi::Value Backend::setThreads(const Napi::CallbackInfo& info) {
   const Arguments arguments(info, "setThreads", 1);

@@ -16,7 +16,8 @@ ContextState::~ContextState() { ggml_free(context_); }
 
 ggml_tensor* ContextState::at(const char* op, int64_t handle) const {
   if (handle < 0 || static_cast<size_t>(handle) >= tensors_.size())
-    fail("BAD_ARGUMENT", op, "expected a tensor of this context, 0 to " + std::to_string(tensors_.size()) + " exclusive, got " + std::to_string(handle));
+    fail("BAD_ARGUMENT", op,
+         "expected a tensor of this context, 0 to " + std::to_string(tensors_.size()) + " exclusive, got " + std::to_string(handle));
   return tensors_[static_cast<size_t>(handle)];
 }
 
@@ -58,7 +59,8 @@ std::shared_ptr<Region> ContextState::findRegion(const ggml_tensor* tensor) cons
 std::shared_ptr<Region> ContextState::requireRegion(const char* op, ggml_tensor* tensor) const {
   std::shared_ptr<Region> region = findRegion(tensor);
   if (region == nullptr)
-    fail("BACKEND", op, "expected a tensor with memory, got " + std::string(tensor->name) + " without; allocate it or plan its graph first");
+    fail("BACKEND", op,
+         "expected a tensor with memory, got " + std::string(tensor->name) + " without; allocate it or plan its graph first");
   region->memory(op);
   if (tensor->view_src != nullptr && tensor->buffer == nullptr) guardGgml(op, [&] { return ggml_backend_view_init(tensor); });
   return region;

@@ -31,7 +31,8 @@ class ContextState {
   void attach(const ggml_tensor* root, const std::shared_ptr<Region>& region) { regions_[root] = region; }
   // The region that the tensor's data lies in, or null if it has none yet.
   std::shared_ptr<Region> findRegion(const ggml_tensor* tensor) const;
-  // The memory behind a tensor that must have some. Initialises views that no graph has allocated yet. Throws BACKEND without data and CLOSED after its buffer closed.
+  // The memory behind a tensor that must have some. Initialises views that no graph has allocated yet. Throws BACKEND without data and
+  // CLOSED after its buffer closed.
   std::shared_ptr<Region> requireRegion(const char* op, ggml_tensor* tensor) const;
 
  private:

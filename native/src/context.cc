@@ -34,7 +34,8 @@ std::vector<int64_t> sizesArgument(const Arguments& arguments, size_t index) {
   if (ne.size() != GGML_MAX_DIMS) fail("BAD_ARGUMENT", arguments.op(), "expected ne to have 4 entries, got " + std::to_string(ne.size()));
   double elements = 1;
   for (const int64_t size : ne) elements *= static_cast<double>(size);
-  if (elements > maxSafeInteger / 8) fail("BAD_ARGUMENT", arguments.op(), "expected fewer than 2^50 elements, got sizes " + shapeText(ne.data()));
+  if (elements > maxSafeInteger / 8)
+    fail("BAD_ARGUMENT", arguments.op(), "expected fewer than 2^50 elements, got sizes " + shapeText(ne.data()));
   return ne;
 }
 
@@ -42,7 +43,8 @@ void requireRange(const Arguments& arguments, const ggml_tensor* tensor, size_t 
   const size_t total = ggml_nbytes(tensor);
   if (offset > total || size > total - offset)
     fail("BAD_ARGUMENT", arguments.op(),
-         "expected a range within the " + std::to_string(total) + " bytes of " + tensor->name + ", got " + std::to_string(size) + " bytes at " + std::to_string(offset));
+         "expected a range within the " + std::to_string(total) + " bytes of " + tensor->name + ", got " + std::to_string(size) +
+             " bytes at " + std::to_string(offset));
 }
 
 void requireWritable(const char* op, const Memory& memory, const ggml_tensor* tensor) {
@@ -88,7 +90,8 @@ Napi::Value Context::tensor(const Napi::CallbackInfo& info) {
   const ggml_type type = typeArgument(arguments, 0);
   const std::vector<int64_t> ne = sizesArgument(arguments, 1);
   if (ne[0] % ggml_blck_size(type) != 0)
-    fail("BAD_ARGUMENT", arguments.op(), "expected rows of whole " + std::string(ggml_type_name(type)) + " blocks, got sizes " + shapeText(ne.data()));
+    fail("BAD_ARGUMENT", arguments.op(),
+         "expected rows of whole " + std::string(ggml_type_name(type)) + " blocks, got sizes " + shapeText(ne.data()));
   const std::string name = arguments.text(2, "name");
   state.requireRoom(arguments.op());
   ggml_tensor* tensor = guardGgml(arguments.op(), [&] { return ggml_new_tensor(state.ggml(), type, GGML_MAX_DIMS, ne.data()); });
@@ -125,8 +128,8 @@ Napi::Value Context::op(const Napi::CallbackInfo& info) {
   }
   if (tensor->type != call.type || !std::equal(ne.begin(), ne.end(), tensor->ne))
     fail("SHAPE_MISMATCH", spec.name,
-         std::string("expected ") + ggml_type_name(call.type) + " " + shapeText(ne.data()) + ", got " + ggml_type_name(tensor->type) + " " + shapeText(tensor->ne) +
-             " from ggml, fastest axis first (" + name + ")");
+         std::string("expected ") + ggml_type_name(call.type) + " " + shapeText(ne.data()) + ", got " + ggml_type_name(tensor->type) + " " +
+             shapeText(tensor->ne) + " from ggml, fastest axis first (" + name + ")");
   return Napi::Number::New(info.Env(), static_cast<double>(state.add(tensor, name)));
 }
 
@@ -198,7 +201,8 @@ Napi::Value Context::fill(const Napi::CallbackInfo& info) {
   const auto byte = static_cast<uint8_t>(arguments.integer(1, "byte", 0, 255));
   const std::shared_ptr<Region> region = state_->requireRegion(arguments.op(), tensor);
   requireWritable(arguments.op(), *region->memory(arguments.op()), tensor);
-  if (!ggml_is_contiguously_allocated(tensor)) fail("BAD_ARGUMENT", arguments.op(), "expected a tensor without gaps, got the strided " + std::string(tensor->name));
+  if (!ggml_is_contiguously_allocated(tensor))
+    fail("BAD_ARGUMENT", arguments.op(), "expected a tensor without gaps, got the strided " + std::string(tensor->name));
   guardGgml(arguments.op(), [&] { ggml_backend_tensor_memset(tensor, byte, 0, ggml_nbytes(tensor)); });
   return info.Env().Undefined();
 }
@@ -208,8 +212,10 @@ Napi::Value Context::view(const Napi::CallbackInfo& info) {
   ggml_tensor* tensor = tensorAt(arguments, 0);
   const std::shared_ptr<Region> region = state_->requireRegion(arguments.op(), tensor);
   const ggml_backend_buffer_t part = tensor->view_src != nullptr ? tensor->view_src->buffer : tensor->buffer;
-  if (!ggml_backend_buffer_is_host(part)) fail("BACKEND", arguments.op(), "expected host memory, got " + std::string(ggml_backend_buffer_name(part)) + "; use read()");
-  if (!ggml_is_contiguous(tensor)) fail("BACKEND", arguments.op(), "expected a contiguous tensor, got the strided " + std::string(tensor->name) + "; use read()");
+  if (!ggml_backend_buffer_is_host(part))
+    fail("BACKEND", arguments.op(), "expected host memory, got " + std::string(ggml_backend_buffer_name(part)) + "; use read()");
+  if (!ggml_is_contiguous(tensor))
+    fail("BACKEND", arguments.op(), "expected a contiguous tensor, got the strided " + std::string(tensor->name) + "; use read()");
   const Napi::ArrayBuffer array = region->arrayBuffer(info.Env(), arguments.op(), part);
   const size_t offset = static_cast<size_t>(static_cast<char*>(tensor->data) - static_cast<char*>(ggml_backend_buffer_get_base(part)));
   return Napi::Uint8Array::New(info.Env(), ggml_nbytes(tensor), array, offset);

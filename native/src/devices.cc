@@ -83,9 +83,11 @@ Napi::Value cpuFeatures(const Napi::CallbackInfo& info) {
   const std::lock_guard<std::mutex> lock(registryMutex);
   const ggml_backend_reg_t registry = ggml_backend_reg_by_name("CPU");
   if (registry == nullptr) fail("BACKEND", arguments.op(), "expected a loaded CPU library, got none");
-  const auto features = reinterpret_cast<ggml_backend_get_features_t>(ggml_backend_reg_get_proc_address(registry, "ggml_backend_get_features"));
+  const auto features =
+      reinterpret_cast<ggml_backend_get_features_t>(ggml_backend_reg_get_proc_address(registry, "ggml_backend_get_features"));
   if (features == nullptr) return result;
-  for (const ggml_backend_feature* feature = features(registry); feature->name != nullptr; feature++) result.Set(feature->name, feature->value);
+  for (const ggml_backend_feature* feature = features(registry); feature->name != nullptr; feature++)
+    result.Set(feature->name, feature->value);
   return result;
 }
 
@@ -93,7 +95,8 @@ ggml_backend_dev_t findDevice(const char* op, const std::string& name) {
   const std::lock_guard<std::mutex> lock(registryMutex);
   if (const ggml_backend_dev_t device = ggml_backend_dev_by_name(name.c_str())) return device;
   std::string names;
-  for (size_t i = 0; i < ggml_backend_dev_count(); i++) names += (i == 0 ? "" : ", ") + std::string(ggml_backend_dev_name(ggml_backend_dev_get(i)));
+  for (size_t i = 0; i < ggml_backend_dev_count(); i++)
+    names += (i == 0 ? "" : ", ") + std::string(ggml_backend_dev_name(ggml_backend_dev_get(i)));
   fail("BAD_ARGUMENT", op, "expected the name of a device (" + names + "), got \"" + name + "\"");
 }
 

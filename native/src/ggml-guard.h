@@ -12,8 +12,8 @@ void installGgmlHandlers();
 std::string lastGgmlMessage();
 void clearGgmlMessage();
 
-// While one is alive, a failed ggml assertion on this thread throws AssertionFailure instead of ending the process. Only for single-threaded ggml calls: an
-// exception cannot cross from ggml's compute threads.
+// While one is alive, a failed ggml assertion on this thread throws AssertionFailure instead of ending the process. Only for
+// single-threaded ggml calls: an exception cannot cross from ggml's compute threads.
 class AssertionScope {
  public:
   AssertionScope();

@@ -13,7 +13,9 @@ namespace {
 
 constexpr const char* op = "ggufHeader";
 
-[[noreturn]] void reject(const std::string& key, const std::string& expected) { fail("BAD_ARGUMENT", op, "expected " + expected + " (metadata key " + key + ")"); }
+[[noreturn]] void reject(const std::string& key, const std::string& expected) {
+  fail("BAD_ARGUMENT", op, "expected " + expected + " (metadata key " + key + ")");
+}
 
 gguf_type typeNamed(const std::string& key, const Napi::Value& name) {
   if (name.IsString())
@@ -33,7 +35,8 @@ void appendInteger(std::vector<uint8_t>& out, const std::string& key, const Napi
   if constexpr (sizeof(T) == 8) {
     if (value.IsBigInt()) {
       bool lossless = false;
-      const T wide = std::is_signed_v<T> ? static_cast<T>(value.As<Napi::BigInt>().Int64Value(&lossless)) : static_cast<T>(value.As<Napi::BigInt>().Uint64Value(&lossless));
+      const T wide = std::is_signed_v<T> ? static_cast<T>(value.As<Napi::BigInt>().Int64Value(&lossless))
+                                         : static_cast<T>(value.As<Napi::BigInt>().Uint64Value(&lossless));
       if (!lossless) reject(key, "an integer that fits 64 bits");
       return append(out, wide);
     }
@@ -58,7 +61,8 @@ void appendScalar(std::vector<uint8_t>& out, const std::string& key, gguf_type t
     case GGUF_TYPE_FLOAT32:
     case GGUF_TYPE_FLOAT64:
       if (!value.IsNumber()) reject(key, "a number");
-      return type == GGUF_TYPE_FLOAT32 ? append(out, value.As<Napi::Number>().FloatValue()) : append(out, value.As<Napi::Number>().DoubleValue());
+      return type == GGUF_TYPE_FLOAT32 ? append(out, value.As<Napi::Number>().FloatValue())
+                                       : append(out, value.As<Napi::Number>().DoubleValue());
     case GGUF_TYPE_BOOL:
       if (!value.IsBoolean()) reject(key, "a boolean");
       return append(out, static_cast<int8_t>(value.As<Napi::Boolean>().Value()));
@@ -144,19 +148,22 @@ void addTensor(gguf_context* header, const Napi::Value& value, uint32_t index) {
   const Napi::Object entry = value.As<Napi::Object>();
   const Napi::Value name = entry.Get("name"), type = entry.Get("type"), sizes = entry.Get("ne");
   const std::string text = name.IsString() ? name.As<Napi::String>().Utf8Value() : "";
-  if (text.empty() || text.size() >= GGML_MAX_NAME || text.find('\0') != std::string::npos) fail("BAD_ARGUMENT", op, "expected a name of 1 to 63 bytes" + where);
+  if (text.empty() || text.size() >= GGML_MAX_NAME || text.find('\0') != std::string::npos)
+    fail("BAD_ARGUMENT", op, "expected a name of 1 to 63 bytes" + where);
   if (gguf_find_tensor(header, text.c_str()) >= 0) fail("BAD_ARGUMENT", op, "expected names to differ, got " + text + " twice");
   const double number = type.IsNumber() ? type.As<Napi::Number>().DoubleValue() : -1;
   if (!(number >= 0 && number < GGML_TYPE_COUNT) || number != std::floor(number) || ggml_blck_size(static_cast<ggml_type>(number)) == 0)
     fail("BAD_ARGUMENT", op, "expected a ggml type" + where);
-  if (!sizes.IsArray() || sizes.As<Napi::Array>().Length() < 1 || sizes.As<Napi::Array>().Length() > GGML_MAX_DIMS) fail("BAD_ARGUMENT", op, "expected 1 to 4 sizes" + where);
+  if (!sizes.IsArray() || sizes.As<Napi::Array>().Length() < 1 || sizes.As<Napi::Array>().Length() > GGML_MAX_DIMS)
+    fail("BAD_ARGUMENT", op, "expected 1 to 4 sizes" + where);
   int64_t ne[GGML_MAX_DIMS] = {1, 1, 1, 1};
   double elements = 1;
   for (uint32_t i = 0; i < sizes.As<Napi::Array>().Length(); i++) {
     const Napi::Value size = sizes.As<Napi::Array>()[i];
     const double length = size.IsNumber() ? size.As<Napi::Number>().DoubleValue() : 0;
     elements *= length;
-    if (!(length >= 1 && elements <= maxSafeInteger / 8) || length != std::floor(length)) fail("BAD_ARGUMENT", op, "expected sizes of at least 1" + where);
+    if (!(length >= 1 && elements <= maxSafeInteger / 8) || length != std::floor(length))
+      fail("BAD_ARGUMENT", op, "expected sizes of at least 1" + where);
     ne[i] = static_cast<int64_t>(length);
   }
   if (ne[0] % ggml_blck_size(static_cast<ggml_type>(number)) != 0) fail("BAD_ARGUMENT", op, "expected rows of whole blocks" + where);

@@ -110,7 +110,8 @@ Napi::Value ggufRead(const Napi::CallbackInfo& info) {
   Napi::Object metadata = Napi::Object::New(env);
   for (int64_t key = 0; key < gguf_get_n_kv(header.get()); key++)
     // Defined, not set: a key of the file named __proto__ must not change the object.
-    metadata.DefineProperty(Napi::PropertyDescriptor::Value(gguf_get_key(header.get(), key), metadataEntry(env, header.get(), key), napi_default_jsproperty));
+    metadata.DefineProperty(
+        Napi::PropertyDescriptor::Value(gguf_get_key(header.get(), key), metadataEntry(env, header.get(), key), napi_default_jsproperty));
   Napi::Array tensors = Napi::Array::New(env);
   for (int64_t i = 0; i < gguf_get_n_tensors(header.get()); i++) tensors.Set(static_cast<uint32_t>(i), tensorEntry(env, header.get(), i));
   Napi::Object result = Napi::Object::New(env);

@@ -61,7 +61,8 @@ GraphState::GraphState(std::shared_ptr<ContextState> context, const std::vector<
     ggml_free(holder_);
     throw;
   }
-  computeNodes_ = static_cast<size_t>(std::count_if(ggml_graph_nodes(graph_), ggml_graph_nodes(graph_) + ggml_graph_n_nodes(graph_), computes));
+  computeNodes_ =
+      static_cast<size_t>(std::count_if(ggml_graph_nodes(graph_), ggml_graph_nodes(graph_) + ggml_graph_n_nodes(graph_), computes));
 }
 
 GraphState::~GraphState() {
@@ -84,10 +85,14 @@ void GraphState::hold(const char* op, const BackendState& backend, std::vector<s
   for (const std::shared_ptr<Region>& region : regions_)
     for (const ggml_backend_buffer_t part : region->memory(op)->parts)
       if (!ggml_backend_supports_buft(backend.backend, ggml_backend_buffer_get_type(part)))
-        fail("BACKEND", op, "expected memory that " + std::string(ggml_backend_dev_name(backend.device)) + " can use, got " + ggml_backend_buffer_name(part));
+        fail("BACKEND", op,
+             "expected memory that " + std::string(ggml_backend_dev_name(backend.device)) + " can use, got " +
+                 ggml_backend_buffer_name(part));
   for (const ggml_tensor* tensor : tensors_)
     if (computes(tensor) && !guardGgml(op, [&] { return ggml_backend_supports_op(backend.backend, tensor); }))
-      fail("BACKEND", op, "expected ops that " + std::string(ggml_backend_dev_name(backend.device)) + " has for these types, got " + ggml_op_desc(tensor) + " (" + tensor->name + ")");
+      fail("BACKEND", op,
+           "expected ops that " + std::string(ggml_backend_dev_name(backend.device)) + " has for these types, got " + ggml_op_desc(tensor) +
+               " (" + tensor->name + ")");
   checkedFor_ = backend.weak_from_this();
 }
 
@@ -125,9 +130,13 @@ Graph::Graph(const Napi::CallbackInfo& info) : Object(info) {
   });
 }
 
-Napi::Value Graph::computeNodes(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(open("computeNodes")->computeNodes())); }
+Napi::Value Graph::computeNodes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(open("computeNodes")->computeNodes()));
+}
 
-Napi::Value Graph::nodes(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), ggml_graph_n_nodes(open("nodes")->ggml())); }
+Napi::Value Graph::nodes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), ggml_graph_n_nodes(open("nodes")->ggml()));
+}
 
 Napi::Value Graph::close(const Napi::CallbackInfo& info) {
   state_.reset();

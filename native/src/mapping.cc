@@ -23,7 +23,8 @@ MappingState::MappingState(const std::string& path) : path_(path) {
   try {
     struct stat status{};
     if (fstat(file_, &status) != 0) failIo("Mapping", "a file", path);
-    if (!S_ISREG(status.st_mode) || status.st_size == 0) fail("IO", "Mapping", "expected a file with bytes in it, got an empty or special one (" + path + ")");
+    if (!S_ISREG(status.st_mode) || status.st_size == 0)
+      fail("IO", "Mapping", "expected a file with bytes in it, got an empty or special one (" + path + ")");
     size_ = static_cast<size_t>(status.st_size);
     // NORESERVE: pages that nobody writes need no swap, so a file larger than memory may be mapped.
     data_ = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file_, 0);
@@ -41,7 +42,9 @@ MappingState::~MappingState() {
 
 void MappingState::read(size_t offset, Bytes bytes) const {
   if (offset > size_ || bytes.size > size_ - offset)
-    fail("BAD_ARGUMENT", "read", "expected a range within " + std::to_string(size_) + " bytes, got " + std::to_string(bytes.size) + " at " + std::to_string(offset) + " (" + path_ + ")");
+    fail("BAD_ARGUMENT", "read",
+         "expected a range within " + std::to_string(size_) + " bytes, got " + std::to_string(bytes.size) + " at " +
+             std::to_string(offset) + " (" + path_ + ")");
   while (bytes.size > 0) {
     const ssize_t count = pread(file_, bytes.data, bytes.size, static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
@@ -69,7 +72,9 @@ Mapping::Mapping(const Napi::CallbackInfo& info) : Object(info) {
   });
 }
 
-Napi::Value Mapping::sizeBytes(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(open("sizeBytes")->sizeBytes())); }
+Napi::Value Mapping::sizeBytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(open("sizeBytes")->sizeBytes()));
+}
 
 Napi::Value Mapping::read(const Napi::CallbackInfo& info) {
   const Arguments arguments(info, "read", 2);

@@ -57,37 +57,49 @@ ggml_tensor* mulMat(const OpCall& call) {
   return result;
 }
 
-ggml_tensor* cast(const OpCall& call) { return ggml_cast(call.context, source(call, 0), call.params.empty() ? call.type : static_cast<ggml_type>(integer(call, 0))); }
+ggml_tensor* cast(const OpCall& call) {
+  return ggml_cast(call.context, source(call, 0), call.params.empty() ? call.type : static_cast<ggml_type>(integer(call, 0)));
+}
 
 ggml_tensor* concat(const OpCall& call) { return ggml_concat(call.context, source(call, 0), source(call, 1), integer(call, 0)); }
 
-ggml_tensor* repeat(const OpCall& call) { return ggml_repeat_4d(call.context, source(call, 0), wide(call, 0), wide(call, 1), wide(call, 2), wide(call, 3)); }
-
-ggml_tensor* reshape(const OpCall& call) { return ggml_reshape_4d(call.context, source(call, 0), wide(call, 0), wide(call, 1), wide(call, 2), wide(call, 3)); }
-
-ggml_tensor* view(const OpCall& call) {
-  return ggml_view_4d(call.context, source(call, 0), wide(call, 0), wide(call, 1), wide(call, 2), wide(call, 3), bytes(call, 4), bytes(call, 5), bytes(call, 6), bytes(call, 7));
+ggml_tensor* repeat(const OpCall& call) {
+  return ggml_repeat_4d(call.context, source(call, 0), wide(call, 0), wide(call, 1), wide(call, 2), wide(call, 3));
 }
 
-ggml_tensor* softMaxExt(const OpCall& call) { return ggml_soft_max_ext(call.context, source(call, 0), source(call, 1), real(call, 0), real(call, 1)); }
+ggml_tensor* reshape(const OpCall& call) {
+  return ggml_reshape_4d(call.context, source(call, 0), wide(call, 0), wide(call, 1), wide(call, 2), wide(call, 3));
+}
+
+ggml_tensor* view(const OpCall& call) {
+  return ggml_view_4d(call.context, source(call, 0), wide(call, 0), wide(call, 1), wide(call, 2), wide(call, 3), bytes(call, 4),
+                      bytes(call, 5), bytes(call, 6), bytes(call, 7));
+}
+
+ggml_tensor* softMaxExt(const OpCall& call) {
+  return ggml_soft_max_ext(call.context, source(call, 0), source(call, 1), real(call, 0), real(call, 1));
+}
 
 ggml_tensor* ropeExt(const OpCall& call) {
-  return ggml_rope_ext(call.context, source(call, 0), source(call, 1), source(call, 2), integer(call, 0), integer(call, 1), integer(call, 2), real(call, 3), real(call, 4),
-                       real(call, 5), real(call, 6), real(call, 7), real(call, 8));
+  return ggml_rope_ext(call.context, source(call, 0), source(call, 1), source(call, 2), integer(call, 0), integer(call, 1),
+                       integer(call, 2), real(call, 3), real(call, 4), real(call, 5), real(call, 6), real(call, 7), real(call, 8));
 }
 
 ggml_tensor* im2col(const OpCall& call) {
-  return ggml_im2col(call.context, source(call, 0), source(call, 1), integer(call, 0), integer(call, 1), integer(call, 2), integer(call, 3), integer(call, 4), integer(call, 5),
-                     integer(call, 6) != 0, static_cast<ggml_type>(integer(call, 7)));
+  return ggml_im2col(call.context, source(call, 0), source(call, 1), integer(call, 0), integer(call, 1), integer(call, 2), integer(call, 3),
+                     integer(call, 4), integer(call, 5), integer(call, 6) != 0, static_cast<ggml_type>(integer(call, 7)));
 }
 
-ggml_tensor* argsort(const OpCall& call) { return ggml_argsort(call.context, source(call, 0), static_cast<ggml_sort_order>(integer(call, 0))); }
+ggml_tensor* argsort(const OpCall& call) {
+  return ggml_argsort(call.context, source(call, 0), static_cast<ggml_sort_order>(integer(call, 0)));
+}
 ggml_tensor* topK(const OpCall& call) { return ggml_top_k(call.context, source(call, 0), integer(call, 0)); }
 ggml_tensor* arange(const OpCall& call) { return ggml_arange(call.context, real(call, 0), real(call, 1), real(call, 2)); }
 ggml_tensor* clamp(const OpCall& call) { return ggml_clamp(call.context, source(call, 0), real(call, 0), real(call, 1)); }
 
 ggml_tensor* flashAttnExt(const OpCall& call) {
-  return ggml_flash_attn_ext(call.context, source(call, 0), source(call, 1), source(call, 2), source(call, 3), real(call, 0), real(call, 1), real(call, 2));
+  return ggml_flash_attn_ext(call.context, source(call, 0), source(call, 1), source(call, 2), source(call, 3), real(call, 0), real(call, 1),
+                             real(call, 2));
 }
 
 constexpr OpSpec table[] = {
@@ -143,7 +155,9 @@ constexpr OpSpec table[] = {
     {"view", 1, 1, "iiiiiiii", view},
 };
 
-std::string range(size_t least, size_t most) { return least == most ? std::to_string(least) : std::to_string(least) + " to " + std::to_string(most); }
+std::string range(size_t least, size_t most) {
+  return least == most ? std::to_string(least) : std::to_string(least) + " to " + std::to_string(most);
+}
 
 // Sizes and offsets are 64-bit in ggml, all other integers 32-bit.
 bool fits(char kind, double value, bool wideIntegers) {
@@ -176,7 +190,8 @@ void checkOp(const OpSpec& spec, const OpCall& call) {
   const bool wideIntegers = spec.build == view || spec.build == reshape || spec.build == repeat;
   for (size_t i = 0; i < call.params.size(); i++)
     if (!fits(kinds[i], call.params[i], wideIntegers))
-      fail("BAD_ARGUMENT", spec.name, "expected parameter " + std::to_string(i) + " of kind " + kinds[i] + ", got " + std::to_string(call.params[i]));
+      fail("BAD_ARGUMENT", spec.name,
+           "expected parameter " + std::to_string(i) + " of kind " + kinds[i] + ", got " + std::to_string(call.params[i]));
 }
 
 }  // namespace zayascope

@@ -24,7 +24,9 @@ Rows rowsArgument(const Arguments& arguments, size_t typeIndex, size_t columnsIn
   const int64_t block = ggml_blck_size(type);
   if (block == 0) fail("DTYPE_UNSUPPORTED", arguments.op(), "expected a type that ggml still has, got " + std::to_string(type));
   if (columns % block != 0)
-    fail("BAD_ARGUMENT", arguments.op(), "expected rows of whole " + std::string(ggml_type_name(type)) + " blocks of " + std::to_string(block) + ", got " + std::to_string(columns) + " columns");
+    fail("BAD_ARGUMENT", arguments.op(),
+         "expected rows of whole " + std::string(ggml_type_name(type)) + " blocks of " + std::to_string(block) + ", got " +
+             std::to_string(columns) + " columns");
   return {type, columns, ggml_row_size(type, columns)};
 }
 
@@ -56,15 +58,18 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   Napi::Float32Array values = arguments.typedArray(0, "values", napi_float32_array, "Float32Array").As<Napi::Float32Array>();
   const Rows shape = rowsArgument(arguments, 1, 2);
   const bool quantised = ggml_is_quantized(shape.type) && shape.type != GGML_TYPE_Q8_1 && shape.type != GGML_TYPE_Q8_K;
-  if (!quantised && !isPlain(shape.type)) fail("DTYPE_UNSUPPORTED", op, "expected a type for weights, got " + std::string(ggml_type_name(shape.type)));
+  if (!quantised && !isPlain(shape.type))
+    fail("DTYPE_UNSUPPORTED", op, "expected a type for weights, got " + std::string(ggml_type_name(shape.type)));
   if (values.ElementLength() % static_cast<size_t>(shape.columns) != 0)
-    fail("BAD_ARGUMENT", op, "expected whole rows of " + std::to_string(shape.columns) + " values, got " + std::to_string(values.ElementLength()));
+    fail("BAD_ARGUMENT", op,
+         "expected whole rows of " + std::to_string(shape.columns) + " values, got " + std::to_string(values.ElementLength()));
   const float* importance = nullptr;
   std::vector<Napi::Object> kept{values};
   if (!info[3].IsNull()) {
     Napi::Float32Array weights = arguments.typedArray(3, "importance", napi_float32_array, "Float32Array or null").As<Napi::Float32Array>();
     if (weights.ElementLength() != static_cast<size_t>(shape.columns))
-      fail("BAD_ARGUMENT", op, "expected one importance per column (" + std::to_string(shape.columns) + "), got " + std::to_string(weights.ElementLength()));
+      fail("BAD_ARGUMENT", op,
+           "expected one importance per column (" + std::to_string(shape.columns) + "), got " + std::to_string(weights.ElementLength()));
     importance = weights.Data();
     kept.push_back(weights);
   } else if (ggml_quantize_requires_imatrix(shape.type)) {
@@ -86,12 +91,15 @@ Napi::Value dequantize(const Napi::CallbackInfo& info) {
   const Rows shape = rowsArgument(arguments, 1, 2);
   Napi::Float32Array out = arguments.typedArray(3, "out", napi_float32_array, "Float32Array").As<Napi::Float32Array>();
   const ggml_to_float_t convert = ggml_get_type_traits(shape.type)->to_float;
-  if (convert == nullptr && shape.type != GGML_TYPE_F32) fail("DTYPE_UNSUPPORTED", op, "expected a type that converts to F32, got " + std::string(ggml_type_name(shape.type)));
+  if (convert == nullptr && shape.type != GGML_TYPE_F32)
+    fail("DTYPE_UNSUPPORTED", op, "expected a type that converts to F32, got " + std::string(ggml_type_name(shape.type)));
   if (bytes.size % shape.rowSize != 0)
-    fail("BAD_ARGUMENT", op, "expected whole rows of " + std::to_string(shape.rowSize) + " bytes, got " + std::to_string(bytes.size) + " bytes");
+    fail("BAD_ARGUMENT", op,
+         "expected whole rows of " + std::to_string(shape.rowSize) + " bytes, got " + std::to_string(bytes.size) + " bytes");
   const size_t rows = bytes.size / shape.rowSize;
   const size_t elements = rows * static_cast<size_t>(shape.columns);
-  if (out.ElementLength() != elements) fail("BAD_ARGUMENT", op, "expected out to hold " + std::to_string(elements) + " values, got " + std::to_string(out.ElementLength()));
+  if (out.ElementLength() != elements)
+    fail("BAD_ARGUMENT", op, "expected out to hold " + std::to_string(elements) + " values, got " + std::to_string(out.ElementLength()));
   float* to = out.Data();
   Instance& instance = Instance::of(info.Env());
   const auto run = [=, holdBytes = instance.lenderOf(bytes.data), holdOut = instance.lenderOf(to)] {
@@ -99,7 +107,8 @@ Napi::Value dequantize(const Napi::CallbackInfo& info) {
       std::memcpy(to, bytes.data, bytes.size);
       return;
     }
-    for (size_t row = 0; row < rows; row++) convert(bytes.data + row * shape.rowSize, to + row * static_cast<size_t>(shape.columns), shape.columns);
+    for (size_t row = 0; row < rows; row++)
+      convert(bytes.data + row * shape.rowSize, to + row * static_cast<size_t>(shape.columns), shape.columns);
   };
   return Task::start(arguments, run, {info[0].As<Napi::Object>(), out}, info.Env().Undefined());
 }

@@ -48,7 +48,8 @@ Napi::ArrayBuffer Region::arrayBuffer(Napi::Env env, const char* op, ggml_backen
       reason = env.GetAndClearPendingException().Message();
     else
       delete hold;
-    fail("BACKEND", op, "expected memory that an ArrayBuffer can span, got a buffer of " + std::to_string(size) + " bytes (" + reason + ")");
+    fail("BACKEND", op,
+         "expected memory that an ArrayBuffer can span, got a buffer of " + std::to_string(size) + " bytes (" + reason + ")");
   }
   const Napi::ArrayBuffer array(env, value);
   lent_.emplace(part, Napi::Persistent(array));

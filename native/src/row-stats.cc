@@ -14,7 +14,8 @@
 namespace zayascope {
 namespace {
 
-// Twice the speed where the CPU has it, chosen when the addon is loaded. No fused multiply-add, so that results do not depend on the machine.
+// Twice the speed where the CPU has it, chosen when the addon is loaded. No fused multiply-add, so that results do not depend on the
+// machine.
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
 #define ZAYASCOPE_WIDE_VECTORS __attribute__((target_clones("avx2", "default")))
 #else
@@ -22,10 +23,11 @@ namespace {
 #endif
 
 constexpr size_t valuesPerRow = 7;
-constexpr size_t lanes = 16;         // independent sums, so that the compiler can use vector registers without reordering additions within one
+constexpr size_t lanes = 16;  // independent sums, so that the compiler can use vector registers without reordering additions within one
 constexpr size_t chunk = lanes * 32;  // converted to F32 at a time; a multiple of lanes
 
-// Running sums of one row. No branch depends on the data: values that are not finite count as 0 in the sums and as the neutral element of min and max.
+// Running sums of one row. No branch depends on the data: values that are not finite count as 0 in the sums and as the neutral element of
+// min and max.
 struct FloatSums {
   double sum[lanes] = {};
   double squares[lanes] = {};
@@ -91,12 +93,14 @@ void storeFloat(double* out, const FloatSums& sums, size_t columns) {
     notFinite += sums.notFinite[lane];
     nan += sums.nan[lane];
   }
-  store(out, *std::min_element(sums.least, sums.least + lanes), *std::max_element(sums.most, sums.most + lanes), sum, squares, nan, notFinite - nan, columns);
+  store(out, *std::min_element(sums.least, sums.least + lanes), *std::max_element(sums.most, sums.most + lanes), sum, squares, nan,
+        notFinite - nan, columns);
 }
 
 float widenBf16(uint16_t half) { return FloatSums::fromBits(static_cast<uint32_t>(half) << 16); }
 
-// By scaling instead of by cases, so that it stays branch-free: subnormals become right by the multiplication, infinities and NaN keep the highest exponent.
+// By scaling instead of by cases, so that it stays branch-free: subnormals become right by the multiplication, infinities and NaN keep the
+// highest exponent.
 float widenF16(uint16_t half) {
   const uint32_t magnitude = (half & 0x7fffu) << 13;
   const float scaled = FloatSums::fromBits(magnitude) * 0x1p112f;
@@ -187,20 +191,23 @@ Napi::Value rowStats(const Napi::CallbackInfo& info) {
     if (!value.IsObject()) arguments.reject("items", "objects {bytes, type, columns}", value);
     const Napi::Object item = value.As<Napi::Object>();
     const Napi::Value array = item.Get("bytes");
-    if (!array.IsTypedArray() || array.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) arguments.reject("bytes", "a Uint8Array", array);
+    if (!array.IsTypedArray() || array.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
+      arguments.reject("bytes", "a Uint8Array", array);
     const Napi::Uint8Array bytes = array.As<Napi::Uint8Array>();
     const auto type = static_cast<ggml_type>(arguments.checkInteger(item.Get("type"), "type", 0, GGML_TYPE_COUNT - 1));
     const RowFunction function = rowFunction(arguments.op(), type);
     const auto columns = static_cast<size_t>(arguments.checkInteger(item.Get("columns"), "columns", 1, maxSafeInteger / 8));
     const size_t rowSize = columns * ggml_type_size(type);
     if (bytes.ByteLength() % rowSize != 0)
-      fail("BAD_ARGUMENT", arguments.op(), "expected whole rows of " + std::to_string(rowSize) + " bytes, got " + std::to_string(bytes.ByteLength()) + " bytes");
+      fail("BAD_ARGUMENT", arguments.op(),
+           "expected whole rows of " + std::to_string(rowSize) + " bytes, got " + std::to_string(bytes.ByteLength()) + " bytes");
     const size_t rows = bytes.ByteLength() / rowSize;
     const Napi::Float64Array result = Napi::Float64Array::New(info.Env(), rows * valuesPerRow);
     results.Set(i, result);
     kept.push_back(bytes);
     kept.push_back(result);
-    work.push_back({function, bytes.Data(), rows, columns, rowSize, Napi::Float64Array(result).Data(), Instance::of(info.Env()).lenderOf(bytes.Data())});
+    work.push_back({function, bytes.Data(), rows, columns, rowSize, Napi::Float64Array(result).Data(),
+                    Instance::of(info.Env()).lenderOf(bytes.Data())});
   }
   const auto run = [work = std::move(work)] {
     for (const Rows& rows : work) rows.run();

@@ -9,7 +9,8 @@ Task::Task(Napi::Env env, const char* op, Run run, Result result)
     : Napi::AsyncWorker(env, op), op_(op), run_(std::move(run)), result_(std::move(result)), deferred_(Napi::Promise::Deferred::New(env)) {}
 
 Napi::Promise Task::start(const Arguments& arguments, Run run, const std::vector<Napi::Object>& kept, const Napi::Value& value) {
-  auto holder = std::make_shared<Napi::ObjectReference>(value.IsObject() ? Napi::Persistent(value.As<Napi::Object>()) : Napi::ObjectReference());
+  auto holder =
+      std::make_shared<Napi::ObjectReference>(value.IsObject() ? Napi::Persistent(value.As<Napi::Object>()) : Napi::ObjectReference());
   const auto result = [holder](Napi::Env env) -> Napi::Value { return holder->IsEmpty() ? env.Undefined() : Napi::Value(holder->Value()); };
   auto task = std::make_unique<Task>(arguments.env(), arguments.op(), std::move(run), result);
   for (const Napi::Object& object : kept) task->kept_.push_back(Napi::Persistent(object));
