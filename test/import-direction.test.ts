@@ -11,7 +11,21 @@ const ALLOWED: Record<string, readonly string[]> = {
   models: ['.', 'native.ts', 'graph', 'weights'],
   capture: ['.', 'native.ts', 'graph', 'weights', 'models', 'dump'],
   diff: ['.', 'dump'],
-  cli: ['.', 'native.ts', 'graph', 'weights', 'models', 'dump', 'capture', 'diff'],
+  'weights-diff': ['.', 'native.ts', 'weights', 'models', 'dump', 'diff'],
+  evaluate: ['.', 'diff'],
+  cli: [
+    '.',
+    'native.ts',
+    'graph',
+    'weights',
+    'text',
+    'models',
+    'dump',
+    'capture',
+    'diff',
+    'weights-diff',
+    'evaluate',
+  ],
 };
 
 function place(file: string): string {

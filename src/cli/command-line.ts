@@ -3,6 +3,7 @@ import { ZayascopeError } from '../errors.js';
 import { captureCommand } from './capture.js';
 import { convertCommand } from './convert.js';
 import { diffCommand } from './diff.js';
+import { diffWeightsCommand } from './diff-weights.js';
 import { doctorCommand } from './doctor.js';
 import { exportCommand } from './export.js';
 import { inspectCommand } from './inspect.js';
@@ -68,6 +69,7 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   captureCommand,
   diffCommand,
   verifyLogitsCommand,
+  diffWeightsCommand,
   convertCommand,
   exportCommand,
   inspectCommand,

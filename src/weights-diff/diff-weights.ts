@@ -1,0 +1,120 @@
+import { basename, resolve } from 'node:path';
+import { MetricSums, type TensorMetrics } from '../diff/metrics.js';
+import { ZayascopeError } from '../errors.js';
+import type { ZayaLayout, ZayaSource } from '../models/zaya-source.js';
+import { tapPattern } from '../tap-pattern.js';
+import { pairTensors, type TensorPair, type UnpairedTensor } from './pair-tensors.js';
+import { CHUNK_ELEMENTS, tensorValues } from './tensor-values.js';
+
+/** Options of {@link diffWeights}. */
+export interface DiffWeightsOptions {
+  /** Tensors to compare: globs over names of the transformers layout, in the dialect of tap patterns. Default `**`. */
+  tensors?: string;
+  /** Largest energy NMSE that a tensor may have, 0 or more. Default: report only. */
+  failAbove?: number;
+  /** Called after each tensor, with how many are done and in all. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** One compared tensor. */
+export interface WeightDiff {
+  /** Its name in the transformers layout. */
+  name: string;
+  /** Of the reference, slowest axis first. */
+  shape: readonly number[];
+  dtypes: { reference: string; tested: string };
+  /** Over both sides widened to F32. */
+  metrics: TensorMetrics;
+  /** True if every element compared has the same bits in F32. */
+  identical: boolean;
+  /** Set where not simply all of two tensors of this name were compared. */
+  note?: string;
+}
+
+/** One side of the comparison. */
+export interface WeightsSide {
+  /** Basename of its folder or file. */
+  name: string;
+  layout: ZayaLayout;
+}
+
+/** The outcome. Numbers may be infinite. */
+export interface WeightsDiffReport {
+  reference: WeightsSide;
+  tested: WeightsSide;
+  failAbove: number | null;
+  /** False if something is unpaired, nothing was compared, or a tensor exceeds `failAbove`. */
+  pass: boolean;
+  unpaired: UnpairedTensor[];
+  /** From the largest energy NMSE. */
+  tensors: WeightDiff[];
+}
+
+/**
+ * Compares the weights of two models in any layout and dtype, tensor by tensor, under the names of the transformers layout. Streams: memory does not grow with the models, but for
+ * convolutions whose axes one side stores in another order. Only quantised types and GGUF files need the native addon.
+ *
+ * @throws `BAD_ARGUMENT` for a bad pattern or threshold; `IO`; `BACKEND` where the addon is needed and missing.
+ */
+export async function diffWeights(
+  reference: ZayaSource,
+  tested: ZayaSource,
+  options: DiffWeightsOptions = {},
+): Promise<WeightsDiffReport> {
+  const { tensors: pattern = '**', failAbove, onProgress } = options;
+  if (failAbove !== undefined && !(failAbove >= 0))
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `diffWeights: expected failAbove to be 0 or more, got ${failAbove}`,
+      {
+        op: 'diffWeights',
+      },
+    );
+  const { pairs, unpaired } = pairTensors(reference, tested, tapPattern(pattern));
+  if (pairs.length + unpaired.length === 0)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `diffWeights: expected a pattern that matches a tensor, got ${pattern}`,
+      {
+        op: 'diffWeights',
+      },
+    );
+  const tensors: WeightDiff[] = [];
+  for (const pair of pairs) {
+    tensors.push(await comparePair(pair));
+    onProgress?.(tensors.length, pairs.length);
+  }
+  const fails = tensors.some(({ metrics }) => failAbove !== undefined && !(metrics.nmse <= failAbove));
+  return {
+    reference: describe(reference),
+    tested: describe(tested),
+    failAbove: failAbove ?? null,
+    pass: tensors.length > 0 && unpaired.length === 0 && !fails,
+    unpaired,
+    tensors: tensors.sort((a, b) => b.metrics.nmse - a.metrics.nmse || 0),
+  };
+}
+
+async function comparePair({ name, reference, tested, elements, note }: TensorPair): Promise<WeightDiff> {
+  const sums = new MetricSums();
+  const isWhole = reference.storedAxes !== undefined || tested.storedAxes !== undefined;
+  const step = isWhole ? elements : CHUNK_ELEMENTS;
+  for (let begin = 0; begin < elements; begin += step) {
+    const end = Math.min(begin + step, elements);
+    const [a, b] = await Promise.all([tensorValues(reference, begin, end), tensorValues(tested, begin, end)]);
+    sums.add(a, b);
+  }
+  const metrics = sums.metrics();
+  return {
+    name,
+    shape: reference.shape,
+    dtypes: { reference: reference.dtype, tested: tested.dtype },
+    metrics,
+    identical: metrics.bitEqual === 1,
+    ...(note === undefined ? {} : { note }),
+  };
+}
+
+function describe({ path, layout }: ZayaSource): WeightsSide {
+  return { name: basename(resolve(path)), layout };
+}

@@ -1,0 +1,80 @@
+import { type Cell, formatError, formatShare, styled, textTable } from '../diff/text-table.js';
+import type { WeightDiff, WeightsDiffReport } from './diff-weights.js';
+import type { UnpairedTensor } from './pair-tensors.js';
+
+/** Options of {@link formatWeightsDiff}. */
+export interface FormatWeightsOptions {
+  /** ANSI colours. Default false. */
+  color?: boolean;
+  /** List every tensor and everything unpaired. Default false: the worst, and the first. */
+  verbose?: boolean;
+}
+
+/** Lines shown without `verbose`. */
+const FEW = 20;
+
+/** The report for people: the verdict, what could not be paired, then the tensors from the worst. */
+export function formatWeightsDiff(report: WeightsDiffReport, options: FormatWeightsOptions = {}): string {
+  const { color = false, verbose = false } = options;
+  const sections = [
+    headLines(report, color),
+    unpairedLines(report.unpaired, color, verbose),
+    tensorLines(report, color, verbose),
+  ];
+  return sections
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join('\n'))
+    .join('\n\n');
+}
+
+function headLines(report: WeightsDiffReport, color: boolean): string[] {
+  const { reference, tested, pass, failAbove, tensors, unpaired } = report;
+  const identical = tensors.filter((tensor) => tensor.identical).length;
+  const limit = failAbove === null ? 'no threshold' : `energy NMSE at most ${failAbove}`;
+  const verdict = styled(pass ? 'PASS' : 'FAIL', pass ? 'good' : 'bad', color);
+  return [
+    `${reference.name} (reference, ${reference.layout}) against ${tested.name} (${tested.layout})`,
+    `${verdict}  ${limit}; ${tensors.length} tensors compared, ${identical} identical, ${unpaired.length} unpaired`,
+    ...tensors.flatMap(({ name, note }) => (note === undefined ? [] : [`note: ${name}: ${note}`])),
+  ];
+}
+
+function unpairedLines(unpaired: readonly UnpairedTensor[], color: boolean, verbose: boolean): string[] {
+  const shown = verbose ? unpaired : unpaired.slice(0, FEW);
+  const lines = shown.map(({ name, reason }) => `${styled('unpaired', 'bad', color)}  ${name} ${reason}`);
+  if (shown.length < unpaired.length) lines.push(`... and ${unpaired.length - shown.length} more unpaired`);
+  return lines;
+}
+
+function tensorLines({ tensors, failAbove }: WeightsDiffReport, color: boolean, verbose: boolean): string[] {
+  const different = tensors.filter(({ identical }) => !identical);
+  const shown = verbose ? tensors : different.slice(0, FEW);
+  if (shown.length === 0) return tensors.length === 0 ? [] : ['every compared value is identical'];
+  const strong = (text: string): Cell => ({ text, style: 'strong' });
+  const head = ['tensor', 'dtypes', 'shape', 'NMSE', 'var. NMSE', 'max abs', 'cosine', '<0.1 %', 'same bits'];
+  const rows = shown.map((tensor) => tensorRow(tensor, failAbove));
+  const lines = textTable([head.map(strong), ...rows], 'lllrrrrrr', color);
+  const left = different.length - shown.length;
+  if (left > 0) lines.push(`... and ${left} more that differ`);
+  return lines;
+}
+
+function tensorRow(
+  { name, shape, dtypes, metrics }: WeightDiff,
+  failAbove: number | null,
+): (string | Cell)[] {
+  const { reference, tested } = dtypes;
+  const { nmse, nmseVariance, maxAbs, cosine, withinTenthPercent, bitEqual } = metrics;
+  const exceeds = failAbove !== null && !(nmse <= failAbove);
+  return [
+    name,
+    reference === tested ? reference : `${reference}/${tested}`,
+    `[${shape.join(', ')}]`,
+    exceeds ? { text: formatError(nmse), style: 'bad' } : formatError(nmse),
+    formatError(nmseVariance),
+    formatError(maxAbs),
+    cosine.toFixed(6),
+    formatShare(withinTenthPercent),
+    formatShare(bitEqual),
+  ];
+}
