@@ -2,7 +2,7 @@ import { toFloat32 } from '../dump/float.js';
 import type { TensorBatch } from '../dump/reader.js';
 
 /** How many of the most likely tokens are compared; fewer where the vocabulary is smaller. */
-export const TOP = 10;
+const TOP = 10;
 
 /** Comparison of the next-token distributions at one position; logits in nats, all sums in float64. */
 export interface TokenLogits {

@@ -120,7 +120,7 @@ export function isDumpFile(name: string): boolean {
 }
 
 /** True for `model.arrow` and `layers.N.arrow`. */
-export function isDataFile(name: string): boolean {
+function isDataFile(name: string): boolean {
   return name === 'model.arrow' || /^layers\.(0|[1-9]\d{0,5})\.arrow$/.test(name);
 }
 

@@ -12,7 +12,7 @@ export interface TapStats {
 }
 
 /** Numbers per row in {@link TapStats.values}. */
-export const STATS_PER_ROW = 7;
+const STATS_PER_ROW = 7;
 
 /** Writes `stats.arrow`. */
 export class StatsWriter {
