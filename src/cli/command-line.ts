@@ -9,6 +9,7 @@ import { exportCommand } from './export.js';
 import { inspectCommand } from './inspect.js';
 import { toJson } from './json.js';
 import { packageVersion } from './package-version.js';
+import { synthCommand } from './synth.js';
 import type { Terminal } from './terminal.js';
 import { verifyLogitsCommand } from './verify-logits.js';
 
@@ -71,6 +72,7 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   verifyLogitsCommand,
   diffWeightsCommand,
   convertCommand,
+  synthCommand,
   exportCommand,
   inspectCommand,
   doctorCommand,

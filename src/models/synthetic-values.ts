@@ -14,7 +14,10 @@ export interface SyntheticMatrix {
   columns: number;
   /** Standard deviation of the values. */
   spread: number;
-  /** Assemble each row from single units, so that no two rows are equal; else neighbouring units are drawn together, which is faster. */
+  /**
+   * Assemble each row from single units, the first of them in turn, so that no two of the first 16,384 rows are equal and others hardly ever; else neighbouring units are drawn
+   * together, which is faster.
+   */
   distinctRows: boolean;
 }
 
@@ -42,14 +45,15 @@ export class SyntheticValues {
     const random = uniform(seed);
     const rowBytes = perRow * unitBytes;
     const piece = new Uint8Array(Math.max(1, Math.floor(PIECE_BYTES / rowBytes)) * rowBytes);
-    for (let done = 0; done < rows; ) {
-      const bytes = Math.min(piece.length, (rows - done) * rowBytes);
-      for (let at = 0; at < bytes; at += run * unitBytes) {
-        const from = Math.floor(random() * (units - run + 1)) * unitBytes;
-        piece.set(pool.subarray(from, from + run * unitBytes), at);
+    for (let row = 0; row < rows; ) {
+      const count = Math.min(piece.length / rowBytes, rows - row);
+      for (let at = 0; at < count * rowBytes; at += run * unitBytes) {
+        const isFirst = distinctRows && at % rowBytes === 0;
+        const from = isFirst ? (row + at / rowBytes) % units : Math.floor(random() * (units - run + 1));
+        piece.set(pool.subarray(from * unitBytes, (from + run) * unitBytes), at);
       }
-      done += bytes / rowBytes;
-      yield piece.subarray(0, bytes);
+      row += count;
+      yield piece.subarray(0, count * rowBytes);
     }
   }
 

@@ -37,6 +37,9 @@ const SIZES = {
   '8b': { vocab_size: 262_147 },
 } as const;
 
+/** Of each matrix of the router's MLP: its logits then have a standard deviation of about 3, and the chosen expert a probability of about a half. */
+const ROUTER_GAIN = 2;
+
 /** A size that {@link synthZaya} makes. */
 export type SynthSize = keyof typeof SIZES;
 
@@ -89,8 +92,8 @@ export async function synthZaya(options: SynthOptions): Promise<SynthResult> {
     const pieces: GgufTensorData =
       dtype === 'F32' && source.role !== 'matmul' && source.role !== 'embedding'
         ? [new Uint8Array(smallTensor(source, config, own).buffer)]
-        : isCentred(source.name)
-          ? [new Uint8Array(centredRows(source, own).buffer)]
+        : source.name.includes('.router_mlp.') && source.role === 'matmul'
+          ? [new Uint8Array(oddMatrix(source, own).buffer)]
           : values.matrix({ dtype, ...matrixOf(source) }, own);
     for await (const piece of pieces) {
       if (signal?.aborted)
@@ -110,33 +113,32 @@ export async function synthZaya(options: SynthOptions): Promise<SynthResult> {
   };
 }
 
-/** Matrices keep the variance of what they multiply; the first of the router's doubles it, so that its choices are clear. */
-function matrixOf({ name, shape, role }: RequiredTensor): Omit<SyntheticMatrix, 'dtype'> {
+/** Matrices keep the variance of what they multiply. */
+function matrixOf({ shape, role }: RequiredTensor): Omit<SyntheticMatrix, 'dtype'> {
   const columns = role === 'conv' ? elementCount(shape.slice(1)) : shape.at(-1)!;
-  const gain = name.includes('.router_mlp.') ? 2 : 1;
   return {
     rows: elementCount(shape) / columns,
     columns,
-    spread: gain / Math.sqrt(columns),
+    spread: 1 / Math.sqrt(columns),
     distinctRows: role === 'embedding',
   };
 }
 
-/** Router matrices that follow a GELU, whose outputs have a mean that would favour the same expert for every token. */
-function isCentred(name: string): boolean {
-  return name.endsWith('.router_mlp.fc2.weight') || name.endsWith('.router_mlp.out_proj.weight');
-}
-
-/** A matrix in F32 with rows of mean 0, to which a constant input adds nothing. */
-function centredRows(source: RequiredTensor, seed: number): Float32Array {
+/**
+ * A matrix of the router's MLP, in F32. Its GELUs have outputs of mean above zero, which random matrices would turn into a liking for a few experts. So units come in pairs of
+ * opposite sign on both sides of each GELU: gelu(z) - gelu(-z) = z, and no expert is liked by all tokens.
+ */
+function oddMatrix(source: RequiredTensor, seed: number): Float32Array {
   const { rows, columns, spread } = matrixOf(source);
-  const values = normals(rows * columns, uniform(seed));
-  for (let row = 0; row < rows; row++) {
-    const own = values.subarray(row * columns, (row + 1) * columns);
-    const mean = own.reduce((sum, value) => sum + value, 0) / columns;
-    for (let i = 0; i < columns; i++) own[i] = (own[i]! - mean) * spread;
-  }
-  return values;
+  const isFirst = source.name.endsWith('.fc1.weight');
+  const isLast = source.name.endsWith('.out_proj.weight');
+  const noise = normals(rows * columns, uniform(seed));
+  return noise.map((_, at) => {
+    const [row, column] = [Math.floor(at / columns), at % columns];
+    const [rowPair, columnPair] = [isLast ? row : row & ~1, isFirst ? column : column & ~1];
+    const sign = (row === rowPair ? 1 : -1) * (column === columnPair ? 1 : -1);
+    return ROUTER_GAIN * spread * sign * noise[rowPair * columns + columnPair]!;
+  });
 }
 
 /** Vectors, balancing biases and the depthwise convolution, in F32. */
@@ -148,7 +150,10 @@ function smallTensor({ name, shape, role }: RequiredTensor, config: ZayaConfig, 
   // The embedding has rows of length 1, so that logits have variance 1; the residual stream starts with variance 1 through this scale.
   if (name === 'model.input_hidden_states_scale')
     return noise.map((value) => Math.sqrt(config.hidden_size) * (1 + 0.05 * value));
+  // What attention and experts add stays small beside the token's own embedding: attention adds nearly the same to all tokens, and 80 times that would route them all alike.
+  if (name.endsWith('_residual_scale.hidden_states_scale')) return noise.map((value) => 0.2 + 0.01 * value);
   if (name.endsWith('.router_states_scale')) return noise.map((value) => 0.5 + 0.05 * value);
   const isScale = name.endsWith('_scale') || name.endsWith('norm.weight') || name.endsWith('.temp');
-  return noise.map((value) => (isScale ? 1 : 0) + 0.05 * value);
+  if (isScale) return noise.map((value) => 1 + 0.05 * value);
+  return noise.map((value) => (name.includes('.mlp.gate.') ? 0 : 0.01 * value));
 }
