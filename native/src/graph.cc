@@ -23,19 +23,28 @@ bool computes(const ggml_tensor* tensor) {
   }
 }
 
-// Everything that the outputs need. Counted before the graph is made, so that it is no larger than it must be.
-std::vector<ggml_tensor*> reachable(const std::vector<ggml_tensor*>& outputs) {
+// Everything that the outputs need, each after its sources, in ggml's own order. ggml finds it by recursion, which ends the process for
+// chains that are longer than the stack is deep; adding the tensors one by one in this order gives the same graph without.
+std::vector<ggml_tensor*> sourcesFirst(const std::vector<ggml_tensor*>& outputs) {
+  struct Visit {
+    ggml_tensor* tensor;
+    int nextSource;
+  };
   std::vector<ggml_tensor*> found;
-  std::vector<ggml_tensor*> pending = outputs;
   std::unordered_set<const ggml_tensor*> seen;
-  while (!pending.empty()) {
-    ggml_tensor* tensor = pending.back();
-    pending.pop_back();
-    if (!seen.insert(tensor).second) continue;
-    found.push_back(tensor);
-    for (ggml_tensor* source : tensor->src)
-      if (source != nullptr) pending.push_back(source);
-    if (tensor->view_src != nullptr) pending.push_back(tensor->view_src);
+  std::vector<Visit> path;
+  for (ggml_tensor* output : outputs) {
+    if (seen.insert(output).second) path.push_back({output, 0});
+    while (!path.empty()) {
+      Visit& visit = path.back();
+      if (visit.nextSource == GGML_MAX_SRC) {
+        found.push_back(visit.tensor);
+        path.pop_back();
+        continue;
+      }
+      ggml_tensor* source = visit.tensor->src[visit.nextSource++];
+      if (source != nullptr && seen.insert(source).second) path.push_back({source, 0});
+    }
   }
   return found;
 }
@@ -49,13 +58,13 @@ ggml_context* newHolder(const char* op, size_t sizeBytes) {
 }  // namespace
 
 GraphState::GraphState(std::shared_ptr<ContextState> context, const std::vector<ggml_tensor*>& outputs)
-    : context_(std::move(context)), tensors_(reachable(outputs)) {
+    : context_(std::move(context)), tensors_(sourcesFirst(outputs)) {
   const size_t size = tensors_.size() + 1;  // ggml asserts that its lists never fill up
   holder_ = newHolder("Graph", ggml_graph_overhead_custom(size, false));
   try {
     guardGgml("Graph", [&] {
       graph_ = ggml_new_graph_custom(holder_, size, false);
-      for (ggml_tensor* output : outputs) ggml_build_forward_expand(graph_, output);
+      for (ggml_tensor* tensor : tensors_) ggml_build_forward_expand(graph_, tensor);
     });
   } catch (const Failure&) {
     ggml_free(holder_);

@@ -50,6 +50,14 @@ describe('a graph', () => {
     expect({ nodes: graph.nodes, computeNodes: graph.computeNodes }).toEqual({ nodes: 3, computeNodes: 1 });
   });
 
+  it('may be deeper than the stack', () => {
+    const NODES = 300_000;
+    const deep = new (native().Context)(NODES + 1);
+    let y = leaf(deep, [1], 'x');
+    for (let i = 0; i < NODES; i++) y = deep.op('neg', [y], [], F32, [1, 1, 1, 1], 'y');
+    expect(new (native().Graph)(deep, [y]).nodes).toBe(NODES);
+  });
+
   it('computes the same node by node as in one piece', async () => {
     const x = leaf(context, [4], 'x');
     const y = context.op('sqr', [x], [], F32, [4, 1, 1, 1], 'y');
