@@ -1,16 +1,10 @@
-import { readFileSync } from 'node:fs';
-import { statfs } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
 import type { DumpTier, Manifest } from '../dump/format.js';
-import { DumpWriter } from '../dump/writer.js';
 import { ZayascopeError } from '../errors.js';
 import { checkTokenIds } from '../models/token-ids.js';
 import type { ZayaModel } from '../models/zaya-model.js';
 import type { SegmentSink, ZayaPlan } from '../models/zaya-plan.js';
-import { type ZayaTap, zayaTaps } from '../models/zaya-taps.js';
-import { native } from '../native.js';
-import { describeModel } from './describe-model.js';
-import { estimateBytes, framingBytes, select, tapSpecs } from './selection.js';
+import { checkFreeSpace, createDump } from './create-dump.js';
+import { estimateBytes, framingBytes, select } from './selection.js';
 import { StepSink } from './step-sink.js';
 
 /** Options of {@link capture}. */
@@ -62,7 +56,7 @@ export async function capture(
     onProgress,
     signal,
   } = options;
-  const { config, policy, backend } = model;
+  const { config, backend } = model;
   if (sequences.length === 0 || sequences.some((tokens) => tokens.length === 0))
     throw new ZayascopeError(
       'BAD_ARGUMENT',
@@ -77,27 +71,12 @@ export async function capture(
   for (const [length, count] of byLength)
     estimatedBytes += count * estimateBytes(config, selection, tier, 0, length);
   await checkFreeSpace(out, estimatedBytes);
-  const description = {
-    tier,
-    producer: {
-      name: 'zayascope',
-      version: packageVersion(),
-      node: process.versions.node,
-      ggml: native().version().ggml,
-    },
-    model: await describeModel(model.weights.source),
-    policy: { ...policy },
-    backend: { name: backend.name, device: backend.device.description, threads: backend.threads },
-    sequences: sequences.map((tokens) => ({ tokens: [...tokens] })),
-    selection: { taps, positions },
-    taps: tapSpecs(config, selection),
-  };
   const cancel = () => backend.native.cancel();
   signal?.addEventListener('abort', cancel);
   let plan: ZayaPlan | undefined;
-  await using writer = await DumpWriter.create(out, description, { overwrite });
+  await using writer = await createDump(model, selection, { out, tier, overwrite, sequences });
   try {
-    const byName = new Map<string, ZayaTap>(zayaTaps(config).map((tap) => [tap.name, tap]));
+    const byName = new Map(selection.selected.map((tap) => [tap.name, tap]));
     const logits: Float32Array[] = [];
     let elapsedMs = 0;
     for (const [sequence, tokens] of sequences.entries()) {
@@ -128,27 +107,4 @@ export async function capture(
     signal?.removeEventListener('abort', cancel);
     plan?.close();
   }
-}
-
-async function checkFreeSpace(out: string, bytes: number): Promise<void> {
-  for (let folder = resolve(out); ; folder = dirname(folder)) {
-    try {
-      const { bavail, bsize } = await statfs(folder);
-      if (bavail * bsize >= bytes) return;
-      throw new ZayascopeError(
-        'NO_SPACE',
-        `capture: expected ${bytes} bytes of free space for the dump, got ${bavail * bsize} (${out}); narrow --taps or --positions, or use --tier stats`,
-        { op: 'capture' },
-      );
-    } catch (error) {
-      if (error instanceof ZayascopeError) throw error;
-      // Not there yet: the space is that of the folder it will be made in. Other failures show when it is written to.
-      if (dirname(folder) === folder) return;
-    }
-  }
-}
-
-function packageVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }

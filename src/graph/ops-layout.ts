@@ -139,7 +139,11 @@ export function transpose(x: Tensor): Tensor {
 /** A contiguous copy in the order of the axes; the operand itself, or a reshape of it, where its elements lie in that order already. */
 export function cont(x: Tensor): Tensor {
   if (isContiguous(x)) return x;
-  if (isPacked(x)) return reshape(x, x.shape);
+  return isPacked(x) ? reshape(x, x.shape) : copy(x);
+}
+
+/** A contiguous copy: the value as it is when the node runs, whatever becomes of the operand's memory later. */
+export function copy(x: Tensor): Tensor {
   requireDtype('cont', 'x', x, PLAIN);
   return x.graph.emit({ op: 'cont', sources: [x], dtype: x.dtype, shape: x.shape });
 }

@@ -1,5 +1,6 @@
 import type { Graph } from '../graph/graph.js';
-import { concat, cont, reshape, slice } from '../graph/ops-layout.js';
+import { VIEW_OPS } from '../graph/ops.js';
+import { concat, cont, copy, reshape, slice } from '../graph/ops-layout.js';
 import type { Shape } from '../graph/shape.js';
 import type { Tensor } from '../graph/tensor.js';
 
@@ -20,8 +21,14 @@ export const NO_TAPS: Taps = { wants: () => false };
 /** Passes a value through the seam. */
 export function tap(graph: Graph, taps: Taps, name: string, value: Tensor): Tensor {
   const used = taps.apply?.(name, value) ?? value;
-  if (taps.wants(name)) graph.output(name, cont(used));
+  // A state is replaced later in the run: what is shown is its value at this point.
+  if (taps.wants(name)) graph.output(name, looksAtResident(used) ? copy(used) : cont(used));
   return used;
+}
+
+/** True for resident memory and views of it. */
+function looksAtResident(value: Tensor): boolean {
+  return value.op === 'resident' || (VIEW_OPS.has(value.op) && looksAtResident(value.sources[0]!));
 }
 
 /**

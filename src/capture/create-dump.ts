@@ -1,0 +1,68 @@
+import { readFileSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import type { DumpTier } from '../dump/format.js';
+import { DumpWriter } from '../dump/writer.js';
+import { ZayascopeError } from '../errors.js';
+import type { ZayaModel } from '../models/zaya-model.js';
+import { native } from '../native.js';
+import { describeModel } from './describe-model.js';
+import { type Selection, tapSpecs } from './selection.js';
+
+/** Where and how a dump is written. */
+export interface NewDump {
+  out: string;
+  tier: DumpTier;
+  overwrite: boolean;
+  /** Token ids by sequence, as far as they are known. */
+  sequences: readonly (readonly number[])[];
+}
+
+/** Begins a dump of a model's run; see `DumpWriter.create` for errors. */
+export async function createDump(
+  model: ZayaModel,
+  selection: Selection,
+  { out, tier, overwrite, sequences }: NewDump,
+): Promise<DumpWriter> {
+  const { config, policy, backend } = model;
+  const description = {
+    tier,
+    producer: {
+      name: 'zayascope',
+      version: packageVersion(),
+      node: process.versions.node,
+      ggml: native().version().ggml,
+    },
+    model: await describeModel(model.weights.source),
+    policy: { ...policy },
+    backend: { name: backend.name, device: backend.device.description, threads: backend.threads },
+    sequences: sequences.map((tokens) => ({ tokens: [...tokens] })),
+    selection: { taps: selection.taps, positions: selection.positions },
+    taps: tapSpecs(config, selection),
+  };
+  return await DumpWriter.create(out, description, { overwrite });
+}
+
+/** Throws `NO_SPACE` if the folder's file system has fewer bytes free. */
+export async function checkFreeSpace(out: string, bytes: number): Promise<void> {
+  for (let folder = resolve(out); ; folder = dirname(folder)) {
+    try {
+      const { bavail, bsize } = await statfs(folder);
+      if (bavail * bsize >= bytes) return;
+      throw new ZayascopeError(
+        'NO_SPACE',
+        `capture: expected ${bytes} bytes of free space for the dump, got ${bavail * bsize} (${out}); narrow --taps or --positions, or use --tier stats`,
+        { op: 'capture' },
+      );
+    } catch (error) {
+      if (error instanceof ZayascopeError) throw error;
+      // Not there yet: the space is that of the folder it will be made in. Other failures show when it is written to.
+      if (dirname(folder) === folder) return;
+    }
+  }
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
