@@ -14,7 +14,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { pythonPath } from './reference/python.js';
 
 const root = join(import.meta.dirname, '..');
-const DOCUMENTS = ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'dumps/README.md'];
+const DOCUMENTS = [
+  'README.md',
+  'ARCHITECTURE.md',
+  'CONTRIBUTING.md',
+  'CHANGELOG.md',
+  'docs/dump-format.md',
+  'dumps/README.md',
+];
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
 
 /** Code blocks of a language, or those without one. */
