@@ -4,25 +4,19 @@ import { Command, Option } from 'commander';
 import type { CaptureResult } from '../capture/capture.js';
 import type { DumpTier } from '../dump/format.js';
 import { ZayascopeError } from '../errors.js';
-import { POLICIES } from '../graph/policy.js';
 import { tapPattern } from '../tap-pattern.js';
 import { cancelOnSignal } from './cancel-on-signal.js';
 import type { CommandContext } from './command-line.js';
 import { formatBytes, formatCount, formatMs } from './format-number.js';
 import { toJson } from './json.js';
-import { integerOption } from './option-values.js';
 import { progressBar } from './progress.js';
+import { addRunOptions, openOptions, type RunOptions } from './run-options.js';
 import { fields } from './table.js';
-import { parseTokens, readTokens } from './tokens.js';
+import { addTokenOptions, resolveTokens, type TokenOptions } from './token-options.js';
 
-interface CaptureCommandOptions {
+interface CaptureCommandOptions extends TokenOptions, RunOptions {
   model: string;
   out: string;
-  tokens?: string;
-  tokensFile?: string;
-  policy: string;
-  backend: string;
-  threads?: number;
   taps: string;
   positions: string;
   tier: DumpTier;
@@ -32,24 +26,11 @@ interface CaptureCommandOptions {
 
 /** `zayascope capture`: runs a model and writes its values into a dump. */
 export function captureCommand(context: CommandContext): Command {
-  return new Command('capture')
+  const command = new Command('capture')
     .description('Runs a prompt through a model and writes every selected value into a dump.')
     .requiredOption('--model <folder>', 'model in the transformers layout: config.json and safetensors')
-    .requiredOption('--out <folder>', 'folder of the dump; made if absent')
-    .option('--tokens <ids>', 'token ids, separated by commas')
-    .addOption(
-      new Option(
-        '--tokens-file <file>',
-        'file with token ids: integers, a JSON array, or {"tokens": [...]}',
-      ).conflicts('tokens'),
-    )
-    .option('--policy <name>', `dtypes of the run: ${Object.keys(POLICIES).join(', ')}`, 'f32')
-    .option('--backend <name>', 'backend or device, as `zayascope doctor` lists them', 'cpu')
-    .option(
-      '--threads <count>',
-      'CPU threads, 1 to 512 (default: all; 1 for weights below 64 MB)',
-      integerOption(1, 512),
-    )
+    .requiredOption('--out <folder>', 'folder of the dump; made if absent');
+  return addRunOptions(addTokenOptions(command))
     .option(
       '--taps <globs>',
       'values to capture: globs such as layers.{0..3}.mlp.**, separated by commas',
@@ -73,7 +54,7 @@ export function captureCommand(context: CommandContext): Command {
 
 async function runCapture(options: CaptureCommandOptions, context: CommandContext): Promise<void> {
   const { terminal } = context;
-  const tokens = await tokensOf(options);
+  const { tokens } = await resolveTokens('capture', options, options.model, terminal);
   tapPattern(options.taps); // a typing error should show before gigabytes are loaded
   const { openZaya } = await import('../models/zaya-model.js');
   const { capture } = await import('../capture/capture.js');
@@ -81,12 +62,7 @@ async function runCapture(options: CaptureCommandOptions, context: CommandContex
   using cancellation = cancelOnSignal();
   try {
     if (terminal.isInteractive) terminal.notice(`loading ${options.model}\n`);
-    const { policy, backend, threads } = options;
-    using model = await openZaya(options.model, {
-      policy,
-      backend,
-      ...(threads === undefined ? {} : { threads }),
-    });
+    using model = await openZaya(options.model, openOptions(options));
     if (cancellation.signal.aborted)
       throw new ZayascopeError('CANCELLED', 'capture: cancelled before the run began', { op: 'capture' });
     using bar = progressBar(terminal, 'capture', 'segments');
@@ -106,14 +82,6 @@ async function runCapture(options: CaptureCommandOptions, context: CommandContex
     if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
     throw error;
   }
-}
-
-async function tokensOf({ tokens, tokensFile }: CaptureCommandOptions): Promise<number[]> {
-  if (tokens !== undefined) return parseTokens(tokens, '--tokens');
-  if (tokensFile !== undefined) return readTokens(tokensFile);
-  throw new ZayascopeError('BAD_ARGUMENT', 'capture: expected --tokens or --tokens-file, got neither', {
-    op: 'capture',
-  });
 }
 
 /** What `capture --json` prints. */

@@ -5,7 +5,9 @@ import { convertCommand } from './convert.js';
 import { diffCommand } from './diff.js';
 import { diffWeightsCommand } from './diff-weights.js';
 import { doctorCommand } from './doctor.js';
+import { evaluateCommand } from './evaluate.js';
 import { exportCommand } from './export.js';
+import { generateCommand } from './generate.js';
 import { inspectCommand } from './inspect.js';
 import { toJson } from './json.js';
 import { packageVersion } from './package-version.js';
@@ -68,6 +70,8 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
 
 const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   captureCommand,
+  generateCommand,
+  evaluateCommand,
   diffCommand,
   verifyLogitsCommand,
   diffWeightsCommand,

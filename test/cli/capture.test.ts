@@ -68,7 +68,7 @@ describe('zayascope capture', () => {
   });
 
   it.each([
-    ['no tokens', [], 'BAD_ARGUMENT', '--tokens or --tokens-file'],
+    ['no tokens', [], 'BAD_ARGUMENT', '--tokens-file or --prompt'],
     ['a token that is no number', ['--tokens', '5,x'], 'BAD_ARGUMENT', '"x" at position 1'],
     ['a token outside the vocabulary', ['--tokens', '5,259'], 'BAD_ARGUMENT', '259 at position 1'],
     ['an unknown policy', ['--tokens', '5', '--policy', 'f64'], 'BAD_ARGUMENT', 'f32, bf16-weights'],

@@ -13,6 +13,7 @@ function recorder(isInteractive: boolean, columns = 80): Terminal & { notices: s
     isInteractive,
     columns,
     result: () => {},
+    stream: () => {},
     notice: (text) => void notices.push(text),
   };
 }

@@ -20,6 +20,9 @@ export async function runCommand(
     result(text) {
       result.stdout += `${text}\n`;
     },
+    stream(text) {
+      result.stdout += text;
+    },
     notice(text) {
       result.stderr += text;
     },
