@@ -99,9 +99,15 @@ async function comparePair({ name, reference, tested, elements, note }: TensorPa
   const sums = new MetricSums();
   const isWhole = reference.storedAxes !== undefined || tested.storedAxes !== undefined;
   const step = isWhole ? elements : CHUNK_ELEMENTS;
-  for (let begin = 0; begin < elements; begin += step) {
+  const read = (begin: number) => {
     const end = Math.min(begin + step, elements);
-    const [a, b] = await Promise.all([tensorValues(reference, begin, end), tensorValues(tested, begin, end)]);
+    return Promise.all([tensorValues(reference, begin, end), tensorValues(tested, begin, end)]);
+  };
+  // The next part is read, and dequantised on other threads, while this one is compared.
+  let next = read(0);
+  for (let begin = 0; begin < elements; begin += step) {
+    const [a, b] = await next;
+    if (begin + step < elements) next = read(begin + step);
     sums.add(a, b);
   }
   const metrics = sums.metrics();
