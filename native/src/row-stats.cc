@@ -184,8 +184,9 @@ Napi::Value rowStats(const Napi::CallbackInfo& info) {
   const Arguments arguments(info, "rowStats", 1);
   const Napi::Array items = arguments.list(0, "items");
   const Napi::Array results = Napi::Array::New(info.Env(), items.Length());
+  // One list keeps all of it from being collected: a reference for each would cost more than the work on short rows.
+  const Napi::Array kept = Napi::Array::New(info.Env(), 2 * items.Length());
   std::vector<Rows> work;
-  std::vector<Napi::Object> kept;
   for (uint32_t i = 0; i < items.Length(); i++) {
     const Napi::Value value = items.Get(i);
     if (!value.IsObject()) arguments.reject("items", "objects {bytes, type, columns}", value);
@@ -204,15 +205,15 @@ Napi::Value rowStats(const Napi::CallbackInfo& info) {
     const size_t rows = bytes.ByteLength() / rowSize;
     const Napi::Float64Array result = Napi::Float64Array::New(info.Env(), rows * valuesPerRow);
     results.Set(i, result);
-    kept.push_back(bytes);
-    kept.push_back(result);
+    kept.Set(2 * i, bytes);
+    kept.Set(2 * i + 1, result);
     work.push_back({function, bytes.Data(), rows, columns, rowSize, Napi::Float64Array(result).Data(),
                     Instance::of(info.Env()).lenderOf(bytes.Data())});
   }
   const auto run = [work = std::move(work)] {
     for (const Rows& rows : work) rows.run();
   };
-  return Task::start(arguments, run, kept, results);
+  return Task::start(arguments, run, {kept}, results);
 }
 
 }  // namespace zayascope
