@@ -4,13 +4,16 @@ import { softMax } from './ops-rows.js';
 import type { Tensor } from './tensor.js';
 
 /**
- * Probabilities of soft-max attention with grouped queries, spelled out (no fused kernel): `query` F32 [.., T, nq, d], `key` [.., S, nk, d] (F32, or F16 or BF16 as a KV cache
- * holds it: then ggml rounds the queries to that dtype), `mask` F32 [T, S] or [batch, 1, T, S] added to the scaled scores, gives F32 [.., nq, T, S]. Query head h reads KV head
- * ⌊h · nk / nq⌋. `..` is nothing or a batch axis.
+ * Products of queries and keys with grouped queries: `query` F32 [.., T, nq, d], `key` [.., S, nk, d] (F32, or F16 or BF16 as a KV cache holds it: then ggml rounds the queries to
+ * that dtype), gives F32 [.., nq, T, S]. Query head h reads KV head ⌊h · nk / nq⌋. `..` is nothing or a batch axis.
  */
+export function attentionScores(query: Tensor, key: Tensor): Tensor {
+  return mulMat(swapHeads(key), cont(swapHeads(query)));
+}
+
+/** Probabilities of soft-max attention, spelled out (no fused kernel): {@link attentionScores} times `factor` plus `mask` F32 [T, S] or [batch, 1, T, S], through the soft-max. */
 export function attentionWeights(query: Tensor, key: Tensor, mask: Tensor, factor: number): Tensor {
-  const scores = mulMat(swapHeads(key), cont(swapHeads(query))); // .., nq, T, S
-  return softMax(scores, factor, mask);
+  return softMax(attentionScores(query, key), factor, mask);
 }
 
 /** Values mixed by probabilities: `weights` F32 [.., nq, T, S], `values` [.., nk, d, S] from {@link transposedValues} or a cache, gives F32 [.., T, nq · d]. */

@@ -21,7 +21,7 @@ export interface OutputValue {
 export interface CompiledGraph {
   readonly graph: Graph;
   readonly native: NativeGraph;
-  /** Fills an input. Throws `BAD_ARGUMENT` for an unknown name, `SHAPE_MISMATCH` for a wrong number of bytes. */
+  /** Fills an input. Throws `BAD_ARGUMENT` for a name that is unknown or that no output needs (it has no memory), `SHAPE_MISMATCH` for a wrong number of bytes. */
   setInput(name: string, values: ArrayBufferView): void;
   /** Values of the graph's outputs, in the order in which they were declared. */
   outputs(): OutputValue[];

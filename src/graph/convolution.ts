@@ -8,17 +8,18 @@ import type { Tensor } from './tensor.js';
 export interface Conv1dOptions {
   /** Number of channel groups. */
   groups: number;
-  /** Dtype of the patches and, with it, of the products: F32 (default) or F16, as ggml's own `conv_1d` does. */
+  /** Dtype that the patches are rounded to: F32 (default), or F16 as in ggml's own `conv_1d`. */
   im2col?: 'F32' | 'F16';
+  /** Dtype that the weight is rounded to; default F32. With F16 patches and an F16 weight the products are ggml's F16 ones, otherwise F32. */
+  weight?: 'F32' | 'F16' | 'BF16';
 }
 
 /**
  * Grouped one-dimensional convolution without padding, stride 1, all groups in one batched matmul: `x` F32 [.., time, channels] (`..` is nothing or a batch axis), `weight`
- * [channels, channels / groups, size] (PyTorch's `nn.Conv1d` layout), `bias` F32 [channels], gives F32 [.., time − size + 1, channels]. The weight is brought to the dtype of the
- * patches, which keeps BF16 and F16 values exact in F32.
+ * [channels, channels / groups, size] (PyTorch's `nn.Conv1d` layout), `bias` F32 [channels], gives F32 [.., time − size + 1, channels]. BF16 and F16 weights are exact in F32.
  */
 export function conv1dGrouped(x: Tensor, weight: Tensor, bias: Tensor, options: Conv1dOptions): Tensor {
-  const { groups, im2col: dtype = 'F32' } = options;
+  const { groups, im2col: patchDtype = 'F32', weight: weightDtype = 'F32' } = options;
   const { batch, time, channels, size, lead } = sizes(x, weight);
   requireArgument(
     Number.isInteger(groups) && groups > 0 && channels % groups === 0,
@@ -31,8 +32,11 @@ export function conv1dGrouped(x: Tensor, weight: Tensor, bias: Tensor, options: 
   const samples = time - size + 1;
   const byGroup = splitAxis(reshape(x, [batch, time, channels]), 2, groups); //                      batch, time, groups, width
   const series = reshape(cont(permute(byGroup, [2, 0, 3, 1])), [groups * batch, width, time]); //    groups·batch, width, time
-  const patches = reshape(im2col(weight, series, dtype), [groups, batch, samples, width * size]);
-  const kernel = cast(reshape(weight, [groups, 1, width, width * size]), dtype); //                  groups, 1, width, width·size
+  const half = patchDtype === 'F16' && weightDtype === 'F16';
+  const sampled = im2col(weight, series, patchDtype);
+  const patches = reshape(half ? sampled : cast(sampled, 'F32'), [groups, batch, samples, width * size]);
+  const rounded = weightDtype === 'F32' ? weight : cast(cast(weight, 'F32'), weightDtype);
+  const kernel = cast(reshape(rounded, [groups, 1, width, width * size]), half ? 'F16' : 'F32'); //                  groups, 1, width, width·size
   const products = cont(permute(mulMat(kernel, patches), [1, 2, 0, 3])); //                          batch, time', groups, width
   return add(reshape(products, [...lead, samples, channels]), bias); //                              .., time', channels
 }

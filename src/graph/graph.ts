@@ -2,8 +2,8 @@ import type { Dtype } from '../dtype.js';
 import { ZayascopeError } from '../errors.js';
 import type { OpName } from './ops.js';
 import { VIEW_OPS } from './ops.js';
-import { checkShape, type Shape } from './shape.js';
-import { contiguousStrides, type ResidentTensor, type Tensor } from './tensor.js';
+import { checkShape, formatShape, type Shape } from './shape.js';
+import { contiguousStrides, isPacked, type ResidentTensor, type Tensor } from './tensor.js';
 
 /** What an op's rule has found out about its result. Without strides the result is contiguous. */
 export interface NodeSpec {
@@ -77,13 +77,28 @@ export class Graph {
     this.#scope = name;
   }
 
-  /** Makes a value readable after a run, under a unique name. Its memory is not reused within the graph. */
+  /**
+   * Makes a value readable after a run, under a unique name. Its memory is not reused within the graph. Throws `BAD_ARGUMENT` for a name that is taken or a tensor of another graph,
+   * `SHAPE_MISMATCH` for a strided one, whose bytes are no array of its shape (`cont` makes it one).
+   */
   output(name: string, tensor: Tensor): void {
     if (this.outputs.has(name))
       throw new ZayascopeError(
         'BAD_ARGUMENT',
         `output: expected a new name, got ${name} twice (graph ${this.label})`,
         { op: 'output' },
+      );
+    if (tensor.graph !== this)
+      throw new ZayascopeError(
+        'BAD_ARGUMENT',
+        `output: expected a tensor of graph ${this.label}, got ${tensor.name} of graph ${tensor.graph.label} (${name})`,
+        { op: 'output', tensor: tensor.name },
+      );
+    if (!isPacked(tensor))
+      throw new ZayascopeError(
+        'SHAPE_MISMATCH',
+        `output: expected a contiguous tensor (use cont), got ${formatShape(tensor.shape)} ${tensor.dtype} with strides of ${formatShape(tensor.strides)} bytes (${name}, ${tensor.name})`,
+        { op: 'output', tensor: tensor.name, shapes: [tensor.shape], dtypes: [tensor.dtype] },
       );
     this.outputs.set(name, tensor);
   }

@@ -1,4 +1,5 @@
 import type { Dtype } from '../dtype.js';
+import { copy } from './ops-layout.js';
 import {
   reject,
   requireArgument,
@@ -43,12 +44,40 @@ function binary(op: 'add' | 'sub' | 'mul' | 'div', a: Tensor, b: Tensor): Tensor
   return a.graph.emit({ op, sources: [a, b], dtype: a.dtype, shape: a.shape });
 }
 
-/** `x · factor`, F32, contiguous. */
-export function scale(x: Tensor, factor: number): Tensor {
+/** `x · factor + bias`, F32, contiguous. */
+export function scale(x: Tensor, factor: number, bias = 0): Tensor {
   requireDtype('scale', 'x', x, ['F32']);
   requireContiguous('scale', 'x', x);
   requireArgument(Number.isFinite(factor), 'scale', 'a finite factor', factor);
-  return x.graph.emit({ op: 'scale', sources: [x], params: [factor], dtype: 'F32', shape: x.shape });
+  requireArgument(Number.isFinite(bias), 'scale', 'a finite bias', bias);
+  return x.graph.emit({
+    op: 'scale',
+    sources: [x],
+    params: bias === 0 ? [factor] : [factor, bias],
+    dtype: 'F32',
+    shape: x.shape,
+  });
+}
+
+/** `√x`, F32, contiguous. */
+export function sqrt(x: Tensor): Tensor {
+  requireDtype('sqrt', 'x', x, ['F32']);
+  requireContiguous('sqrt', 'x', x);
+  return x.graph.emit({ op: 'sqrt', sources: [x], dtype: 'F32', shape: x.shape });
+}
+
+/** `max(x, least)`, F32. ggml clamps in place, so a copy is clamped. */
+export function clamp(x: Tensor, least: number): Tensor {
+  requireDtype('clamp', 'x', x, ['F32']);
+  requireArgument(Number.isFinite(least), 'clamp', 'a finite least value', least);
+  const MOST = 3.4028234663852886e38; // the largest F32
+  return x.graph.emit({
+    op: 'clamp',
+    sources: [copy(x)],
+    params: [least, MOST],
+    dtype: 'F32',
+    shape: x.shape,
+  });
 }
 
 /** `x / (1 + exp(−x))`. F32 or F16. */

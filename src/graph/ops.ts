@@ -22,6 +22,8 @@ const OPS = {
   mul: 'mul',
   div: 'div',
   scale: 'scale',
+  sqrt: 'sqrt',
+  clamp: 'clamp',
   silu: 'silu',
   gelu: 'gelu', // the tanh approximation, through an F16 table on the CPU
   geluErf: 'gelu_erf',

@@ -1,38 +1,100 @@
+import { readFile } from 'node:fs/promises';
 import { ZayascopeError } from '../errors.js';
+import { tapPattern } from '../tap-pattern.js';
 
-/** Which dtype is used where. Plain data: printed as it is in every manifest. */
+/**
+ * The kinds of choice that a policy makes, with their values; the first is what holds where no rule says otherwise. A site is the name of a value or module and a kind,
+ * e.g. `layers.3.self_attn.o_proj#weight`:
+ * - `weight`: `F32` widened; `stored`: in the checkpoint's dtype, which on the CPU rounds activations too, as ggml does; `F16`, `BF16`: rounded to that dtype (convolutions)
+ * - `round`: a value is rounded to a dtype and back, at a tap or inside an op (e.g. `layers.0.input_layernorm:normalised#round`)
+ * - `patches`: dtype of the im2col of the grouped convolution
+ * - `form`: GELU, exact or ggml's tanh approximation (which the CPU reads from an F16 table)
+ * - `dtype`: keys and values as attention reads them; a half-width dtype also rounds what is multiplied with them
+ * - `skip`: what a token gets whose router chose the class without an expert: nothing, its own value times the class's probability, or the best real expert instead
+ * - `eps`: the smallest norm of queries and keys is this dtype's machine epsilon
+ */
+export const SITE_KINDS = {
+  weight: ['F32', 'stored', 'F16', 'BF16'],
+  round: ['none', 'BF16', 'F16'],
+  patches: ['F32', 'F16'],
+  form: ['erf', 'tanh'],
+  dtype: ['F32', 'F16', 'BF16'],
+  eps: ['F32', 'F16', 'BF16'],
+  skip: ['zero', 'identity', 'dropped'],
+} as const;
+
+/** What follows the `#` of a site. */
+export type SiteKind = keyof typeof SITE_KINDS;
+
+/** Sets all sites that match to a value. */
+export interface PolicyRule {
+  /** Pattern of site names, see `tap-pattern.ts`. */
+  sites: string;
+  set: string;
+}
+
+/** Which dtype is used where, as data: printed as it is in every manifest, read from JSON. Later rules win. */
 export interface Policy {
   name: string;
   /** One sentence for people. */
   description: string;
-  /** Matmul weights (projections, router, experts, embedding and head): widened to F32, or used in the dtype that the checkpoint stores. */
-  matmulWeights: 'F32' | 'stored';
-  /** Patches of the grouped convolution, and with them its products. */
-  im2col: 'F32' | 'F16';
-  /** GELU of the router MLP: exact, or ggml's tanh approximation. */
-  gelu: 'erf' | 'tanh';
-  /** Keys and values as attention reads them. A half-width dtype also rounds the queries and probabilities that are multiplied with them. */
-  kvCache: 'F32' | 'F16' | 'BF16';
+  rules: readonly PolicyRule[];
 }
+
+/** The value of a policy at a site. */
+export type Setting = (site: string) => string;
+
+/** What transformers keeps in F32 whatever the model's dtype: the residual stream and the biased router probabilities. */
+const KEPT_IN_F32 = [
+  'layers.*#round',
+  'layers.*.post_attention_residual_scale#round',
+  'layers.*.post_{attention,mlp}_residual_scale:residual*#round',
+  'layers.*.mlp.gate:{biased_router_probs,margin}#round',
+].join(',');
+
+function asTransformers(dtype: 'BF16' | 'F16'): readonly PolicyRule[] {
+  return [
+    { sites: '**#round', set: dtype },
+    { sites: KEPT_IN_F32, set: 'none' },
+    { sites: '**.qk_norm#eps', set: dtype },
+  ];
+}
+
+const LLAMACPP: readonly PolicyRule[] = [
+  { sites: '**.conv_qk_grouped#weight', set: 'F16' },
+  { sites: '**.router_mlp:act*#form', set: 'tanh' },
+  { sites: '**:{k,v}_cache#dtype', set: 'F16' },
+];
 
 /** The presets by name. */
 export const POLICIES: Readonly<Record<string, Policy>> = {
-  f32: {
-    name: 'f32',
-    description: 'weights widened, F32 everywhere',
-    matmulWeights: 'F32',
-    im2col: 'F32',
-    gelu: 'erf',
-    kvCache: 'F32',
-  },
+  f32: { name: 'f32', description: 'weights widened, F32 everywhere', rules: [] },
   'bf16-weights': {
     name: 'bf16-weights',
     description:
       'matmul weights as stored, which rounds their activations to the same dtype on the CPU; everything else F32',
-    matmulWeights: 'stored',
-    im2col: 'F32',
-    gelu: 'erf',
-    kvCache: 'F32',
+    rules: [{ sites: '**#weight', set: 'stored' }],
+  },
+  'pytorch-bf16': {
+    name: 'pytorch-bf16',
+    description: 'F32 arithmetic, rounded to BF16 exactly where transformers rounds with a BF16 model',
+    rules: asTransformers('BF16'),
+  },
+  'pytorch-f16': {
+    name: 'pytorch-f16',
+    description: 'F32 arithmetic, rounded to F16 exactly where transformers rounds with an F16 model',
+    rules: asTransformers('F16'),
+  },
+  llamacpp: {
+    name: 'llamacpp',
+    description:
+      'the public llama.cpp port: F16 im2col and convolution weights, tanh GELU, F16 KV cache; matmul weights and activations F32',
+    rules: [...LLAMACPP, { sites: '**.conv_qk_grouped#patches', set: 'F16' }],
+  },
+  'llamacpp-f32-im2col': {
+    name: 'llamacpp-f32-im2col',
+    description: 'the public llama.cpp port after its fix: as llamacpp, with an F32 im2col',
+    rules: LLAMACPP,
   },
 };
 
@@ -42,10 +104,81 @@ export function policy(name: string): Policy {
   if (found === undefined)
     throw new ZayascopeError(
       'BAD_ARGUMENT',
-      `policy: expected one of ${Object.keys(POLICIES).join(', ')}, got ${name}`,
+      `policy: expected one of ${Object.keys(POLICIES).join(', ')}, or a .json file, got ${name}`,
       {
         op: 'policy',
       },
     );
   return found;
+}
+
+/** A preset by name, or the policy of a `.json` file: an object with `name`, `rules`, and optionally `description` and `extends` (a preset whose rules come first). */
+export async function loadPolicy(nameOrFile: string): Promise<Policy> {
+  if (!nameOrFile.endsWith('.json')) return policy(nameOrFile);
+  let text: string;
+  try {
+    text = await readFile(nameOrFile, 'utf8');
+  } catch (cause) {
+    throw new ZayascopeError('IO', `loadPolicy: expected a readable file, got ${(cause as Error).message}`, {
+      op: 'loadPolicy',
+      cause,
+    });
+  }
+  const fail = (expected: string): never => {
+    throw new ZayascopeError('BAD_ARGUMENT', `loadPolicy: expected ${expected} (${nameOrFile})`, {
+      op: 'loadPolicy',
+    });
+  };
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return fail('JSON, got something else');
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    return fail('an object, got another value');
+  const { name, description = '', rules, extends: base } = json as Record<string, unknown>;
+  if (typeof name !== 'string' || name === '') return fail('a name');
+  if (typeof description !== 'string') return fail('a text as description');
+  if (base !== undefined && typeof base !== 'string') return fail('the name of a preset in extends');
+  if (!Array.isArray(rules)) return fail('a list of rules');
+  const own = rules.map((rule: unknown, index): PolicyRule => {
+    const { sites, set } = (rule ?? {}) as Record<string, unknown>;
+    return typeof sites === 'string' && typeof set === 'string'
+      ? { sites, set }
+      : fail(`"sites" and "set" in rule ${index}`);
+  });
+  const result = { name, description, rules: [...(base === undefined ? [] : policy(base).rules), ...own] };
+  resolvePolicy(result);
+  return result;
+}
+
+/** Compiles a policy. Throws `BAD_ARGUMENT` for a rule whose pattern is malformed or names no kind, or whose value is none of the kind's. */
+export function resolvePolicy({ name, rules }: Policy): Setting {
+  const compiled = rules.map(({ sites, set }) => {
+    const known = Object.entries(SITE_KINDS).some(
+      ([kind, values]) => sites.includes(`#${kind}`) && (values as readonly string[]).includes(set),
+    );
+    if (!known)
+      throw new ZayascopeError(
+        'BAD_ARGUMENT',
+        `policy: expected sites that end in #${Object.keys(SITE_KINDS).join(', #')} and a value of that kind, got ${sites} set to ${set} (${name})`,
+        { op: 'policy' },
+      );
+    return { matches: tapPattern(sites), set };
+  });
+  const cache = new Map<string, string>();
+  return (site) => {
+    let value = cache.get(site);
+    if (value === undefined) {
+      value = compiled.findLast(({ matches }) => matches(site))?.set ?? SITE_KINDS[siteKind(site)][0];
+      cache.set(site, value);
+    }
+    return value;
+  };
+}
+
+/** The kind of a site. */
+export function siteKind(site: string): SiteKind {
+  return site.slice(site.lastIndexOf('#') + 1) as SiteKind;
 }

@@ -2,7 +2,7 @@ import { type Dtype, ggmlType, sizeBytes } from '../dtype.js';
 import { ZayascopeError } from '../errors.js';
 import { type NativeBuffer, type NativeContext, type NativeMapping, native } from '../native.js';
 import type { Backend } from './backend.js';
-import { elementCount, formatShape, type Shape, toNe } from './shape.js';
+import { checkShape, elementCount, formatShape, type Shape, toNe } from './shape.js';
 import type { ResidentTensor } from './tensor.js';
 
 /** What {@link ResidentMemory.allocate} is to make room for. */
@@ -18,6 +18,7 @@ export class ResidentMemory implements Disposable {
   readonly #backend: Backend;
   readonly #contexts: NativeContext[] = [];
   readonly #buffers: NativeBuffer[] = [];
+  #closed = false;
 
   constructor(backend: Backend) {
     this.#backend = backend;
@@ -26,7 +27,7 @@ export class ResidentMemory implements Disposable {
   /** Bytes allocated on the device; mapped files do not count. */
   sizeBytes = 0;
 
-  /** Allocates tensors in one buffer; their contents are undefined until written. Throws `BACKEND` when the device has too little memory. */
+  /** Allocates tensors in one buffer; their contents are undefined until written. Throws `SHAPE_MISMATCH` for a shape that is none, `BACKEND` when the device has too little memory. */
   allocate(specs: readonly ResidentSpec[]): ResidentTensor[] {
     if (specs.length === 0) return [];
     const context = this.#context(specs.length);
@@ -51,6 +52,7 @@ export class ResidentMemory implements Disposable {
   }
 
   close(): void {
+    this.#closed = true;
     for (const context of this.#contexts.splice(0)) context.close();
     for (const buffer of this.#buffers.splice(0)) buffer.close();
   }
@@ -60,12 +62,18 @@ export class ResidentMemory implements Disposable {
   }
 
   #context(tensors: number): NativeContext {
+    if (this.#closed)
+      throw new ZayascopeError('CLOSED', 'allocate: expected an open ResidentMemory, got a closed one', {
+        op: 'allocate',
+      });
     const context = new (native().Context)(tensors);
     this.#contexts.push(context);
     return context;
   }
 
   #declare(context: NativeContext, { name, dtype, shape }: ResidentSpec): ResidentTensor {
+    checkShape('allocate', shape, name);
+    sizeBytes(dtype, shape[shape.length - 1]!); // rows of whole blocks
     return { name, dtype, shape, context, handle: context.tensor(ggmlType(dtype), toNe(shape), name) };
   }
 }

@@ -46,9 +46,15 @@ export function rotaryTables(
 
 /**
  * Rotary embedding, neox form, on the first `dims` of each head: `x` F32 [tokens, heads, head_dim], `cos` and `sin` F32 [tokens, 1, head_dim] from {@link rotaryTables}.
- * `x · cos + rotate_half(x) · sin`, exact in the angles where ggml's own `rope` drifts with the position.
+ * `x · cos + rotate_half(x) · sin`, exact in the angles where ggml's own `rope` drifts with the position. `round` may change the two products before they are added.
  */
-export function ropeFromTables(x: Tensor, cos: Tensor, sin: Tensor, dims: number): Tensor {
+export function ropeFromTables(
+  x: Tensor,
+  cos: Tensor,
+  sin: Tensor,
+  dims: number,
+  round: (part: 'cos' | 'sin', product: Tensor) => Tensor = (_, product) => product,
+): Tensor {
   const [tokens, , headDim] = x.shape as [number, number, number];
   const fits =
     x.shape.length === 3 &&
@@ -63,5 +69,5 @@ export function ropeFromTables(x: Tensor, cos: Tensor, sin: Tensor, dims: number
   const half = dims / 2;
   let swapped = concat(slice(x, 2, half, dims), slice(x, 2, 0, half), 2); //           tokens, heads, dims
   if (dims < headDim) swapped = concat(swapped, slice(x, 2, dims, headDim), 2); //     tokens, heads, head_dim
-  return add(mul(x, cos), mul(swapped, sin)); //                                       tokens, heads, head_dim
+  return add(round('cos', mul(x, cos)), round('sin', mul(swapped, sin))); //           tokens, heads, head_dim
 }

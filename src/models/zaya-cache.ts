@@ -1,6 +1,7 @@
+import type { Dtype } from '../dtype.js';
 import { ZayascopeError } from '../errors.js';
 import type { Backend } from '../graph/backend.js';
-import type { Policy } from '../graph/policy.js';
+import type { Setting } from '../graph/policy.js';
 import { ResidentMemory, type ResidentSpec, readResident, writeResident } from '../graph/resident.js';
 import type { ResidentTensor } from '../graph/tensor.js';
 import { convChannels, convStateLength, type ZayaConfig } from './zaya-config.js';
@@ -97,7 +98,7 @@ const MAX_ELEMENTS = 2 ** 31 - 1;
 export function allocateCache(
   weights: ZayaWeights,
   backend: Backend,
-  policy: Policy,
+  setting: Setting,
   batch: number,
   capacity: number,
 ): ZayaCache {
@@ -114,10 +115,11 @@ export function allocateCache(
     );
   const memory = new ResidentMemory(backend);
   try {
-    const dtype = policy.kvCache;
+    const dtype = (layer: number, name: 'k_cache' | 'v_cache') =>
+      setting(`layers.${layer}.self_attn:${name}#dtype`) as Dtype;
     const specs = Array.from({ length: config.num_hidden_layers }, (_, layer): ResidentSpec[] => [
-      { name: `layers.${layer}.k_cache`, dtype, shape: [batch, capacity, width] },
-      { name: `layers.${layer}.v_cache`, dtype, shape: [batch, width, capacity] },
+      { name: `layers.${layer}.k_cache`, dtype: dtype(layer, 'k_cache'), shape: [batch, capacity, width] },
+      { name: `layers.${layer}.v_cache`, dtype: dtype(layer, 'v_cache'), shape: [batch, width, capacity] },
     ]);
     const tensors = memory.allocate(specs.flat());
     // Positions that are not written yet are masked, but 0 · NaN would still be NaN.

@@ -1,7 +1,7 @@
 import { blockBytes, type Dtype, isQuantized, sizeBytes } from '../dtype.js';
 import { ZayascopeError } from '../errors.js';
 import type { Backend } from '../graph/backend.js';
-import type { Policy } from '../graph/policy.js';
+import { type Policy, resolvePolicy, type Setting } from '../graph/policy.js';
 import { ResidentMemory, readResident } from '../graph/resident.js';
 import { elementCount } from '../graph/shape.js';
 import type { ResidentTensor } from '../graph/tensor.js';
@@ -61,8 +61,9 @@ export async function loadZayaWeights(
   const source = await openZayaSource(path);
   const { config, checkpoint } = source;
   const { tensors: required, unexpected } = checkWeights(checkpoint, config);
+  const setting = resolvePolicy(policy);
   const places = required.map(({ name, shape, role, info }) =>
-    place(name, shape, role, info, backend, policy),
+    place(name, shape, role, info, backend, setting),
   );
   const { mapped, resident, blocks } = divide(places, config, options.memoryBytes ?? freeBytes(backend));
 
@@ -126,16 +127,21 @@ function place(
   role: WeightRole,
   info: TensorInfo,
   backend: Backend,
-  policy: Policy,
+  setting: Setting,
 ): Placement {
   const isMatrix = role === 'matmul' || role === 'embedding';
-  const dtype: Dtype = isMatrix && policy.matmulWeights === 'stored' ? info.dtype : 'F32';
+  const dtype: Dtype = isMatrix && setting(weightSite(name)) === 'stored' ? info.dtype : 'F32';
   const stored = { ...info, parts: joinParts(info.parts) };
   // Blocks of quantised types are read as 16-bit values.
   const alignment = isQuantized(dtype) ? 2 : blockBytes(dtype);
   const isUsable = stored.parts.length === 1 && stored.offsetBytes % alignment === 0;
   const isMapped = isMatrix && dtype === info.dtype && isUsable && backend.device.bufferFromHostPointer;
   return { stored, spec: { name, dtype, shape }, isMatrix, isMapped };
+}
+
+/** The policy's site of a weight: `model.layers.3.self_attn.o_proj.weight` is `layers.3.self_attn.o_proj#weight`. */
+function weightSite(name: string): string {
+  return `${name.replace(/^model\./, '').replace(/\.weight$/, '')}#weight`;
 }
 
 /** Joins parts that follow each other in one file: experts of the legacy layout may. */

@@ -8,16 +8,17 @@ import {
 } from '../graph/compile.js';
 import { Graph } from '../graph/graph.js';
 import { cont, reshape, slice } from '../graph/ops-layout.js';
-import type { Policy } from '../graph/policy.js';
+import { type Policy, resolvePolicy, type Setting } from '../graph/policy.js';
 import { ResidentMemory } from '../graph/resident.js';
 import type { ResidentTensor } from '../graph/tensor.js';
 import { NO_TAPS, type Taps } from './tap.js';
 import { checkTokenIds } from './token-ids.js';
-import { type ZayaContext, zayaDecoderLayer, zayaEmbedding, zayaHead } from './zaya.js';
+import { zayaDecoderLayer, zayaEmbedding, zayaHead } from './zaya.js';
 import { allocateStates, type LayerState, type ZayaCache } from './zaya-cache.js';
 import type { LayerType } from './zaya-config.js';
 import { allocateInputs, type CallInputs, type CallPlace, type CallSizes, perType } from './zaya-inputs.js';
 import type { ZayaWeights } from './zaya-loader.js';
+import type { ZayaContext } from './zaya-module.js';
 
 /** Receives the values of one segment (embedding, a block, head) after it ran. Their memory may be reused once the promise resolves, but for those of the embedding, which last until the end of the run. */
 export type SegmentSink = (segment: number, values: readonly OutputValue[]) => Promise<void>;
@@ -95,7 +96,13 @@ export function planZaya(
   try {
     const inputs = allocateInputs(memory, weights.config, sizes, cached?.cache);
     const states = cached?.cache.states ?? allocateStates(memory, weights, batch);
-    const graphs = buildGraphs(weights, policy, sizes, { taps, logits, inputs, states, cached });
+    const graphs = buildGraphs(weights, resolvePolicy(policy), sizes, {
+      taps,
+      logits,
+      inputs,
+      states,
+      cached,
+    });
     const compile = (list: readonly Graph[]) => {
       const result = compileGraphs(backend, list);
       compiled.push(result);
@@ -124,8 +131,9 @@ export function planZaya(
         if (placed?.past !== place.past || placed.padding !== place.padding) inputs.place(place);
         placed = place;
         segments[0]!.setInput('tokens', Int32Array.from(ids));
-        if (sink === undefined) await backend.native.compute(segments.map(({ native }) => native));
-        else await runSegments(segments, backend, sink);
+        if (sink === undefined && weights.ensure === undefined)
+          await backend.native.compute(segments.map(({ native }) => native));
+        else await runSegments(segments, backend, sink, weights.ensure);
         const { bytes } = segments[segments.length - 1]!.outputs().find(({ name }) => name === LOGITS)!;
         return new Float32Array(bytes.slice().buffer);
       },
@@ -148,7 +156,7 @@ interface GraphParts {
 
 function buildGraphs(
   weights: ZayaWeights,
-  policy: Policy,
+  setting: Setting,
   { batch, tokens, padded }: CallSizes,
   parts: GraphParts,
 ) {
@@ -159,7 +167,7 @@ function buildGraphs(
     return {
       graph,
       config,
-      policy,
+      setting,
       taps,
       batch,
       weight: (name) => graph.resident(required(weights.tensors, name)),
@@ -210,21 +218,29 @@ function buildGraphs(
 async function runSegments(
   segments: readonly CompiledGraph[],
   backend: Backend,
-  sink: SegmentSink,
+  sink: SegmentSink = async () => {},
+  ensure: ZayaWeights['ensure'] = async () => {},
 ): Promise<void> {
   // Memory of a segment is used again two segments later: its values must have been taken by then.
+  const pending: Promise<void>[] = [];
+  const keep = (work: Promise<void>) => {
+    work.catch(() => {}); // awaited later; must not count as unhandled meanwhile
+    pending.push(work);
+    return work;
+  };
   const taken: Promise<void>[] = [];
   try {
+    let weights = keep(ensure(0));
     for (const [index, segment] of segments.entries()) {
       await taken[index - 2];
+      await weights;
+      if (index + 1 < segments.length) weights = keep(ensure(index + 1));
       await backend.native.compute([segment.native]);
       const values = segment.outputs().filter(({ name }) => name !== LOGITS);
-      const done = values.length === 0 ? Promise.resolve() : sink(index, values);
-      done.catch(() => {}); // awaited below or two segments later; must not count as unhandled meanwhile
-      taken.push(done);
+      taken.push(values.length === 0 ? Promise.resolve() : keep(sink(index, values)));
     }
   } finally {
-    await Promise.allSettled(taken);
+    await Promise.allSettled(pending);
   }
   await Promise.all(taken);
 }

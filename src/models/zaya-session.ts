@@ -1,6 +1,6 @@
 import { ZayascopeError } from '../errors.js';
 import type { Backend } from '../graph/backend.js';
-import type { Policy } from '../graph/policy.js';
+import { type Policy, resolvePolicy } from '../graph/policy.js';
 import { readResident, writeResident } from '../graph/resident.js';
 import type { Taps } from './tap.js';
 import {
@@ -79,7 +79,7 @@ export class ZayaSession implements Disposable {
     this.#weights = weights;
     this.#backend = backend;
     this.#policy = policy;
-    this.#cache = allocateCache(weights, backend, policy, batch, capacity);
+    this.#cache = allocateCache(weights, backend, resolvePolicy(policy), batch, capacity);
     this.#slots = Array.from({ length: batch }, () => []);
     this.#padding = new Array<number>(batch).fill(0);
   }

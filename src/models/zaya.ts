@@ -7,10 +7,23 @@
  * Axes in trailing comments: B sequences of T tokens, N = B·T rows, S visible tokens, H hidden, nq/nk query/KV heads, g = nq/nk, d head_dim, C = (nq + nk)·d, L rows of convolution
  * state, R router, E experts, F intermediate, V vocabulary. Values of tokens are rows [N, ..]; values of a step are [B, ..].
  */
-import { attentionOutput, attentionWeights, transposedValues } from '../graph/attention.js';
+
+import type { Dtype } from '../dtype.js';
+import { attentionOutput, attentionScores, transposedValues } from '../graph/attention.js';
 import { conv1dDepthwise, conv1dGrouped } from '../graph/convolution.js';
-import type { Graph } from '../graph/graph.js';
-import { add, gelu, geluErf, mul, scale, sub, swiglu } from '../graph/ops-arithmetic.js';
+import {
+  add,
+  clamp,
+  div,
+  gelu,
+  geluErf,
+  mul,
+  scale,
+  silu,
+  sqrt,
+  sub,
+  swiglu,
+} from '../graph/ops-arithmetic.js';
 import {
   cast,
   concat,
@@ -24,116 +37,18 @@ import {
   splitAxis,
 } from '../graph/ops-layout.js';
 import { mulMat, mulMatId } from '../graph/ops-products.js';
-import { argmax, argsort, l2Norm, mean, rmsNorm, softMax } from '../graph/ops-rows.js';
-import type { Policy } from '../graph/policy.js';
+import { argmax, argsort, l2Norm, mean, rmsNorm, softMax, sumRows } from '../graph/ops-rows.js';
 import { ropeFromTables } from '../graph/rotary.js';
 import type { Tensor } from '../graph/tensor.js';
-import { type Taps, tap, tapAs, tapParts } from './tap.js';
-import { convStateLength, rotaryDim, type ZayaConfig } from './zaya-config.js';
+import { convStateLength, rotaryDim } from './zaya-config.js';
+import { Module, type ZayaContext } from './zaya-module.js';
 
-/** What the model file needs from around it. Weight names are those of the checkpoint. */
-export interface ZayaContext {
-  graph: Graph;
-  config: ZayaConfig;
-  policy: Policy;
-  taps: Taps;
-  /** Sequences in the batch, B; all have the same number of tokens. */
-  batch: number;
-  /** A weight by its full name; throws `MISSING_TENSOR`. */
-  weight(name: string): Tensor;
-  /** True if the checkpoint has the weight. */
-  hasWeight(name: string): boolean;
-  /** A value that outlives the segment: `hidden` F32 [N, H], `router` F32 [N, R]. */
-  state(name: 'hidden' | 'router'): Tensor;
-  /** A value that depends on the run but not on the weights. */
-  constant(name: ZayaConstant): Tensor;
-  /** F32 [N, 1], 0 for padding and 1 for tokens; absent where nothing is padded. */
-  padding: Tensor | undefined;
-  /** What a block remembers of the tokens before: `conv_state` F32 [B, L, C] raw q‖k rows, `delayed_state` F32 [B, 1, nk·d/2]. */
-  history(layer: number, name: 'conv_state' | 'delayed_state'): Tensor;
-  /** Absent in a run that starts and ends with this call. */
-  cache: ZayaCacheView | undefined;
-}
-
-/**
- * - `mask` F32 [T, S] or [B, 1, T, S], `cos` and `sin` F32 [N, 1, d]: for the layer type of the block at hand
- * - `expert_ids` I32 [E + 1, 1]: the expert to run for a router class, 0 for the skip class; `expert_keep` F32 [E + 1, 1]: 1 for experts, 0 for the skip class
- */
-export type ZayaConstant = 'mask' | 'cos' | 'sin' | 'expert_ids' | 'expert_keep';
-
-/** The KV cache as a run sees it. */
-export interface ZayaCacheView {
-  /** Cached positions that the run reads, from 0; those not written yet are masked. */
-  span: number;
-  /** [B, capacity, nk·d] in the policy's dtype. */
-  keys(layer: number): Tensor;
-  /** [B, nk·d, capacity] in the policy's dtype: transposed, as attention reads it. */
-  values(layer: number): Tensor;
-  /** I32 [N]: row of the keys, of B·capacity, that a token goes to. */
-  keyRows: Tensor;
-  /** I32 [N·nk·d]: element of the values, of B·nk·d·capacity, that an element of a token goes to. */
-  valueElements: Tensor;
-}
-
-/** A module of the reference: its path is the prefix of its weights and taps. */
-class Module {
-  readonly context: ZayaContext;
-  readonly path: string;
-
-  constructor(context: ZayaContext, path: string) {
-    this.context = context;
-    this.path = path;
-    context.graph.scope(path);
-  }
-
-  child(name: string): Module {
-    return new Module(this.context, this.#join(`.${name}`));
-  }
-
-  weight(name: string): Tensor {
-    return this.context.weight(this.#weightName(name));
-  }
-
-  optionalWeight(name: string): Tensor | undefined {
-    return this.context.hasWeight(this.#weightName(name)) ? this.weight(name) : undefined;
-  }
-
-  /** `suffix`: '' for the module's output, `.child` for a child's, `:value` for a value inside it. */
-  tap(suffix: string, value: Tensor): Tensor {
-    return tap(this.context.graph, this.context.taps, this.#join(suffix), value);
-  }
-
-  tapAs(suffix: string, value: Tensor, shown: (x: Tensor) => Tensor, back: (x: Tensor) => Tensor): Tensor {
-    return tapAs(this.context.graph, this.context.taps, this.#join(suffix), value, shown, back);
-  }
-
-  tapParts(value: Tensor, axis: number, parts: readonly (readonly [string, number, number[]])[]): Tensor {
-    const named = parts.map(([suffix, count, shape]) => [this.#join(suffix), count, shape] as const);
-    return tapParts(this.context.graph, this.context.taps, value, axis, named);
-  }
-
-  /** Shows a value that nothing in the graph goes on from. */
-  show(suffix: string, make: () => Tensor): void {
-    if (this.context.taps.wants(this.#join(suffix))) this.tap(suffix, make());
-  }
-
-  linear(name: string, x: Tensor): Tensor {
-    const product = mulMat(this.weight(`${name}.weight`), x);
-    const bias = this.optionalWeight(`${name}.bias`);
-    return this.tap(`.${name}`, bias === undefined ? product : add(product, bias));
-  }
-
-  #join(suffix: string): string {
-    return this.path === '' ? suffix.replace(/^\./, '') : this.path + suffix;
-  }
-
-  #weightName(name: string): string {
-    return name.startsWith('lm_head.') ? name : `model.${this.#join(`.${name}`)}`;
-  }
-}
+/** `torch.finfo(dtype).eps`. */
+const MACHINE_EPSILON = { F32: 2 ** -23, F16: 2 ** -10, BF16: 2 ** -7 };
 
 function zayaRMSNorm(parent: Module, name: string, x: Tensor): Tensor {
-  const normalised = rmsNorm(x, parent.context.config.rms_norm_eps);
+  const input = parent.round(`.${name}:input`, x);
+  const normalised = parent.round(`.${name}:normalised`, rmsNorm(input, parent.context.config.rms_norm_eps));
   return parent.tap(`.${name}`, mul(normalised, parent.weight(`${name}.weight`)));
 }
 
@@ -142,7 +57,7 @@ function zayaCCAProjection(
   input: Tensor,
   layer: number,
 ): { query: Tensor; key: Tensor; value: Tensor } {
-  const { config, policy, graph, batch: B, padding, cache } = m.context;
+  const { config, graph, batch: B, padding, cache } = m.context;
   const { num_attention_heads: nq, num_key_value_heads: nk, head_dim: d, cca_time1 } = config;
   const N = input.shape[0]!;
   const T = N / B;
@@ -157,7 +72,8 @@ function zayaCCAProjection(
 
   const grouped_queries = reshape(projected_queries, [N, nk, g, d]);
   const grouped_keys = reshape(projected_keys, [N, nk, 1, d]);
-  const means = scale(add(grouped_queries, grouped_keys), 0.5); //                                    N, nk, g, d
+  const sums = m.round(':query_sum', add(grouped_queries, grouped_keys)); //                          N, nk, g, d
+  const means = scale(sums, 0.5); //                                                                  N, nk, g, d
   const query_residual = m.tap(':query_residual', reshape(means, [N, nq, d])); //                     N, nq, d
   const by_group = cont(permute(reshape(query_residual, [N, nk, g, d]), [0, 1, 3, 2])); //            N, nk, d, g
   const key_residual = m.tap(':key_residual', reshape(mean(by_group), [N, nk, d])); //                N, nk, d
@@ -173,24 +89,18 @@ function zayaCCAProjection(
     }
   }
   graph.scope(`${m.path}.conv_qk_depthwise`);
-  const depthwise = m.tapParts(
-    conv1dDepthwise(series, m.weight('conv_qk_depthwise.weight'), m.weight('conv_qk_depthwise.bias')),
-    1,
-    [
-      ['.conv_qk_depthwise:lead', cca_time1 - 1, [B, cca_time1 - 1, C]],
-      ['.conv_qk_depthwise', T, [N, C]],
-    ],
-  ); //                                                                                               B, k1 − 1 + T, C
+  const [dw, db] = [m.weight('conv_qk_depthwise.weight'), m.weight('conv_qk_depthwise.bias')];
+  const depthwise = m.tapParts(m.round('.conv_qk_depthwise', conv1dDepthwise(series, dw, db)), 1, [
+    ['.conv_qk_depthwise:lead', cca_time1 - 1, [B, cca_time1 - 1, C]],
+    ['.conv_qk_depthwise', T, [N, C]],
+  ]); //                                                                                               B, k1 − 1 + T, C
   graph.scope(`${m.path}.conv_qk_grouped`);
-  const convolved = conv1dGrouped(
-    depthwise,
-    m.weight('conv_qk_grouped.weight'),
-    m.weight('conv_qk_grouped.bias'),
-    {
-      groups: nq + nk,
-      im2col: policy.im2col,
-    },
-  );
+  const [gw, gb] = [m.weight('conv_qk_grouped.weight'), m.weight('conv_qk_grouped.bias')];
+  const convolved = conv1dGrouped(depthwise, gw, gb, {
+    groups: nq + nk,
+    im2col: m.setting('.conv_qk_grouped#patches') as 'F32' | 'F16',
+    weight: m.setting('.conv_qk_grouped#weight') as 'F32' | 'F16' | 'BF16',
+  }); //                                                                                              B, T, C
   const conv = m.tap('.conv_qk_grouped', reshape(convolved, [N, C])); //                              N, C
 
   graph.scope(m.path);
@@ -214,12 +124,19 @@ function zayaCCAProjection(
 }
 
 function zayaQKNorm(m: Module, query_states: Tensor, key_states: Tensor): { query: Tensor; key: Tensor } {
-  const { head_dim } = m.context.config;
-  const norm_eps = 2 ** -23; // torch.finfo(torch.float32).eps
-  const normalise = (x: Tensor) => scale(l2Norm(x, norm_eps), Math.sqrt(head_dim));
+  const head_dim_scale = Math.sqrt(m.context.config.head_dim);
+  const norm_eps = MACHINE_EPSILON[m.setting('#eps') as keyof typeof MACHINE_EPSILON];
+  const normalise = (x: Tensor, name: string) => {
+    if (!m.rounds(`:${name}_norm`, `:${name}_reciprocal`, `:${name}_ratio`))
+      return scale(l2Norm(x, norm_eps), head_dim_scale);
+    const norm = m.round(`:${name}_norm`, sqrt(sumRows(mul(x, x)))); //                               N, heads, 1
+    const reciprocal = m.round(`:${name}_reciprocal`, div(scale(norm, 0, 1), clamp(norm, norm_eps))); // torch divides a number by a tensor so
+    return mul(x, m.round(`:${name}_ratio`, scale(reciprocal, head_dim_scale)));
+  };
   const temp = m.weight('temp');
-  const query = m.tap(':query', normalise(query_states)); //                                          N, nq, d
-  const key = m.tap(':key', mul(normalise(key_states), reshape(temp, [temp.shape[0]!, 1]))); //       N, nk, d
+  const query = m.tap(':query', normalise(query_states, 'query')); //                                 N, nq, d
+  const key_scaled = m.round(':key_scaled', normalise(key_states, 'key')); //                         N, nk, d
+  const key = m.tap(':key', mul(key_scaled, reshape(temp, [temp.shape[0]!, 1]))); //                  N, nk, d
   return { query, key };
 }
 
@@ -230,13 +147,13 @@ function updateCache(
   key_states: Tensor,
   value_states: Tensor,
 ): { keys: Tensor; values: Tensor } {
-  const { batch: B, cache, policy } = m.context;
+  const { batch: B, cache } = m.context;
   const [N, nk, d] = key_states.shape as [number, number, number];
   if (cache === undefined) {
     const split = (x: Tensor) => reshape(x, [B, N / B, nk, d]);
     return {
-      keys: cast(split(key_states), policy.kvCache),
-      values: cast(transposedValues(split(value_states)), policy.kvCache),
+      keys: cast(split(key_states), m.setting(':k_cache#dtype') as Dtype),
+      values: cast(transposedValues(split(value_states)), m.setting(':v_cache#dtype') as Dtype),
     };
   }
   const [k_cache, v_cache] = [cache.keys(layer), cache.values(layer)];
@@ -261,18 +178,28 @@ function zayaAttention(m: Module, hidden_states: Tensor, layer: number): Tensor 
   const normed = zayaQKNorm(m.child('qk_norm'), projected.query, projected.key);
 
   m.context.graph.scope(m.path);
-  const [cos, sin] = [m.context.constant('cos'), m.context.constant('sin')];
+  const [cos, sin] = [m.round(':cos', m.context.constant('cos')), m.round(':sin', m.context.constant('sin'))];
   const dims = rotaryDim(config, config.layer_types[layer]!);
-  const query_states = m.tap(':query_rope', ropeFromTables(normed.query, cos, sin, dims)); //         N, nq, d
-  const key_states = m.tap(':key_rope', ropeFromTables(normed.key, cos, sin, dims)); //               N, nk, d
+  const rotate = (x: Tensor, name: string) =>
+    m.tap(
+      `:${name}_rope`,
+      ropeFromTables(x, cos, sin, dims, (part, product) => m.round(`:${name}_${part}`, product)),
+    );
+  const query_states = rotate(normed.query, 'query'); //                                              N, nq, d
+  const key_states = rotate(normed.key, 'key'); //                                                    N, nk, d
   const { keys, values } = updateCache(m, layer, key_states, projected.value);
 
   const queries = reshape(query_states, [B, T, nq, d]);
-  const probabilities = attentionWeights(queries, keys, m.context.constant('mask'), 1 / Math.sqrt(d));
+  const [scaling, mask] = [1 / Math.sqrt(d), m.context.constant('mask')];
+  const scores = attentionScores(queries, keys); //                                                   B, nq, T, S
+  const apart = m.rounds(':scores', ':scaled_scores');
+  const probabilities = apart
+    ? softMax(m.round(':scaled_scores', scale(m.round(':scores', scores), scaling)), 1, mask)
+    : softMax(scores, scaling, mask);
   const S = probabilities.shape[3]!;
   const attn_weights = m.tapAs(
     ':attn_weights',
-    probabilities,
+    m.round(':attn_weights', probabilities),
     (x) => reshape(cont(permute(x, [0, 2, 1, 3])), [N, nq, S]),
     (x) => cont(permute(reshape(x, [B, T, nq, S]), [0, 2, 1, 3])),
   ); //                                                                                               B, nq, T, S (named N, nq, S)
@@ -282,16 +209,19 @@ function zayaAttention(m: Module, hidden_states: Tensor, layer: number): Tensor 
 }
 
 function zayaResidualScaling(m: Module, hidden_states: Tensor, residual: Tensor): Tensor {
-  const branch = (x: Tensor, name: string) =>
-    m.tap(`:${name}`, mul(add(x, m.weight(`${name}_bias`)), m.weight(`${name}_scale`)));
+  const branch = (x: Tensor, name: string) => {
+    const shifted = m.round(`:${name}_shifted`, add(x, m.weight(`${name}_bias`)));
+    return m.tap(`:${name}`, mul(shifted, m.weight(`${name}_scale`)));
+  };
   return add(branch(hidden_states, 'hidden_states'), branch(residual, 'residual')); //                N, H
 }
 
 function zayaRouterMLP(m: Module, hidden_states: Tensor): Tensor {
-  const act_fn = m.context.policy.gelu === 'erf' ? geluErf : gelu;
+  const act_fn = (name: string, x: Tensor) =>
+    m.tap(`:${name}`, (m.setting(`:${name}#form`) === 'erf' ? geluErf : gelu)(x));
   const normed = zayaRMSNorm(m, 'norm', hidden_states); //                                            N, R
-  const act1 = m.tap(':act1', act_fn(m.linear('fc1', normed))); //                                    N, R
-  const act2 = m.tap(':act2', act_fn(m.linear('fc2', act1))); //                                      N, R
+  const act1 = act_fn('act1', m.linear('fc1', normed)); //                                    N, R
+  const act2 = act_fn('act2', m.linear('fc2', act1)); //                                      N, R
   return m.linear('out_proj', act2); //                                                               N, E + 1
 }
 
@@ -302,6 +232,8 @@ interface Routing {
   keep: Tensor;
   /** F32 [N]: probability of the chosen expert; 0 for skipped tokens. */
   weight: Tensor;
+  /** F32 [N, 1]: share of their own value that skipped tokens get, 0 for others; absent where they get nothing. */
+  passed: Tensor | undefined;
   /** F32 [N, R]: carried to the next block. */
   router_hidden_states: Tensor;
 }
@@ -309,16 +241,18 @@ interface Routing {
 function zayaRouter(m: Module, hidden_states: Tensor, router_states: Tensor | undefined): Routing {
   const N = hidden_states.shape[0]!;
   const classes = m.context.config.num_experts + 1;
+  const skip = m.setting(':expert#skip');
   const down = m.linear('down_proj', hidden_states); //                                               N, R
-  const eda =
-    router_states === undefined ? down : add(down, mul(router_states, m.weight('router_states_scale')));
-  const router_hidden_states = m.tap(':router_hidden_states', eda); //                                N, R
+  const eda = () => m.round(':eda_product', mul(router_states!, m.weight('router_states_scale')));
+  const carried = router_states === undefined ? down : add(down, eda());
+  const router_hidden_states = m.tap(':router_hidden_states', carried); //                                N, R
   const router_logits = zayaRouterMLP(m.child('router_mlp'), router_hidden_states); //                N, E + 1
 
   m.context.graph.scope(m.path);
   const router_probs = m.tap(':router_probs', softMax(router_logits)); //                             N, E + 1
   const biased = m.tap(':biased_router_probs', add(router_probs, m.weight('balancing_biases'))); //   N, E + 1
-  const expert = m.tap(':expert', argmax(biased)); //                                                 N
+  const candidates = skip === 'dropped' ? cont(slice(biased, 1, 0, classes - 1)) : biased;
+  const expert = m.tap(':expert', argmax(candidates)); //                                                 N
   const ids = reshape(getRows(m.context.constant('expert_ids'), expert), [N]); //                     N
   const keep = getRows(m.context.constant('expert_keep'), expert); //                                 N, 1
   const chosen = getRows(reshape(router_probs, [N, classes, 1]), reshape(expert, [N, 1])); //         N, 1, 1
@@ -328,16 +262,26 @@ function zayaRouter(m: Module, hidden_states: Tensor, router_states: Tensor | un
     const values = getRows(reshape(biased, [N, classes, 1]), best_two); //                            N, 2, 1
     return reshape(sub(slice(values, 1, 0, 1), slice(values, 1, 1, 2)), [N]); //                      N
   });
-  return { ids, keep, weight, router_hidden_states };
+  const passed = skip === 'identity' ? mul(reshape(chosen, [N, 1]), scale(keep, -1, 1)) : undefined; // N, 1
+  return { ids, keep, weight, passed, router_hidden_states };
 }
 
-function zayaExperts(m: Module, hidden_states: Tensor, { ids, keep, weight }: Routing): Tensor {
+function zayaExperts(m: Module, hidden_states: Tensor, { ids, keep, weight, passed }: Routing): Tensor {
   const N = hidden_states.shape[0]!;
   const current_state = mul(hidden_states, keep); //                                                  N, H
-  const gate_up = m.tap(':gate_up', mulMatId(m.weight('gate_up_proj'), current_state, ids)); //       N, 2F
-  const activated = m.tap(':activated', swiglu(gate_up)); //                                          N, F
-  const down = m.tap(':down', mulMatId(m.weight('down_proj'), activated, ids)); //                    N, H
-  return m.tap('', mul(down, reshape(weight, [N, 1]))); //                                            N, H
+  const gate_up = m.tap(':gate_up', mulMatId(m.matrix('gate_up_proj'), current_state, ids)); //       N, 2F
+  const activated = m.tap(':activated', gated(m, gate_up)); //                                          N, F
+  const down = m.tap(':down', mulMatId(m.matrix('down_proj'), activated, ids)); //                    N, H
+  const output = mul(down, reshape(weight, [N, 1])); //                                               N, H
+  return m.tap('', passed === undefined ? output : add(output, mul(hidden_states, passed)));
+}
+
+/** `act_fn(gate) · up`: in one op, or in two where the policy rounds between them. */
+function gated(m: Module, gate_up: Tensor): Tensor {
+  if (!m.rounds(':gate_activated')) return swiglu(gate_up);
+  const F = gate_up.shape[1]! / 2;
+  const activated = m.round(':gate_activated', silu(cont(slice(gate_up, 1, 0, F))));
+  return mul(activated, slice(gate_up, 1, F, 2 * F));
 }
 
 function zayaSparseMoeBlock(m: Module, hidden_states: Tensor, router_states: Tensor | undefined) {
@@ -367,8 +311,8 @@ export function zayaDecoderLayer(context: ZayaContext, layer: number): void {
 /** Embedding and input affine: `tokens` I32 [N] becomes the state `hidden` [N, H]. */
 export function zayaEmbedding(context: ZayaContext, tokens: Tensor): void {
   const m = new Module(context, '');
-  const inputs_embeds = m.tap('.embed_tokens', getRows(m.weight('embed_tokens.weight'), tokens)); //  N, H
-  const shifted = add(inputs_embeds, m.weight('input_hidden_states_bias'));
+  const inputs_embeds = m.tap('.embed_tokens', getRows(m.matrix('embed_tokens.weight'), tokens)); //  N, H
+  const shifted = m.round('.input_affine:shifted', add(inputs_embeds, m.weight('input_hidden_states_bias')));
   const hidden_states = m.tap('.input_affine', mul(shifted, m.weight('input_hidden_states_scale'))); // N, H
   copyInto(hidden_states, context.state('hidden'));
 }
@@ -378,7 +322,7 @@ export function zayaHead(context: ZayaContext, rows: (hidden_states: Tensor) => 
   const m = new Module(context, '');
   const hidden_states = rows(zayaRMSNorm(m, 'norm', context.state('hidden'))); //                     rows, H
   const tied = !context.hasWeight('lm_head.weight');
-  const logits = mulMat(m.weight(tied ? 'embed_tokens.weight' : 'lm_head.weight'), hidden_states);
+  const logits = mulMat(m.matrix(tied ? 'embed_tokens.weight' : 'lm_head.weight'), hidden_states);
   const bias = m.optionalWeight('lm_head.bias');
   return m.tap('.lm_head', bias === undefined ? logits : add(logits, bias)); //                       rows, V
 }
