@@ -21,6 +21,8 @@ export interface OutputValue {
 export interface CompiledGraph {
   readonly graph: Graph;
   readonly native: NativeGraph;
+  /** Inputs that the graph needs. Their memory is used for other values once they have been read, so each run must fill them again. */
+  readonly inputs: readonly Tensor[];
   /** Fills an input. Throws `BAD_ARGUMENT` for a name that is unknown or that no output needs (it has no memory), `SHAPE_MISMATCH` for a wrong number of bytes. */
   setInput(name: string, values: ArrayBufferView): void;
   /** Values of the graph's outputs, in the order in which they were declared. */
@@ -53,10 +55,13 @@ export function compileGraphs(backend: Backend, graphs: readonly Graph[]): Compi
       const context = new (native().Context)(graph.tensors.length + 1);
       contexts.push(context);
       const handles = lower(graph, context);
-      const roots = needed(graph).map(({ id }) => handles[id]!);
-      const nativeGraph = new (native().Graph)(context, roots);
+      const nodes = needed(graph);
+      const nativeGraph = new (native().Graph)(
+        context,
+        nodes.map(({ id }) => handles[id]!),
+      );
       lowered.push(nativeGraph);
-      return compiledGraph(graph, nativeGraph, context, handles);
+      return compiledGraph(graph, new Set(nodes), nativeGraph, context, handles);
     });
     arena = new (native().Arena)(backend.native);
     arena.plan(lowered);
@@ -105,6 +110,7 @@ function lowerTensor(tensor: Tensor, context: NativeContext, handles: readonly n
 
 function compiledGraph(
   graph: Graph,
+  nodes: ReadonlySet<Tensor>,
   nativeGraph: NativeGraph,
   context: NativeContext,
   handles: readonly number[],
@@ -112,12 +118,19 @@ function compiledGraph(
   return {
     graph,
     native: nativeGraph,
+    inputs: graph.tensors.filter((tensor) => tensor.op === 'input' && nodes.has(tensor)),
     setInput(name, values) {
       const tensor = graph.tensors.find((candidate) => candidate.op === 'input' && candidate.name === name);
       if (tensor === undefined)
         throw new ZayascopeError(
           'BAD_ARGUMENT',
           `setInput: expected an input of graph ${graph.label}, got ${name}`,
+          { op: 'setInput', tensor: name },
+        );
+      if (!nodes.has(tensor))
+        throw new ZayascopeError(
+          'BAD_ARGUMENT',
+          `setInput: expected an input that an output of graph ${graph.label} needs, got ${name}`,
           { op: 'setInput', tensor: name },
         );
       const expected = sizeBytes(tensor.dtype, elementCount(tensor.shape));

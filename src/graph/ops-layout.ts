@@ -133,7 +133,14 @@ export function transpose(x: Tensor): Tensor {
   requireShape(rank >= 2, 'transpose', 'at least 2 axes', { x });
   const order = x.shape.map((_, axis) => axis);
   [order[rank - 2], order[rank - 1]] = [rank - 1, rank - 2];
-  return permute(x, order);
+  requireArgument(!isQuantized(x.dtype), 'transpose', 'a plain dtype', x.dtype);
+  return x.graph.emit({
+    op: 'transpose',
+    sources: [x],
+    dtype: x.dtype,
+    shape: order.map((axis) => x.shape[axis]!),
+    strides: order.map((axis) => x.strides[axis]!),
+  });
 }
 
 /** A contiguous copy in the order of the axes; the operand itself, or a reshape of it, where its elements lie in that order already. */

@@ -68,6 +68,14 @@ export interface Placed {
   bytes: Uint8Array;
 }
 
+/** The operand as a view of an input `name`, without data. */
+export function viewInput(graph: Graph, name: string, operand: Operand): Tensor {
+  const { memory, part, order } = place(operand);
+  let tensor = graph.input(name, operand.dtype, memory);
+  if (part !== undefined) tensor = slice(tensor, part.axis, part.start, part.end);
+  return order === undefined ? tensor : permute(tensor, order);
+}
+
 /** Adds an operand to a graph, with seeded values. Memory beside it is NaN where the dtype has one, so that a kernel that reads it shows. */
 export async function placeOperand(
   graph: Graph,
@@ -75,10 +83,8 @@ export async function placeOperand(
   operand: Operand,
   random: Random,
 ): Promise<Placed> {
+  const tensor = viewInput(graph, name, operand);
   const { memory, part, order } = place(operand);
-  let tensor = graph.input(name, operand.dtype, memory);
-  if (part !== undefined) tensor = slice(tensor, part.axis, part.start, part.end);
-  if (order !== undefined) tensor = permute(tensor, order);
   const { bytes, stored } = await fill(operand, memory, part, random);
   let values = stored;
   if (part !== undefined) values = sliceArray(values, part.axis, part.start, part.end);

@@ -66,7 +66,8 @@ export async function computeOp(
 ): Promise<Float64Array | undefined> {
   const inputs = placed.map(({ name, bytes }) => ({ name, bytes }));
   const shown = readable(graph, result, inputs);
-  graph.output('result', shown ?? result);
+  if (shown === undefined) graph.effects.push(result);
+  else graph.output('result', shown);
   using compiled = compileGraphs(backend, [graph]);
   const [only] = compiled.graphs;
   const used = reachable(shown ?? result);

@@ -1,5 +1,17 @@
 import type { Dtype } from '../../src/dtype.js';
-import { add, div, gelu, geluErf, mul, scale, silu, sub, swiglu } from '../../src/graph/ops-arithmetic.js';
+import {
+  add,
+  clamp,
+  div,
+  gelu,
+  geluErf,
+  mul,
+  scale,
+  silu,
+  sqrt,
+  sub,
+  swiglu,
+} from '../../src/graph/ops-arithmetic.js';
 import { map } from './nd-array.js';
 import type { Dtypes, OpSketch } from './op-sketch.js';
 import * as reference from './reference.js';
@@ -64,6 +76,29 @@ export const ARITHMETIC_SKETCHES: readonly OpSketch[] = [
     shapes: UNARY_SHAPES,
     build: ({ x }) => scale(x!, FACTOR),
     expected: ({ x }) => map(x!, (value) => value * FACTOR),
+  },
+  {
+    op: 'scale',
+    title: `by ${FACTOR}, plus 1.5`,
+    roles: { x: { dtypes: ['F32'], layout: 'contiguous' } },
+    shapes: UNARY_SHAPES,
+    build: ({ x }) => scale(x!, FACTOR, 1.5),
+    expected: ({ x }) => map(x!, (value) => value * FACTOR + 1.5),
+  },
+  {
+    op: 'sqrt',
+    roles: { x: { dtypes: ['F32'], layout: 'contiguous' } }, //  NaN below 0, as in the reference
+    shapes: UNARY_SHAPES,
+    build: ({ x }) => sqrt(x!),
+    expected: ({ x }) => map(x!, Math.sqrt),
+  },
+  {
+    op: 'clamp',
+    title: 'from -0.25',
+    roles: { x: { dtypes: ['F32'], layout: 'any' } },
+    shapes: UNARY_SHAPES,
+    build: ({ x }) => clamp(x!, -0.25),
+    expected: ({ x }) => map(x!, (value) => Math.max(value, -0.25)),
   },
   ...ACTIVATIONS.map(
     ({ op, build, value }): OpSketch => ({
