@@ -18,12 +18,11 @@ export interface Taps {
 /** Taps that nobody watches. */
 export const NO_TAPS: Taps = { wants: () => false };
 
-/** Passes a value through the seam. */
+/** Passes a value through the seam. What is shown is the value computed here, also where another one takes its place. */
 export function tap(graph: Graph, taps: Taps, name: string, value: Tensor): Tensor {
-  const used = taps.apply?.(name, value) ?? value;
   // A state is replaced later in the run: what is shown is its value at this point.
-  if (taps.wants(name)) graph.output(name, looksAtResident(used) ? copy(used) : cont(used));
-  return used;
+  if (taps.wants(name)) graph.output(name, looksAtResident(value) ? copy(value) : cont(value));
+  return taps.apply?.(name, value) ?? value;
 }
 
 /** True for resident memory and views of it. */

@@ -120,7 +120,7 @@ export class Module {
   /** Shows a value that nothing in the graph goes on from. */
   show(suffix: string, make: () => Tensor): void {
     const name = this.#join(suffix);
-    if (this.context.taps.wants(name)) tap(this.context.graph, this.context.taps, name, make());
+    if (this.context.taps.wants(name)) this.context.graph.output(name, make());
   }
 
   linear(name: string, x: Tensor): Tensor {

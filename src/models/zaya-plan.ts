@@ -43,6 +43,8 @@ export interface ZayaPlanOptions {
 export interface RunOptions {
   /** Takes the values of a segment while the next one computes. */
   sink?: SegmentSink;
+  /** Called before a segment runs, to fill the inputs that taps have put into its graph. */
+  prepare?: (segment: number, graph: CompiledGraph) => Promise<void> | void;
   /** Default: an empty past and no padding. */
   place?: CallPlace;
 }
@@ -119,7 +121,7 @@ export function planZaya(
       logitRows: logits === 'all' ? tokens : 1,
       computeNodes: segments.reduce((sum, { native }) => sum + native.computeNodes, 0),
       sizeBytes: memory.sizeBytes + compiled.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
-      async run(ids, { sink, place = { past: 0, padding: [] } } = {}) {
+      async run(ids, { sink, prepare, place = { past: 0, padding: [] } } = {}) {
         if (ids.length !== batch * tokens)
           throw new ZayascopeError(
             'BAD_ARGUMENT',
@@ -131,9 +133,9 @@ export function planZaya(
         if (placed?.past !== place.past || placed.padding !== place.padding) inputs.place(place);
         placed = place;
         segments[0]!.setInput('tokens', Int32Array.from(ids));
-        if (sink === undefined && weights.ensure === undefined)
+        if (sink === undefined && prepare === undefined && weights.ensure === undefined)
           await backend.native.compute(segments.map(({ native }) => native));
-        else await runSegments(segments, backend, sink, weights.ensure);
+        else await runSegments(segments, backend, weights.ensure, sink, prepare);
         const { bytes } = segments[segments.length - 1]!.outputs().find(({ name }) => name === LOGITS)!;
         return new Float32Array(bytes.slice().buffer);
       },
@@ -218,8 +220,9 @@ function buildGraphs(
 async function runSegments(
   segments: readonly CompiledGraph[],
   backend: Backend,
-  sink: SegmentSink = async () => {},
   ensure: ZayaWeights['ensure'] = async () => {},
+  sink: SegmentSink = async () => {},
+  prepare: NonNullable<RunOptions['prepare']> = () => {},
 ): Promise<void> {
   // Memory of a segment is used again two segments later: its values must have been taken by then.
   const pending: Promise<void>[] = [];
@@ -235,6 +238,7 @@ async function runSegments(
       await taken[index - 2];
       await weights;
       if (index + 1 < segments.length) weights = keep(ensure(index + 1));
+      await prepare(index, segment);
       await backend.native.compute([segment.native]);
       const values = segment.outputs().filter(({ name }) => name !== LOGITS);
       taken.push(values.length === 0 ? Promise.resolve() : keep(sink(index, values)));
