@@ -14,7 +14,7 @@ export interface Role {
   dtypes: readonly Dtype[];
   layout: LayoutNeed;
   /** Default `normal`. `{ belowSizeOf }` are indices into an axis (negative: from the end) of another operand. */
-  values?: Exclude<Values, { below: number }> | { belowSizeOf: string; axis: number };
+  values?: Extract<Values, string> | { belowSizeOf: string; axis: number };
 }
 
 export type Dtypes = Readonly<Record<string, Dtype>>;

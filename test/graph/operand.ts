@@ -16,8 +16,8 @@ import { encode, roundTo } from './rounding.js';
 export const LAYOUTS = ['dense', 'offset', 'inner', 'middle', 'transposed'] as const;
 export type Layout = (typeof LAYOUTS)[number];
 
-/** What an operand holds. `{ below: n }` are indices 0 .. n − 1. */
-export type Values = 'normal' | 'nonzero' | 'wide' | 'ties' | 'positions' | { below: number };
+/** What an operand holds. `{ below: n }` are indices 0 .. n − 1; an array is the dense memory itself. */
+export type Values = 'normal' | 'nonzero' | 'wide' | 'ties' | 'positions' | { below: number } | Float64Array;
 
 /** An operand of an op under test. */
 export interface Operand {
@@ -104,7 +104,9 @@ async function fill(
   let position = 0;
   const stored = build(memory, (index) => {
     const inside = part === undefined || (index[part.axis]! >= part.start && index[part.axis]! < part.end);
-    const value = roundTo(dtype, floating ? real(values, random) : integer(values, random, position++));
+    const drawn = floating ? real(values, random, position) : integer(values, random, position);
+    const value = roundTo(dtype, drawn);
+    position++;
     return inside || !floating ? value : Number.NaN;
   });
   return { bytes: encode(dtype, stored.data), stored };
@@ -128,7 +130,8 @@ export async function dequantize(dtype: Dtype, bytes: Uint8Array, columns: numbe
   return Float64Array.from(wide);
 }
 
-function real(values: Values, random: Random): number {
+function real(values: Values, random: Random, position: number): number {
+  if (values instanceof Float64Array) return values[position]!;
   const normal = random.normal();
   if (values === 'wide') return normal * 8;
   if (values === 'ties') return random.integer(-2, 2);
@@ -136,6 +139,7 @@ function real(values: Values, random: Random): number {
 }
 
 function integer(values: Values, random: Random, position: number): number {
+  if (values instanceof Float64Array) return values[position]!;
   if (values === 'positions') return position * 3;
   return typeof values === 'object' ? random.integer(0, values.below - 1) : random.integer(-100, 100);
 }
