@@ -34,6 +34,21 @@ const CASES: [string, Record<string, string | boolean>, RegExp][] = [
   ],
   ['an existing dump', { out: at('existing') }, /expected --out not to exist.*existing/],
   ['a folder that is no dump', { out: at('precious'), overwrite: true }, /hold a dump that may be replaced/],
+  [
+    'a folder whose manifest is none',
+    { out: at('malformed'), overwrite: true },
+    /hold a dump that may be replaced/,
+  ],
+  [
+    'a dump beside other files',
+    { out: at('shared'), overwrite: true },
+    /nothing but a dump, got 'thesis\.txt'/,
+  ],
+  [
+    'a dump beside a folder',
+    { out: at('nested'), overwrite: true },
+    /nothing but a dump, got 'layers\.9\.arrow'/,
+  ],
   ['a folder that cannot be made', { out: at('file/dump') }, /file/],
   ['a pattern that matches nothing', { taps: 'layer.*' }, /a pattern that matches a tap, got 'layer\.\*'/],
   ['a malformed pattern', { taps: 'layers.{0..1' }, /expected balanced braces/],
@@ -58,6 +73,13 @@ beforeAll(() => {
   mkdirSync(at('precious'));
   writeFileSync(join(at('precious'), 'thesis.txt'), 'all of it');
   writeFileSync(at('file'), '');
+  mkdirSync(at('malformed'));
+  writeFileSync(join(at('malformed'), 'manifest.json'), '{"format": "zayascope-d');
+  for (const name of ['shared', 'nested']) {
+    cpSync(join(root, 'dumps', 'tiny', 'reference-bfloat16'), at(name), { recursive: true });
+  }
+  writeFileSync(join(at('shared'), 'thesis.txt'), 'all of it');
+  mkdirSync(join(at('nested'), 'layers.9.arrow'));
   const good = { model: tinyModel, tokens: '5,17,9', dtype: 'float32', out: at('unused') };
   const call = (changes: Record<string, string | boolean>) => ({
     script: 'dump' as const,
@@ -66,7 +88,7 @@ beforeAll(() => {
     ),
   });
   results = runScripts([
-    call({ out: at('existing'), taps: 'norm' }),
+    call({ out: at('existing'), taps: 'layers.1,norm' }),
     ...CASES.map(([, changes]) => call(changes)),
     call({ out: at('existing'), taps: 'lm_head', overwrite: true }),
   ]);
@@ -86,11 +108,17 @@ it.each(CASES.map(([name, , message], index) => ({ name, message, index })))(
 
 it('writes nothing for bad input, and removes nothing', () => {
   expect(existsSync(at('unused'))).toBe(false);
-  expect(readFileSync(join(at('precious'), 'thesis.txt'), 'utf8')).toBe('all of it');
+  for (const name of ['precious', 'shared']) {
+    expect(readFileSync(join(at(name), 'thesis.txt'), 'utf8')).toBe('all of it');
+  }
+  const committed = readdirSync(join(root, 'dumps', 'tiny', 'reference-bfloat16'));
+  expect(readdirSync(at('shared')).toSorted()).toEqual([...committed, 'thesis.txt'].toSorted());
+  expect(readdirSync(at('nested')).toSorted()).toEqual([...committed, 'layers.9.arrow'].toSorted());
 });
 
-it('replaces a dump when asked to', () => {
+it('replaces a dump when asked to, and leaves none of its files', () => {
   expect(results.at(-1)!.status).toBe(0);
+  expect(readdirSync(at('existing')).toSorted()).toEqual(['manifest.json', 'model.arrow', 'stats.arrow']);
   expect(readReferenceManifest(at('existing')).taps.map((tap) => tap.name)).toEqual(['lm_head']);
 });
 
