@@ -13,6 +13,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   diff: ['.', 'dump'],
   'weights-diff': ['.', 'native.ts', 'weights', 'models', 'dump', 'diff'],
   evaluate: ['.', 'diff'],
+  locate: ['.', 'native.ts', 'graph', 'weights', 'models', 'dump', 'capture', 'diff'],
   cli: [
     '.',
     'native.ts',
@@ -25,6 +26,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'diff',
     'weights-diff',
     'evaluate',
+    'locate',
   ],
 };
 
