@@ -5,7 +5,8 @@ import { type Backend, openBackend } from '../../src/graph/backend.js';
 import { policy } from '../../src/graph/policy.js';
 import { readResident } from '../../src/graph/resident.js';
 import { parseZayaConfig } from '../../src/models/zaya-config.js';
-import { loadZayaWeights, type ZayaWeights } from '../../src/models/zaya-loader.js';
+import { type LoadOptions, loadZayaWeights, type ZayaWeights } from '../../src/models/zaya-loader.js';
+import { planZaya } from '../../src/models/zaya-plan.js';
 import { requiredTensors } from '../../src/models/zaya-weights.js';
 import { temporaryFolder } from '../weights/fixtures.js';
 import { SMALL_CONFIG, writeLegacyModel, writeRandomModel } from './random-model.js';
@@ -166,6 +167,18 @@ describe('weights that do not fit', () => {
             expect(values(streamed, name), `${name}, pass ${pass}`).toEqual(values(whole, name));
         await ahead;
       }
+  });
+
+  it('give the logits of a run with all of them in memory, bit for bit and again', async () => {
+    const folder = await writeRandomModel(await temporaryFolder());
+    const tokens = [5, 17, 3, 40, 8];
+    const logits = async (options: LoadOptions) => {
+      using weights = await loadZayaWeights(folder, backend, policy('f32'), options);
+      using plan = planZaya(weights, backend, policy('f32'), { tokens: tokens.length });
+      return [await plan.run(tokens), await plan.run(tokens)];
+    };
+    const [whole] = await logits({});
+    expect(await logits({ memoryBytes })).toEqual([whole, whole]);
   });
 
   it('are read again after other blocks have used the slot, and only then', async () => {
