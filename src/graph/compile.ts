@@ -80,7 +80,7 @@ function lower(graph: Graph, context: NativeContext): number[] {
 }
 
 /** Nodes that an output or effect depends on, in the order in which they were built: that is the order in which they run, so that a state is read before a later node replaces it. */
-function needed(graph: Graph): Tensor[] {
+export function needed(graph: Graph): Tensor[] {
   const wanted = new Set<Tensor>([...graph.outputs.values(), ...graph.effects]);
   for (const tensor of [...graph.tensors].reverse())
     if (wanted.has(tensor)) for (const source of tensor.sources) wanted.add(source);

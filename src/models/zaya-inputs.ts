@@ -63,33 +63,43 @@ export function allocateInputs(
   ];
   const tensors = new Map(memory.allocate(specs).map((tensor) => [tensor.name, tensor]));
   const write = (name: string, values: ArrayBufferView) => writeResident(tensors.get(name)!, values);
-  const skip = config.num_experts;
-  write(
-    'expert_ids',
-    Int32Array.from({ length: classes }, (_, index) => (index === skip ? 0 : index)),
-  );
-  write(
-    'expert_keep',
-    Float32Array.from({ length: classes }, (_, index) => (index === skip ? 0 : 1)),
-  );
+  for (const [name, values] of Object.entries(expertTables(config))) write(name, values);
   return {
     tensors,
     place(at) {
-      const positions = rowPositions(sizes, at);
-      for (const type of types) {
-        const window = type === 'hybrid_sliding' ? (config.sliding_window ?? undefined) : undefined;
-        const { rope_theta } = config.rope_parameters[type]!;
-        const { cos, sin } = rotaryTables(positions, config.head_dim, rotaryDim(config, type), rope_theta);
-        write(perType('mask', type), attentionMask(sizes, at, window));
-        write(perType('cos', type), cos);
-        write(perType('sin', type), sin);
-      }
+      for (const type of types)
+        for (const [name, values] of Object.entries(placeTables(config, type, sizes, at)))
+          write(perType(name as 'mask' | 'cos' | 'sin', type), values);
       if (padded) write('padding', paddingColumn(sizes, at));
       if (cache === undefined) return;
       write('key_rows', keyRows(sizes, at, cache.capacity));
       write('value_elements', valueElements(sizes, at, cache.capacity, width));
     },
   };
+}
+
+/** What follows from a router class: `expert_ids` I32 [E + 1, 1] the expert to run, 0 for the skip class; `expert_keep` F32 [E + 1, 1] 0 for the skip class, 1 for others. */
+export function expertTables(config: ZayaConfig): { expert_ids: Int32Array; expert_keep: Float32Array } {
+  const skip = config.num_experts;
+  const classes = Array.from({ length: routerClasses(config) }, (_, index) => index);
+  return {
+    expert_ids: Int32Array.from(classes, (index) => (index === skip ? 0 : index)),
+    expert_keep: Float32Array.from(classes, (index) => (index === skip ? 0 : 1)),
+  };
+}
+
+/** What blocks of a layer type read that depends on where the call stands: `mask` F32 [T, S] ([B, 1, T, S] where padded), `cos` and `sin` F32 [N, 1, d]. */
+export function placeTables(
+  config: ZayaConfig,
+  type: LayerType,
+  sizes: CallSizes,
+  at: CallPlace,
+): Record<'mask' | 'cos' | 'sin', Float32Array> {
+  const window = type === 'hybrid_sliding' ? (config.sliding_window ?? undefined) : undefined;
+  const { rope_theta } = config.rope_parameters[type]!;
+  const positions = rowPositions(sizes, at);
+  const { cos, sin } = rotaryTables(positions, config.head_dim, rotaryDim(config, type), rope_theta);
+  return { mask: attentionMask(sizes, at, window), cos, sin };
 }
 
 /** Position of each row within its own sequence, padding not counted (padding itself gets 0). */

@@ -140,7 +140,7 @@ function place(
 }
 
 /** The policy's site of a weight: `model.layers.3.self_attn.o_proj.weight` is `layers.3.self_attn.o_proj#weight`. */
-function weightSite(name: string): string {
+export function weightSite(name: string): string {
   return `${name.replace(/^model\./, '').replace(/\.weight$/, '')}#weight`;
 }
 

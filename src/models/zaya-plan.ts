@@ -6,19 +6,17 @@ import {
   compileGraphs,
   type OutputValue,
 } from '../graph/compile.js';
-import { Graph } from '../graph/graph.js';
-import { cont, reshape, slice } from '../graph/ops-layout.js';
+import type { Graph } from '../graph/graph.js';
 import { type Policy, resolvePolicy, type Setting } from '../graph/policy.js';
 import { ResidentMemory } from '../graph/resident.js';
 import type { ResidentTensor } from '../graph/tensor.js';
 import { NO_TAPS, type Taps } from './tap.js';
 import { checkTokenIds } from './token-ids.js';
-import { zayaDecoderLayer, zayaEmbedding, zayaHead } from './zaya.js';
 import { allocateStates, type LayerState, type ZayaCache } from './zaya-cache.js';
-import type { LayerType } from './zaya-config.js';
 import { allocateInputs, type CallInputs, type CallPlace, type CallSizes, perType } from './zaya-inputs.js';
 import type { ZayaWeights } from './zaya-loader.js';
 import type { ZayaContext } from './zaya-module.js';
+import { buildSegment, LOGITS } from './zaya-segments.js';
 
 /** Receives the values of one segment (embedding, a block, head) after it ran. Their memory may be reused once the promise resolves, but for those of the embedding, which last until the end of the run. */
 export type SegmentSink = (segment: number, values: readonly OutputValue[]) => Promise<void>;
@@ -69,9 +67,6 @@ export interface ZayaPlan extends Disposable {
   close(): void;
 }
 
-/** Output name of the logits in the head's graph, beside the tap `lm_head`. */
-const LOGITS = '#logits';
-
 /**
  * Builds and compiles the graphs: one segment for the embedding, one a block, one for the head. Blocks alternate between two memory arenas, so that the values of one can be
  * written to disk while the next computes; they pass the residual stream and the router state through resident memory.
@@ -110,9 +105,11 @@ export function planZaya(
       compiled.push(result);
       return result.graphs;
     };
-    const arenas = [0, 1].map((parity) => compile(graphs.blocks.filter((_, layer) => layer % 2 === parity)));
-    const blocks = graphs.blocks.map((_, layer) => arenas[layer % 2]![layer >> 1]!);
-    const segments = [...compile([graphs.embedding]), ...blocks, ...compile([graphs.head])];
+    const [embedding, head] = [graphs[0]!, graphs[graphs.length - 1]!];
+    const ofBlocks = graphs.slice(1, -1);
+    const arenas = [0, 1].map((parity) => compile(ofBlocks.filter((_, layer) => layer % 2 === parity)));
+    const blocks = ofBlocks.map((_, layer) => arenas[layer % 2]![layer >> 1]!);
+    const segments = [...compile([embedding]), ...blocks, ...compile([head])];
     let placed: CallPlace | undefined;
     return {
       segments,
@@ -161,10 +158,11 @@ function buildGraphs(
   setting: Setting,
   { batch, tokens, padded }: CallSizes,
   parts: GraphParts,
-) {
+): Graph[] {
   const { config } = weights;
   const { taps, inputs, states, cached } = parts;
-  const context = (graph: Graph, type: LayerType): ZayaContext => {
+  const context = (graph: Graph, block: number | null): ZayaContext => {
+    const type = config.layer_types[block ?? 0]!; // embedding and head read nothing that differs by type
     const input = (name: string) => graph.resident(required(inputs.tensors, name));
     return {
       graph,
@@ -195,26 +193,8 @@ function buildGraphs(
             },
     };
   };
-  const embedding = new Graph('embedding');
-  zayaEmbedding(
-    context(embedding, config.layer_types[0]!),
-    embedding.input('tokens', 'I32', [batch * tokens]),
-  );
-  const blocks = config.layer_types.map((type, layer) => {
-    const graph = new Graph(`layers.${layer}`);
-    zayaDecoderLayer(context(graph, type), layer);
-    return graph;
-  });
-  const head = new Graph('head');
-  const rows = (x: ReturnType<typeof zayaHead>) =>
-    parts.logits === 'all'
-      ? x
-      : reshape(cont(slice(reshape(x, [batch, tokens, config.hidden_size]), 1, tokens - 1, tokens)), [
-          batch,
-          config.hidden_size,
-        ]);
-  head.output(LOGITS, zayaHead(context(head, config.layer_types[0]!), rows));
-  return { embedding, blocks, head };
+  const counts = { blocks: config.num_hidden_layers, batch, tokens, logits: parts.logits };
+  return Array.from({ length: counts.blocks + 2 }, (_, segment) => buildSegment(segment, counts, context));
 }
 
 async function runSegments(
