@@ -5,17 +5,18 @@ import { tapPattern } from '../tap-pattern.js';
 /**
  * The kinds of choice that a policy makes, with their values; the first is what holds where no rule says otherwise. A site is the name of a value or module and a kind,
  * e.g. `layers.3.self_attn.o_proj#weight`:
- * - `weight`: `F32` widened; `stored`: in the checkpoint's dtype, which on the CPU rounds activations too, as ggml does; `F16`, `BF16`: rounded to that dtype (convolutions)
+ * - `weight`: `F32` widened; `stored`: in the checkpoint's dtype, which on the CPU rounds activations too, as ggml does
  * - `round`: a value is rounded to a dtype and back, at a tap or inside an op (e.g. `layers.0.input_layernorm:normalised#round`)
- * - `patches`: dtype of the im2col of the grouped convolution
+ * - `kernel`, `patches`: dtypes that the weight and the im2col of the grouped convolution are rounded to; with F16 for both the products are ggml's F16 ones
  * - `form`: GELU, exact or ggml's tanh approximation (which the CPU reads from an F16 table)
  * - `dtype`: keys and values as attention reads them; a half-width dtype also rounds what is multiplied with them
  * - `skip`: what a token gets whose router chose the class without an expert: nothing, its own value times the class's probability, or the best real expert instead
  * - `eps`: the smallest norm of queries and keys is this dtype's machine epsilon
  */
 export const SITE_KINDS = {
-  weight: ['F32', 'stored', 'F16', 'BF16'],
+  weight: ['F32', 'stored'],
   round: ['none', 'BF16', 'F16'],
+  kernel: ['F32', 'F16', 'BF16'],
   patches: ['F32', 'F16'],
   form: ['erf', 'tanh'],
   dtype: ['F32', 'F16', 'BF16'],
@@ -61,7 +62,7 @@ function asTransformers(dtype: 'BF16' | 'F16'): readonly PolicyRule[] {
 }
 
 const LLAMACPP: readonly PolicyRule[] = [
-  { sites: '**.conv_qk_grouped#weight', set: 'F16' },
+  { sites: '**.conv_qk_grouped#kernel', set: 'F16' },
   { sites: '**.router_mlp:act*#form', set: 'tanh' },
   { sites: '**:{k,v}_cache#dtype', set: 'F16' },
 ];

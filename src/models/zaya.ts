@@ -99,7 +99,7 @@ function zayaCCAProjection(
   const convolved = conv1dGrouped(depthwise, gw, gb, {
     groups: nq + nk,
     im2col: m.setting('.conv_qk_grouped#patches') as 'F32' | 'F16',
-    weight: m.setting('.conv_qk_grouped#weight') as 'F32' | 'F16' | 'BF16',
+    weight: m.setting('.conv_qk_grouped#kernel') as 'F32' | 'F16' | 'BF16',
   }); //                                                                                              B, T, C
   const conv = m.tap('.conv_qk_grouped', reshape(convolved, [N, C])); //                              N, C
 
