@@ -3,6 +3,7 @@ import { ZayascopeError } from '../errors.js';
 import { checkTokenIds } from '../models/token-ids.js';
 import type { ZayaModel } from '../models/zaya-model.js';
 import type { SegmentSink, ZayaPlan } from '../models/zaya-plan.js';
+import type { CallSequence } from './call-rows.js';
 import { checkFreeSpace, createDump } from './create-dump.js';
 import { estimateBytes, framingBytes, select } from './selection.js';
 import { StepSink } from './step-sink.js';
@@ -17,6 +18,8 @@ export interface CaptureOptions {
   positions?: string;
   /** `full` (default): values and statistics; `stats`: statistics per token; `hash`: SHA-256 per value. */
   tier?: DumpTier;
+  /** Run all sequences in one call, shorter ones padded on the left (their rows of padding are not captured). Default false: one call each. */
+  batched?: boolean;
   /** Replace a dump in that folder. Default false. */
   overwrite?: boolean;
   /** Called after each segment of a run: segments done and in all. */
@@ -37,7 +40,7 @@ export interface CaptureResult {
 }
 
 /**
- * Runs sequences of token ids from their start, one forward step each, and writes the selected values into a dump. Its size is estimated and compared with the free space
+ * Runs sequences of token ids from their start, one forward step each or all in one, and writes the selected values into a dump. Its size is estimated and compared with the free space
  * first (`NO_SPACE`). A run that fails or is cancelled leaves the dump marked partial; it reads up to its last complete batch.
  *
  * @throws `BAD_ARGUMENT` for no sequence, an empty one, ids outside the vocabulary, a pattern without a match, bad positions; `IO` for a folder that cannot be written or is in use.
@@ -52,6 +55,7 @@ export async function capture(
     taps = '**',
     positions = 'all',
     tier = 'full',
+    batched = false,
     overwrite = false,
     onProgress,
     signal,
@@ -79,15 +83,36 @@ export async function capture(
     const byName = new Map(selection.selected.map((tap) => [tap.name, tap]));
     const logits: Float32Array[] = [];
     let elapsedMs = 0;
-    for (const [sequence, tokens] of sequences.entries()) {
-      if (plan?.tokens !== tokens.length) {
+    for (const call of batched
+      ? [sequences.map((_, index) => index)]
+      : sequences.map((_, index) => [index])) {
+      const lengths = call.map((sequence) => sequences[sequence]!.length);
+      const slots = Math.max(...lengths);
+      const padding = lengths.map((length) => slots - length);
+      if (plan?.tokens !== slots) {
         plan?.close();
-        plan = model.plan({ tokens: tokens.length, taps: selection });
+        const padded = padding.some((count) => count > 0);
+        plan = model.plan({ tokens: slots, batch: call.length, padded, taps: selection });
       }
+      const pad = config.pad_token_id ?? 0;
+      const rows = call.map((sequence, index) => [
+        ...new Array<number>(padding[index]!).fill(pad),
+        ...sequences[sequence]!,
+      ]);
+      const parts = call.map(
+        (sequence, index): CallSequence => ({
+          sequence,
+          index,
+          batch: call.length,
+          step: batched ? 0 : sequence,
+          tokens: rows[index]!,
+          past: 0,
+          padding: padding[index]!,
+          range: selection.range(0, lengths[index]!)!,
+        }),
+      );
       const total = plan.segments.length;
-      const range = selection.range(0, tokens.length)!;
-      const call = { sequence, index: 0, batch: 1, step: sequence, tokens, past: 0, padding: 0, range };
-      const step = new StepSink(writer, tier, byName, [call]);
+      const step = new StepSink(writer, tier, byName, parts);
       const sink: SegmentSink = async (segment, values) => {
         if (signal?.aborted)
           throw new ZayascopeError('CANCELLED', `capture: cancelled after segment ${segment} of ${total}`, {
@@ -97,10 +122,12 @@ export async function capture(
         onProgress?.(segment + 1, total);
       };
       const start = performance.now();
-      const all = await plan.run(tokens, { sink });
+      const all = await plan.run(rows.flat(), { sink, place: { past: 0, padding } });
       await step.end();
       elapsedMs += performance.now() - start;
-      logits.push(all.slice(-config.vocab_size));
+      const width = slots * config.vocab_size;
+      for (const index of call.keys())
+        logits.push(all.slice((index + 1) * width - config.vocab_size, (index + 1) * width));
     }
     return { manifest: await writer.finish(), estimatedBytes, logits, elapsedMs };
   } finally {

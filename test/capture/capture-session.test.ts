@@ -78,6 +78,19 @@ describe('steps of a session are captured as the one-shot run is', () => {
   });
 });
 
+it('a batched capture of unequal sequences is as one call each', async () => {
+  const { logits } = await capture(model, sequences, { out: at('batched'), batched: true });
+  const { taps, ...outcome } = await compare('single', 'batched', '**');
+  expect(outcome).toEqual({ worst: [], pass: true, unpaired: [] });
+  expect(taps).toBe(4 + 8 * 46);
+  for (const [index, tokens] of sequences.entries()) {
+    const alone = await model.prefill(tokens);
+    const last = alone.slice(-model.config.vocab_size);
+    const error = last.reduce((sum, value, i) => sum + (value - logits[index]![i]!) ** 2, 0);
+    expect(error / last.reduce((sum, value) => sum + value ** 2, 0)).toBeLessThanOrEqual(LIMIT);
+  }
+});
+
 describe('states after each step', () => {
   it('are those of the last tokens, and caches hold all positions so far', async () => {
     using session = model.session({ batch: 2 });
