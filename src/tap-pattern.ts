@@ -25,6 +25,11 @@ export function tapPattern(pattern: string): (name: string) => boolean {
   return (name) => expression.test(name);
 }
 
+/** The globs of a tap pattern, one by one. Throws as {@link tapPattern} does for unbalanced braces. */
+export function patternGlobs(pattern: string): string[] {
+  return splitTop(pattern, pattern).map((glob) => glob.trim());
+}
+
 function globSource(glob: string, pattern: string): string {
   let source = '';
   for (let at = 0; at < glob.length; ) {

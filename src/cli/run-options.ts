@@ -12,7 +12,11 @@ export interface RunOptions {
 /** Adds the options that say how a model is run. */
 export function addRunOptions(command: Command): Command {
   return command
-    .option('--policy <name>', `dtypes of the run: ${Object.keys(POLICIES).join(', ')}`, 'f32')
+    .option(
+      '--policy <name>',
+      `dtypes of the run: ${Object.keys(POLICIES).join(', ')}, or a .json file`,
+      'f32',
+    )
     .option('--backend <name>', 'backend or device, as `zayascope doctor` lists them', 'cpu')
     .option(
       '--threads <count>',

@@ -10,6 +10,7 @@ import type { Checkpoint, TensorInfo, TensorPart } from '../weights/checkpoint.j
 import { type BlockStream, type StreamedTensor, streamBlocks } from './block-stream.js';
 import { type FillJob, fillTensors } from './weight-filler.js';
 import type { ZayaConfig } from './zaya-config.js';
+import { checkPolicy } from './zaya-sites.js';
 import { openZayaSource, type ZayaSource } from './zaya-source.js';
 import { checkWeights, type WeightRole } from './zaya-weights.js';
 
@@ -50,7 +51,7 @@ export interface LoadOptions {
  * too) they are used where they lie in the mapped file on devices that can, else copied. Everything else becomes F32. Where the copies exceed the free memory, the blocks'
  * matrices are streamed: see {@link ZayaWeights.ensure}.
  *
- * @throws `BAD_CONFIG`, `BAD_CHECKPOINT` (also for NaN or infinity in a vector, bias or convolution), `MISSING_TENSOR`, `IO`; `BACKEND` when the device has too little memory.
+ * @throws `BAD_ARGUMENT` for a policy that does not fit the model; `BAD_CONFIG`, `BAD_CHECKPOINT` (also for NaN or infinity in a vector, bias or convolution), `MISSING_TENSOR`, `IO`; `BACKEND` when the device has too little memory.
  */
 export async function loadZayaWeights(
   path: string,
@@ -61,6 +62,7 @@ export async function loadZayaWeights(
   const source = await openZayaSource(path);
   const { config, checkpoint } = source;
   const { tensors: required, unexpected } = checkWeights(checkpoint, config);
+  checkPolicy(policy, config, required);
   const setting = resolvePolicy(policy);
   const places = required.map(({ name, shape, role, info }) =>
     place(name, shape, role, info, backend, setting),

@@ -1,5 +1,5 @@
 import { type Backend, openBackend } from '../graph/backend.js';
-import { type Policy, policy as presetPolicy } from '../graph/policy.js';
+import { loadPolicy, type Policy } from '../graph/policy.js';
 import type { ZayaConfig } from './zaya-config.js';
 import { loadZayaWeights, type ZayaWeights } from './zaya-loader.js';
 import { planZaya, type ZayaPlan, type ZayaPlanOptions } from './zaya-plan.js';
@@ -7,7 +7,7 @@ import { ZayaSession, type ZayaSessionOptions } from './zaya-session.js';
 
 /** Options of {@link openZaya}. */
 export interface OpenZayaOptions {
-  /** A preset's name or a policy. Default `f32`. */
+  /** A preset's name, a `.json` file or a policy. Default `f32`. */
   policy?: string | Policy;
   /** Backend or device name, as in {@link openBackend}. Default `cpu`. */
   backend?: string;
@@ -35,10 +35,11 @@ export interface ZayaModel extends Disposable {
 /**
  * Loads a model folder in the transformers layout onto a device.
  *
- * @throws `BAD_CONFIG`, `BAD_CHECKPOINT`, `MISSING_TENSOR`, `IO` for the folder; `BACKEND` for the device; `BAD_ARGUMENT` for an unknown policy.
+ * @throws `BAD_CONFIG`, `BAD_CHECKPOINT`, `MISSING_TENSOR`, `IO` for the folder; `BACKEND` for the device; `BAD_ARGUMENT` for an unknown policy or one with rules that match nothing in the model.
  */
 export async function openZaya(folder: string, options: OpenZayaOptions = {}): Promise<ZayaModel> {
-  const policy = typeof options.policy === 'object' ? options.policy : presetPolicy(options.policy ?? 'f32');
+  const policy =
+    typeof options.policy === 'object' ? options.policy : await loadPolicy(options.policy ?? 'f32');
   const backend = openBackend(
     options.backend,
     options.threads === undefined ? {} : { threads: options.threads },
