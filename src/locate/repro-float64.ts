@@ -1,0 +1,238 @@
+/**
+ * Evaluates a graph in double precision: what its ops would give without any rounding. Casts among floating dtypes leave values alone. For judging results, not for speed.
+ */
+import { sizeBytes } from '../dtype.js';
+import { elementCount, type Shape, toNe } from '../graph/shape.js';
+import type { Tensor } from '../graph/tensor.js';
+import { ELEMENT_OPS, ROW_OPS } from './repro-float64-ops.js';
+
+/** A value as memory and the way through it, as ggml holds views. Strides and offset in elements. */
+interface Strided {
+  data: Float64Array;
+  offset: number;
+  strides: readonly number[];
+}
+
+/** Multiplications beyond which an evaluation takes too long: some ten seconds. */
+const MAX_PRODUCTS = 5e9;
+
+/** True if every op is known and the products are few enough. */
+export function canEvaluate(nodes: readonly Tensor[]): boolean {
+  const products = nodes
+    .filter(({ op }) => op === 'mulMat' || op === 'mulMatId')
+    .reduce((sum, { shape, sources }) => sum + elementCount(shape) * sources[0]!.shape.at(-1)!, 0);
+  return products <= MAX_PRODUCTS && nodes.every(({ op }) => op === 'input' || op in EVALUATORS);
+}
+
+/**
+ * Evaluates nodes in order and gives the last one's elements.
+ * @param input the elements of a leaf.
+ */
+export async function evaluateExactly(
+  nodes: readonly Tensor[],
+  input: (leaf: Tensor) => Promise<Float64Array>,
+): Promise<Float64Array> {
+  const values = new Map<Tensor, Strided>();
+  for (const node of nodes) {
+    const sources = node.sources.map((source) => values.get(source)!);
+    values.set(
+      node,
+      node.op === 'input' ? packed(await input(node), node.shape) : EVALUATORS[node.op]!(node, sources),
+    );
+  }
+  const last = nodes[nodes.length - 1]!;
+  return read(last, values.get(last)!);
+}
+
+type Evaluator = (node: Tensor, sources: readonly Strided[]) => Strided;
+
+/** Elements of the operands in, elements of the result out. */
+const of =
+  (compute: (node: Tensor, operands: Float64Array[]) => Float64Array): Evaluator =>
+  (node, sources) =>
+    packed(
+      compute(
+        node,
+        node.sources.map((source, at) => read(source, sources[at]!)),
+      ),
+      node.shape,
+    );
+
+const looksAt = (node: Tensor, source: Strided, offset: number): Strided => ({
+  data: source.data,
+  offset: source.offset + offset,
+  strides: inElements(node),
+});
+
+const EVALUATORS: Record<string, Evaluator> = {
+  reshape: (node, [source]) => ({ ...source!, strides: packedStrides(node.shape) }),
+  view: (node, [source]) =>
+    looksAt(node, source!, node.params[node.params.length - 1]! / sizeBytes(node.dtype, 1)),
+  permute: (node, [source]) => looksAt(node, source!, 0),
+  transpose: (node, [source]) => looksAt(node, source!, 0),
+  cont: of((_, [x]) => x!),
+  cast: of((_, [x]) => x!),
+  concat: of(concat),
+  repeat: of((node, [x]) => spread(x!, node.sources[0]!.shape, node.shape)),
+  getRows: of(getRows),
+  add: binary((a, b) => a + b),
+  sub: binary((a, b) => a - b),
+  mul: binary((a, b) => a * b),
+  div: binary((a, b) => a / b),
+  ...Object.fromEntries(
+    Object.entries(ELEMENT_OPS).map(([op, compute]) => [
+      op,
+      of(({ params }, [x]) => x!.map((value) => compute(value, params))),
+    ]),
+  ),
+  ...Object.fromEntries(
+    Object.entries(ROW_OPS).map(([op, compute]) => [
+      op,
+      of((node, [x]) => mapRows(x!, node, (row) => compute(row, node.params))),
+    ]),
+  ),
+  softMax: of(softMax),
+  mulMat: of(mulMat),
+  mulMatId: of(mulMatId),
+  im2col: of(im2col),
+};
+
+function binary(combine: (a: number, b: number) => number): Evaluator {
+  return of(({ sources, shape }, [a, b]) => {
+    const other = spread(b!, sources[1]!.shape, shape);
+    return a!.map((value, at) => combine(value, other[at]!));
+  });
+}
+
+function packed(data: Float64Array, shape: Shape): Strided {
+  return { data, offset: 0, strides: packedStrides(shape) };
+}
+
+function packedStrides(shape: Shape): number[] {
+  return shape.map((_, axis) => elementCount(shape.slice(axis + 1)));
+}
+
+function inElements({ dtype, strides }: Tensor): number[] {
+  return strides.map((stride) => stride / sizeBytes(dtype, 1));
+}
+
+/** Elements in the order of the axes. */
+function read({ shape }: Tensor, { data, offset, strides }: Strided): Float64Array {
+  return gather(data, offset, shape, strides);
+}
+
+function gather(data: Float64Array, offset: number, shape: Shape, strides: readonly number[]): Float64Array {
+  const out = new Float64Array(elementCount(shape));
+  let at = 0;
+  const walk = (axis: number, from: number) => {
+    const [size, stride] = [shape[axis]!, strides[axis]!];
+    if (axis === shape.length - 1) for (let i = 0; i < size; i++) out[at++] = data[from + i * stride]!;
+    else for (let i = 0; i < size; i++) walk(axis + 1, from + i * stride);
+  };
+  walk(0, offset);
+  return out;
+}
+
+/** Sizes of 1 (and missing leading ones) repeated to `target`. */
+function spread(x: Float64Array, shape: Shape, target: Shape): Float64Array {
+  const own = [...new Array<number>(Math.max(0, target.length - shape.length)).fill(1), ...shape].slice(
+    -target.length,
+  );
+  const strides = packedStrides(own).map((stride, axis) => (own[axis] === 1 ? 0 : stride));
+  return gather(x, 0, target, strides);
+}
+
+function mapRows(
+  x: Float64Array,
+  { sources }: Tensor,
+  compute: (row: Float64Array) => ArrayLike<number>,
+): Float64Array {
+  const columns = sources[0]!.shape.at(-1)!;
+  const rows = Array.from({ length: x.length / columns }, (_, row) =>
+    compute(x.subarray(row * columns, (row + 1) * columns)),
+  );
+  const width = rows[0]!.length;
+  const out = new Float64Array(rows.length * width);
+  for (const [row, values] of rows.entries()) out.set(values, row * width);
+  return out;
+}
+
+function concat({ sources, params, shape }: Tensor, [a, b]: Float64Array[]): Float64Array {
+  const axis = shape.length - 1 - params[0]!;
+  const inner = sources.map((source) => elementCount(source.shape.slice(axis)));
+  const out = new Float64Array(elementCount(shape));
+  for (let outer = 0, at = 0; at < out.length; outer++)
+    for (const [side, data] of [a!, b!].entries()) {
+      out.set(data.subarray(outer * inner[side]!, (outer + 1) * inner[side]!), at);
+      at += inner[side]!;
+    }
+  return out;
+}
+
+function getRows({ sources }: Tensor, [table, ids]: Float64Array[]): Float64Array {
+  const [rows, width] = sources[0]!.shape.slice(-2) as [number, number];
+  const perBatch = sources[1]!.shape.at(-1)!;
+  const out = new Float64Array(ids!.length * width);
+  for (const [at, id] of ids!.entries()) {
+    const row = Math.floor(at / perBatch) * rows + id;
+    out.set(table!.subarray(row * width, (row + 1) * width), at * width);
+  }
+  return out;
+}
+
+function softMax({ sources, params }: Tensor, [x, mask]: Float64Array[]): Float64Array {
+  const { shape } = sources[0]!;
+  const added = mask === undefined ? undefined : spread(mask, sources[1]!.shape, shape);
+  const scaled = x!.map((value, at) => value * params[0]! + (added?.[at] ?? 0));
+  return mapRows(scaled, { sources } as Tensor, (row) => {
+    const largest = row.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY);
+    const powers = row.map((value) => Math.exp(value - largest));
+    const sum = powers.reduce((total, value) => total + value, 0);
+    return powers.map((value) => value / sum);
+  });
+}
+
+function mulMat({ sources, shape }: Tensor, [a, b]: Float64Array[]): Float64Array {
+  const [k, m, a2, a3] = toNe(sources[0]!.shape) as [number, number, number, number];
+  const [, n, b2, b3] = toNe(sources[1]!.shape) as [number, number, number, number];
+  const out = new Float64Array(elementCount(shape));
+  let at = 0;
+  for (let i3 = 0; i3 < b3; i3++)
+    for (let i2 = 0; i2 < b2; i2++) {
+      const matrix = (Math.floor((i3 * a3) / b3) * a2 + Math.floor((i2 * a2) / b2)) * m * k;
+      for (let column = 0; column < n; column++) {
+        const right = ((i3 * b2 + i2) * n + column) * k;
+        for (let row = 0; row < m; row++) out[at++] = dot(a!, matrix + row * k, b!, right, k);
+      }
+    }
+  return out;
+}
+
+function mulMatId({ sources, shape }: Tensor, [experts, b, ids]: Float64Array[]): Float64Array {
+  const [, m, k] = sources[0]!.shape as [number, number, number];
+  const out = new Float64Array(elementCount(shape));
+  for (const [line, id] of ids!.entries())
+    for (let row = 0; row < m; row++)
+      out[line * m + row] = dot(experts!, (id * m + row) * k, b!, line * k, k);
+  return out;
+}
+
+function dot(a: Float64Array, aAt: number, b: Float64Array, bAt: number, count: number): number {
+  let sum = 0;
+  for (let i = 0; i < count; i++) sum += a[aAt + i]! * b[bAt + i]!;
+  return sum;
+}
+
+function im2col({ sources, shape }: Tensor, [, x]: Float64Array[]): Float64Array {
+  const size = sources[0]!.shape[2]!;
+  const [, channels, time] = sources[1]!.shape as [number, number, number];
+  const [batch, samples] = shape as [number, number, number];
+  const out = new Float64Array(elementCount(shape));
+  let at = 0;
+  for (let line = 0; line < batch; line++)
+    for (let sample = 0; sample < samples; sample++)
+      for (let channel = 0; channel < channels; channel++)
+        for (let tap = 0; tap < size; tap++)
+          out[at++] = x![(line * channels + channel) * time + sample + tap]!;
+  return out;
+}
