@@ -12,7 +12,7 @@ import { toJson } from './json.js';
 import { progressBar } from './progress.js';
 import { addRunOptions, openOptions, type RunOptions } from './run-options.js';
 import { fields } from './table.js';
-import { addTokenOptions, resolveTokens, type TokenOptions } from './token-options.js';
+import { addTokenOptions, resolveSequences, type TokenOptions } from './token-options.js';
 
 interface CaptureCommandOptions extends TokenOptions, RunOptions {
   model: string;
@@ -20,6 +20,7 @@ interface CaptureCommandOptions extends TokenOptions, RunOptions {
   taps: string;
   positions: string;
   tier: DumpTier;
+  oneByOne?: boolean;
   overwrite?: boolean;
   json?: boolean;
 }
@@ -28,7 +29,7 @@ interface CaptureCommandOptions extends TokenOptions, RunOptions {
 export function captureCommand(context: CommandContext): Command {
   const command = new Command('capture')
     .description('Runs a prompt through a model and writes every selected value into a dump.')
-    .requiredOption('--model <folder>', 'model in the transformers layout: config.json and safetensors')
+    .requiredOption('--model <path>', 'model folder (transformers or legacy layout) or GGUF file')
     .requiredOption('--out <folder>', 'folder of the dump; made if absent');
   return addRunOptions(addTokenOptions(command))
     .option(
@@ -42,6 +43,10 @@ export function captureCommand(context: CommandContext): Command {
         .choices(['full', 'stats', 'hash'])
         .default('full'),
     )
+    .option(
+      '--one-by-one',
+      'run the sequences of --tokens-file alone instead of as one batch, padded on the left',
+    )
     .option('--overwrite', 'replace a dump that is in the folder already')
     .option('--json', 'print the result as JSON')
     .addHelpText(
@@ -54,7 +59,7 @@ export function captureCommand(context: CommandContext): Command {
 
 async function runCapture(options: CaptureCommandOptions, context: CommandContext): Promise<void> {
   const { terminal } = context;
-  const { tokens } = await resolveTokens('capture', options, options.model, terminal);
+  const { sequences } = await resolveSequences('capture', options, options.model, terminal);
   tapPattern(options.taps); // a typing error should show before gigabytes are loaded
   const { openZaya } = await import('../models/zaya-model.js');
   const { capture } = await import('../capture/capture.js');
@@ -66,11 +71,12 @@ async function runCapture(options: CaptureCommandOptions, context: CommandContex
     if (cancellation.signal.aborted)
       throw new ZayascopeError('CANCELLED', 'capture: cancelled before the run began', { op: 'capture' });
     using bar = progressBar(terminal, 'capture', 'segments');
-    const result = await capture(model, [tokens], {
+    const result = await capture(model, sequences, {
       out: options.out,
       taps: options.taps,
       positions: options.positions,
       tier: options.tier,
+      batched: options.oneByOne !== true,
       overwrite: options.overwrite === true,
       onProgress: bar.update,
       signal: cancellation.signal,
@@ -95,6 +101,8 @@ interface CaptureSummary {
   threads: number;
   taps: number;
   blocks: number;
+  sequences: number;
+  /** Of all sequences. */
   tokens: number;
   positions: string;
   estimatedBytes: number;
@@ -103,8 +111,8 @@ interface CaptureSummary {
   elapsedMs: number;
   /** With loading, compiling and closing. */
   totalMs: number;
-  /** Where the last token's logits are largest, and how large. */
-  topToken: { id: number; logit: number };
+  /** For each sequence, where the last token's logits are largest, and how large. */
+  topTokens: { id: number; logit: number }[];
 }
 
 async function summarise(
@@ -112,8 +120,6 @@ async function summarise(
   { manifest, estimatedBytes, logits, elapsedMs }: CaptureResult,
   totalMs: number,
 ): Promise<CaptureSummary> {
-  const last = logits[0]!;
-  const id = last.reduce((best, value, at) => (value > last[best]! ? at : best), 0);
   const { status, tier, policy, backend, taps, sequences } = manifest;
   return {
     out,
@@ -125,14 +131,20 @@ async function summarise(
     threads: Number(backend.threads),
     taps: taps.length,
     blocks: new Set(taps.map(({ block }) => block).filter((block) => block !== null)).size,
+    sequences: sequences.length,
     tokens: sequences.reduce((sum, { tokens }) => sum + tokens.length, 0),
     positions,
     estimatedBytes,
     sizeBytes: await folderBytes(out),
     elapsedMs,
     totalMs,
-    topToken: { id, logit: last[id]! },
+    topTokens: logits.map(topToken),
   };
+}
+
+function topToken(logits: Float32Array): { id: number; logit: number } {
+  const id = logits.reduce((best, value, at) => (value > logits[best]! ? at : best), 0);
+  return { id, logit: logits[id]! };
 }
 
 async function folderBytes(folder: string): Promise<number> {
@@ -141,7 +153,7 @@ async function folderBytes(folder: string): Promise<number> {
 }
 
 function formatSummary(summary: CaptureSummary): string {
-  const { taps, blocks, tokens, positions, sizeBytes, estimatedBytes, topToken, threads } = summary;
+  const { taps, blocks, tokens, positions, sizeBytes, estimatedBytes, threads } = summary;
   return fields([
     ['dump', `${summary.out}: ${summary.status}, tier ${summary.tier}`],
     [
@@ -149,9 +161,12 @@ function formatSummary(summary: CaptureSummary): string {
       `policy ${summary.policy}, ${summary.backend} (${summary.device}), ${threads} ${threads === 1 ? 'thread' : 'threads'}`,
     ],
     ['taps', `${formatCount(taps)}, ${blocks} blocks`],
-    ['tokens', `${formatCount(tokens)}, positions ${positions}`],
+    [
+      'tokens',
+      `${formatCount(tokens)}${summary.sequences > 1 ? ` in ${summary.sequences} sequences` : ''}, positions ${positions}`,
+    ],
     ['size', `${formatBytes(sizeBytes)} (estimated ${formatBytes(estimatedBytes)})`],
     ['time', `${formatMs(summary.elapsedMs)} to run and write, ${formatMs(summary.totalMs)} in all`],
-    ['next token', `${topToken.id} (logit ${topToken.logit.toFixed(4)})`],
+    ['next token', summary.topTokens.map(({ id, logit }) => `${id} (logit ${logit.toFixed(4)})`).join(', ')],
   ]);
 }

@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { ZayascopeError } from '../errors.js';
 import type { SpecialTokens, TextTokenizer } from '../text/tokenizer.js';
 import type { Terminal } from './terminal.js';
-import { parseTokens, readTokens } from './tokens.js';
+import { parseTokens, readSequences } from './tokens.js';
 
 /** What {@link addTokenOptions} adds to a command's options. */
 export interface TokenOptions {
@@ -21,7 +21,7 @@ export function addTokenOptions(command: Command): Command {
     .addOption(
       new Option(
         '--tokens-file <file>',
-        'file with token ids: integers, a JSON array, or {"tokens": [...]}',
+        'file with token ids: integers, a JSON array, or {"tokens": [...]}; several sequences as [[...], [...]] or {"sequences": [...]}',
       ).conflicts('tokens'),
     )
     .addOption(
@@ -40,10 +40,23 @@ export function addTokenOptions(command: Command): Command {
     );
 }
 
-/** Tokens to feed, and where they came from text the tokenizer that made them. */
-export interface ResolvedTokens {
-  tokens: number[];
+/** Sequences of tokens to feed, and where they came from text the tokenizer that made them. */
+export interface ResolvedSequences {
+  sequences: number[][];
   tokenizer: TextTokenizer | undefined;
+}
+
+/** {@link resolveSequences} for a command that feeds a single one. @throws `BAD_ARGUMENT` for a file with several. */
+export async function resolveTokens(
+  op: string,
+  options: TokenOptions,
+  model: string,
+  terminal: Terminal,
+): Promise<{ tokens: number[]; tokenizer: TextTokenizer | undefined }> {
+  const { sequences, tokenizer } = await resolveSequences(op, options, model, terminal);
+  if (sequences.length > 1)
+    throw bad(op, 'a single sequence of tokens', `${sequences.length} (${options.tokensFile})`);
+  return { tokens: sequences[0]!, tokenizer };
 }
 
 /**
@@ -52,18 +65,18 @@ export interface ResolvedTokens {
  * @param op name of the command, for errors. @param model model folder or GGUF file, which has the tokenizer.
  * @throws `BAD_ARGUMENT` for none of the options, options of text without text, malformed ids; what reading and tokenizing throw.
  */
-export async function resolveTokens(
+export async function resolveSequences(
   op: string,
   options: TokenOptions,
   model: string,
   terminal: Terminal,
-): Promise<ResolvedTokens> {
+): Promise<ResolvedSequences> {
   const { tokens, tokensFile, prompt, chat, system, special } = options;
   if (prompt === undefined) {
     const textOnly = Object.entries({ chat, system, special }).find(([, value]) => value !== undefined);
     if (textOnly !== undefined) throw bad(op, `--${textOnly[0]} with --prompt`, 'it without');
-    if (tokens !== undefined) return { tokens: parseTokens(tokens, '--tokens'), tokenizer: undefined };
-    if (tokensFile !== undefined) return { tokens: await readTokens(tokensFile), tokenizer: undefined };
+    if (tokens !== undefined) return { sequences: [parseTokens(tokens, '--tokens')], tokenizer: undefined };
+    if (tokensFile !== undefined) return { sequences: await readSequences(tokensFile), tokenizer: undefined };
     throw bad(op, '--tokens, --tokens-file or --prompt', 'none of them');
   }
   if (chat && special !== undefined)
@@ -82,7 +95,7 @@ export async function resolveTokens(
   ];
   const note = added.length > 0 ? `, of which the tokenizer added ${added.join(' and ')}` : '';
   terminal.notice(`zayascope: ${made.tokens.length} tokens${note}: ${shorten(made.tokens)}\n`);
-  return { tokens: made.tokens, tokenizer: made.tokenizer };
+  return { sequences: [made.tokens], tokenizer: made.tokenizer };
 }
 
 /** More ids than fit a few lines are cut in the middle. */

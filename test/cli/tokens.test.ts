@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parseTokens, readTokens } from '../../src/cli/tokens.js';
+import { parseTokens, readSequences, readTokens } from '../../src/cli/tokens.js';
 
 let folder: string;
 beforeAll(() => {
@@ -49,11 +49,45 @@ describe('token ids', () => {
   });
 
   it.each([
+    ['one sequence as a JSON array', '[5, 17]', [[5, 17]]],
+    ['one sequence as an object', '{"tokens": [5, 17]}', [[5, 17]]],
+    ['one sequence as integers', '5 17', [[5, 17]]],
+    ['an array of arrays', '[[5, 17], [9]]', [[5, 17], [9]]],
+    ['an array of one array', '[[5, 17]]', [[5, 17]]],
+    ['an object with sequences', '{"sequences": [[5, 17], [9]]}', [[5, 17], [9]]],
+  ])('are read as sequences from a file with %s', async (_what, text, sequences) => {
+    expect(await readSequences(file(text))).toEqual(sequences);
+  });
+
+  it.each([
+    ['a number beside arrays', '[[5], 17]', '17 as sequence 1'],
+    ['an array beside numbers', '[5, [17]]', '5 as sequence 0'],
+    ['an empty sequence', '[[5], []]', 'none (sequence 1 of'],
+    ['a string in a sequence', '[[5], [1, "x"]]', '"x" at position 1 (sequence 1 of'],
+    ['no sequences', '{"sequences": []}', 'none'],
+    ['flat sequences', '{"sequences": [5]}', '5 as sequence 0'],
+    ['deeper arrays', '[[[5]]]', '[5] at position 0 (sequence 0 of'],
+    ['tokens and sequences', '{"tokens": [5], "sequences": [[5]]}', 'an object with both'],
+  ])('are refused as sequences in a file with %s', async (_what, text, got) => {
+    await expect(readSequences(file(text))).rejects.toMatchObject({
+      code: 'BAD_ARGUMENT',
+      message: expect.stringContaining(`got ${got}`),
+    });
+  });
+
+  it('of several sequences are refused where one is wanted', async () => {
+    expect(await readTokens(file('[[5, 17]]'))).toEqual([5, 17]);
+    await expect(readTokens(file('[[5, 17], [9]]'))).rejects.toMatchObject({
+      code: 'BAD_ARGUMENT',
+      message: expect.stringContaining('expected a single sequence of token ids, got 2'),
+    });
+  });
+
+  it.each([
     ['broken JSON', '[5, 17', 'a syntax error'],
     ['a JSON object without tokens', '{"text": "abc"}', 'neither'],
     ['strings', '["5"]', '"5" at position 0'],
     ['fractions', '[1, 2.5]', '2.5 at position 1'],
-    ['nested arrays', '[[1, 2]]', '[1,2] at position 0'],
     ['nothing', '', 'none'],
     ['an empty array', '[]', 'none'],
   ])('are refused in a file with %s', async (_what, text, got) => {
