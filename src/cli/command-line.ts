@@ -8,9 +8,13 @@ import { doctorCommand } from './doctor.js';
 import { evaluateCommand } from './evaluate.js';
 import { exportCommand } from './export.js';
 import { generateCommand } from './generate.js';
+import { importCommand } from './import.js';
 import { inspectCommand } from './inspect.js';
 import { toJson } from './json.js';
 import { packageVersion } from './package-version.js';
+import { policyCommand } from './policy.js';
+import { reproCommand } from './repro.js';
+import { stepCommand } from './step.js';
 import { synthCommand } from './synth.js';
 import type { Terminal } from './terminal.js';
 import { verifyLogitsCommand } from './verify-logits.js';
@@ -57,7 +61,11 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
       'after',
       '\nExit codes: 0 pass, 1 differs, 2 misuse or bad input.\nResults go to stdout, progress and errors to stderr; --json prints one JSON document.',
     );
-  for (const command of COMMANDS) program.addCommand(command(context).copyInheritedSettings(program));
+  for (const make of COMMANDS) {
+    const command = make(context).copyInheritedSettings(program);
+    for (const part of command.commands) part.copyInheritedSettings(program);
+    program.addCommand(command);
+  }
   try {
     await program.parseAsync(args, { from: 'user' });
     return exitCode;
@@ -77,7 +85,11 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   diffWeightsCommand,
   convertCommand,
   synthCommand,
+  policyCommand,
   exportCommand,
+  reproCommand,
+  stepCommand,
+  importCommand,
   inspectCommand,
   doctorCommand,
 ];

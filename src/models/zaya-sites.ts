@@ -67,7 +67,7 @@ export function checkPolicy(policy: Policy, config: ZayaConfig, tensors?: readon
       if (!sites.some(({ name }) => matches(name)))
         throw new ZayascopeError(
           'BAD_ARGUMENT',
-          `checkPolicy: expected rules that match a site of the model (\`zayascope policy list\` names them), got ${glob} in rule ${index} (${policy.name})`,
+          `checkPolicy: expected rules that match a site of the model (\`zayascope policy show f32 --model MODEL\` lists them), got ${glob} in rule ${index} (${policy.name})`,
           { op: 'checkPolicy' },
         );
     }
