@@ -20,6 +20,8 @@ from errors import DumpError
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 BALANCING = "balancing_biases"
+# The implementations that compute step by step, so that every value has a name.
+IMPLEMENTATIONS = {"attn_implementation": "eager", "experts_implementation": "eager"}
 # Bytes from each end of a large tensor that enter the identity hash; smaller tensors enter whole.
 HASHED_BYTES = 32768
 
@@ -97,26 +99,31 @@ def load_model(model: Path, dtype: torch.dtype, tensors: dict[str, StoredTensor]
     from the files, and then compared. Balancing biases are F32 in the model whatever `dtype` is.
     """
     logging.disable_progress_bar()
-    net = ZayaForCausalLM.from_pretrained(
-        model, dtype=dtype, attn_implementation="eager", experts_implementation="eager"
-    )
+    net = ZayaForCausalLM.from_pretrained(model, dtype=dtype, **IMPLEMENTATIONS)
     net.eval()
+    check_names(net, tensors, model)
     state = net.state_dict()
+    for path in {tensor.file for tensor in tensors.values()}:
+        with safe_open(path, framework="pt") as file, torch.no_grad():
+            for name in file.keys():
+                copy_exactly(name, state[name], file.get_tensor(name))
+    return net
+
+
+def check_names(net: ZayaForCausalLM, tensors: dict[str, StoredTensor], model: Path) -> None:
+    """Refuses a checkpoint that lacks a tensor of the model or holds another one."""
+    names = net.state_dict().keys()
     tied = set() if not net.config.tie_word_embeddings else {"lm_head.weight"}
-    missing, extra = state.keys() - tensors.keys() - tied, tensors.keys() - state.keys()
+    missing, extra = names - tensors.keys() - tied, tensors.keys() - names
     if missing or extra:
         raise DumpError(
             "load checkpoint: expected exactly the model's tensors, "
             f"missing {sorted(missing)[:5]}, unknown {sorted(extra)[:5]} in {model}"
         )
-    for path in {tensor.file for tensor in tensors.values()}:
-        with safe_open(path, framework="pt") as file, torch.no_grad():
-            for name in file.keys():
-                _copy_exactly(name, state[name], file.get_tensor(name))
-    return net
 
 
-def _copy_exactly(name: str, target: torch.Tensor, stored: torch.Tensor) -> None:
+def copy_exactly(name: str, target: torch.Tensor, stored: torch.Tensor) -> None:
+    """Copies a stored tensor into the model's and compares the two; the shape must fit, and balancing biases must be F32."""
     if name.endswith(BALANCING) and target.dtype != torch.float32:
         raise DumpError(f"load checkpoint: expected {name} to stay float32, got {target.dtype}")
     if stored.shape != target.shape:

@@ -21,6 +21,7 @@ from checkpoint import load_model, read_config, read_headers, stored_dtype, weig
 from dump_writer import DumpWriter, check_folder, prepare_folder
 from errors import DumpError
 from observer import Observed, Observer
+from streaming import stream_model
 from tap_pattern import compile_pattern, parse_positions
 from taps import MODEL, Sizes, Tap, model_taps
 
@@ -44,7 +45,8 @@ def dump(args: argparse.Namespace) -> None:
     tokens = _tokens(args, config)
     positions = parse_positions(args.positions, len(tokens))
     pattern = compile_pattern(args.taps)
-    model = load_model(args.model, getattr(torch, args.dtype), tensors)
+    load = stream_model if args.stream else load_model
+    model = load(args.model, getattr(torch, args.dtype), tensors)
 
     before, blocks, after = _select(model.config, pattern)
     taps = [*before, *(tap for block in blocks for tap in block), *after]
@@ -110,7 +112,8 @@ def _description(args, config: dict, tensors: dict, tokens: list[int], verified:
             "attention": "eager",
             "experts": "eager",
             "logitsEqualUntraced": verified,
-            "command": f"dump.py --model {name} --dtype {args.dtype} --taps {args.taps} --positions {args.positions}",
+            "command": f"dump.py --model {name} --dtype {args.dtype} --taps {args.taps} --positions {args.positions}"
+            + (" --stream" if args.stream else ""),
         },
         "model": {
             "type": config["model_type"],
@@ -155,6 +158,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the dump; must not exist")
     parser.add_argument("--taps", default="**", help="comma list of globs over tap names (default: all)")
     parser.add_argument("--positions", default="all", help="all, last, or a:b (default: all)")
+    parser.add_argument("--stream", action="store_true", help="hold one block's weights at a time; each run reads the files again")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing dump")
     parser.add_argument("--no-verify", dest="verify", action="store_false", help="skip the unobserved run of the model")
     parser.add_argument("--quiet", action="store_true", help="print nothing on success")
