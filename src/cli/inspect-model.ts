@@ -1,11 +1,14 @@
-import { basename, resolve } from 'node:path';
+import { basename } from 'node:path';
+import { describeModel } from '../capture/describe-model.js';
 import { ZayascopeError } from '../errors.js';
-import { readZayaConfig, rotaryDim, type ZayaConfig } from '../models/zaya-config.js';
+import { isSkipReachable } from '../models/skip-class.js';
+import { rotaryDim, type ZayaConfig } from '../models/zaya-config.js';
+import { openZayaSource, type ZayaLayout, type ZayaSource } from '../models/zaya-source.js';
 import { axisSize, type ZayaTap, zayaTaps } from '../models/zaya-taps.js';
 import { type RequiredTensor, requiredTensors } from '../models/zaya-weights.js';
 import { tapPattern } from '../tap-pattern.js';
-import { type Checkpoint, openCheckpoint, type StoredTensor } from '../weights/checkpoint.js';
-import { configSha256, weightsSha256 } from '../weights/identity.js';
+import type { Checkpoint, StoredTensor } from '../weights/checkpoint.js';
+import { tensorValues } from '../weights-diff/tensor-values.js';
 import { formatBytes, formatCount } from './format-number.js';
 import { fields, table } from './table.js';
 
@@ -13,6 +16,8 @@ import { fields, table } from './table.js';
 export interface ModelSummary {
   kind: 'model';
   name: string;
+  layout: ZayaLayout;
+  /** Of a GGUF file what its metadata says. */
   config: ZayaConfig;
   /** Elements of all tensors that the config requires. */
   parameters: number;
@@ -25,6 +30,8 @@ export interface ModelSummary {
   unfit: readonly { name: string; expected: readonly number[]; got: readonly number[] }[];
   /** Present but not used by the model. */
   unexpected: readonly string[];
+  /** For each block, whether its router can choose the class that skips the experts; null where its balancing biases are missing or unfit. */
+  skipReachable: readonly (boolean | null)[];
   configSha256: string;
   weightsSha256: string;
   /** All taps of the model, or those that were asked for. */
@@ -33,10 +40,11 @@ export interface ModelSummary {
   listsTaps: boolean;
 }
 
-/** Reads config and headers of a model folder. @throws `IO`, `BAD_CONFIG`, `BAD_CHECKPOINT`; `BAD_ARGUMENT` for a pattern without a match. */
-export async function summariseModel(folder: string, pattern: string | undefined): Promise<ModelSummary> {
-  const config = await readZayaConfig(folder);
-  const checkpoint = await openCheckpoint(folder);
+/** Reads config, headers and balancing biases of a model in any layout. @throws as `openZayaSource`; `BAD_ARGUMENT` for a pattern without a match. */
+export async function summariseModel(path: string, pattern: string | undefined): Promise<ModelSummary> {
+  const source = await openZayaSource(path);
+  const { config, checkpoint, layout } = source;
+  const { name, configSha256, weightsSha256 } = await describeModel(source);
   const required = requiredTensors(config);
   const stored = new Map<string, StoredTensor>([...checkpoint.tensors, ...checkpoint.unreadable]);
   const names = new Set(required.map(({ name }) => name));
@@ -44,7 +52,8 @@ export async function summariseModel(folder: string, pattern: string | undefined
   names.add('lm_head.weight');
   return {
     kind: 'model',
-    name: basename(resolve(folder)),
+    name,
+    layout,
     config,
     parameters: required.reduce((sum, { shape }) => sum + elements(shape), 0),
     dtypes: countDtypes(stored.values()),
@@ -53,8 +62,9 @@ export async function summariseModel(folder: string, pattern: string | undefined
     missing: required.filter(({ name }) => !stored.has(name)).map(({ name }) => name),
     unfit: required.flatMap((tensor) => unfit(tensor, stored)),
     unexpected: [...stored.keys()].filter((name) => !names.has(name)).sort(),
-    configSha256: await configSha256(`${folder}/config.json`),
-    weightsSha256: await weightsSha256(checkpoint),
+    skipReachable: await skipReachable(source),
+    configSha256,
+    weightsSha256,
     taps: selectTaps(config, pattern),
     listsTaps: pattern !== undefined,
   };
@@ -82,6 +92,15 @@ function unfit(
   return got === undefined || String(got) === String(shape) ? [] : [{ name, expected: shape, got }];
 }
 
+async function skipReachable({ config, checkpoint }: ZayaSource): Promise<(boolean | null)[]> {
+  const blocks = config.layer_types.map(async (_, block) => {
+    const tensor = checkpoint.tensors.get(`model.layers.${block}.mlp.gate.balancing_biases`);
+    if (tensor === undefined || elements(tensor.shape) !== config.num_experts + 1) return null;
+    return isSkipReachable(await tensorValues(tensor, 0, config.num_experts + 1));
+  });
+  return Promise.all(blocks);
+}
+
 function countDtypes(tensors: Iterable<StoredTensor>): ModelSummary['dtypes'] {
   const counts = new Map<string, { dtype: string; tensors: number; sizeBytes: number }>();
   for (const { dtype, sizeBytes } of tensors) {
@@ -93,10 +112,9 @@ function countDtypes(tensors: Iterable<StoredTensor>): ModelSummary['dtypes'] {
 
 function countFiles({ files }: Checkpoint, tensors: Iterable<StoredTensor>): ModelSummary['files'] {
   const counts = new Map(files.map((file) => [file, { name: basename(file), tensors: 0, sizeBytes: 0 }]));
-  for (const { file, sizeBytes } of tensors) {
-    const count = counts.get(file)!;
-    count.tensors++;
-    count.sizeBytes += sizeBytes;
+  for (const { parts } of tensors) {
+    for (const { file, sizeBytes } of parts) counts.get(file)!.sizeBytes += sizeBytes;
+    for (const file of new Set(parts.map((part) => part.file))) counts.get(file)!.tensors++;
   }
   return [...counts.values()];
 }
@@ -105,13 +123,14 @@ function countFiles({ files }: Checkpoint, tensors: Iterable<StoredTensor>): Mod
 export function formatModel(summary: ModelSummary): string {
   const { config, dtypes, files, missing, unfit, unexpected, requiredTensors: wanted } = summary;
   const lines = fields([
-    ['model', `${summary.name} (${config.model_type}, transformers layout)`],
+    ['model', `${summary.name} (${config.model_type}, ${layoutText(summary.layout)})`],
     ['blocks', `${config.num_hidden_layers}, hidden ${config.hidden_size}, vocabulary ${config.vocab_size}`],
     ['attention', attention(config)],
     [
       'experts',
       `${config.num_experts} of width ${config.moe_intermediate_size} and the skip class, router ${config.router_hidden_size}`,
     ],
+    ['skip class', skipText(summary.skipReachable)],
     ...layerTypes(config),
     ['parameters', `${formatCount(summary.parameters)}, balancing biases included`],
     [
@@ -133,6 +152,22 @@ export function formatModel(summary: ModelSummary): string {
     ['taps', tapCount(summary)],
   ]);
   return summary.listsTaps ? `${lines}\n\n${tapTable(summary)}` : lines;
+}
+
+function layoutText(layout: ZayaLayout): string {
+  return layout.startsWith('gguf ') ? `GGUF, ${layout.slice('gguf '.length)} dialect` : `${layout} layout`;
+}
+
+function skipText(reachable: ModelSummary['skipReachable']): string {
+  const blocks = (wanted: boolean | null) =>
+    [...reachable.keys()].filter((block) => reachable[block] === wanted);
+  const [within, unknown] = [blocks(true), blocks(null)];
+  const known = reachable.length - unknown.length;
+  const reach =
+    within.length === 0
+      ? `out of reach of the router in all ${known} blocks`
+      : `within reach of the router in ${within.length} of ${known} blocks${within.length < known ? `: ${within.join(', ')}` : ''}`;
+  return unknown.length === 0 ? reach : `${reach}; not known of ${unknown.join(', ')}`;
 }
 
 function attention(config: ZayaConfig): string {

@@ -8,6 +8,7 @@ import type { ResidentTensor } from '../graph/tensor.js';
 import { type NativeMapping, native } from '../native.js';
 import type { Checkpoint, TensorInfo, TensorPart } from '../weights/checkpoint.js';
 import { type BlockStream, type StreamedTensor, streamBlocks } from './block-stream.js';
+import { isSkipReachable } from './skip-class.js';
 import { type FillJob, fillTensors } from './weight-filler.js';
 import type { ZayaConfig } from './zaya-config.js';
 import { checkPolicy } from './zaya-sites.js';
@@ -28,8 +29,7 @@ export interface ZayaWeights extends Disposable {
   /** Names in the checkpoint that the model does not use. */
   readonly unexpected: readonly string[];
   /**
-   * For each block, whether its router can choose the class that skips the MoE: not if `1 + bias[skip] <= max(bias of experts)`, for probabilities are at most 1.
-   * Where it cannot, all known variants of the class's output agree.
+   * For each block, whether its router can choose the class that skips the MoE (see `skip-class.ts`). Where it cannot, all known variants of the class's output agree.
    */
   readonly skipReachable: readonly boolean[];
   /**
@@ -106,7 +106,7 @@ export async function loadZayaWeights(
       allocatedBytes: memory.sizeBytes + (stream?.sizeBytes ?? 0),
       mappedBytes: totalBytes(mapped),
       unexpected,
-      skipReachable: config.layer_types.map((_, block) => isSkipReachable(tensors, block)),
+      skipReachable: config.layer_types.map((_, block) => isSkipReachable(balancingBiases(tensors, block))),
       ensure: stream === undefined ? undefined : ensureSegment(stream, config.num_hidden_layers),
       close,
       [Symbol.dispose]: close,
@@ -189,10 +189,10 @@ function freeBytes({ device }: Backend): number {
   return 0.85 * (device.type === 'cpu' ? process.availableMemory() : device.memoryFreeBytes);
 }
 
-function isSkipReachable(tensors: ReadonlyMap<string, ResidentTensor>, block: number): boolean {
+/** F32 [E + 1]. */
+function balancingBiases(tensors: ReadonlyMap<string, ResidentTensor>, block: number): Float32Array {
   const bytes = readResident(tensors.get(`model.layers.${block}.mlp.gate.balancing_biases`)!);
-  const biases = new Float32Array(bytes.buffer);
-  return 1 + biases[biases.length - 1]! > Math.max(...biases.subarray(0, -1));
+  return new Float32Array(bytes.buffer);
 }
 
 function ensureSegment(stream: BlockStream, blocks: number): (segment: number) => Promise<void> {
