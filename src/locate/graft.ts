@@ -1,5 +1,5 @@
 import { toFloat32 } from '../dump/float.js';
-import type { Dump } from '../dump/reader.js';
+import type { Dump, TensorBatch } from '../dump/reader.js';
 import { ZayascopeError } from '../errors.js';
 import type { CompiledGraph } from '../graph/compile.js';
 import type { Tensor } from '../graph/tensor.js';
@@ -15,6 +15,8 @@ export interface GraftOptions {
   sequence?: number;
   /** Taps to make readable; default: all. */
   wants?: (name: string) => boolean;
+  /** Reads all rows of a value; default: from the dump, each time anew. */
+  read?: (name: string) => Promise<TensorBatch>;
 }
 
 /** Taps that replace values, and what fills them in before a segment runs. */
@@ -37,6 +39,7 @@ export function graftTaps({
   replace = '**',
   sequence = 0,
   wants = () => true,
+  read = (name) => dump.read(name, { sequence }),
 }: GraftOptions): GraftTaps {
   if (dump.manifest.tier !== 'full')
     throw new ZayascopeError(
@@ -57,15 +60,14 @@ export function graftTaps({
     },
     async prepare(_, compiled) {
       for (const input of compiled.inputs)
-        if (input.name.startsWith(PREFIX))
-          compiled.setInput(input.name, await graftValue(dump, input, sequence));
+        if (input.name.startsWith(PREFIX)) compiled.setInput(input.name, await graftValue(read, input));
     },
   };
 }
 
-async function graftValue(dump: Dump, tensor: Tensor, sequence: number): Promise<ArrayBufferView> {
+async function graftValue(read: NonNullable<GraftOptions['read']>, tensor: Tensor): Promise<ArrayBufferView> {
   const name = tensor.name.slice(PREFIX.length);
-  const { data, dtype, shape } = await dump.read(name, { sequence });
+  const { data, dtype, shape } = await read(name);
   const elements = tensor.shape.reduce((product, size) => product * size, 1);
   if (data.length !== elements)
     throw new ZayascopeError(

@@ -1,0 +1,17 @@
+import { basename, resolve } from 'node:path';
+import type { Dump } from '../dump/reader.js';
+import type { ZayaModel } from '../models/zaya-model.js';
+import { weightsSha256 } from '../weights/identity.js';
+
+/** What a reader must know about a model and the dumps it is compared with: other weights, partial dumps. */
+export async function modelNotes({ weights }: ZayaModel, dumps: readonly Dump[]): Promise<string[]> {
+  const own = await weightsSha256(weights.checkpoint);
+  const notes: string[] = [];
+  for (const { dir, manifest } of dumps) {
+    const name = basename(resolve(dir));
+    if (manifest.model.weightsSha256 !== own && manifest.model.layout === weights.source.layout)
+      notes.push(`DIFFERENT WEIGHTS: ${name} was made with other weights than the model's.`);
+    if (manifest.status === 'partial') notes.push(`${name} is partial: its producer did not finish.`);
+  }
+  return notes;
+}
