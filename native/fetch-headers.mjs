@@ -2,7 +2,7 @@
  * Gets ggml's source of the exact release that the prebuilt libraries were made from.
  *
  * The npm package `node-llama-cpp` carries it as a git bundle. Installing that package would also pull every platform's binaries, so only its archive is
- * fetched, checked against the pinned hash, and `ggml/` taken out of the bundle. The result is kept in `native/.ggml/<version>`.
+ * fetched, checked against the pinned hash, and `ggml/` and `llama.h` taken out of the bundle. The result is kept in `native/.ggml/<version>`.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -34,6 +34,19 @@ export function ggmlSource() {
   return target;
 }
 
+/** Folder with `llama.h` of the same release, for programs that link the prebuilt libllama. A checkout of llama.cpp in `ZAYASCOPE_GGML_SOURCE` has it too. */
+export function llamaHeaders() {
+  const source = ggmlSource();
+  for (const folder of [join(source, '..', 'include'), join(source, 'llama')])
+    if (existsSync(join(folder, 'llama.h'))) return folder;
+  if (dirname(source) !== CACHE)
+    throw new Error(
+      `ZAYASCOPE_GGML_SOURCE: expected a checkout of llama.cpp, got no include/llama.h beside ${source}`,
+    );
+  fetchInto(source); // a cache of an earlier version of this file holds ggml alone
+  return join(source, 'llama');
+}
+
 /** Version that a source folder declares, e.g. `0.25.1`. */
 export function ggmlVersion(source) {
   const cmake = readFileSync(join(source, 'CMakeLists.txt'), 'utf8');
@@ -63,12 +76,13 @@ function fetchInto(target) {
     );
     run(
       'git',
-      ['archive', '--format=tar', '--output=ggml.tar', 'HEAD', 'ggml'],
+      ['archive', '--format=tar', '--output=ggml.tar', 'HEAD', 'ggml', 'include/llama.h'],
       work,
       'the bundle could not be read',
       { GIT_DIR: join(work, 'clone', '.git') },
     );
     extract('ggml.tar', work);
+    renameSync(join(work, 'include'), join(work, 'ggml', 'llama'));
     rmSync(target, { recursive: true, force: true });
     renameSync(join(work, 'ggml'), target);
   } finally {

@@ -6,6 +6,7 @@ import { progressBar } from './progress.js';
 interface DiffCommandOptions {
   failAbove?: number;
   taps: string;
+  map?: string;
   all?: boolean;
   json?: boolean;
 }
@@ -22,6 +23,10 @@ export function diffCommand(context: CommandContext): Command {
       thresholdOption,
     )
     .option('--taps <globs>', 'taps to compare, as globs separated by commas', '**')
+    .option(
+      '--map <map>',
+      "names and layouts of the tested dump: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file (default: tap names)",
+    )
     .option('--all', 'list every tap, not only the worst of each block')
     .option('--json', 'print all metrics of all taps as JSON')
     .addHelpText(
@@ -38,19 +43,22 @@ export function diffCommand(context: CommandContext): Command {
 async function runDiff(
   referenceFolder: string,
   testedFolder: string,
-  { failAbove, taps, all, json }: DiffCommandOptions,
+  { failAbove, taps, map, all, json }: DiffCommandOptions,
   { terminal, exitWith }: CommandContext,
 ): Promise<void> {
   const { Dump } = await import('../dump/reader.js');
   const { diffDumps } = await import('../diff/diff.js');
   const { reportToJson } = await import('../diff/report.js');
   const { formatReport } = await import('../diff/format-report.js');
+  const { readNameMap } = await import('../dump/import/name-map-file.js');
+  const nameMap = map === undefined ? undefined : await readNameMap(map);
   await using reference = await Dump.open(referenceFolder);
   await using tested = await Dump.open(testedFolder);
   using bar = progressBar(terminal, 'diff', 'files');
   const report = await diffDumps(reference, tested, {
     taps,
     onProgress: bar.update,
+    ...(nameMap === undefined ? {} : { map: nameMap }),
     ...(failAbove === undefined ? {} : { failAbove }),
   });
   bar[Symbol.dispose]();

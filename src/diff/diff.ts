@@ -1,7 +1,10 @@
 import { basename, resolve } from 'node:path';
-import type { Dump } from '../dump/reader.js';
+import { UNKNOWN } from '../dump/import/foreign.js';
+import type { NameMap } from '../dump/import/name-map.js';
 import { ZayascopeError } from '../errors.js';
+import type { DumpView } from './dump-view.js';
 import { diffHashes } from './hash-diff.js';
+import { mapDump } from './mapped-dump.js';
 import { pairTaps, type TapPair } from './pairing.js';
 import type { DiffReport, NotCaptured, SideReport } from './report.js';
 import { diffStatistics } from './statistics-diff.js';
@@ -14,6 +17,8 @@ export interface DiffOptions {
   taps?: string;
   /** Largest energy NMSE allowed for a floating tap, 0 or more. Default: report only. */
   failAbove?: number;
+  /** Names and layouts of the tested dump, where they are another program's. Needs a tested dump of tier full. Default: both have the tap names. */
+  map?: NameMap;
   /** Called after each file, with how many are done and in all. */
   onProgress?: (done: number, total: number) => void;
 }
@@ -26,11 +31,11 @@ export interface DiffOptions {
  * Throws `BAD_ARGUMENT` for a bad pattern or threshold, and for tiers stats and hash, which have nothing in common; `BAD_DUMP`; `IO`.
  */
 export async function diffDumps(
-  reference: Dump,
-  tested: Dump,
+  reference: DumpView,
+  testedDump: DumpView,
   options: DiffOptions = {},
 ): Promise<DiffReport> {
-  const { taps = '**', failAbove, onProgress } = options;
+  const { taps = '**', failAbove, map, onProgress } = options;
   if (failAbove !== undefined && !(failAbove >= 0))
     throw new ZayascopeError(
       'BAD_ARGUMENT',
@@ -39,6 +44,7 @@ export async function diffDumps(
         op: 'diffDumps',
       },
     );
+  const tested = map === undefined ? testedDump : await mapDump(testedDump, map, reference);
   const kind = commonKind(reference, tested);
   const pairing = pairTaps(reference, tested, taps);
   const comparison = await compare(kind, reference, tested, pairing.pairs, onProgress);
@@ -68,8 +74,8 @@ export async function diffDumps(
 
 function compare(
   kind: DiffReport['kind'],
-  reference: Dump,
-  tested: Dump,
+  reference: DumpView,
+  tested: DumpView,
   pairs: readonly TapPair[],
   onProgress: (done: number, total: number) => void = () => {},
 ): Promise<Comparison> {
@@ -79,7 +85,7 @@ function compare(
     : diffHashes(reference, tested, pairs);
 }
 
-function commonKind(reference: Dump, tested: Dump): DiffReport['kind'] {
+function commonKind(reference: DumpView, tested: DumpView): DiffReport['kind'] {
   const tiers = [reference.manifest.tier, tested.manifest.tier];
   if (tiers.includes('stats') && tiers.includes('hash'))
     throw new ZayascopeError(
@@ -91,7 +97,7 @@ function commonKind(reference: Dump, tested: Dump): DiffReport['kind'] {
   return tiers.includes('stats') ? 'statistics' : 'tensors';
 }
 
-function describeSide({ dir, manifest }: Dump): SideReport {
+function describeSide({ dir, manifest }: DumpView): SideReport {
   const { name, dtype, configSha256, weightsSha256 } = manifest.model;
   return {
     label: basename(resolve(dir)),
@@ -104,10 +110,15 @@ function describeSide({ dir, manifest }: Dump): SideReport {
   };
 }
 
-async function notes(reference: Dump, tested: Dump, kind: DiffReport['kind']): Promise<string[]> {
+async function notes(reference: DumpView, tested: DumpView, kind: DiffReport['kind']): Promise<string[]> {
   const [a, b] = [reference.manifest.model, tested.manifest.model];
   const found: string[] = [];
-  if (a.configSha256 !== b.configSha256)
+  const unknown = [a, b].findIndex(({ weightsSha256 }) => weightsSha256 === UNKNOWN);
+  if (unknown >= 0)
+    found.push(
+      `The ${unknown === 0 ? 'reference' : 'tested'} dump does not say which weights it is of: that both are the same model is taken on trust.`,
+    );
+  else if (a.configSha256 !== b.configSha256)
     found.push(`DIFFERENT MODELS: the config.json of ${a.name} (reference) and ${b.name} (tested) differ.`);
   else if (a.weightsSha256 !== b.weightsSha256)
     found.push(
@@ -121,7 +132,7 @@ async function notes(reference: Dump, tested: Dump, kind: DiffReport['kind']): P
   return found;
 }
 
-async function dumpNotes(side: string, dump: Dump): Promise<string[]> {
+async function dumpNotes(side: string, dump: DumpView): Promise<string[]> {
   if (dump.manifest.status === 'partial')
     return [`The ${side} dump is partial: its producer did not finish.`];
   if (dump.manifest.tier !== 'full') return [];
@@ -132,12 +143,12 @@ async function dumpNotes(side: string, dump: Dump): Promise<string[]> {
 }
 
 function notCaptured(
-  reference: Dump,
-  tested: Dump,
+  reference: DumpView,
+  tested: DumpView,
   taps: { reference: number; tested: number },
   rows: { reference: number; tested: number },
 ): NotCaptured[] {
-  const describe = (side: 'reference' | 'tested', { manifest }: Dump): NotCaptured => ({
+  const describe = (side: 'reference' | 'tested', { manifest }: DumpView): NotCaptured => ({
     side,
     selection: `taps ${manifest.selection.taps}, positions ${manifest.selection.positions}`,
     taps: taps[side],

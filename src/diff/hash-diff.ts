@@ -1,6 +1,7 @@
 /** The diff of two dumps of which at least one holds hashes only: all it can say is equal or not. */
 import { createHash } from 'node:crypto';
-import { type Dump, ReusableBuffer } from '../dump/reader.js';
+import { ReusableBuffer } from '../dump/reader.js';
+import type { DumpView } from './dump-view.js';
 import type { TapPair } from './pairing.js';
 import type { HashTapReport, Unpaired } from './report.js';
 import type { Comparison } from './tensor-diff.js';
@@ -14,8 +15,8 @@ interface StepHash {
 
 /** Compares `pairs` by hash: the k-th step of a sequence with the k-th. Hashes of a dump of tier full are computed from its tensors. */
 export async function diffHashes(
-  reference: Dump,
-  tested: Dump,
+  reference: DumpView,
+  tested: DumpView,
   pairs: readonly TapPair[],
 ): Promise<Comparison> {
   const [hashesOfReference, hashesOfTested] = [await hashSource(reference), await hashSource(tested)];
@@ -59,13 +60,13 @@ function byStep(hashes: readonly StepHash[]): Map<string, StepHash> {
   );
 }
 
-async function hashSource(dump: Dump): Promise<(tap: string) => Promise<readonly StepHash[]>> {
+async function hashSource(dump: DumpView): Promise<(tap: string) => Promise<readonly StepHash[]>> {
   if (dump.manifest.tier === 'full') return (tap) => hashTensors(dump, tap);
   const rows = await dump.hashes();
   return async (tap) => rows.filter((row) => row.tap === tap);
 }
 
-async function hashTensors(dump: Dump, tap: string): Promise<StepHash[]> {
+async function hashTensors(dump: DumpView, tap: string): Promise<StepHash[]> {
   const { sequence, step } = await dump.rows(tap);
   const perStep = dump.tap(tap).scope === 'step';
   const hashes: StepHash[] = [];

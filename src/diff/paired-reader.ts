@@ -1,5 +1,6 @@
 import { elementBytes } from '../dump/format.js';
-import { type Dump, type FileRows, ReusableBuffer, type TensorBatch } from '../dump/reader.js';
+import { type FileRows, ReusableBuffer, type TensorBatch } from '../dump/reader.js';
+import type { DumpView } from './dump-view.js';
 import type { TapPair } from './pairing.js';
 import type { RowRun } from './row-pairing.js';
 
@@ -31,11 +32,11 @@ interface Memory {
 
 /** Reads the same rows of two dumps. */
 export class PairedReader {
-  readonly #reference: Dump;
-  readonly #tested: Dump;
+  readonly #reference: DumpView;
+  readonly #tested: DumpView;
   readonly #memories: [Memory, Memory] = [newMemory(), newMemory()];
 
-  constructor(reference: Dump, tested: Dump) {
+  constructor(reference: DumpView, tested: DumpView) {
     this.#reference = reference;
     this.#tested = tested;
   }

@@ -1,19 +1,18 @@
-/**
- * Which taps of two dumps belong together. Today: those of the same name. A table that maps names, with a transform of the layout, fits here: it
- * changes which pairs come out, and a pair would carry its transform to `tap-comparison.ts`, where alone both sides' values meet.
- */
+/** Which taps of two dumps belong together: those of the same name. Other programs' names and layouts are put right before (`mapped-dump.ts`). */
 
 import type { Manifest, TapInfo } from '../dump/format.js';
-import type { Dump } from '../dump/reader.js';
 import { ZayascopeError } from '../errors.js';
 import { parsePositions } from '../positions.js';
 import { tapPattern } from '../tap-pattern.js';
+import type { DumpView } from './dump-view.js';
 import type { Unpaired } from './report.js';
 
 /** Two taps that are to be compared. */
 export interface TapPair {
   reference: TapInfo;
   tested: TapInfo;
+  /** Set where the tested side holds the first entries of the last axis only: how many. */
+  columns?: number;
 }
 
 /** The outcome of pairing taps. */
@@ -26,11 +25,11 @@ export interface Pairing {
 }
 
 /** Pairs the taps that `pattern` selects. Throws `BAD_ARGUMENT` where it selects none of either side. */
-export function pairTaps(reference: Dump, tested: Dump, pattern: string): Pairing {
+export function pairTaps(reference: DumpView, tested: DumpView, pattern: string): Pairing {
   const matches = tapPattern(pattern);
   const pairing: Pairing = { pairs: [], unpaired: [], notCaptured: { reference: 0, tested: 0 } };
   const others = new Map(tested.taps.filter((tap) => matches(tap.name)).map((tap) => [tap.name, tap]));
-  const lacks = (side: 'reference' | 'tested', dump: Dump, tap: TapInfo): void => {
+  const lacks = (side: 'reference' | 'tested', dump: DumpView, tap: TapInfo): void => {
     if (excludesTap(dump.manifest, tap.name)) pairing.notCaptured[side]++;
     else pairing.unpaired.push(unpairedTap(tap, side, 'is missing'));
   };
@@ -41,8 +40,12 @@ export function pairTaps(reference: Dump, tested: Dump, pattern: string): Pairin
       lacks('tested', tested, tap);
       continue;
     }
-    const misfit = describeMisfit(tap, other);
-    if (misfit === null) pairing.pairs.push({ reference: tap, tested: other });
+    const columns = tested.prefixes?.has(tap.name) ? commonColumns(tap, other) : undefined;
+    const misfit =
+      tested.misfits?.get(tap.name) ??
+      describeMisfit(columns === undefined ? tap : { ...tap, shape: other.shape }, other);
+    if (misfit === null)
+      pairing.pairs.push({ reference: tap, tested: other, ...(columns === undefined ? {} : { columns }) });
     else pairing.unpaired.push(unpairedTap(tap, 'both', misfit));
   }
   for (const tap of others.values()) lacks('reference', reference, tap);
@@ -58,6 +61,15 @@ export function pairTaps(reference: Dump, tested: Dump, pattern: string): Pairin
 
 function unpairedTap(tap: TapInfo, side: Unpaired['side'], reason: string): Unpaired {
   return { tap: tap.name, file: tap.file, side, reason, rows: 0, example: null };
+}
+
+/** How many entries of the last axis the tested side has, if that is all in which the shapes differ. */
+function commonColumns(reference: TapInfo, tested: TapInfo): number | undefined {
+  const [a, b] = [reference.shape.at(-1), tested.shape.at(-1)];
+  const sameElse =
+    reference.shape.length === tested.shape.length &&
+    reference.shape.every((size, axis) => axis === reference.shape.length - 1 || size === tested.shape[axis]);
+  return typeof a === 'number' && typeof b === 'number' && b < a && sameElse ? b : undefined;
 }
 
 /** Why two taps of one name cannot be compared, or null. Sizes that vary by step are compared row by row. */

@@ -1,4 +1,5 @@
-import type { Dump, TensorBatch } from '../dump/reader.js';
+import type { TensorBatch } from '../dump/reader.js';
+import type { DumpView } from './dump-view.js';
 
 /** Flips beyond this many are counted, not listed. */
 const MAX_FLIPS = 1000;
@@ -66,7 +67,7 @@ export class RoutingComparison {
   }
 
   /** The report, with margins read from the reference dump. */
-  async report(reference: Dump): Promise<RoutingReport | null> {
+  async report(reference: DumpView): Promise<RoutingReport | null> {
     if (this.#blocks.size === 0) return null;
     const flips: ExpertFlip[] = [];
     for (const { row, ...flip } of this.#flips)
@@ -79,7 +80,7 @@ export class RoutingComparison {
 }
 
 /** `mlp.gate:margin` of a block at a row of the block's file. */
-async function readMargin(reference: Dump, block: number, row: number): Promise<number | null> {
+async function readMargin(reference: DumpView, block: number, row: number): Promise<number | null> {
   const name = `layers.${block}.mlp.gate:margin`;
   if (!reference.taps.some((tap) => tap.name === name && tap.dtype === 'F32' && tap.shape.length === 0))
     return null;

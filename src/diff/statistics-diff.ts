@@ -1,6 +1,6 @@
 /** The diff of two dumps of which at least one holds statistics only. */
-import type { Dump } from '../dump/reader.js';
 import type { StatsRows } from '../dump/stats-reader.js';
+import type { DumpView } from './dump-view.js';
 import { positionFilter, type TapPair } from './pairing.js';
 import type { StatisticsTapReport } from './report.js';
 import { UnpairedRows } from './row-pairing.js';
@@ -10,8 +10,8 @@ const STATISTICS = ['min', 'max', 'mean', 'rms', 'absmax'] as const;
 
 /** Compares the statistics of `pairs`, row by row: rows of one tap are paired by sequence and position. */
 export async function diffStatistics(
-  reference: Dump,
-  tested: Dump,
+  reference: DumpView,
+  tested: DumpView,
   pairs: readonly TapPair[],
 ): Promise<Comparison> {
   const a = await reference.stats();

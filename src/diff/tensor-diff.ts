@@ -1,6 +1,8 @@
 /** The diff of two dumps of tier full: streams the rows that both have through the comparisons. */
 import type { TapScope } from '../dump/format.js';
-import type { Dump, FileRows } from '../dump/reader.js';
+import type { FileRows } from '../dump/reader.js';
+import type { DumpView } from './dump-view.js';
+import { leadingColumns } from './leading-columns.js';
 import { LogitsComparison } from './logits.js';
 import { PairedReader, type Part, type Piece, partsOf } from './paired-reader.js';
 import { positionFilter, type TapPair } from './pairing.js';
@@ -22,8 +24,8 @@ export interface Comparison {
 
 /** Compares the tensors of `pairs`. @param onFile called after each pair of files, with how many are done and in all. */
 export async function diffTensors(
-  reference: Dump,
-  tested: Dump,
+  reference: DumpView,
+  tested: DumpView,
   pairs: readonly TapPair[],
   onFile: (done: number, total: number) => void,
 ): Promise<Comparison> {
@@ -42,8 +44,8 @@ export async function diffTensors(
 }
 
 class TensorDiff {
-  readonly #reference: Dump;
-  readonly #tested: Dump;
+  readonly #reference: DumpView;
+  readonly #tested: DumpView;
   readonly #comparisons = new Map<string, TapComparison>();
   readonly #unpaired: Unpaired[] = [];
   readonly #notCaptured = { reference: 0, tested: 0 };
@@ -51,7 +53,7 @@ class TensorDiff {
   readonly #routing = new RoutingComparison();
   #logits: LogitsComparison | undefined;
 
-  constructor(reference: Dump, tested: Dump) {
+  constructor(reference: DumpView, tested: DumpView) {
     this.#reference = reference;
     this.#tested = tested;
     this.#reader = new PairedReader(reference, tested);
@@ -101,7 +103,7 @@ class TensorDiff {
   }
 
   #stepParts(pair: TapPair, rows: { reference: FileRows; tested: FileRows }, misfits: UnpairedRows): Part[] {
-    const side = (dump: Dump, own: FileRows): StepSide => ({
+    const side = (dump: DumpView, own: FileRows): StepSide => ({
       rows: own,
       lengths: sequenceLengths(dump),
       excludes: positionFilter(dump.manifest),
@@ -114,7 +116,8 @@ class TensorDiff {
     return Math.max(1, ...sequenceLengths(this.#reference), ...sequenceLengths(this.#tested));
   }
 
-  #take({ pair, row, reference, tested }: Piece, rows: FileRows, misfits: UnpairedRows): void {
+  #take({ pair, row, reference: whole, tested }: Piece, rows: FileRows, misfits: UnpairedRows): void {
+    const reference = whole && pair.columns !== undefined ? leadingColumns(whole, pair.columns) : whole;
     if (reference === undefined || tested === undefined) {
       const side = reference === undefined ? 'reference' : 'tested';
       if (reference !== tested) misfits.add(side, 'has no value', rows, row);
@@ -137,6 +140,6 @@ class TensorDiff {
   }
 }
 
-function sequenceLengths({ manifest }: Dump): number[] {
+function sequenceLengths({ manifest }: DumpView): number[] {
   return manifest.sequences.map(({ tokens }) => tokens.length);
 }

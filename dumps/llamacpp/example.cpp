@@ -1,0 +1,60 @@
+// Evaluates tokens with libllama, one batch for all but the last token and one for that, and dumps every named value.
+//
+//     example MODEL.gguf FOLDER ID ID ID...
+//
+// Prints the most likely next token of each token and its logit.
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+#include "zayascope_dump.h"
+
+static bool evaluate(llama_context *context, zayascope::dump &dump, std::vector<llama_token> &tokens, llama_pos start) {
+  const int32_t count = static_cast<int32_t>(tokens.size());
+  llama_batch batch = llama_batch_init(count, 0, 1);
+  batch.n_tokens = count;
+  for (int32_t i = 0; i < count; i++) {
+    batch.token[i] = tokens[i];
+    batch.pos[i] = start + i;
+    batch.n_seq_id[i] = 1;
+    batch.seq_id[i][0] = 0;
+    batch.logits[i] = true;  // or llama.cpp computes the last block for the last token only
+  }
+  dump.begin(tokens.data(), tokens.size());
+  const bool succeeded = llama_decode(context, batch) == 0;
+  const int32_t vocabulary = llama_vocab_n_tokens(llama_model_get_vocab(llama_get_model(context)));
+  for (int32_t i = 0; succeeded && i < count; i++) {
+    const float *logits = llama_get_logits_ith(context, i);
+    const auto best = std::max_element(logits, logits + vocabulary) - logits;
+    std::printf("%d %.9g\n", static_cast<int>(best), logits[best]);
+  }
+  llama_batch_free(batch);
+  return succeeded;
+}
+
+int main(int argc, char **argv) {
+  if (argc < 5) {
+    std::fprintf(stderr, "usage: example MODEL.gguf FOLDER ID ID...\n");
+    return 2;
+  }
+  ggml_backend_load_all();
+  llama_model *model = llama_model_load_from_file(argv[1], llama_model_default_params());
+  if (model == nullptr) return 1;
+  zayascope::dump dump(argv[2]);
+  llama_context_params params = llama_context_default_params();
+  params.n_ctx = 512;
+  params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;  // a fused attention shows no attention weights
+  params.cb_eval = zayascope::dump::callback;
+  params.cb_eval_user_data = &dump;
+  params.n_ubatch = 64;  // longer batches are computed as several graphs, each a step of the dump
+  llama_context *context = llama_init_from_model(model, params);
+  if (context == nullptr) return 1;
+  std::vector<llama_token> prompt, last = {std::atoi(argv[argc - 1])};
+  for (int i = 3; i < argc - 1; i++) prompt.push_back(std::atoi(argv[i]));
+  bool succeeded = evaluate(context, dump, prompt, 0) && evaluate(context, dump, last, static_cast<llama_pos>(prompt.size()));
+  if (!dump.finish()) std::fprintf(stderr, "%s\n", dump.error().c_str());
+  succeeded = succeeded && dump.error().empty();
+  llama_free(context);
+  llama_model_free(model);
+  return succeeded ? 0 : 1;
+}

@@ -1,0 +1,127 @@
+/** What an importer reads: values of another program under its own names. */
+import { ZayascopeError } from '../../errors.js';
+import type { TapElements } from '../float.js';
+import type { TapDtype } from '../format.js';
+import type { Transform } from './layout.js';
+
+/** Stands in a manifest where an import does not know a name, hash or dtype. */
+export const UNKNOWN = 'unknown';
+
+/** Element types that other programs write, as safetensors spells them. */
+export const FOREIGN_DTYPES = ['F32', 'F16', 'BF16', 'F64', 'I8', 'I16', 'I32', 'I64', 'U8', 'BOOL'] as const;
+
+/** One of {@link FOREIGN_DTYPES}. */
+export type ForeignDtype = (typeof FOREIGN_DTYPES)[number];
+
+const BYTES: Record<ForeignDtype, number> = {
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  F64: 8,
+  I8: 1,
+  I16: 2,
+  I32: 4,
+  I64: 8,
+  U8: 1,
+  BOOL: 1,
+};
+
+/** One value in one forward step. */
+export interface ForeignValue {
+  /** The other program's name. */
+  name: string;
+  step: number;
+  dtype: ForeignDtype;
+  /** As stored, slowest axis first. */
+  shape: readonly number[];
+  /** Applied before any layout of a map: leads from the stored axes to those that the other program means. Default: none. */
+  layout?: readonly Transform[];
+  /** Contiguous little-endian elements, in memory of their own. */
+  read(): Promise<Uint8Array>;
+}
+
+/** One forward step of one sequence. */
+export interface ForeignStep {
+  /** Tokens that it computed. */
+  count: number;
+  /** Their ids, if the source has them. */
+  tokens?: readonly number[];
+}
+
+/** A source of values. */
+export interface ForeignSource extends AsyncDisposable {
+  /** What kind of source, e.g. `safetensors`. */
+  kind: string;
+  /** Basename of the file or folder. */
+  name: string;
+  values: readonly ForeignValue[];
+  /** The forward steps; undefined where the source does not say (then all values are of one step). */
+  steps: readonly ForeignStep[] | undefined;
+  /** True if the source may hold the last positions of the sequence only. */
+  mayLackFirstRows: boolean;
+  /** What the source said about itself. */
+  producer: Readonly<Record<string, unknown>>;
+  /** What a user should know about how it was read. */
+  notes: readonly string[];
+}
+
+/** Bytes of one element. */
+export function foreignBytes(dtype: ForeignDtype): number {
+  return BYTES[dtype];
+}
+
+/** The dtype that a dump stores a value in: F64 is rounded to F32, integers become I32. */
+export function tapDtypeOf(dtype: ForeignDtype): TapDtype {
+  if (dtype === 'F32' || dtype === 'F16' || dtype === 'BF16') return dtype;
+  return dtype === 'F64' ? 'F32' : 'I32';
+}
+
+/** Elements as a dump stores them. Throws `BAD_ARGUMENT` naming the value for an integer outside of 32 bits. */
+export function toTapElements(bytes: Uint8Array, dtype: ForeignDtype, name: string): TapElements {
+  const size = BYTES[dtype];
+  // Typed arrays need alignment, which a part of a larger read may lack.
+  const own = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  const { buffer, byteOffset } = own;
+  const length = own.byteLength / size;
+  switch (dtype) {
+    case 'F32':
+      return new Float32Array(buffer, byteOffset, length);
+    case 'F16':
+    case 'BF16':
+      return new Uint16Array(buffer, byteOffset, length);
+    case 'F64':
+      return Float32Array.from(new Float64Array(buffer, byteOffset, length));
+    case 'I32':
+      return new Int32Array(buffer, byteOffset, length);
+    case 'I64': {
+      const wide = new BigInt64Array(buffer, byteOffset, length);
+      const out = new Int32Array(length);
+      for (let k = 0; k < length; k++) {
+        out[k] = Number(wide[k]);
+        if (BigInt(out[k]!) !== wide[k])
+          throw importError('BAD_ARGUMENT', 'integers that fit 32 bits', `${wide[k]}`, name);
+      }
+      return out;
+    }
+    case 'I16':
+      return Int32Array.from(new Int16Array(buffer, byteOffset, length));
+    case 'I8':
+      return Int32Array.from(new Int8Array(buffer, byteOffset, length));
+    case 'U8':
+    case 'BOOL':
+      return Int32Array.from(own);
+  }
+}
+
+/** An error of an import: expectation, what came, where. */
+export function importError(
+  code: 'BAD_ARGUMENT' | 'BAD_DUMP',
+  expected: string,
+  got: string,
+  where: string,
+): ZayascopeError {
+  return new ZayascopeError(code, `importDump: expected ${expected}, got ${got} (${where})`, {
+    op: 'importDump',
+    tensor: where,
+  });
+}

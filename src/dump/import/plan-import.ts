@@ -1,0 +1,172 @@
+/** Plans an import on shapes alone: everything that can be wrong with names, shapes and dtypes shows before a byte is written. */
+import type { TapInfo, TapSpec } from '../format.js';
+import { type ForeignValue, importError, tapDtypeOf } from './foreign.js';
+import type { ImportStep } from './import-steps.js';
+import { fitShape, guessTokenShape, type PlannedLayout, planLayout, squeezed } from './layout.js';
+import { blockOfTap } from './name-map.js';
+import type { ResolvedTap } from './resolve-names.js';
+
+/** A tap to write. */
+export interface PlannedTap {
+  spec: TapSpec;
+  /** The other program's name. */
+  from: string;
+  /** Per step; undefined where a tap of scope `step` has no value in it. */
+  parts: ({ value: ForeignValue; layout: PlannedLayout; shape: readonly number[] } | undefined)[];
+}
+
+/**
+ * Plans one tap. @param target what the model says of it; undefined where that is not known: axes then have no names.
+ * Throws `BAD_ARGUMENT` for a step without a value, for shapes and dtypes that do not fit the tap; `SHAPE_MISMATCH` for a layout that does not fit.
+ */
+export function planTap(
+  tap: ResolvedTap,
+  steps: readonly ImportStep[],
+  target: TapSpec | undefined,
+): PlannedTap {
+  const { name, from, rule } = tap;
+  const where = name === from ? name : `${from}, as ${name}`;
+  const laid = tap.values.map((value, k) => {
+    const { start, count } = steps[k]!;
+    if (value === undefined) return undefined;
+    const layout = planLayout(
+      value.shape,
+      [...(value.layout ?? []), ...(rule?.layout ?? [])],
+      { tokens: count, visible: start + count, target: target?.shape },
+      where,
+    );
+    return { value, layout, count };
+  });
+  const dtypes = new Set(laid.flatMap((part) => (part === undefined ? [] : [tapDtypeOf(part.value.dtype)])));
+  const [dtype] = dtypes;
+  if (dtype === undefined || dtypes.size > 1)
+    throw importError('BAD_ARGUMENT', 'one dtype in all steps', [...dtypes].join(', '), where);
+  if (target !== undefined && (target.dtype === 'I32') !== (dtype === 'I32'))
+    throw importError('BAD_ARGUMENT', target.dtype === 'I32' ? 'integers' : 'floating numbers', dtype, where);
+  const asToken = (target?.scope ?? rule?.scope ?? 'token') === 'token';
+  const shaped = asToken
+    ? tokenShapes(laid, target?.shape, rule?.prefix === true)
+    : stepShapes(laid, target?.shape);
+  // A value that nobody has declared and that has no token axis is one per step.
+  const fallback = shaped === undefined && target === undefined && rule === undefined;
+  const shapes = fallback ? stepShapes(laid, undefined) : shaped;
+  if (shapes === undefined) throw misfit(laid, target, steps, where);
+  const scope = asToken && !fallback ? 'token' : 'step';
+  const missing = laid.indexOf(undefined);
+  if (scope === 'token' && missing >= 0)
+    throw importError(
+      'BAD_ARGUMENT',
+      `a value in each of the ${steps.length} steps`,
+      `none in step ${missing}`,
+      where,
+    );
+  const own = shapes.filter((shape) => shape !== undefined);
+  const perRow = own.map((shape) => (scope === 'token' ? shape.slice(1) : shape));
+  const shape = target?.shape.includes(null) ? target.shape : commonShape(perRow);
+  return {
+    spec: {
+      name,
+      block: blockOfTap(name),
+      dtype,
+      scope,
+      axes: target?.axes ?? axisNames(scope, shape.length),
+      shape,
+    },
+    from,
+    parts: laid.map((part, k) =>
+      part === undefined ? undefined : { value: part.value, layout: part.layout, shape: shapes[k]! },
+    ),
+  };
+}
+
+type Laid = { value: ForeignValue; layout: PlannedLayout; count: number } | undefined;
+type Shapes = (readonly number[] | undefined)[];
+
+/** Shapes [T, ...] of each step, all of one rank; undefined where a value does not fit. */
+function tokenShapes(
+  laid: readonly Laid[],
+  target: TapInfo['shape'] | undefined,
+  prefix: boolean,
+): Shapes | undefined {
+  let expected = target;
+  if (expected === undefined) {
+    // A step of one token hides axes of size 1: the longest step shows them.
+    const longest = laid.reduce(
+      (most, part) => ((part?.count ?? 0) > (most?.count ?? 0) ? part : most),
+      undefined,
+    );
+    const guess = longest && guessTokenShape(longest.layout.shape, longest.count);
+    if (guess === undefined) return undefined;
+    expected = guess.slice(1);
+  }
+  const shapes: Shapes = [];
+  for (const part of laid) {
+    if (part === undefined) shapes.push(undefined);
+    else {
+      const { layout, count } = part;
+      const fitted =
+        fitShape(layout.shape, expected, count, prefix) ??
+        // Nothing says that the sizes of an unknown value are the same in every step.
+        (target === undefined
+          ? fitShape(
+              layout.shape,
+              expected.map(() => null),
+              count,
+              false,
+            )
+          : undefined);
+      if (fitted === undefined) return undefined;
+      shapes.push(fitted);
+    }
+  }
+  return shapes;
+}
+
+function stepShapes(laid: readonly Laid[], target: TapInfo['shape'] | undefined): Shapes | undefined {
+  const rank = Math.max(
+    1,
+    ...laid.map((part) => (part === undefined ? 0 : squeezed(part.layout.shape).length)),
+  );
+  const shapes: Shapes = [];
+  for (const part of laid) {
+    if (part === undefined) {
+      shapes.push(undefined);
+      continue;
+    }
+    const fitted = fitShape(part.layout.shape, target ?? new Array<null>(rank).fill(null), null, false);
+    if (fitted === undefined) return undefined;
+    shapes.push(fitted);
+  }
+  return shapes;
+}
+
+/** Sizes that all steps share, null where they differ. */
+function commonShape(shapes: readonly (readonly number[])[]): (number | null)[] {
+  const [first] = shapes as [readonly number[]];
+  return first.map((size, axis) => (shapes.every((shape) => shape[axis] === size) ? size : null));
+}
+
+function axisNames(scope: TapSpec['scope'], rank: number): string[] {
+  const names = Array.from({ length: rank }, (_, k) => `axis${k + 1}`);
+  return scope === 'token' ? ['T', ...names] : names;
+}
+
+function misfit(
+  laid: readonly Laid[],
+  target: TapSpec | undefined,
+  steps: readonly ImportStep[],
+  where: string,
+): Error {
+  const at = laid.findIndex((part) => part !== undefined);
+  const { layout, count } = laid[at]!;
+  const rows = target?.scope === 'step' ? [] : [count];
+  const expected =
+    target === undefined ? [count, '...'] : [...rows, ...target.shape.map((size) => size ?? 'any')];
+  const hint = steps.length > 1 ? ' or the like in a later step' : '';
+  return importError(
+    'BAD_ARGUMENT',
+    `shape [${expected.join(', ')}]`,
+    `[${layout.shape.join(', ')}]${hint}`,
+    where,
+  );
+}

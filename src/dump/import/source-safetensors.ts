@@ -1,0 +1,54 @@
+import { basename } from 'node:path';
+import { readInto, withFile } from '../../weights/file-access.js';
+import { readSafetensorsHeader } from '../../weights/safetensors.js';
+import { FOREIGN_DTYPES, type ForeignSource, type ForeignValue, importError } from './foreign.js';
+
+/**
+ * Opens a safetensors file: keys are names, all rows are of one forward step. A key may end in `#0`, the step, as `zayascope export` writes where a shape varies.
+ * Throws `BAD_CHECKPOINT` for a malformed file, `BAD_ARGUMENT` for a dtype that a dump cannot hold and for keys of several steps, `IO`.
+ */
+export async function openSafetensorsSource(path: string): Promise<ForeignSource> {
+  const { tensors, metadata } = await readSafetensorsHeader(path);
+  const values = tensors.map((tensor): ForeignValue => {
+    const { name: key, shape, offsetBytes, sizeBytes } = tensor;
+    const dtype = FOREIGN_DTYPES.find((known) => known === tensor.dtype);
+    if (dtype === undefined)
+      throw importError(
+        'BAD_ARGUMENT',
+        FOREIGN_DTYPES.join(', '),
+        `dtype ${tensor.dtype}`,
+        `${key} in ${path}`,
+      );
+    const step = /^(.+)#(\d+)(?:\.\d+)?$/.exec(key);
+    if (step !== null && key !== `${step[1]}#0`)
+      throw importError(
+        'BAD_ARGUMENT',
+        'one forward step of one sequence',
+        `a key of another: ${key}; export fewer rows`,
+        path,
+      );
+    return {
+      name: step?.[1] ?? key,
+      step: 0,
+      dtype,
+      shape,
+      async read() {
+        const bytes = new Uint8Array(sizeBytes);
+        await withFile('importDump', path, (handle) =>
+          readInto('importDump', handle, path, offsetBytes, bytes),
+        );
+        return bytes;
+      },
+    };
+  });
+  return {
+    kind: 'safetensors',
+    name: basename(path),
+    values,
+    steps: undefined,
+    mayLackFirstRows: false,
+    producer: metadata.size === 0 ? {} : { metadata: Object.fromEntries(metadata) },
+    notes: [],
+    [Symbol.asyncDispose]: async () => {},
+  };
+}
