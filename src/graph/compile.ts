@@ -3,7 +3,7 @@ import { ZayascopeError } from '../errors.js';
 import { type NativeArena, type NativeContext, type NativeGraph, native } from '../native.js';
 import type { Backend } from './backend.js';
 import type { Graph } from './graph.js';
-import { ggmlFunction, type OpName } from './ops.js';
+import { ggmlFunction, type OpName, VIEW_OPS } from './ops.js';
 import { elementCount, type Shape, toNe } from './shape.js';
 import type { Tensor } from './tensor.js';
 
@@ -23,7 +23,7 @@ export interface CompiledGraph {
   readonly native: NativeGraph;
   /** Inputs that the graph needs. Their memory is used for other values once they have been read, so each run must fill them again. */
   readonly inputs: readonly Tensor[];
-  /** Fills an input. Throws `BAD_ARGUMENT` for a name that is unknown or that no output needs (it has no memory), `SHAPE_MISMATCH` for a wrong number of bytes. */
+  /** Fills an input. Throws `BAD_ARGUMENT` for a name that is unknown or that no output needs (it has no memory), `SHAPE_MISMATCH` for a wrong number of bytes, `BAD_ARGUMENT` for indices outside the tables that they point into. */
   setInput(name: string, values: ArrayBufferView): void;
   /** Values of the graph's outputs, in the order in which they were declared. */
   outputs(): OutputValue[];
@@ -108,6 +108,33 @@ function lowerTensor(tensor: Tensor, context: NativeContext, handles: readonly n
   );
 }
 
+/** How many rows the tables have that an I32 input points into, directly or through views: ggml aborts on an index beyond. */
+function indexLimits(graph: Graph): Map<Tensor, number> {
+  const limits = new Map<Tensor, number>();
+  const limit = (ids: Tensor, rows: number) => {
+    let root = ids;
+    while (VIEW_OPS.has(root.op) || root.op === 'cont') root = root.sources[0]!;
+    if (root.op === 'input') limits.set(root, Math.min(rows, limits.get(root) ?? rows));
+  };
+  for (const { op, sources } of graph.tensors) {
+    const [a, b, c] = sources;
+    if (op === 'getRows') limit(b!, a!.shape[a!.shape.length - 2]!);
+    if (op === 'setRows' || op === 'mulMatId') limit(c!, a!.shape[0]!);
+  }
+  return limits;
+}
+
+function checkIndices({ name }: Tensor, rows: number, values: ArrayBufferView): void {
+  const ids = new Int32Array(values.buffer, values.byteOffset, values.byteLength / 4);
+  const at = ids.findIndex((id) => id < 0 || id >= rows);
+  if (at >= 0)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `setInput: expected indices from 0 to ${rows - 1}, got ${ids[at]} at ${at} (${name})`,
+      { op: 'setInput', tensor: name },
+    );
+}
+
 function compiledGraph(
   graph: Graph,
   nodes: ReadonlySet<Tensor>,
@@ -115,6 +142,7 @@ function compiledGraph(
   context: NativeContext,
   handles: readonly number[],
 ): CompiledGraph {
+  const limits = indexLimits(graph);
   return {
     graph,
     native: nativeGraph,
@@ -140,6 +168,8 @@ function compiledGraph(
           `setInput: expected ${expected} bytes for [${tensor.shape.join(', ')}] ${tensor.dtype}, got ${values.byteLength} (${name})`,
           { op: 'setInput', tensor: name },
         );
+      const rows = limits.get(tensor);
+      if (rows !== undefined) checkIndices(tensor, rows, values);
       context.write(
         handles[tensor.id]!,
         new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
