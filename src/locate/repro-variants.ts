@@ -53,24 +53,14 @@ export function fingerprint({ nodes }: Piece): string {
   return JSON.stringify(describeNodes(nodes));
 }
 
+/** What else a site can be set to; matrices also to dtypes that no policy has, but ports use. */
 function alternatives({ config }: PieceSource, site: string, value: string): string[] {
   const kind = siteKind(site);
-  const matrix =
-    kind !== 'weight'
-      ? undefined
-      : requiredTensors(config).find(
-          ({ name, role }) => (role === 'matmul' || role === 'embedding') && weightSite(name) === site,
-        );
-  const values = matrix === undefined ? SITE_KINDS[kind] : ['F32', 'stored', ...MATRIX_DTYPES];
-  const columns = matrix?.shape.at(-1) ?? 0;
-  return values.filter(
-    (each) =>
-      each !== value &&
-      (each === 'stored' ||
-        !MATRIX_DTYPES.includes(each as Dtype) ||
-        matrix === undefined ||
-        columns % blockSize(each as Dtype) === 0),
-  );
+  const others = SITE_KINDS[kind].filter((each) => each !== value);
+  if (kind !== 'weight') return others;
+  const matrix = requiredTensors(config).find(({ name }) => weightSite(name) === site);
+  const columns = matrix?.shape.at(-1) ?? config.hidden_size; // a head that the config ties
+  return [...others, ...MATRIX_DTYPES.filter((dtype) => columns % blockSize(dtype) === 0)];
 }
 
 function changed(setting: Setting, site: string, value: string): Setting {

@@ -5,6 +5,7 @@ import { isQuantized } from '../dtype.js';
 import type { Dump } from '../dump/reader.js';
 import { ZayascopeError } from '../errors.js';
 import { type Policy, resolvePolicy } from '../graph/policy.js';
+import { checkPolicy } from '../models/zaya-sites.js';
 import { openZayaSource } from '../models/zaya-source.js';
 import { checkWeights } from '../models/zaya-weights.js';
 import { parsePositions } from '../positions.js';
@@ -44,13 +45,14 @@ const OP = 'repro';
  * Writes a folder that computes one value again without model and dump: the piece of graph between the value and the nearest values that the dump holds, with their values, the
  * weights it reads in their stored dtype, and what the policy says there. The folder appears when it is whole.
  *
- * @throws `BAD_ARGUMENT` for a tap that is none, a dump without tensors, a sequence or positions that it lacks; `BAD_DUMP` where the dump lacks an input that no op can compute;
+ * @throws `BAD_ARGUMENT` for a tap that is none, a policy that does not fit the model, a dump without tensors, a sequence or positions that it lacks; `BAD_DUMP` where the dump lacks an input that no op can compute;
  * `SHAPE_MISMATCH` where dump and model differ in sizes; `IO` for a folder that is not empty; what opening the model throws.
  */
 export async function writeRepro(options: ReproOptions): Promise<ReproDescription> {
   const { dump, policy, sequence = 0, positions: selection = 'all', out } = options;
   const model = await openZayaSource(options.model);
   const checked = checkWeights(model.checkpoint, model.config);
+  checkPolicy(policy, model.config, checked.tensors);
   const { tokens, positions, ids } = chooseRows(dump, sequence, selection);
   const held = new Set(dump.taps.map(({ name }) => name));
   const source: PieceSource = {
