@@ -3,14 +3,9 @@ import { checkTokenIds } from '../models/token-ids.js';
 import type { ZayaModel } from '../models/zaya-model.js';
 import { type ZayaTap, zayaTaps } from '../models/zaya-taps.js';
 import { tapPattern } from '../tap-pattern.js';
+import { type Breakpoint, type CompiledBreakpoint, compileBreakpoint } from './step-breakpoint.js';
 import { type Boundary, type SegmentRunner, segmentRunner } from './step-segment.js';
-import {
-  type Replacement,
-  replacementElements,
-  type StepValue,
-  type ValueStats,
-  valueStats,
-} from './step-value.js';
+import { type Replacement, replacementElements, type StepValue, valueStats } from './step-value.js';
 
 /** Options of {@link openStepper}. */
 export interface StepperOptions {
@@ -22,9 +17,6 @@ export interface StepperOptions {
 
 /** How far {@link Stepper.step} and {@link Stepper.back} go: to the next value, to the next output of a module, to the next end of a segment (embedding, block, head). */
 export type StepUnit = 'tap' | 'module' | 'block';
-
-/** Stops {@link Stepper.continue}: a name or tap pattern, a predicate over a value's name and statistics, or `nan` for the first value that holds a NaN or an infinity. */
-export type Breakpoint = string | ((name: string, stats: ValueStats) => boolean);
 
 /** Where a stepper stands. */
 export interface StepPlace {
@@ -76,7 +68,7 @@ export class Stepper implements Disposable {
   readonly #runner: SegmentRunner;
   readonly #experts: number;
   readonly #keep: number;
-  readonly #breakpoints = new Set<{ reason: string; hit: (value: StepValue) => boolean }>();
+  readonly #breakpoints = new Set<CompiledBreakpoint>();
   /** Entry s: what segment s starts from. As many segments have run as there are entries less one. */
   #boundaries: (Boundary | undefined)[] = [undefined];
   /** Values of segments, the one used last at the end. */
@@ -152,27 +144,19 @@ export class Stepper implements Disposable {
 
   /** Takes a replacement back and stands there. Throws `BAD_ARGUMENT` for a value that was not replaced. */
   restore(name: string): Promise<StepValue> {
-    return this.#exclusive('restore', () => {
+    return this.#exclusive('restore', async () => {
       const index = this.#indexOf('restore', name);
       const rest = new Map(this.#replaced);
       if (!rest.delete(name)) throw bad('restore', 'a value that was replaced', name);
-      return this.#rerun(index, rest);
+      if (this.#hasRun(index)) return this.#rerun(index, rest);
+      this.#replaced = rest; // an earlier replacement has undone what had been computed here
+      return (await this.#move(index))!;
     });
   }
 
   /** Adds a breakpoint for {@link continue}. Gives a function that removes it. Throws `BAD_ARGUMENT` for a pattern that matches no value of {@link names}. */
   breakpoint(at: Breakpoint): () => void {
-    const entry = { reason: 'predicate', hit: (_: StepValue): boolean => false };
-    if (typeof at === 'function') entry.hit = ({ name, stats }) => at(name, stats);
-    else if (at === 'nan') {
-      entry.reason = at;
-      entry.hit = ({ stats }) => stats.nan + stats.inf > 0;
-    } else {
-      const matches = tapPattern(at);
-      if (!this.names.some(matches)) throw bad('breakpoint', 'a pattern that matches a value', `'${at}'`);
-      entry.reason = at;
-      entry.hit = ({ name }) => matches(name);
-    }
+    const entry = compileBreakpoint(at, this.names);
     this.#breakpoints.add(entry);
     return () => void this.#breakpoints.delete(entry);
   }
@@ -182,7 +166,7 @@ export class Stepper implements Disposable {
     return this.#exclusive('continue', async () => {
       while (this.#at + 1 < this.#taps.length) {
         const value = (await this.#move(this.#at + 1))!;
-        for (const { reason, hit } of this.#breakpoints) if (hit(value)) return { reason, value };
+        for (const each of this.#breakpoints) if (each.hit(value)) return { reason: each.reason, value };
       }
       return { reason: 'end', value: await this.#read(this.#at) };
     });
@@ -274,9 +258,12 @@ export class Stepper implements Disposable {
 
   #reached(op: string, name: string): number {
     const index = this.#indexOf(op, name);
-    if (this.#segments[index]! + 1 >= this.#boundaries.length)
-      throw bad(op, 'a value that has been computed (step or continue to it)', name);
+    if (!this.#hasRun(index)) throw bad(op, 'a value that has been computed (step or continue to it)', name);
     return index;
+  }
+
+  #hasRun(index: number): boolean {
+    return this.#segments[index]! + 1 < this.#boundaries.length;
   }
 
   async #exclusive<T>(op: string, work: () => Promise<T>): Promise<T> {
