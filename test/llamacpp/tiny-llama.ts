@@ -3,7 +3,15 @@ import type { GgufValue } from '../../src/native.js';
 import { writeGguf } from '../../src/weights/gguf-write.js';
 
 /** Sizes of the model. */
-export const TINY_LLAMA = { blocks: 2, hidden: 32, heads: 4, kvHeads: 2, feedForward: 48, vocabulary: 40, epsilon: 1e-5 };
+export const TINY_LLAMA = {
+  blocks: 2,
+  hidden: 32,
+  heads: 4,
+  kvHeads: 2,
+  feedForward: 48,
+  vocabulary: 40,
+  epsilon: 1e-5,
+};
 
 /** Writes the model and returns its F32 weights by GGUF name. */
 export async function writeTinyLlama(path: string): Promise<ReadonlyMap<string, Float32Array>> {
@@ -50,7 +58,10 @@ export async function writeTinyLlama(path: string): Promise<ReadonlyMap<string, 
   for (const [name, shape] of shapes) {
     const size = shape.reduce((all, axis) => all * axis, 1);
     const isNorm = shape.length === 1;
-    weights.set(name, Float32Array.from({ length: size }, () => (isNorm ? 1 + random() : 2 * random())));
+    weights.set(
+      name,
+      Float32Array.from({ length: size }, () => (isNorm ? 1 + random() : 2 * random())),
+    );
   }
   await writeGguf(
     path,

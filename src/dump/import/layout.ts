@@ -87,8 +87,10 @@ function planOne(
       );
     case 'lastTokens':
     case 'beforeTokens': {
-      const rows = squeezed(shape);
-      const lead = (rows[0] ?? 1) - tokens;
+      const own = squeezed(shape);
+      // A single row is still a row.
+      const rows = own.length < 2 ? [...new Array<number>(2 - own.length).fill(1), ...own] : own;
+      const lead = rows[0]! - tokens;
       if (lead < 0) fail(`at least ${tokens} rows`);
       if (transform.op === 'lastTokens') return take(rows, 0, range(lead, tokens));
       if (lead === 0) fail(`rows in front of the ${tokens} tokens`);

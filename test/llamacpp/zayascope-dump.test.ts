@@ -1,0 +1,228 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { toFloat32 } from '../../src/dump/float.js';
+import type { Dump } from '../../src/dump/reader.js';
+import { runCommand } from '../cli/run-command.js';
+import { opened } from '../diff/two-dumps.js';
+import { TINY_LLAMA, writeTinyLlama } from './tiny-llama.js';
+
+const root = join(import.meta.dirname, '..', '..');
+const libraries = join(
+  root,
+  'node_modules',
+  '@node-llama-cpp',
+  `linux-${process.arch}`,
+  'bins',
+  `linux-${process.arch}`,
+);
+const compiler = process.env.CXX ?? 'g++';
+
+const canRun =
+  existsSync(join(libraries, 'libllama.v0.5.0.so')) && spawnSync(compiler, ['--version']).status === 0;
+
+/** Folders of ggml's and llama.cpp's headers, of the release that the prebuilt libraries are of. */
+async function headerFolders(): Promise<string[]> {
+  const script = pathToFileURL(join(root, 'native', 'fetch-headers.mjs')).href;
+  const { ggmlSource, llamaHeaders } = (await import(script)) as Record<string, () => string>;
+  return [llamaHeaders!(), join(ggmlSource!(), 'include')];
+}
+
+/** A tap's values, all steps. */
+async function floats(dump: Dump, tap: string): Promise<Float32Array> {
+  const { data, dtype } = await dump.read(tap);
+  return toFloat32(data, dtype);
+}
+
+// Needs the prebuilt libllama of Linux and a C++ compiler; elsewhere the tests show as skipped.
+describe.skipIf(!canRun)('zayascope_dump.h', () => {
+  let folder: string;
+  let model: string;
+  let headers: readonly string[];
+  let weights: ReadonlyMap<string, Float32Array>;
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'zayascope-llamacpp-'));
+    model = join(folder, 'tiny.gguf');
+    weights = await writeTinyLlama(model);
+    headers = await headerFolders();
+    compile(join(root, 'dumps', 'llamacpp', 'example.cpp'), 'example');
+    compile(join(import.meta.dirname, 'dtypes.cpp'), 'dtypes');
+  }, 120_000);
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  function compile(source: string, name: string): void {
+    const warnings = ['-Wall', '-Wextra', '-Wpedantic', '-Werror'];
+    const links = ['libllama.v0.5.0.so', 'libggml.v0.5.0.so', 'libggml-base.so'].map((file) =>
+      join(libraries, file),
+    );
+    const own = ['-I', join(root, 'dumps', 'llamacpp')];
+    execFileSync(compiler, [
+      '-std=c++17',
+      ...warnings,
+      ...own,
+      ...headers.flatMap((include) => ['-isystem', include]),
+      source,
+      '-o',
+      join(folder, name),
+      ...links,
+      `-Wl,-rpath,${libraries}`,
+    ]);
+  }
+
+  function run(
+    name: string,
+    args: readonly string[],
+  ): { status: number | null; stdout: string; stderr: string } {
+    // ggml looks for its backends beside the program; this names one of the prebuilt ones.
+    const backend = process.arch === 'x64' ? 'libggml-cpu-x64.so' : 'libggml-cpu-armv8.0_1.so';
+    const env = { ...process.env, GGML_BACKEND_PATH: join(libraries, backend) };
+    return spawnSync(join(folder, name), args, { encoding: 'utf8', env });
+  }
+
+  /** Runs the example on `tokens` and imports what it wrote. */
+  async function capture(name: string, tokens: readonly number[]) {
+    const port = join(folder, name);
+    const { status, stdout, stderr } = run('example', [model, port, ...tokens.map(String)]);
+    expect(status, stderr).toBe(0);
+    const out = join(folder, `${name}-dump`);
+    const imported = await runCommand([
+      'import',
+      port,
+      '--map',
+      join(import.meta.dirname, 'llama-map.json'),
+      '--keep-unmapped',
+      '--out',
+      out,
+    ]);
+    expect(imported).toMatchObject({ code: 0, stderr: '' });
+    const best = stdout
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' ').map(Number) as [id: number, logit: number]);
+    return { dump: await opened(out), best };
+  }
+
+  it('shows the logits of the run, batch by batch', async () => {
+    const tokens = [3, 17, 2, 39, 0];
+    const { dump, best } = await capture('short', tokens);
+    expect(dump.manifest).toMatchObject({ status: 'complete', steps: 2, sequences: [{ tokens }] });
+    const { shape, data, step, position } = await dump.read('lm_head');
+    expect(shape).toEqual([5, TINY_LLAMA.vocabulary]);
+    expect([[...step], [...position]]).toEqual([
+      [0, 0, 0, 0, 1],
+      [0, 1, 2, 3, 4],
+    ]);
+    const width = TINY_LLAMA.vocabulary;
+    for (const [row, [id, logit]] of best.entries()) {
+      const own = data.subarray(row * width, (row + 1) * width);
+      expect(own[id]).toBe(Math.fround(logit));
+      expect(Math.max(...own)).toBe(own[id]);
+    }
+  });
+
+  it('shows every value as the graph computed it', async () => {
+    const tokens = [3, 17, 2, 39, 0];
+    const { dump } = await capture('values', tokens);
+    const { hidden, epsilon, heads } = TINY_LLAMA;
+    const embedded = await floats(dump, 'embed_tokens');
+    const table = weights.get('token_embd.weight')!;
+    expect([...embedded]).toEqual(
+      tokens.flatMap((id) => [...table.subarray(id * hidden, (id + 1) * hidden)]),
+    );
+    for (const [input, output, weight] of [
+      ['embed_tokens', 'layers.0.input_layernorm', 'blk.0.attn_norm.weight'],
+      ['layers.0', 'layers.1.input_layernorm', 'blk.1.attn_norm.weight'],
+      ['layers.1', 'norm', 'output_norm.weight'],
+    ] as const) {
+      const [x, y, w] = [await floats(dump, input), await floats(dump, output), weights.get(weight)!];
+      for (let row = 0; row < tokens.length; row++) {
+        const own = x.subarray(row * hidden, (row + 1) * hidden);
+        const scale = 1 / Math.sqrt(own.reduce((sum, value) => sum + value * value, 0) / hidden + epsilon);
+        for (let k = 0; k < hidden; k++) {
+          const expected = own[k]! * scale * w[k]!;
+          expect(Math.abs(y[row * hidden + k]! - expected)).toBeLessThan(2e-6 * (1 + Math.abs(expected)));
+        }
+      }
+    }
+    // ggml's {256, T, heads}, padded, becomes [T, heads, S]: each row of attention weights adds up to 1 and sees no later token.
+    const attention = await dump.read('layers.0.self_attn:attn_weights', { step: 0 });
+    expect(attention.shape).toEqual([4, heads, 4]);
+    for (let row = 0; row < 4; row++)
+      for (let head = 0; head < heads; head++) {
+        const own = (attention.data as Float32Array).subarray(
+          (row * heads + head) * 4,
+          (row * heads + head + 1) * 4,
+        );
+        expect(own.reduce((sum, value) => sum + value, 0)).toBeCloseTo(1, 5);
+        expect([...own.subarray(row + 1)]).toEqual(new Array(3 - row).fill(0));
+      }
+    expect((await dump.read('layers.0.self_attn:attn_weights', { step: 1 })).shape).toEqual([1, heads, 5]);
+  });
+
+  it('tells the graphs of a batch apart that llama.cpp splits', async () => {
+    const tokens = Array.from({ length: 70 }, (_, k) => (k * 7) % TINY_LLAMA.vocabulary);
+    const { dump, best } = await capture('long', tokens);
+    const { step, tokenId, position } = await dump.rows('lm_head');
+    expect(dump.manifest.steps).toBe(3);
+    expect([0, 1, 2].map((number) => step.filter((each) => each === number).length)).toEqual([64, 5, 1]);
+    expect([...tokenId]).toEqual(tokens);
+    expect([...position]).toEqual(tokens.map((_, k) => k));
+    const { data } = await dump.read('lm_head');
+    expect(best.map(([id], row) => data[row * TINY_LLAMA.vocabulary + id])).toEqual(
+      best.map(([, logit]) => Math.fround(logit)),
+    );
+  });
+
+  it('keeps dtypes, makes views contiguous, widens quantised values', async () => {
+    const port = join(folder, 'dtypes-port');
+    const out = join(folder, 'dtypes-dump');
+    expect(run('dtypes', [port])).toMatchObject({ status: 0, stderr: '' });
+    expect((await runCommand(['import', port, '--keep-unmapped', '--out', out])).code).toBe(0);
+    const dump = await opened(out);
+    expect(dump.taps.map(({ name, dtype }) => `${name} ${dtype}`)).toEqual([
+      'f32 F32',
+      'transposed F32',
+      'column F32',
+      'f16 F16',
+      'bf16 BF16',
+      'i32 I32',
+      'a "quoted" q8 F32',
+    ]);
+    const values = Float32Array.from({ length: 128 }, (_, k) => Math.fround(Math.fround(k) / 3) - 20);
+    const read = async (name: string) => [...(await floats(dump, name))];
+    expect(await read('f32')).toEqual([...values]);
+    expect(await read('transposed')).toEqual(
+      Array.from({ length: 128 }, (_, k) => values[(k % 2) * 64 + (k >> 1)]),
+    );
+    expect(await read('column')).toEqual([values[3], values[67]]);
+    expect(await read('i32')).toEqual([7, -2]);
+    // Q8_0: half a step of the largest of 32 over 127, which is here at most 23.
+    for (const [name, relative] of [
+      ['f16', 2 ** -11],
+      ['bf16', 2 ** -8],
+      ['a "quoted" q8', 0],
+    ] as const)
+      for (const [k, value] of (await read(name)).entries())
+        expect(Math.abs(value - values[k]!)).toBeLessThanOrEqual(relative * Math.abs(values[k]!) || 0.12);
+    expect(dump.manifest.producer.notes).toContain('a "quoted" q8: dequantised from q8_0.');
+  });
+
+  it('writes what its patterns name', async () => {
+    const port = join(folder, 'patterns-port');
+    const out = join(folder, 'patterns-dump');
+    expect(run('dtypes', [port, '*f16', 'node_*']).status).toBe(0);
+    await runCommand(['import', port, '--map', 'zaya', '--keep-unmapped', '--out', out]);
+    expect((await opened(out)).taps.map(({ name }) => name)).toEqual(['f16', 'bf16', 'node_7']);
+  });
+
+  it('says that it cannot write, and lets the run go on', () => {
+    const { status, stderr } = run('dtypes', [join(model, 'not-a-folder')]);
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr: expect.stringMatching(/^zayascope_dump: cannot write into .*not-a-folder\n$/),
+    });
+  });
+});
