@@ -87,7 +87,7 @@ describe('the native addon', () => {
     },
   );
 
-  it.each(['cli/diff.ts', 'cli/export.ts', 'cli/inspect-dump.ts', 'cli/verify-logits.ts'])(
+  it.each(['cli/diff.ts', 'cli/export.ts', 'cli/import.ts', 'cli/inspect-dump.ts', 'cli/verify-logits.ts'])(
     'is never reached from %s',
     (file) => {
       expect([...loadedBy(file, { dynamic: true })]).not.toContain('native.ts');

@@ -25,7 +25,7 @@ export function diffCommand(context: CommandContext): Command {
     .option('--taps <globs>', 'taps to compare, as globs separated by commas', '**')
     .option(
       '--map <map>',
-      "names and layouts of the tested dump: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file (default: tap names)",
+      'names and layouts of the tested dump: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file (default: tap names)',
     )
     .option('--all', 'list every tap, not only the worst of each block')
     .option('--json', 'print all metrics of all taps as JSON')

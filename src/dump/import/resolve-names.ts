@@ -40,7 +40,11 @@ export function resolveNames(
   unmapped: UnmappedChoice,
 ): ResolvedNames {
   const byName = new Map<string, ForeignValue[]>();
-  for (const value of source.values) byName.set(value.name, [...(byName.get(value.name) ?? []), value]);
+  for (const value of source.values) {
+    const known = byName.get(value.name);
+    if (known === undefined) byName.set(value.name, [value]);
+    else known.push(value);
+  }
   const blocks = countBlocks([...byName.keys()], map, targets);
   const chosen = new Map<string, { from: string; rule: NameRule | undefined; priority: number }>();
   const result: ResolvedNames = { taps: [], unmapped: [], superseded: [], ignored: [] };
