@@ -21,7 +21,7 @@ export interface KindInput {
 
 /**
  * Ops at fault by kind: the origin of NaN or infinity first, then by estimated share of the final error; those whose share is the same (or unknown) by error over limit, and then in
- * execution order.
+ * execution order. In a dump of another program the first fault comes before those: what follows may be its consequence, where a policy's choices are independent of each other.
  */
 export function locatedKinds(input: KindInput): LocatedKind[] {
   const { faults, shares, nonFinite, mode } = input;
@@ -35,7 +35,8 @@ export function locatedKinds(input: KindInput): LocatedKind[] {
     ...describe(kind, ops, input),
     share: mode === 'dumps-alone' ? null : (shares.get(kind) ?? 0),
   }));
-  const rank = ({ kind, share }: LocatedKind) => (kind === origin ? 2 : (share ?? 0));
+  const first = mode === 'policy' || faults.length === 0 ? null : tapPlace(faults[0]!.tap).suffix;
+  const rank = ({ kind, share }: LocatedKind) => (kind === origin ? 3 : kind === first ? 2 : (share ?? 0));
   return kinds.sort((a, b) => rank(b) - rank(a) || excess(b) - excess(a) || 0);
 }
 
@@ -78,20 +79,30 @@ function sentenceOf(
   const { name, check } = opWords(kind);
   const where = blocks.length === 0 ? '' : ` in ${blockWords(blocks, total)}`;
   if (nonFinite !== null && tapPlace(nonFinite.tap).suffix === kind)
-    return `${nonFinite.count} ${nonFinite.count === 1 ? 'value that is' : 'values that are'} NaN or infinite arise in ${name}${where}: its inputs have none.`;
-  if (mode === 'dumps-alone') return `${name}${where} fails while its inputs pass; check: ${check}.`;
+    return `${nonFinite.count} ${nonFinite.count === 1 ? 'value that is NaN or infinite arises' : 'values that are NaN or infinite arise'} in ${name}${where}: its inputs have none.`;
+  if (mode === 'dumps-alone')
+    return sentence(`${name}${where} fails while its inputs pass. Check: ${check}.`);
   const spread = local?.spread ?? null;
   const columns = spread === null ? '' : axisWords(spread.columns, 'column', 'columns');
   const tokens = spread === null ? '' : axisWords(spread.tokens, 'token position', 'token positions');
   const held = [columns, tokens].filter((words) => words !== '').join(' and ');
-  const concentrated = held === '' ? '' : ` Nearly all of the error is in ${held}.`;
-  const inputs = worst.inputs.length === 0 ? '' : ' from the very inputs that it got';
-  return `${name}${where} does not follow${inputs}; check: ${check}.${concentrated}`;
+  const concentrated = held === '' ? '' : ` Nearly all of its error is in ${held}.`;
+  const given = worst.inputs.length === 0 ? 'of the weights alone' : 'of the very inputs that it got';
+  return sentence(
+    `${name}${where} goes wrong by itself: the right op makes another value ${given}. Check: ${check}.${concentrated}`,
+  );
 }
+
+function sentence(words: string): string {
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+/** Shorter axes are not worth a word; of longer ones, an eighth is few. */
+const LEAST_AXIS = 8;
 
 /** Words for an error that lies in few entries of an axis; '' where it is spread. */
 function axisWords({ count, size, largest }: SpreadAxis, one: string, many: string): string {
-  if (count === 0 || count > Math.max(1, size / 8)) return '';
+  if (count === 0 || size < LEAST_AXIS || count > size / LEAST_AXIS) return '';
   const listed = largest.slice(0, 4).join(', ');
   return count === 1
     ? `${one} ${listed}`

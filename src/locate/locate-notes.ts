@@ -3,6 +3,11 @@ import type { Dump } from '../dump/reader.js';
 import type { ZayaModel } from '../models/zaya-model.js';
 import { weightsSha256 } from '../weights/identity.js';
 
+/** Name of a dump's folder. */
+export function label(dump: Dump): string {
+  return basename(resolve(dump.dir));
+}
+
 /** What a reader must know about a model and the dumps it is compared with: other weights, partial dumps. */
 export async function modelNotes({ weights }: ZayaModel, dumps: readonly Dump[]): Promise<string[]> {
   const own = await weightsSha256(weights.checkpoint);

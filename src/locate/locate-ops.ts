@@ -4,7 +4,7 @@ import type { LocatedOp, NonFiniteOrigin, OpVerdict } from './locate-report.js';
 import { errorShares, type ShareTap } from './locate-share.js';
 import type { TapNoise } from './noise-floor.js';
 import { blockCount, tapInputs } from './tap-graph.js';
-import { judge } from './verdict.js';
+import { judge, NOISE_RATIO } from './verdict.js';
 
 /** A right op may make 9 times the energy NMSE that was measured as its noise: a ratio of 3 of the errors themselves. */
 const LIMIT_FACTOR = 9;
@@ -29,6 +29,8 @@ export interface LocateOpsOptions {
   failAbove?: number | undefined;
   /** Choices of experts that differ only by a tie: see `routing-drift.ts`. */
   ties: ReadonlySet<string>;
+  /** Two dumps without a model: an op fails where its cumulative error is above {@link aloneLimit} while those of its inputs are not. Default false. */
+  alone?: boolean;
 }
 
 /** What {@link locateOps} gives. */
@@ -60,7 +62,11 @@ export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: Lo
       nonFinite = { tap, block: own.cumulative.block, count, place: placeOf(own) };
     const floor = own.floors.length === 0 ? null : Math.max(...own.floors);
     const least = options.failAbove ?? (floor === null ? UNMEASURED_LIMIT : LEAST_LIMIT);
-    const limit = local === null ? null : Math.max(least, LIMIT_FACTOR * (floor ?? 0));
+    const limit = options.alone
+      ? aloneLimit(own, options.failAbove)
+      : local === null
+        ? null
+        : Math.max(least, LIMIT_FACTOR * (floor ?? 0));
     const worstInput = Math.max(0, ...from.map((input) => errorOf(input.cumulative)));
     ops.push({
       tap,
@@ -71,7 +77,9 @@ export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: Lo
       cumulative,
       inherited: local === null ? null : Math.max(0, cumulative - local) || 0,
       amplification: worstInput === 0 ? null : Math.sqrt(cumulative / worstInput) || 0,
-      verdict: verdictOf(own, { local, limit, finiteInputs, isTie: options.ties.has(tap) }),
+      verdict: options.alone
+        ? verdictAlone(own, from, options.failAbove)
+        : verdictOf(own, { local, limit, finiteInputs, isTie: options.ties.has(tap) }),
       drift: own.noise?.verdict ?? judge({ nmse: cumulative }),
       inputs: inputs.inputs,
     });
@@ -94,6 +102,31 @@ function verdictOf(
   if (error!.tap.dtype === 'I32') return finiteInputs ? 'fault' : 'not judged';
   if (local <= limit) return 'within noise';
   return finiteInputs ? 'fault' : 'not judged';
+}
+
+/**
+ * Largest cumulative error (energy NMSE) that passes where no op can be recomputed: 1.5 times the noise where there is a floor; else `failAbove`, by default what F32 leaves after tens of
+ * blocks, or 16 units in the last place of the coarser side.
+ */
+function aloneLimit({ cumulative, noise }: OpEvidence, failAbove: number | undefined): number {
+  if (cumulative.kind === 'integer') return 0;
+  if (noise !== undefined) return NOISE_RATIO.good ** 2 * noise.noiseNmse;
+  const { reference, tested } = cumulative.dtypes;
+  const units = { F32: 2 ** -23, F16: 2 ** -10, BF16: 2 ** -7, I32: 0 };
+  const coarser = Math.max(units[reference], units[tested]);
+  return failAbove ?? Math.max(UNMEASURED_LIMIT, coarser === units.F32 ? 0 : (16 * coarser) ** 2 / 12);
+}
+
+function verdictAlone(
+  own: OpEvidence,
+  from: readonly OpEvidence[],
+  failAbove: number | undefined,
+): OpVerdict {
+  const passes = (value: OpEvidence) => errorOf(value.cumulative) <= aloneLimit(value, failAbove);
+  if (passes(own)) return errorOf(own.cumulative) === 0 ? 'exact' : 'within noise';
+  // A choice flips as soon as its inputs differ at all: see the causes of flips instead.
+  if (own.cumulative.kind === 'integer') return 'not judged';
+  return from.every(passes) ? 'fault' : 'not judged';
 }
 
 /** Energy NMSE of a tap in the whole run; integers: share of entries that differ. */

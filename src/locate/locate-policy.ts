@@ -1,15 +1,14 @@
-import { basename, resolve } from 'node:path';
 import type { FloatTapReport, IntegerTapReport } from '../diff/report.js';
 import { compareTap, type TapComparison } from '../diff/tap-comparison.js';
 import { toFloat32 } from '../dump/float.js';
 import type { Dump } from '../dump/reader.js';
 import { type Policy, policy as presetPolicy } from '../graph/policy.js';
-import type { OpenZayaOptions } from '../models/zaya-model.js';
 import { type ChoiceGroup, choiceGroups } from './locate-choices.js';
 import { locatedKinds } from './locate-kinds.js';
 import { type LocalError, localErrors } from './locate-local.js';
-import { modelNotes } from './locate-notes.js';
+import { label, modelNotes } from './locate-notes.js';
 import { errorOf, locateOps, type OpEvidence } from './locate-ops.js';
+import type { LocateOptions } from './locate-options.js';
 import type { LocatedChoice, LocateReport } from './locate-report.js';
 import { PolicyRunners } from './locate-runners.js';
 import { TapNoiseSums } from './noise-floor.js';
@@ -17,18 +16,6 @@ import { choiceSentence } from './plain-words.js';
 import { type Runner, replay } from './replay.js';
 import { isRoutingTap, type PinnedRouting, RoutingSums, tiedChoices } from './routing-drift.js';
 import { blockCount, tapPlace } from './tap-graph.js';
-
-/** Options of both forms of `locate`. */
-export interface LocateOptions extends Omit<OpenZayaOptions, 'policy'> {
-  /** The reference's own run in low precision: what is within its error is no fault. */
-  noise?: Dump;
-  /** Smallest own error (energy NMSE) that counts as a fault, where none larger is measured to be usual. Default 1e-13, or 1e-11 where nothing could be measured. */
-  failAbove?: number;
-  /** Called with what is being done, and how far it is. */
-  onProgress?: (what: string, done: number, total: number) => void;
-  /** Stops with `CANCELLED`. */
-  signal?: AbortSignal;
-}
 
 /** More choices than this are not run one by one: two runs each. */
 const MAX_CHOICES = 12;
@@ -65,6 +52,8 @@ export async function locatePolicy(
       `The policy differs from f32 in ${groups.length} kinds of choice; more than ${MAX_CHOICES} are not run one by one.`,
     );
   const inOrder = groups.length > MAX_CHOICES ? [] : groups;
+
+  const floorRun = await wholeRun(plain, reference, undefined, run('whole run under f32'));
 
   const runner = await runners.use(tested);
   const local = await localErrors(runner, reference, {
@@ -120,7 +109,7 @@ export async function locatePolicy(
     local,
     explained: explanations(choices),
     next: (tap) =>
-      `zayascope repro ${label(reference)} --model ${basename(resolve(model))} --op ${tap} --policy ${tested.name} --out repro`,
+      `zayascope repro ${reference.dir} --model ${model} --op ${tap} --policy ${tested.name} --out repro`,
   });
   const finalNoise = evidence.get(located.final)?.noise ?? null;
   return {
@@ -133,7 +122,12 @@ export async function locatePolicy(
     found: faults.length > 0 || located.nonFinite !== null,
     firstFault: located.nonFinite?.tap ?? faults[0]?.tap ?? null,
     nonFinite: located.nonFinite,
-    final: { tap: located.final, nmse: errorOf(whole.reports.get(located.final)!), noise: finalNoise },
+    final: {
+      tap: located.final,
+      nmse: errorOf(whole.reports.get(located.final)!),
+      floorNmse: errorOf(floorRun.reports.get(located.final)!),
+      noise: finalNoise,
+    },
     kinds,
     choices,
     ops: located.ops,
@@ -141,11 +135,6 @@ export async function locatePolicy(
     routing: drift === null ? null : { ...drift, pinned },
     notes,
   };
-}
-
-/** Name of a dump's folder. */
-export function label(dump: Dump): string {
-  return basename(resolve(dump.dir));
 }
 
 type RunHooks = Pick<Parameters<typeof replay>[1], 'signal' | 'onProgress'>;

@@ -102,8 +102,8 @@ export interface LocateReport {
   /** The first op in execution order that fails while its inputs pass. */
   firstFault: string | null;
   nonFinite: NonFiniteOrigin | null;
-  /** The last value held (the logits, where held). */
-  final: { tap: string; nmse: number; noise: TapNoise | null };
+  /** The last value held (the logits, where held): its energy NMSE, and where it was measured that of policy f32 and the noise floor. */
+  final: { tap: string; nmse: number; floorNmse: number | null; noise: TapNoise | null };
   /** At fault, most important first. */
   kinds: LocatedKind[];
   choices: LocatedChoice[];

@@ -47,6 +47,7 @@ export class ErrorSpread {
         energy += squared;
         this.#columns[column]! += squared;
       }
+      if (a.tap.scope === 'step') continue;
       const position = a.position[row]!;
       this.#tokens.set(position, (this.#tokens.get(position) ?? 0) + energy);
     }

@@ -161,13 +161,13 @@ function addHistogram(a: Float32Array, b: Float32Array, histogram: Float64Array)
 
 /** Bins of NaN and infinity are left out. Two histograms without an entry are alike. */
 function overlap(p: Float64Array, q: Float64Array): number {
-  const isFinite = (bin: number) => (bin & 255) !== 255;
+  const counts = (bin: number) => (bin & 255) !== 255;
   const total = (histogram: Float64Array) =>
-    histogram.reduce((sum, count, bin) => (isFinite(bin) ? sum + count : sum), 0);
+    histogram.reduce((sum, count, bin) => (counts(bin) ? sum + count : sum), 0);
   const [countP, countQ] = [total(p), total(q)];
   if (countP === 0 || countQ === 0) return countP === countQ ? 1 : 0;
   let sum = 0;
   for (let bin = 0; bin < BINS; bin++)
-    if (isFinite(bin)) sum += Math.sqrt((p[bin]! / countP) * (q[bin]! / countQ));
+    if (counts(bin)) sum += Math.sqrt((p[bin]! / countP) * (q[bin]! / countQ));
   return Math.min(1, sum);
 }

@@ -97,7 +97,10 @@ export class RoutingSums {
     const count = reference.shape[0]!;
     const width = reference.data.length / count;
     const isExpert = suffix.endsWith(':expert');
-    if (suffix === '') return addOutputs(rows, reference, tested);
+    if (suffix === '') {
+      addOutputs(rows, reference, tested);
+      return;
+    }
     const a = toFloat64(reference.data, reference.dtype);
     const b = toFloat64(tested.data, tested.dtype);
     for (let row = 0; row < count; row++) {

@@ -1,0 +1,14 @@
+import type { Dump } from '../dump/reader.js';
+import type { OpenZayaOptions } from '../models/zaya-model.js';
+
+/** Options of both forms of `locate`. */
+export interface LocateOptions extends Omit<OpenZayaOptions, 'policy'> {
+  /** The reference's own run in low precision: what is within its error is no fault. */
+  noise?: Dump;
+  /** Smallest own error (energy NMSE) that counts as a fault, where none larger is measured to be usual. Default 1e-13, or 1e-11 where nothing could be measured. */
+  failAbove?: number;
+  /** Called with what is being done, and how far it is. */
+  onProgress?: (what: string, done: number, total: number) => void;
+  /** Stops with `CANCELLED`. */
+  signal?: AbortSignal;
+}
