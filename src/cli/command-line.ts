@@ -1,5 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { ZayascopeError } from '../errors.js';
+import { attributeCommand } from './attribute.js';
+import { bisectCommand } from './bisect.js';
 import { captureCommand } from './capture.js';
 import { convertCommand } from './convert.js';
 import { diffCommand } from './diff.js';
@@ -85,6 +87,8 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   diffWeightsCommand,
   convertCommand,
   synthCommand,
+  bisectCommand,
+  attributeCommand,
   policyCommand,
   exportCommand,
   reproCommand,
