@@ -13,6 +13,7 @@ import { generateCommand } from './generate.js';
 import { importCommand } from './import.js';
 import { inspectCommand } from './inspect.js';
 import { toJson } from './json.js';
+import { locateCommand } from './locate.js';
 import { packageVersion } from './package-version.js';
 import { policyCommand } from './policy.js';
 import { reproCommand } from './repro.js';
@@ -56,6 +57,7 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     .configureHelp({ helpWidth: 110 })
     .showHelpAfterError('(--help lists arguments and options)')
     .exitOverride()
+    .enablePositionalOptions() // options after `repro run` are those of `run`
     .hook('preAction', (_program, command) => {
       usesJson = command.opts<{ json?: boolean }>().json === true;
     })
@@ -83,6 +85,7 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   generateCommand,
   evaluateCommand,
   diffCommand,
+  locateCommand,
   verifyLogitsCommand,
   diffWeightsCommand,
   convertCommand,

@@ -28,7 +28,6 @@ export function reproCommand(context: CommandContext): Command {
   return new Command('repro')
     .description('Writes a small folder that computes one value of a dump again, without model and dump.')
     .argument('<dump>', 'dump of tier full, of any program')
-    .enablePositionalOptions() // options after `run` are its own
     .option('--op <tap>', 'value to reproduce, e.g. layers.3.self_attn.qkv_proj.conv_qk_grouped (required)')
     .option('--model <folder>', 'model folder or GGUF file that has the weights (required)')
     .option('--out <folder>', 'folder to make; must be new or empty (required)')

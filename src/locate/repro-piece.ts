@@ -17,11 +17,13 @@ import { weightSite } from '../models/zaya-loader.js';
 import type { ZayaConstant, ZayaContext } from '../models/zaya-module.js';
 import { buildSegment } from '../models/zaya-segments.js';
 import { type ZayaTap, zayaTaps } from '../models/zaya-taps.js';
-import { requiredTensors, type WeightRole } from '../models/zaya-weights.js';
+import { type RequiredTensor, requiredTensors, type WeightRole } from '../models/zaya-weights.js';
 
 /** What a piece is cut from. */
 export interface PieceSource {
   config: ZayaConfig;
+  /** The tensors that the config asks for, by name. */
+  required: ReadonlyMap<string, RequiredTensor>;
   /** The value that the piece computes. */
   op: ZayaTap;
   /** Tokens of the one sequence, from its start. */
@@ -68,6 +70,11 @@ export function opTap(config: ZayaConfig, name: string): ZayaTap {
   return found;
 }
 
+/** The tensors that a config asks for, by name. */
+export function requiredByName(config: ZayaConfig): ReadonlyMap<string, RequiredTensor> {
+  return new Map(requiredTensors(config).map((tensor) => [tensor.name, tensor]));
+}
+
 /** Builds the piece under a policy. Throws what the op's rules throw for settings that do not fit (`DTYPE_UNSUPPORTED`, `SHAPE_MISMATCH`). */
 export function buildPiece(source: PieceSource, setting: Setting): Piece {
   const { config, op, tokens } = source;
@@ -105,11 +112,10 @@ function segmentOf({ name, block }: ZayaTap, blocks: number): number {
 
 function pieceContext(
   graph: Graph,
-  { config, op, tokens, stored, isGiven }: PieceSource,
+  { config, required, op, tokens, stored, isGiven }: PieceSource,
   setting: Setting,
   segment: number,
 ): ZayaContext {
-  const required = new Map(requiredTensors(config).map((tensor) => [tensor.name, tensor]));
   const inputs = new Map<string, Tensor>();
   const leaf = (kind: Leaf['kind'], name: string, dtype: Dtype, shape: Shape): Tensor => {
     const input = `${kind}:${name}`;

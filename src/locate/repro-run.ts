@@ -9,7 +9,14 @@ import { type Setting, SITE_KINDS, siteKind } from '../graph/policy.js';
 import { canEvaluate, evaluateExactly } from './repro-float64.js';
 import { openRepro, type Repro } from './repro-folder.js';
 import { folderValue, leafBytes, storedWeight } from './repro-inputs.js';
-import { buildPiece, describeNodes, opTap, type Piece, type PieceSource } from './repro-piece.js';
+import {
+  buildPiece,
+  describeNodes,
+  opTap,
+  type Piece,
+  type PieceSource,
+  requiredByName,
+} from './repro-piece.js';
 import { pieceVariants } from './repro-variants.js';
 import { weightValues } from './repro-weights.js';
 
@@ -78,8 +85,8 @@ export async function runRepro(dir: string, options: ReproRunOptions = {}): Prom
       : SITE_KINDS[siteKind(site)][0];
   const { name } = description.policy;
   const variants = options.dtypeVariants
-    ? pieceVariants(source, setting, name)
-    : [{ label: `policy ${name}`, setting, piece: buildPiece(source, setting) }];
+    ? pieceVariants(source, setting, name).variants
+    : [{ label: `policy ${name}`, piece: buildPiece(source, setting) }];
   const output = variants[0]!.piece.graph.outputs.get(description.op)!;
   const expected = await folderValue(repro, 'expected', description.op, output.shape);
   if ((expected.dtype === 'I32') !== (output.dtype === 'I32'))
@@ -133,6 +140,7 @@ export async function runRepro(dir: string, options: ReproRunOptions = {}): Prom
 function sourceOf({ description, inputs }: Repro): PieceSource {
   return {
     config: description.config,
+    required: requiredByName(description.config),
     op: opTap(description.config, description.op),
     tokens: description.tokens,
     stored: new Map(Object.entries(description.weights).map(([name, { dtype }]) => [name, dtype])),

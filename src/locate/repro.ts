@@ -17,10 +17,17 @@ import { type TensorSource, writeSafetensors } from '../weights/safetensors-writ
 import { tensorChunks } from '../weights/tensor-data.js';
 import { REPRO_FILES, REPRO_FORMAT, REPRO_VERSION, type ReproDescription } from './repro-folder.js';
 import { leafValue } from './repro-leaves.js';
-import { buildPiece, describeNodes, type Leaf, opTap, type PieceSource } from './repro-piece.js';
+import {
+  buildPiece,
+  describeNodes,
+  type Leaf,
+  opTap,
+  type PieceSource,
+  requiredByName,
+} from './repro-piece.js';
 import { reproReadme } from './repro-readme.js';
 import { type PrefixValue, readPrefix } from './repro-values.js';
-import { pieceVariants, settingsOf } from './repro-variants.js';
+import { pieceVariants } from './repro-variants.js';
 
 /** Options of {@link writeRepro}. */
 export interface ReproOptions {
@@ -57,25 +64,20 @@ export async function writeRepro(options: ReproOptions): Promise<ReproDescriptio
   const held = new Set(dump.taps.map(({ name }) => name));
   const source: PieceSource = {
     config: model.config,
+    required: requiredByName(model.config),
     op: opTap(model.config, options.op),
     tokens,
-    stored: new Map(
-      [...checked.tensors, { name: checked.lmHead.name, info: checked.lmHead }].map(({ name, info }) => [
-        name,
-        info.dtype,
-      ]),
-    ),
+    stored: new Map(checked.tensors.map(({ name, info }) => [name, info.dtype])),
     isGiven: (name) => held.has(name),
   };
   dump.tap(options.op);
   const setting = resolvePolicy(policy);
   const base = buildPiece(source, setting);
   requireInputs(base.leaves, held, dump);
-  const leaves = uniqueLeaves(
-    [base, ...pieceVariants(source, setting, policy.name).map(({ piece }) => piece)].flatMap(
-      (piece) => piece.leaves,
-    ),
-  ).filter(({ kind, name }) => kind !== 'tap' || held.has(name));
+  const { settings, variants } = pieceVariants(source, setting, policy.name);
+  const leaves = uniqueLeaves(variants.flatMap(({ piece }) => piece.leaves)).filter(
+    ({ kind, name }) => kind !== 'tap' || held.has(name),
+  );
   const weights = leaves
     .filter(({ kind }) => kind === 'weight')
     .map(({ name }) => model.checkpoint.tensors.get(name)!);
@@ -88,7 +90,7 @@ export async function writeRepro(options: ReproOptions): Promise<ReproDescriptio
     tokens,
     positions,
     config: model.config,
-    policy: { name: policy.name, settings: settingsOf(source, setting) },
+    policy: { name: policy.name, settings },
     dump: {
       producer: `${manifest.producer.name} ${manifest.producer.version}`,
       policy: manifest.policy.name,
