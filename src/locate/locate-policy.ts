@@ -95,7 +95,7 @@ export async function locatePolicy(
         reference,
         located.final,
         floors[0]!,
-        run(group.sites),
+        run(group.pattern),
       ),
     );
 
@@ -209,7 +209,7 @@ async function pinnedRun(
 /** Runs one choice alone: where its own error shows, and what it makes of the final error. */
 async function choiceAlone(
   runner: Runner,
-  { sites, set, blocks }: ChoiceGroup,
+  { pattern, op, kind: siteKind, set, blocks }: ChoiceGroup,
   reference: Dump,
   final: string,
   floor: ReadonlyMap<string, LocalError>,
@@ -232,9 +232,8 @@ async function choiceAlone(
       alone.add(dumped, shown);
     },
   });
-  const siteKind = sites.slice(sites.lastIndexOf('#') + 1);
   return {
-    sites,
+    sites: pattern,
     set,
     blocks,
     shows:
@@ -247,7 +246,7 @@ async function choiceAlone(
             floor: Math.max(...own.map(({ tap }) => floor.get(tap.name)!.nmse)),
           },
     finalAlone: errorOf(alone!.report() as FloatTapReport),
-    sentence: choiceSentence(siteKind, set, kind ?? sites.slice(0, sites.lastIndexOf('#'))),
+    sentence: choiceSentence(siteKind, set, kind ?? op.slice(0, op.lastIndexOf('#'))),
   };
 }
 

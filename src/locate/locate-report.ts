@@ -67,11 +67,11 @@ export interface LocatedKind {
 
 /** A choice of the tested policy by itself: all other sites are as in policy f32. */
 export interface LocatedChoice {
-  /** Site without its block, e.g. `.self_attn.qkv_proj.conv_qk_grouped#patches`, and its value. */
+  /** Pattern of the sites, e.g. `layers.{0..7}.self_attn.qkv_proj.conv_qk_grouped#patches`, and their value. */
   sites: string;
   set: string;
   blocks: number[];
-  /** Tap (without block) at which its error first shows, and the largest and median own error there; null where it shows nowhere above the floor. */
+  /** Tap (without block) at which its error first shows, and the largest and median own error there, beside what policy f32 has; null where it changes nothing. */
   shows: { kind: string; largest: number; median: number; floor: number } | null;
   /** Energy NMSE of the last value (the logits, where held) of a run with this choice alone. */
   finalAlone: number;
