@@ -5,6 +5,7 @@
 // Prints the most likely next token of each token and its logit.
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 #include <vector>
 
 #include "zayascope_dump.h"
@@ -44,6 +45,8 @@ int main(int argc, char **argv) {
   llama_context_params params = llama_context_default_params();
   params.n_ctx = 512;
   params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;  // a fused attention shows no attention weights
+  // Threads that wait for each other at every node should have a core each.
+  params.n_threads = params.n_threads_batch = std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / 2);
   params.cb_eval = zayascope::dump::callback;
   params.cb_eval_user_data = &dump;
   params.n_ubatch = 64;  // longer batches are computed as several graphs, each a step of the dump

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -77,7 +77,10 @@ describe.skipIf(!canRun)('zayascope_dump.h', () => {
     args: readonly string[],
   ): { status: number | null; stdout: string; stderr: string } {
     // ggml looks for its backends beside the program; this names one of the prebuilt ones.
-    const backend = process.arch === 'x64' ? 'libggml-cpu-x64.so' : 'libggml-cpu-armv8.0_1.so';
+    const backends = readdirSync(libraries)
+      .filter((file) => file.startsWith('libggml-cpu-'))
+      .sort();
+    const backend = process.arch === 'x64' ? 'libggml-cpu-x64.so' : backends[0]!;
     const env = { ...process.env, GGML_BACKEND_PATH: join(libraries, backend) };
     return spawnSync(join(folder, name), args, { encoding: 'utf8', env });
   }
