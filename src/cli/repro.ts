@@ -158,7 +158,7 @@ function formatReport(report: ReproReport): string {
       { title: 'variant' },
       right('NMSE to dump'),
       right('max abs'),
-      right('ULP'),
+      right('>1 ULP'),
       right('equal'),
       right('NMSE to exact'),
       { title: '' },
@@ -173,12 +173,7 @@ function cells(comparison: ReproComparison | undefined): string[] {
   return [
     nmse.toExponential(2),
     maxAbs.toExponential(2),
-    ulp === undefined ? '' : largestDistance(ulp.histogram),
+    ulp === undefined ? '' : `${(100 * ulp.shareOverOne).toFixed(1)} %`,
     `${(100 * bitEqual).toFixed(1)} %`,
   ];
-}
-
-/** The upper end of the last entry of a histogram of distances. */
-function largestDistance({ length }: readonly number[]): string {
-  return length <= 2 ? String(Math.max(0, length - 1)) : `<=${2 ** (length - 2)}`;
 }
