@@ -1,5 +1,6 @@
 import { diffDumps } from '../diff/diff.js';
 import type { DiffReport } from '../diff/report.js';
+import type { TapDtype } from '../dump/format.js';
 import type { Dump } from '../dump/reader.js';
 import { ZayascopeError } from '../errors.js';
 import { policy as presetPolicy } from '../graph/policy.js';
@@ -136,8 +137,15 @@ async function ownErrors(
       if (!(error instanceof ZayascopeError && error.code === 'BAD_ARGUMENT')) throw error;
       notes.push(`${label(dump!)} cannot tell the noise of ops: ${error.message}`);
     }
+  // A program in half precision may round inside an op whose output it keeps in F32: where that is measured it is known, else it must be allowed.
+  const coarsest = noise === undefined ? coarsestDtype(tested) : 'F32';
+  if (coarsest !== 'F32')
+    notes.push(
+      `Without --noise every op of ${label(tested)} may round to ${coarsest}, as most of its values are.`,
+    );
   const local = await localErrors(runner, tested, {
     right: 'computed',
+    rounding: ({ dtype }) => (dtype === 'F32' ? coarsest : dtype),
     spreads: ({ nmse }) => nmse > (failAbove ?? 1e-13),
     ...run('own error of each op'),
   });
@@ -146,6 +154,10 @@ async function ownErrors(
     return [...measured.flatMap((floor) => floor.get(name)?.nmse ?? []), ...(rounding > 0 ? [rounding] : [])];
   };
   return { local, floors, notes };
+}
+
+function coarsestDtype({ taps }: Dump): TapDtype {
+  return (['BF16', 'F16'] as const).find((dtype) => taps.some((tap) => tap.dtype === dtype)) ?? 'F32';
 }
 
 async function routingDrift(reference: Dump, tested: Dump, noise: Dump | undefined) {

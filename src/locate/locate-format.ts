@@ -147,7 +147,7 @@ function driftLines({ ops, noiseByTap }: LocateReport): string[] {
   );
   const kinds = new Map<string, LocatedOp[]>();
   for (const op of ops)
-    if (op.amplification !== null && op.verdict !== 'fault' && Number.isFinite(op.amplification)) {
+    if (op.amplification !== null && passesOn(op)) {
       const kind = tapPlace(op.tap).suffix;
       kinds.set(kind, [...(kinds.get(kind) ?? []), op]);
     }
@@ -163,6 +163,11 @@ function driftLines({ ops, noiseByTap }: LocateReport): string[] {
   if (ranked.length > 0)
     lines.push(`enlarge the errors of their inputs most (not faults of theirs): ${ranked.join(', ')}`);
   return lines;
+}
+
+/** True where nearly all of an error comes from the inputs. */
+function passesOn({ tap, local, cumulative, amplification }: LocatedOp): boolean {
+  return (local ?? 0) < 0.1 * cumulative && Number.isFinite(amplification) && !tap.endsWith(':margin');
 }
 
 function opLines({ ops }: LocateReport, color: boolean): string[] {

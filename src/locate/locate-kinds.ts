@@ -64,7 +64,7 @@ function describe(kind: string, ops: readonly LocatedOp[], input: KindInput): Om
     limit: worst.limit ?? 0,
     place: local?.place ?? null,
     spread,
-    sentence: input.explained.get(kind) ?? sentenceOf(kind, blocks, worst, local, input),
+    sentence: sentence(input.explained.get(kind) ?? sentenceOf(kind, blocks, worst, local, input)),
     next: input.next(worst.tap),
   };
 }
@@ -80,17 +80,14 @@ function sentenceOf(
   const where = blocks.length === 0 ? '' : ` in ${blockWords(blocks, total)}`;
   if (nonFinite !== null && tapPlace(nonFinite.tap).suffix === kind)
     return `${nonFinite.count} ${nonFinite.count === 1 ? 'value that is NaN or infinite arises' : 'values that are NaN or infinite arise'} in ${name}${where}: its inputs have none.`;
-  if (mode === 'dumps-alone')
-    return sentence(`${name}${where} fails while its inputs pass. Check: ${check}.`);
+  if (mode === 'dumps-alone') return `${name}${where} fails while its inputs pass. Check: ${check}.`;
   const spread = local?.spread ?? null;
   const columns = spread === null ? '' : axisWords(spread.columns, 'column', 'columns');
   const tokens = spread === null ? '' : axisWords(spread.tokens, 'token position', 'token positions');
   const held = [columns, tokens].filter((words) => words !== '').join(' and ');
   const concentrated = held === '' ? '' : ` Nearly all of its error is in ${held}.`;
   const given = worst.inputs.length === 0 ? 'of the weights alone' : 'of the very inputs that it got';
-  return sentence(
-    `${name}${where} goes wrong by itself: the right op makes another value ${given}. Check: ${check}.${concentrated}`,
-  );
+  return `${name}${where} goes wrong by itself: the right op makes another value ${given}. Check: ${check}.${concentrated}`;
 }
 
 function sentence(words: string): string {

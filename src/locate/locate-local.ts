@@ -1,6 +1,7 @@
 import type { ElementPlace, FloatTapReport, IntegerTapReport } from '../diff/report.js';
 import { compareTap, type TapComparison } from '../diff/tap-comparison.js';
-import type { TapInfo } from '../dump/format.js';
+import { toFloat32 } from '../dump/float.js';
+import type { TapDtype, TapInfo } from '../dump/format.js';
 import type { Dump, TensorBatch } from '../dump/reader.js';
 import { ErrorSpread, type Spread } from './locate-spread.js';
 import { type ReplayOptions, type Runner, replay } from './replay.js';
@@ -10,7 +11,7 @@ export interface LocalError {
   tap: TapInfo;
   /** Energy NMSE; Infinity where NaN or infinity is on one side only. Integers: share of entries that differ. */
   nmse: number;
-  /** What rounding a right output to the dump's dtype makes of it, as energy NMSE: no op of that dtype can be nearer. 0 for F32. */
+  /** What rounding the right value to a dtype makes of it, as energy NMSE: no op that rounds its output can be nearer. 0 for F32. See {@link LocalOptions.rounding}. */
   roundingNmse: number;
   /** Share of elements with the same bits. */
   bitEqual: number;
@@ -30,6 +31,8 @@ export interface LocalError {
 export interface LocalOptions extends Pick<ReplayOptions, 'onProgress' | 'signal'> {
   /** Which side is right: errors are relative to it. */
   right: 'dump' | 'computed';
+  /** Dtype of {@link LocalError.roundingNmse}; default: the dump's own of each value. */
+  rounding?: (tap: TapInfo) => TapDtype;
   /** True for values whose error is to be measured by token and column; default none. */
   spreads?: (error: { tap: string; nmse: number }) => boolean;
 }
@@ -40,7 +43,7 @@ export async function localErrors(
   dump: Dump,
   options: LocalOptions,
 ): Promise<Map<string, LocalError>> {
-  const { right, spreads = () => false, ...rest } = options;
+  const { right, rounding = ({ dtype }) => dtype, spreads = () => false, ...rest } = options;
   const sums = new Map<string, LocalSums>();
   await replay(runner, {
     dump,
@@ -48,7 +51,7 @@ export async function localErrors(
     visit({ tap, dumped, shown }) {
       let sum = sums.get(tap.name);
       if (sum === undefined) {
-        sum = new LocalSums(tap, right, spreads);
+        sum = new LocalSums(tap, right, rounding(tap), spreads);
         sums.set(tap.name, sum);
       }
       sum.add(dumped, shown);
@@ -64,10 +67,17 @@ class LocalSums {
   readonly #right: LocalOptions['right'];
   readonly #comparison: TapComparison;
   readonly #spreads: NonNullable<LocalOptions['spreads']>;
+  readonly #dtype: TapDtype;
   readonly #rounding = { error: 0, size: 0 };
   readonly #spread = new ErrorSpread();
 
-  constructor(tap: TapInfo, right: LocalOptions['right'], spreads: NonNullable<LocalOptions['spreads']>) {
+  constructor(
+    tap: TapInfo,
+    right: LocalOptions['right'],
+    dtype: TapDtype,
+    spreads: NonNullable<LocalOptions['spreads']>,
+  ) {
+    this.#dtype = dtype;
     this.#tap = tap;
     this.#right = right;
     this.#spreads = spreads;
@@ -80,9 +90,9 @@ class LocalSums {
   add(dumped: TensorBatch, shown: TensorBatch): void {
     const [a, b] = this.#right === 'dump' ? [dumped, shown] : [shown, dumped];
     this.#comparison.add(a, b);
-    if (dumped.dtype !== 'F32' && dumped.dtype !== 'I32')
-      addRounding(shown.data as Float32Array, dumped.dtype, this.#rounding);
     if (dumped.dtype === 'I32') return;
+    if (this.#dtype === 'BF16' || this.#dtype === 'F16')
+      addRounding(toFloat32(a.data, a.dtype), this.#dtype, this.#rounding);
     const { metrics } = this.#comparison.report() as FloatTapReport;
     if (metrics.nmse > 0 && this.#spreads({ tap: this.#tap.name, nmse: metrics.nmse }))
       this.#spread.add(a, b);

@@ -76,7 +76,10 @@ export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: Lo
       limit,
       cumulative,
       inherited: local === null ? null : Math.max(0, cumulative - local) || 0,
-      amplification: worstInput === 0 ? null : Math.sqrt(cumulative / worstInput) || 0,
+      amplification:
+        worstInput === 0 || own.cumulative.kind === 'integer'
+          ? null
+          : Math.sqrt(cumulative / worstInput) || 0,
       verdict: options.alone
         ? verdictAlone(own, from, options.failAbove)
         : verdictOf(own, { local, limit, finiteInputs, isTie: options.ties.has(tap) }),

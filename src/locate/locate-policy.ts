@@ -41,7 +41,14 @@ export async function locatePolicy(
   const f32 = presetPolicy('f32');
   const plain = await runners.use(f32);
   const notes = await modelNotes(runners.model!, [reference, ...(noise === undefined ? [] : [noise])]);
-  const floors = [await localErrors(plain, reference, { right: 'dump', ...run('noise of each op') })];
+  const lowDtypes = new Map(noise?.taps.map(({ name, dtype }) => [name, dtype]));
+  const floors = [
+    await localErrors(plain, reference, {
+      right: 'dump',
+      rounding: ({ name }) => lowDtypes.get(name) ?? 'F32',
+      ...run('noise of each op'),
+    }),
+  ];
   if (noise !== undefined)
     floors.push(
       await localErrors(plain, noise, { right: 'computed', ...run('low-precision noise of each op') }),
@@ -68,7 +75,11 @@ export async function locatePolicy(
       {
         cumulative,
         local: local.get(tap),
-        floors: floors.flatMap((floor) => floor.get(tap)?.nmse ?? []),
+        // A copy is exact in the low-precision run, whose values are rounded already; of the reference's values it rounds.
+        floors: floors.flatMap((floor) => {
+          const own = floor.get(tap);
+          return own === undefined ? [] : [own.nmse, own.roundingNmse];
+        }),
         noise: whole.noise?.get(tap)?.report(),
       },
     ]),

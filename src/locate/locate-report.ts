@@ -30,7 +30,7 @@ export interface LocatedOp {
   cumulative: number;
   /** What is left of `cumulative` without `local`; null where that is unknown. */
   inherited: number | null;
-  /** Relative L2 error of the value over that of its worst input; null where the inputs have none. */
+  /** Relative L2 error of the value over that of its worst input; null where the inputs have none, and for integers. */
   amplification: number | null;
   verdict: OpVerdict;
   /** Of `cumulative`, against the noise floor or the plain thresholds. */

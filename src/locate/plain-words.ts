@@ -149,7 +149,7 @@ export function choiceSentence(kind: string, set: string, suffix: string): strin
   const sentences: Readonly<Record<string, string>> = {
     patches: `im2col in ${set} rounds the inputs of ${name}`,
     kernel: `${set} rounds the weight of ${name}`,
-    form: `the tanh approximation stands in for the exact GELU in ${name}`,
+    form: `the tanh approximation stands in for the exact form in ${name}`,
     round: `${set} rounds ${name}`,
     eps: `the epsilon of ${set} is the smallest norm in ${name}`,
     skip: `tokens of the skip class get ${set === 'identity' ? 'their own value' : 'the best real expert'} in ${name}`,
