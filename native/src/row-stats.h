@@ -5,5 +5,6 @@
 namespace zayascope {
 
 Napi::Value rowStats(const Napi::CallbackInfo& info);
+Napi::Value rowStatsNow(const Napi::CallbackInfo& info);
 
 }  // namespace zayascope

@@ -8,6 +8,9 @@ import type { ZayaTap } from '../models/zaya-taps.js';
 import { native } from '../native.js';
 import { type CallSequence, rowIndex, sequenceValue } from './call-rows.js';
 
+/** Handing a list of values to another thread takes about as long as measuring this many bytes. */
+const SHORT_BYTES = 512 * 1024;
+
 /** What a sequence has delivered so far in a step. */
 interface Gathered {
   call: CallSequence;
@@ -91,7 +94,8 @@ export class StepSink {
       type: ggmlType(tap.dtype),
       columns: tap.scope === 'token' ? elementCount(shape) / shape[0]! : elementCount(shape),
     }));
-    const values = await native().rowStats(items);
+    const isShort = items.reduce((sum, { bytes }) => sum + bytes.byteLength, 0) < SHORT_BYTES;
+    const values = isShort ? native().rowStatsNow(items) : await native().rowStats(items);
     for (const [i, { tap }] of chosen.entries())
       stats.set(tap.name, { count: items[i]!.columns, values: values[i]! });
   }

@@ -1,3 +1,4 @@
+import { writevSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { Message, MetadataVersion, type Schema } from 'apache-arrow';
@@ -13,6 +14,8 @@ const MAX_PIECES = 1024;
 const MAX_WRITE_BYTES = 2 ** 30;
 /** Buffers up to this size are copied beside the metadata: cheaper than one more piece of a vectored write. */
 const STAGED_BYTES = 2048;
+/** A write of so few bytes into the page cache is done sooner than it can be handed to another thread: a decode step makes one per block. */
+const SHORT_BYTES = 512 * 1024;
 const PADDING = new Uint8Array(ALIGNMENT);
 
 /**
@@ -174,17 +177,19 @@ export class ArrowWriter {
     let queue = pieces;
     while (queue.length > 0) {
       const group = writeGroup(queue);
-      const { bytesWritten } = await this.#handle.writev(group, this.#position).catch((cause) => {
-        throw writeError(
-          this.#file,
-          `${group.reduce((sum, piece) => sum + piece.byteLength, 0)} bytes`,
-          cause,
-        );
+      const size = group.reduce((sum, piece) => sum + piece.byteLength, 0);
+      const bytesWritten = await this.#writeGroup(group, size).catch((cause) => {
+        throw writeError(this.#file, `${size} bytes`, cause);
       });
       if (bytesWritten === 0) throw writeError(this.#file, 'bytes', new Error('a write of none'));
       this.#position += bytesWritten;
       queue = dropBytes(queue, bytesWritten);
     }
+  }
+
+  async #writeGroup(group: readonly Uint8Array[], size: number): Promise<number> {
+    if (size <= SHORT_BYTES) return writevSync(this.#handle.fd, group, this.#position);
+    return (await this.#handle.writev(group, this.#position)).bytesWritten;
   }
 }
 

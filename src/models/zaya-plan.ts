@@ -197,6 +197,12 @@ function buildGraphs(
   return Array.from({ length: counts.blocks + 2 }, (_, segment) => buildSegment(segment, counts, context));
 }
 
+/**
+ * Values of fewer bytes are taken before the next segment starts. ggml's threads wait for each other in a loop at every node: a short interruption of one costs all of them more than
+ * the work itself.
+ */
+const SHORT_BYTES = 2 ** 20;
+
 async function runSegments(
   segments: readonly CompiledGraph[],
   backend: Backend,
@@ -221,7 +227,9 @@ async function runSegments(
       await prepare(index, segment);
       await backend.native.compute([segment.native]);
       const values = segment.outputs().filter(({ name }) => name !== LOGITS);
-      taken.push(values.length === 0 ? Promise.resolve() : keep(sink(index, values)));
+      const done = values.length === 0 ? Promise.resolve() : keep(sink(index, values));
+      taken.push(done);
+      if (values.reduce((sum, { bytes }) => sum + bytes.byteLength, 0) < SHORT_BYTES) await done;
     }
   } finally {
     await Promise.allSettled(pending);

@@ -178,11 +178,14 @@ it('names the folder that cannot be made', async () => {
   });
 });
 
+/** Values of more than 512 KiB a row: written off the JavaScript thread, where a failing disk can be simulated. */
+const LARGE = { ...VECTOR, shape: [200_000] };
+
 it('reports a full disk with the file and leaves a partial dump', async () => {
   const dir = temporaryFolder();
-  await using writer = await DumpWriter.create(dir, description({ taps: [VECTOR] }));
+  await using writer = await DumpWriter.create(dir, description({ taps: [LARGE] }));
   const index = rowIndex(0, 1, 0);
-  const values = new Map([['v', tapValue(VECTOR, index)]]);
+  const values = new Map([['v', tapValue(LARGE, index)]]);
   await writer.append(0, index, values);
   const full = Object.assign(new Error('ENOSPC: no space left on device, write'), {
     code: 'ENOSPC',
@@ -203,7 +206,7 @@ it('reports a full disk with the file and leaves a partial dump', async () => {
 
 it('continues a write that the system cut short', async () => {
   const dir = temporaryFolder();
-  await using writer = await DumpWriter.create(dir, description({ taps: [{ ...VECTOR, shape: [3000] }] }));
+  await using writer = await DumpWriter.create(dir, description({ taps: [LARGE] }));
   const prototype = await handlePrototype();
   const whole = prototype.writev;
   const writev = vi.spyOn(prototype, 'writev').mockImplementation(function (
@@ -214,8 +217,8 @@ it('continues a write that the system cut short', async () => {
     const [first] = pieces as Uint8Array[];
     return whole.call(this, [first!.subarray(0, Math.ceil(first!.length / 2))], position) as never;
   });
-  const data = Float32Array.from({ length: 3000 }, (_, k) => k);
-  await writer.append(0, rowIndex(0, 1, 0), new Map([['v', { bytes: bytes(data), shape: [1, 3000] }]]));
+  const data = Float32Array.from({ length: 200_000 }, (_, k) => k);
+  await writer.append(0, rowIndex(0, 1, 0), new Map([['v', { bytes: bytes(data), shape: [1, 200_000] }]]));
   writev.mockRestore();
   await writer.finish();
   const table = tableFromIPC(readFileSync(join(dir, 'layers.0.arrow')));

@@ -49,7 +49,9 @@ async function expectStats(
   columns: number,
   values: readonly number[],
 ): Promise<void> {
-  const [stats] = await native().rowStats([{ bytes, type: ggmlType(dtype), columns }]);
+  const item = { bytes, type: ggmlType(dtype), columns };
+  const [stats] = await native().rowStats([item]);
+  expect(native().rowStatsNow([item])).toEqual([stats]);
   const rows = values.length / columns;
   expect(stats).toHaveLength(rows * 7);
   const differing: unknown[] = [];
