@@ -1,13 +1,34 @@
 /**
  * The public API. Importing it loads no native code: the addon is loaded by the first call that computes.
  *
- * Capture: `openZaya`, `capture`. Dumps: `Dump`, `DumpWriter`, `diffDumps`, `exportSafetensors`. Kernel library: `Graph`, the op functions, `compileGraphs`, `openBackend`.
+ * - Models: `openZaya`, its `session`; `openZayaSource`, `convertZaya`, `synthZaya`, `diffWeights`
+ * - Text: `openTokenizer`, `promptTokens`, `generate`, `sampler`, `greedy`, `stopTokens`, `evaluate`
+ * - Dumps: `capture`, `captureSession`, `Dump`, `DumpWriter`, `exportSafetensors`
+ * - Comparison: `diffDumps`, `checkLogits`
+ * - Kernel library: `Graph`, the op functions, `compileGraphs`, `openBackend`
  */
 
 export { type CaptureOptions, type CaptureResult, capture } from './capture/capture.js';
+export {
+  type CapturedSession,
+  type CaptureSessionOptions,
+  captureSession,
+} from './capture/capture-session.js';
 export { type DiffOptions, diffDumps } from './diff/diff.js';
 export { type ComparedReport, formatComparison } from './diff/format-comparison.js';
+export { formatLogitsCheck } from './diff/format-logits-check.js';
 export { type FormatOptions, formatReport } from './diff/format-report.js';
+export type { LogitsReport, TokenLogits } from './diff/logits.js';
+export {
+  checkLogits,
+  type LogitsCheckOptions,
+  type LogitsCheckReport,
+  logitsBand,
+  type TokensCheck,
+  type TopToken,
+} from './diff/logits-check.js';
+export { type LogitsRow, type LogitsSource, openLogits } from './diff/logits-check-source.js';
+export type { TensorMetrics } from './diff/metrics.js';
 export {
   type BlockReport,
   type DiffReport,
@@ -19,6 +40,7 @@ export {
   type TapReport,
   type Unpaired,
 } from './diff/report.js';
+export type { ExpertFlip, RoutingReport } from './diff/routing.js';
 export { DTYPES, type Dtype } from './dtype.js';
 export { exportSafetensors } from './dump/export-safetensors.js';
 export { type TapElements, toFloat32, toFloat64 } from './dump/float.js';
@@ -38,6 +60,15 @@ export { Dump, type FileRows, ReusableBuffer, type RowFilter, type TensorBatch }
 export type { HashRow, StatsRows } from './dump/stats-reader.js';
 export { DumpWriter, type DumpWriterOptions, type TapStats, type TapValue } from './dump/writer.js';
 export { type ErrorCode, type ErrorDetails, ZayascopeError } from './errors.js';
+export {
+  type EvaluatedModel,
+  type EvaluatedSession,
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+} from './evaluate/evaluate.js';
+export type { ProbabilityChange } from './evaluate/probability-change.js';
+export type { TextScores } from './evaluate/scores.js';
 export { attentionOutput, attentionWeights, causalMask } from './graph/attention.js';
 export { type Backend, type BackendOptions, listDevices, openBackend } from './graph/backend.js';
 export {
@@ -72,11 +103,39 @@ export type { Shape } from './graph/shape.js';
 export type { ResidentTensor, Tensor } from './graph/tensor.js';
 export type { Taps } from './models/tap.js';
 export { type LayerType, parseZayaConfig, readZayaConfig, type ZayaConfig } from './models/zaya-config.js';
+export { type ConvertOptions, type ConvertResult, convertZaya } from './models/zaya-convert.js';
+export type { DtypeFallback } from './models/zaya-gguf-plan.js';
+export { GGUF_TYPES, type GgufType } from './models/zaya-gguf-types.js';
+export type { ZayaWeights } from './models/zaya-loader.js';
 export { type OpenZayaOptions, openZaya, type ZayaModel } from './models/zaya-model.js';
 export type { SegmentSink, ZayaPlan, ZayaPlanOptions } from './models/zaya-plan.js';
 export type { ForwardOptions, ZayaSession, ZayaSessionOptions } from './models/zaya-session.js';
+export { openZayaSource, type ZayaLayout, type ZayaSource } from './models/zaya-source.js';
+export {
+  SYNTH_SIZES,
+  type SynthOptions,
+  type SynthResult,
+  type SynthSize,
+  synthZaya,
+} from './models/zaya-synth.js';
 export { type ZayaTap, zayaTaps } from './models/zaya-taps.js';
 export type { NativeDevice } from './native.js';
 export { type PositionRange, parsePositions } from './positions.js';
 export { tapPattern } from './tap-pattern.js';
+export type { ChatMessage } from './text/chat-template.js';
+export { type DecodingSession, type GenerateOptions, type Generation, generate } from './text/generate.js';
+export { greedy, type Sampler, type SamplingOptions, sampler } from './text/sampling.js';
+export { type StopTokenSource, stopTokens } from './text/stop-tokens.js';
+export { type PromptTokens, promptTokens, type TextPrompt } from './text/token-source.js';
+export { openTokenizer, type SpecialTokens, type TextTokenizer } from './text/tokenizer.js';
 export { type Checkpoint, openCheckpoint, type TensorInfo } from './weights/checkpoint.js';
+export { type ImportanceMatrix, readImportance } from './weights/imatrix.js';
+export {
+  type DiffWeightsOptions,
+  diffWeights,
+  type WeightDiff,
+  type WeightsDiffReport,
+  type WeightsSide,
+} from './weights-diff/diff-weights.js';
+export { formatWeightsDiff } from './weights-diff/format-weights-diff.js';
+export type { UnpairedTensor } from './weights-diff/pair-tensors.js';

@@ -55,6 +55,7 @@ async function runGenerate(options: GenerateCommandOptions, context: CommandCont
   tapPattern(options.taps); // a typing error should show before gigabytes are loaded
   const { openZaya } = await import('../models/zaya-model.js');
   const { generate } = await import('../text/generate.js');
+  const { stopTokens } = await import('../text/stop-tokens.js');
   const tokenizer = given ?? (await tokenizerIfAny(options.model, terminal));
   const { maxTokens } = options;
   using cancellation = cancelOnSignal();
@@ -64,12 +65,12 @@ async function runGenerate(options: GenerateCommandOptions, context: CommandCont
     using session = model.session({ capacity: prompt.length + maxTokens });
     await using captured = await captureIfAsked(model, session, options);
     const printer = await tokenPrinter(options.json ? undefined : terminal, tokenizer);
-    const stopTokens = options.ignoreEos ? new Set<number>() : await stopTokensOf(model);
+    const ends = options.ignoreEos ? new Set<number>() : await stopTokens(model.weights.source);
     const result = await generate(captured ?? session, prompt, {
       maxTokens,
       sampler: sampling.sampler,
-      stopTokens,
-      onToken: (token) => stopTokens.has(token) || printer.push(token),
+      stopTokens: ends,
+      onToken: (token) => ends.has(token) || printer.push(token),
       signal: cancellation.signal,
     });
     printer.end();
@@ -106,12 +107,6 @@ async function tokenizerIfAny(model: string, terminal: Terminal): Promise<TextTo
     terminal.notice(`zayascope: printing token ids, for want of a tokenizer: ${error.message}\n`);
     return undefined;
   }
-}
-
-async function stopTokensOf({ weights: { source } }: ZayaModel): Promise<Set<number>> {
-  const { folderStopTokens, ggufStopTokens } = await import('../text/stop-tokens.js');
-  if (source.metadata !== undefined) return ggufStopTokens(source.metadata);
-  return folderStopTokens(source.path, source.config.eos_token_id);
 }
 
 /** Prints tokens as they come: text, or ids. Prints nothing without a terminal. */

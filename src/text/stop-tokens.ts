@@ -9,6 +9,21 @@ import { parseJsonObject } from '../weights/json-object.js';
 const OP = 'stopTokens';
 const MAX_CONFIG_BYTES = 1024 * 1024;
 
+/** Where a model says which tokens end a generation, e.g. a `ZayaSource`. */
+export interface StopTokenSource {
+  /** Model folder; not read where there is metadata. */
+  readonly path: string;
+  readonly config: { readonly eos_token_id: number | readonly number[] | null };
+  /** Of a GGUF file. */
+  readonly metadata: Readonly<Record<string, GgufValue | undefined>> | undefined;
+}
+
+/** The tokens that end a generation of a model in any layout. Throws as {@link folderStopTokens}. */
+export async function stopTokens({ path, config, metadata }: StopTokenSource): Promise<Set<number>> {
+  if (metadata !== undefined) return ggufStopTokens(metadata);
+  return folderStopTokens(path, config.eos_token_id);
+}
+
 /**
  * The tokens that end a generation: `eos_token_id` (one or a list) of `generation_config.json`, or else of the config, as in transformers.
  *
