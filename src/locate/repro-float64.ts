@@ -16,12 +16,16 @@ interface Strided {
 /** Multiplications beyond which an evaluation takes too long: some ten seconds. */
 const MAX_PRODUCTS = 5e9;
 
-/** True if every op is known and the products are few enough. */
+/** Elements of one value beyond which it takes too much memory: 2 GiB of doubles. */
+const MAX_ELEMENTS = 2 ** 28;
+
+/** True if every op is known, the products are few enough and no value is too large. */
 export function canEvaluate(nodes: readonly Tensor[]): boolean {
   const products = nodes
     .filter(({ op }) => op === 'mulMat' || op === 'mulMatId')
     .reduce((sum, { shape, sources }) => sum + elementCount(shape) * sources[0]!.shape.at(-1)!, 0);
-  return products <= MAX_PRODUCTS && nodes.every(({ op }) => op === 'input' || op in EVALUATORS);
+  const isSmall = nodes.every(({ shape }) => elementCount(shape) <= MAX_ELEMENTS);
+  return isSmall && products <= MAX_PRODUCTS && nodes.every(({ op }) => op === 'input' || op in EVALUATORS);
 }
 
 /**
@@ -116,9 +120,10 @@ function inElements({ dtype, strides }: Tensor): number[] {
   return strides.map((stride) => stride / sizeBytes(dtype, 1));
 }
 
-/** Elements in the order of the axes. */
+/** Elements in the order of the axes; the memory itself where they lie so. */
 function read({ shape }: Tensor, { data, offset, strides }: Strided): Float64Array {
-  return gather(data, offset, shape, strides);
+  const isWhole = data.length === elementCount(shape) && strides.join() === packedStrides(shape).join();
+  return isWhole ? data : gather(data, offset, shape, strides);
 }
 
 function gather(data: Float64Array, offset: number, shape: Shape, strides: readonly number[]): Float64Array {

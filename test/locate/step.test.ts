@@ -5,6 +5,7 @@ import type { ZayascopeError } from '../../src/errors.js';
 import { openStepper, Stepper, type StepperOptions } from '../../src/locate/step.js';
 import { type SegmentRunner, segmentRunner } from '../../src/locate/step-segment.js';
 import type { StepValue } from '../../src/locate/step-value.js';
+import { loadZayaWeights } from '../../src/models/zaya-loader.js';
 import { openZaya, type ZayaModel } from '../../src/models/zaya-model.js';
 import { zayaTaps } from '../../src/models/zaya-taps.js';
 
@@ -145,6 +146,29 @@ describe('going back', () => {
     expect(ran.splice(0)).toEqual([4]);
     await stepper.step();
     expect(ran).toEqual([5]);
+  });
+
+  it('works where blocks take turns in memory', async () => {
+    const { backend, config, weights } = model;
+    const blockBytes = Math.max(
+      ...config.layer_types.map((_, block) =>
+        [...weights.tensors.values()]
+          .filter(({ name, shape }) => name.startsWith(`model.layers.${block}.`) && shape.length > 1)
+          .reduce((sum, { shape }) => sum + 4 * shape.reduce((product, size) => product * size, 1), 0),
+      ),
+    );
+    const memoryBytes = weights.allocatedBytes - (config.num_hidden_layers - 3) * blockBytes;
+    using streamed = await loadZayaWeights(MODEL, backend, model.policy, { memoryBytes });
+    expect(streamed.ensure).toBeDefined();
+    using stepper = openStepper({ ...model, weights: streamed }, TOKENS, { keep: 1 });
+    await stepper.continue();
+    for (const name of [
+      'layers.6.mlp.experts:down',
+      'layers.4.mlp.experts:down',
+      'layers.1.self_attn.o_proj',
+    ])
+      expect(sameBits(await stepper.rewind(name), name)).toBe(true);
+    expect(sameBits((await stepper.continue()).value, 'lm_head')).toBe(true);
   });
 
   it('refuses to rewind forwards', async () => {
