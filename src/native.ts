@@ -205,8 +205,6 @@ export interface NativeAddon {
    * change meanwhile.
    */
   rowStats(items: readonly { bytes: Uint8Array; type: number; columns: number }[]): Promise<Float64Array[]>;
-  /** {@link rowStats} at once, on the JavaScript thread: for rows so short that handing them to another thread takes longer. */
-  rowStatsNow(items: readonly { bytes: Uint8Array; type: number; columns: number }[]): Float64Array[];
   /** Bytes of type `type` to F32, off the JavaScript thread. `columns` is the row length (a multiple of the block size). */
   dequantize(bytes: Uint8Array, type: number, columns: number, out: Float32Array): Promise<void>;
   /** F32 rows to type `type` through ggml's quantiser, off the JavaScript thread; `importance` has one weight per column, or is null. */

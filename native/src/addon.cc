@@ -51,7 +51,6 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   define<Graph>(exports);                         // graph.cc
   define<Arena>(exports);                         // arena.cc
   define<rowStats>(exports, "rowStats");          // row-stats.cc
-  define<rowStatsNow>(exports, "rowStatsNow");
   define<dequantize>(exports, "dequantize");      // quantize.cc
   define<quantize>(exports, "quantize");          // quantize.cc
   define<ggufRead>(exports, "ggufRead");          // gguf-read.cc

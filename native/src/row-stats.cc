@@ -180,16 +180,8 @@ struct Rows {
 
 }  // namespace
 
-namespace {
-
-// What a call asks for: the work, the arrays that it fills, and all that must not be collected meanwhile.
-struct Request {
-  std::vector<Rows> work;
-  Napi::Array results;
-  Napi::Array kept;
-};
-
-Request readRequest(const Napi::CallbackInfo& info, const Arguments& arguments) {
+Napi::Value rowStats(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "rowStats", 1);
   const Napi::Array items = arguments.list(0, "items");
   const Napi::Array results = Napi::Array::New(info.Env(), items.Length());
   // One list keeps all of it from being collected: a reference for each would cost more than the work on short rows.
@@ -218,25 +210,10 @@ Request readRequest(const Napi::CallbackInfo& info, const Arguments& arguments) 
     work.push_back({function, bytes.Data(), rows, columns, rowSize, Napi::Float64Array(result).Data(),
                     Instance::of(info.Env()).lenderOf(bytes.Data())});
   }
-  return {std::move(work), results, kept};
-}
-
-}  // namespace
-
-Napi::Value rowStats(const Napi::CallbackInfo& info) {
-  const Arguments arguments(info, "rowStats", 1);
-  Request request = readRequest(info, arguments);
-  const auto run = [work = std::move(request.work)] {
+  const auto run = [work = std::move(work)] {
     for (const Rows& rows : work) rows.run();
   };
-  return Task::start(arguments, run, {request.kept}, request.results);
-}
-
-Napi::Value rowStatsNow(const Napi::CallbackInfo& info) {
-  const Arguments arguments(info, "rowStatsNow", 1);
-  const Request request = readRequest(info, arguments);
-  for (const Rows& rows : request.work) rows.run();
-  return request.results;
+  return Task::start(arguments, run, {kept}, results);
 }
 
 }  // namespace zayascope

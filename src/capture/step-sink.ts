@@ -1,6 +1,7 @@
 import { webcrypto } from 'node:crypto';
 import { ggmlType } from '../dtype.js';
 import type { DumpTier, RowIndex } from '../dump/format.js';
+import { rowStats } from '../dump/row-stats.js';
 import type { DumpWriter, TapStats, TapValue } from '../dump/writer.js';
 import type { OutputValue } from '../graph/compile.js';
 import { elementCount } from '../graph/shape.js';
@@ -8,7 +9,7 @@ import type { ZayaTap } from '../models/zaya-taps.js';
 import { native } from '../native.js';
 import { type CallSequence, rowIndex, sequenceValue } from './call-rows.js';
 
-/** Handing a list of values to another thread takes about as long as measuring this many bytes. */
+/** Values of fewer bytes are measured here: describing them to the addon and waiting for another thread takes longer. */
 const SHORT_BYTES = 512 * 1024;
 
 /** What a sequence has delivered so far in a step. */
@@ -89,13 +90,22 @@ export class StepSink {
   }
 
   async #measure({ stats }: Gathered, chosen: readonly Chosen[]): Promise<void> {
-    const items = chosen.map(({ tap, bytes, shape }) => ({
-      bytes,
-      type: ggmlType(tap.dtype),
-      columns: tap.scope === 'token' ? elementCount(shape) / shape[0]! : elementCount(shape),
+    const columns = ({ tap, shape }: Chosen) => elementCount(shape) / (tap.scope === 'token' ? shape[0]! : 1);
+    if (chosen.reduce((sum, { bytes }) => sum + bytes.byteLength, 0) < SHORT_BYTES) {
+      for (const value of chosen) {
+        const { tap, bytes } = value;
+        const View = tap.dtype === 'I32' ? Int32Array : Float32Array;
+        const elements = new View(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength / 4);
+        stats.set(tap.name, { count: columns(value), values: rowStats(elements, tap.dtype, columns(value)) });
+      }
+      return;
+    }
+    const items = chosen.map((value) => ({
+      bytes: value.bytes,
+      type: ggmlType(value.tap.dtype),
+      columns: columns(value),
     }));
-    const isShort = items.reduce((sum, { bytes }) => sum + bytes.byteLength, 0) < SHORT_BYTES;
-    const values = isShort ? native().rowStatsNow(items) : await native().rowStats(items);
+    const values = await native().rowStats(items);
     for (const [i, { tap }] of chosen.entries())
       stats.set(tap.name, { count: items[i]!.columns, values: values[i]! });
   }

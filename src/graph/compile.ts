@@ -26,7 +26,7 @@ export interface CompiledGraph {
   /** Fills an input. Throws `BAD_ARGUMENT` for a name that is unknown or that no output needs (it has no memory), `SHAPE_MISMATCH` for a wrong number of bytes, `BAD_ARGUMENT` for indices outside the tables that they point into. */
   setInput(name: string, values: ArrayBufferView): void;
   /** Values of the graph's outputs, in the order in which they were declared. */
-  outputs(): OutputValue[];
+  outputs(): readonly OutputValue[];
 }
 
 /** Graphs that share memory for their intermediate values, because they run one after the other. */
@@ -143,6 +143,7 @@ function compiledGraph(
   handles: readonly number[],
 ): CompiledGraph {
   const limits = indexLimits(graph);
+  let values: OutputValue[] | undefined;
   return {
     graph,
     native: nativeGraph,
@@ -177,12 +178,15 @@ function compiledGraph(
       );
     },
     outputs() {
-      return [...graph.outputs].map(([name, { id, dtype, shape }]) => ({
-        name,
-        dtype,
-        shape,
-        bytes: context.view(handles[id]!),
-      }));
+      // Addresses are fixed, so the views are made once. Closing leaves them empty; then asking again throws CLOSED.
+      if (values === undefined || values.some(({ bytes }) => bytes.byteLength === 0))
+        values = [...graph.outputs].map(([name, { id, dtype, shape }]) => ({
+          name,
+          dtype,
+          shape,
+          bytes: context.view(handles[id]!),
+        }));
+      return values;
     },
   };
 }
