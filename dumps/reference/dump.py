@@ -10,14 +10,16 @@ import hashlib
 import json
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import torch
 import transformers
+from transformers import ZayaForCausalLM
 
 from block_taps import block_taps
-from checkpoint import load_model, read_config, read_headers, stored_dtype, weights_sha256
+from checkpoint import StoredTensor, load_model, read_config, read_headers, stored_dtype, weights_sha256
 from dump_writer import DumpWriter, check_folder, prepare_folder
 from errors import DumpError
 from observer import Observed, Observer
@@ -25,27 +27,32 @@ from streaming import stream_model
 from tap_pattern import compile_pattern, parse_positions
 from taps import MODEL, Sizes, Tap, model_taps
 
+Load = Callable[[Path, torch.dtype, dict[str, StoredTensor]], ZayaForCausalLM]
+
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
 
 def main(arguments: list[str] | None = None) -> int:
     try:
-        dump(_parse(arguments))
+        dump(parse(arguments))
     except (DumpError, OSError) as error:
         print(f"dump.py: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def dump(args: argparse.Namespace) -> None:
-    """Runs the model once (twice with verification) and writes the dump."""
+def dump(args: argparse.Namespace, load: Load | None = None, producer: dict | None = None) -> None:
+    """Runs the model once (twice with verification) and writes the dump.
+
+    `load` makes the model instead of `load_model` or `stream_model`; `producer` holds further entries of the manifest's producer.
+    """
     check_folder(args.out, args.overwrite)
     config = read_config(args.model)
     tensors = read_headers(args.model)
     tokens = _tokens(args, config)
     positions = parse_positions(args.positions, len(tokens))
     pattern = compile_pattern(args.taps)
-    load = stream_model if args.stream else load_model
+    load = load or (stream_model if args.stream else load_model)
     model = load(args.model, getattr(torch, args.dtype), tensors)
 
     before, blocks, after = _select(model.config, pattern)
@@ -57,7 +64,7 @@ def dump(args: argparse.Namespace) -> None:
     ids = torch.tensor([tokens])
     untraced = _forward(model, ids) if args.verify else None
     prepare_folder(args.out)
-    description = _description(args, config, tensors, tokens, untraced is not None)
+    description = _description(args, config, tensors, tokens, {"logitsEqualUntraced": untraced is not None, **(producer or {})})
     writer = DumpWriter(args.out, description, taps, dtypes, tokens, positions)
     logits = _observe(model, ids, writer, before, blocks, after)
     if untraced is not None and not _bit_equal(untraced, logits):
@@ -99,7 +106,7 @@ def _select(config, pattern) -> tuple[list[Tap], list[list[Tap]], list[Tap]]:
     return before, blocks, after
 
 
-def _description(args, config: dict, tensors: dict, tokens: list[int], verified: bool) -> dict:
+def _description(args, config: dict, tensors: dict, tokens: list[int], producer: dict) -> dict:
     name = args.model.resolve().name
     device = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     return {
@@ -111,7 +118,7 @@ def _description(args, config: dict, tensors: dict, tokens: list[int], verified:
             "python": platform.python_version(),
             "attention": "eager",
             "experts": "eager",
-            "logitsEqualUntraced": verified,
+            **producer,
             "command": f"dump.py --model {name} --dtype {args.dtype} --taps {args.taps} --positions {args.positions}"
             + (" --stream" if args.stream else ""),
         },
@@ -148,7 +155,8 @@ def _tokens(args, config: dict) -> list[int]:
     return tokens
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line as `dump` takes it; None: of this process."""
     parser = argparse.ArgumentParser(prog="dump.py", description=__doc__.split("\n")[0])
     parser.add_argument("--model", type=Path, required=True, help="checkpoint folder: config.json and safetensors")
     tokens = parser.add_mutually_exclusive_group(required=True)

@@ -29,7 +29,12 @@ export function ensurePython(): void {
   execFileSync(process.execPath, [join(root, 'scripts', 'python-env.mjs')], { cwd: root, stdio: 'inherit' });
 }
 
-/** Runs Python in the checkout's root and waits for it; `input` goes to its standard input. */
+/**
+ * Runs Python in the checkout's root and waits for it; `input` goes to its standard input.
+ *
+ * torch gets one thread: on tensors as small as the tests', several threads mostly wait for each other, and beside other tests they take
+ * four times the processor time.
+ */
 export function runPython(args: readonly string[], input = ''): PythonResult {
   const python = pythonPath();
   if (!existsSync(python)) {
@@ -39,6 +44,7 @@ export function runPython(args: readonly string[], input = ''): PythonResult {
   }
   const { status, stdout, stderr } = spawnSync(python, args, {
     cwd: root,
+    env: { ...process.env, OMP_NUM_THREADS: '1' },
     input,
     encoding: 'utf8',
     maxBuffer: 1 << 28,
