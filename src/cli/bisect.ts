@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import type { BisectReport } from '../locate/bisect.js';
+import { patternGlobs } from '../tap-pattern.js';
 import { cancelOnSignal } from './cancel-on-signal.js';
 import type { CommandContext } from './command-line.js';
 import { toJson } from './json.js';
@@ -77,7 +78,7 @@ function formatBisect(report: BisectReport): string {
     ['good', `${good.policy}: NMSE ${formatError(good.error)}`],
     ['bad', `${bad.policy}: NMSE ${formatError(bad.error)}`],
     ['fails above', `${formatError(report.failAbove)}, against the ${report.against}`],
-    ['differ at', `${report.sites} sites: ${report.groups.join(' ')}`],
+    ['differ at', `${report.sites} sites: ${abbreviate(report.groups)}`],
     [
       'minimal set',
       `${minimal.length} ${report.level === 'site' ? 'sites' : 'groups of sites'}, NMSE ${formatError(report.error)}, ${
@@ -100,7 +101,7 @@ function formatBisect(report: BisectReport): string {
       { title: 'set without', align: 'right' },
     ],
     minimal.map((unit) => [
-      unit.pattern,
+      abbreviate(patternGlobs(unit.pattern)),
       unit.good,
       unit.bad,
       formatError(unit.alone),
@@ -117,9 +118,23 @@ function formatBisect(report: BisectReport): string {
     ],
     interactions
       .slice(0, SHOWN_INTERACTIONS)
-      .map(({ units: [a, b], together, excess }) => [a, b, formatError(together), formatError(excess)]),
+      .map(({ units: [a, b], together, excess }) => [
+        abbreviate(patternGlobs(a)),
+        abbreviate(patternGlobs(b)),
+        formatError(together),
+        formatError(excess),
+      ]),
   );
   return `${summary}\n\n${units}\n\n${pairs}`;
+}
+
+/** Patterns that are shown of a group; --json has all. */
+const SHOWN_PATTERNS = 3;
+
+function abbreviate(patterns: readonly string[]): string {
+  const shown = patterns.length > SHOWN_PATTERNS + 1 ? patterns.slice(0, SHOWN_PATTERNS) : patterns;
+  const rest = patterns.length - shown.length;
+  return `${shown.join(' ')}${rest > 0 ? ` and ${rest} more` : ''}`;
 }
 
 function formatError(error: number | null): string {
