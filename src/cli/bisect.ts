@@ -81,7 +81,7 @@ function formatBisect(report: BisectReport): string {
     ['differ at', `${report.sites} sites: ${abbreviate(report.groups)}`],
     [
       'minimal set',
-      `${minimal.length} ${report.level === 'site' ? 'sites' : 'groups of sites'}, NMSE ${formatError(report.error)}, ${
+      `${countUnits(report)}, NMSE ${formatError(report.error)}, ${
         report.verified
           ? 'verified: without any one of them the run passes'
           : 'not verified: more --max-passes are needed'
@@ -126,6 +126,11 @@ function formatBisect(report: BisectReport): string {
       ]),
   );
   return `${summary}\n\n${units}\n\n${pairs}`;
+}
+
+function countUnits({ minimal, level }: BisectReport): string {
+  const noun = level === 'site' ? 'site' : 'group';
+  return `${minimal.length} ${noun}${minimal.length === 1 ? '' : 's'}${level === 'site' ? '' : ' of sites'}`;
 }
 
 /** Patterns that are shown of a group; --json has all. */

@@ -89,7 +89,15 @@ async function showPolicy(
     const isDefault = value === members[0]!.values[0];
     const patterns = groupSites(members).map(({ pattern }) => pattern);
     const count = formatCount(members.length);
-    if (isDefault) return [[kind, value, count, `${formatCount(patterns.length)} names, the default`]];
+    if (isDefault)
+      return [
+        [
+          kind,
+          value,
+          count,
+          patterns.length === 1 ? 'the default' : `the default, of ${formatCount(patterns.length)} names`,
+        ],
+      ];
     return patterns.map((pattern, at) => (at === 0 ? [kind, value, count, pattern] : ['', '', '', pattern]));
   });
   terminal.result(`${describe(policy)}\n\n${table(SHOW_COLUMNS, rows)}`);
