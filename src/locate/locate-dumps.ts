@@ -4,11 +4,12 @@ import type { TapDtype } from '../dump/format.js';
 import type { Dump } from '../dump/reader.js';
 import { ZayascopeError } from '../errors.js';
 import { policy as presetPolicy } from '../graph/policy.js';
+import { errorOf, type OpEvidence, valueReports } from './locate-evidence.js';
 import { explainFaults } from './locate-hypotheses.js';
 import { type KindInput, locatedKinds } from './locate-kinds.js';
 import { type LocalError, localErrors } from './locate-local.js';
 import { label, modelNotes } from './locate-notes.js';
-import { errorOf, locateOps, type OpEvidence, valueReports } from './locate-ops.js';
+import { locateOps } from './locate-ops.js';
 import type { LocateOptions } from './locate-options.js';
 import type { LocateReport } from './locate-report.js';
 import { PolicyRunners } from './locate-runners.js';
@@ -55,14 +56,15 @@ export async function locateDumps(
       ];
     }),
   );
+  const routing = await routingDrift(reference, tested, noise);
+  const wrong = routing?.flips.filter(({ cause }) => cause === 'wrong choice') ?? [];
+  const wrongChoices = new Set(wrong.map(({ block }) => `layers.${block}.mlp.gate:expert`));
   const located = locateOps(evidence, {
     failAbove,
     ties: await tiedChoices(tested, own.local),
-    alone: model === undefined,
+    alone: model === undefined ? { wrongChoices } : undefined,
   });
   const faults = located.ops.filter(({ verdict }) => verdict === 'fault');
-  const routing = await routingDrift(reference, tested, noise);
-  const wrongChoices = routing?.flips.filter(({ cause }) => cause === 'wrong choice') ?? [];
   const input: KindInput = {
     mode: model === undefined ? 'dumps-alone' : 'dumps',
     faults,
@@ -86,7 +88,7 @@ export async function locateDumps(
     reference: label(reference),
     tested: label(tested),
     noise: noise === undefined ? null : label(noise),
-    found: faults.length > 0 || located.nonFinite !== null || wrongChoices.length > 0,
+    found: faults.length > 0 || located.nonFinite !== null,
     firstFault: located.nonFinite?.tap ?? faults[0]?.tap ?? null,
     nonFinite: located.nonFinite,
     final: {
@@ -97,6 +99,7 @@ export async function locateDumps(
     },
     kinds,
     choices: [],
+    bisect: null,
     ops: located.ops,
     noiseByTap,
     routing: routing === null ? null : { ...routing, pinned: null },

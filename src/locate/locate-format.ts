@@ -42,7 +42,7 @@ function headLines(report: LocateReport, color: boolean): string[] {
       : `${kinds.length} ${kinds.length === 1 ? 'kind of op makes' : 'kinds of op make'} more error of ${kinds.length === 1 ? 'its' : 'their'} own than a right one`;
   lines.push(
     found
-      ? `${styled('FAULT', 'bad', color)}  ${kinds.length === 0 ? 'see routing below' : what}`
+      ? `${styled('FAULT', 'bad', color)}  ${what}`
       : `${styled('SILENT', 'good', color)}  ${silence(report)}`,
   );
   if (nonFinite !== null)
@@ -72,7 +72,7 @@ function finalWords({ tap, nmse, floorNmse, noise }: LocateReport['final']): str
   return `${tap}: NMSE ${formatError(nmse)}${beside.length === 0 ? '' : ` (${beside.join('; ')})`}`;
 }
 
-function kindLines({ kinds, mode, ops }: LocateReport, color: boolean): string[] {
+function kindLines({ kinds, mode, ops, bisect }: LocateReport, color: boolean): string[] {
   if (kinds.length === 0) return [];
   const total = blockCount(ops.map(({ tap }) => tap));
   const alone = mode === 'dumps-alone';
@@ -97,6 +97,10 @@ function kindLines({ kinds, mode, ops }: LocateReport, color: boolean): string[]
   const lines = textTable([header.map(strong), ...rows], 'rllrrrr', color);
   for (const [index, { sentence, next }] of kinds.entries())
     lines.push(`${index + 1}. ${sentence}`, `   next: ${next}`);
+  if (bisect !== null)
+    lines.push(
+      `together: ${bisect} with the reference's tokens finds a smallest set of choices that explains the error`,
+    );
   if (!alone)
     lines.push(
       styled(

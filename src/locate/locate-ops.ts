@@ -1,10 +1,10 @@
-import type { FloatTapReport, IntegerTapReport, TapReport } from '../diff/report.js';
-import type { LocalError } from './locate-local.js';
+import type { FloatTapReport, IntegerTapReport } from '../diff/report.js';
+import { aloneLimit, verdictAlone } from './locate-alone.js';
+import { errorOf, type OpEvidence } from './locate-evidence.js';
 import type { LocatedOp, NonFiniteOrigin, OpVerdict } from './locate-report.js';
 import { errorShares, type ShareTap } from './locate-share.js';
-import type { TapNoise } from './noise-floor.js';
 import { blockCount, tapInputs } from './tap-graph.js';
-import { judge, NOISE_RATIO } from './verdict.js';
+import { judge } from './verdict.js';
 
 /** A right op may make 9 times the energy NMSE that was measured as its noise: a ratio of 3 of the errors themselves. */
 const LIMIT_FACTOR = 9;
@@ -13,24 +13,17 @@ const LEAST_LIMIT = 1e-13;
 /** Limit of an op whose floor was not measured: an order above what F32 arithmetic in any order makes of products of a few thousand terms. */
 const UNMEASURED_LIMIT = 1e-11;
 
-/** Everything known of a tap; what is absent was not measured. */
-export interface OpEvidence {
-  /** Of the tested values against the reference, in the whole run. */
-  cumulative: FloatTapReport | IntegerTapReport;
-  local?: LocalError | undefined;
-  /** Own errors of the same op in runs that count as right. */
-  floors: readonly number[];
-  noise?: TapNoise | undefined;
-}
-
 /** Options of {@link locateOps}. */
 export interface LocateOpsOptions {
   /** Smallest limit of an op's own error, energy NMSE; default {@link LEAST_LIMIT}. */
   failAbove?: number | undefined;
   /** Choices of experts that differ only by a tie: see `routing-drift.ts`. */
   ties: ReadonlySet<string>;
-  /** Two dumps without a model: an op fails where its cumulative error is above {@link aloneLimit} while those of its inputs are not. Default false. */
-  alone?: boolean;
+  /**
+   * Two dumps without a model: an op fails where its cumulative error is above {@link aloneLimit} while those of its inputs are not. Holds the taps of experts that contradict the tested
+   * run's own probabilities, which fail too.
+   */
+  alone?: { wrongChoices: ReadonlySet<string> } | undefined;
 }
 
 /** What {@link locateOps} gives. */
@@ -81,7 +74,7 @@ export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: Lo
           ? null
           : Math.sqrt(cumulative / worstInput) || 0,
       verdict: options.alone
-        ? verdictAlone(own, from, options.failAbove)
+        ? verdictAlone(own, from, options.failAbove, options.alone.wrongChoices)
         : verdictOf(own, { local, limit, finiteInputs, isTie: options.ties.has(tap) }),
       drift: own.noise?.verdict ?? judge({ nmse: cumulative }),
       inputs: inputs.inputs,
@@ -105,43 +98,6 @@ function verdictOf(
   if (error!.tap.dtype === 'I32') return finiteInputs ? 'fault' : 'not judged';
   if (local <= limit) return 'within noise';
   return finiteInputs ? 'fault' : 'not judged';
-}
-
-/**
- * Largest cumulative error (energy NMSE) that passes where no op can be recomputed: 1.5 times the noise where there is a floor; else `failAbove`, by default what F32 leaves after tens of
- * blocks, or 16 units in the last place of the coarser side.
- */
-function aloneLimit({ cumulative, noise }: OpEvidence, failAbove: number | undefined): number {
-  if (cumulative.kind === 'integer') return 0;
-  if (noise !== undefined) return NOISE_RATIO.good ** 2 * noise.noiseNmse;
-  const { reference, tested } = cumulative.dtypes;
-  const units = { F32: 2 ** -23, F16: 2 ** -10, BF16: 2 ** -7, I32: 0 };
-  const coarser = Math.max(units[reference], units[tested]);
-  return failAbove ?? Math.max(UNMEASURED_LIMIT, coarser === units.F32 ? 0 : (16 * coarser) ** 2 / 12);
-}
-
-function verdictAlone(
-  own: OpEvidence,
-  from: readonly OpEvidence[],
-  failAbove: number | undefined,
-): OpVerdict {
-  const passes = (value: OpEvidence) => errorOf(value.cumulative) <= aloneLimit(value, failAbove);
-  if (passes(own)) return errorOf(own.cumulative) === 0 ? 'exact' : 'within noise';
-  // A choice flips as soon as its inputs differ at all: see the causes of flips instead.
-  if (own.cumulative.kind === 'integer') return 'not judged';
-  return from.every(passes) ? 'fault' : 'not judged';
-}
-
-/** Energy NMSE of a tap in the whole run; integers: share of entries that differ. */
-export function errorOf(report: FloatTapReport | IntegerTapReport): number {
-  if (report.kind === 'float') return report.metrics.nmse;
-  const { differing, elements } = report.metrics;
-  return elements === 0 ? 0 : differing / elements;
-}
-
-/** The reports of values and integers among those of a diff. */
-export function valueReports(reports: readonly TapReport[]): (FloatTapReport | IntegerTapReport)[] {
-  return reports.filter((report) => report.kind === 'float' || report.kind === 'integer');
 }
 
 function energyOf(report: FloatTapReport | IntegerTapReport): number {

@@ -4,10 +4,11 @@ import { toFloat32 } from '../dump/float.js';
 import type { Dump } from '../dump/reader.js';
 import { type Policy, policy as presetPolicy } from '../graph/policy.js';
 import { type ChoiceGroup, choiceGroups } from './locate-choices.js';
+import { errorOf, type OpEvidence } from './locate-evidence.js';
 import { locatedKinds } from './locate-kinds.js';
 import { type LocalError, localErrors } from './locate-local.js';
 import { label, modelNotes } from './locate-notes.js';
-import { errorOf, locateOps, type OpEvidence } from './locate-ops.js';
+import { locateOps } from './locate-ops.js';
 import type { LocateOptions } from './locate-options.js';
 import type { LocatedChoice, LocateReport } from './locate-report.js';
 import { PolicyRunners } from './locate-runners.js';
@@ -141,6 +142,7 @@ export async function locatePolicy(
     },
     kinds,
     choices,
+    bisect: faults.length === 0 ? null : `zayascope bisect --model ${model} --good f32 --bad ${tested.name}`,
     ops: located.ops,
     noiseByTap: noise === undefined ? null : [...evidence.values()].flatMap((entry) => entry.noise ?? []),
     routing: drift === null ? null : { ...drift, pinned },

@@ -107,6 +107,8 @@ export interface LocateReport {
   /** At fault, most important first. */
   kinds: LocatedKind[];
   choices: LocatedChoice[];
+  /** Command line that finds out which choices of the policy explain the final error together; null without a policy or an error. */
+  bisect: string | null;
   /** All ops in execution order. */
   ops: LocatedOp[];
   noiseByTap: TapNoise[] | null;
