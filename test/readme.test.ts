@@ -19,14 +19,31 @@ const DOCUMENTS = [
   'ARCHITECTURE.md',
   'CONTRIBUTING.md',
   'CHANGELOG.md',
+  'docs/commands.md',
   'docs/dump-format.md',
+  'docs/quantisation.md',
   'dumps/README.md',
 ];
-const readme = readFileSync(join(root, 'README.md'), 'utf8');
+/** The documents whose commands are run, in this order and one folder. */
+const RUN = ['README.md', 'docs/commands.md'];
+
+const COMMANDS = [
+  'capture',
+  'convert',
+  'diff',
+  'diff-weights',
+  'doctor',
+  'evaluate',
+  'export',
+  'generate',
+  'inspect',
+  'synth',
+  'verify-logits',
+];
 
 /** Code blocks of a language, or those without one. */
-function blocks(language: string): string[] {
-  return [...readme.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)]
+function blocks(document: string, language: string): string[] {
+  return [...readFileSync(join(root, document), 'utf8').matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)]
     .filter(([, given]) => given === language)
     .map(([, , text]) => text!);
 }
@@ -37,7 +54,7 @@ function firstWords(text: string): string[] {
   return [...new Set(words)].filter((word) => word !== '').sort();
 }
 
-describe('the README', () => {
+describe('README.md and docs/commands.md', () => {
   // A folder that looks like the checkout to the commands, so that what they write does not touch a user's `out/`.
   let folder: string;
   beforeAll(() => {
@@ -50,16 +67,15 @@ describe('the README', () => {
   afterAll(() => rmSync(folder, { recursive: true }));
 
   // The demo has a test of its own, in test/cli/demo.test.ts.
-  const examples = blocks('').filter((text) => /^\$ (?!npm)/.test(text));
+  const examples = RUN.flatMap((document) => blocks(document, '')).filter((text) => /^\$ (?!npm)/.test(text));
 
-  it('shows each command with a real output', () => {
-    const shown = examples.map((text) => text.split('\n')[0]!);
-    for (const command of ['capture', 'diff', 'inspect', 'export', 'doctor'])
-      expect(shown.filter((line) => line.includes(`zayascope ${command}`))).toHaveLength(1);
+  it('show each command with a real output', () => {
+    const shown = examples.map((text) => /^\$ npx zayascope (\S+)/.exec(text)?.[1]);
+    expect(shown).toEqual(expect.arrayContaining(COMMANDS));
   });
 
   // One test: later commands read what earlier ones wrote.
-  it('shows what its commands print', { timeout: 300_000 }, () => {
+  it('show what their commands print', { timeout: 300_000 }, () => {
     for (const example of examples) {
       const [first, ...output] = example.split('\n');
       const command = first!
@@ -73,13 +89,13 @@ describe('the README', () => {
     }
   });
 
-  it('has JavaScript and Python that run', () => {
-    const [script] = blocks('js');
+  it('have JavaScript and Python that run', () => {
+    const [script] = blocks('README.md', 'js');
     writeFileSync(join(folder, 'example.mjs'), script!);
     const js = execFileSync(process.execPath, ['example.mjs'], { cwd: folder, encoding: 'utf8' });
     expect(js).toMatch(/^\[ 56, 128 \] -?\d/);
     expect(js).toMatch(/^PASS {2}energy NMSE at most 1e-10; 8 taps compared/m);
-    const python = execFileSync(pythonPath(), ['-c', blocks('python')[0]!], {
+    const python = execFileSync(pythonPath(), ['-c', blocks('README.md', 'python')[0]!], {
       cwd: folder,
       encoding: 'utf8',
     });
