@@ -33,8 +33,9 @@ export function diffWeightsCommand(context: CommandContext): Command {
     .option('--json', 'print all metrics of all tensors as JSON')
     .addHelpText(
       'after',
-      '\nGGUF names are mapped, quantised values dequantised (both need the native addon). Exit code 1: a tensor exceeds' +
-        '\n--fail-above, is on one side only, or differs in shape; a vocabulary that one side has trimmed is compared up to its end.' +
+      '\nGGUF names are mapped, quantised values dequantised (both need the native addon). Exit code 1: a tensor' +
+        '\nexceeds --fail-above, is on one side only, or differs in shape; a vocabulary that one side has trimmed is' +
+        '\ncompared up to its end.' +
         '\n\nExample:\n  zayascope diff-weights ZAYA1-8B ZAYA1-8B-Q8_0.gguf --fail-above 1e-4',
     )
     .action((reference: string, tested: string, options: DiffWeightsCommandOptions) =>

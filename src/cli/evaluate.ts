@@ -40,8 +40,9 @@ export function evaluateCommand(context: CommandContext): Command {
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
-      '\nWindows do not overlap and each starts with an empty past; its first token is not scored. The text begins with bos' +
-        '\n(--special changes that). Figures of llama-perplexity differ: it scores the second half of each window only.' +
+      '\nWindows do not overlap and each starts with an empty past; its first token is not scored. The text begins' +
+        '\nwith bos (--special changes that). Figures of llama-perplexity differ: it scores the second half of each' +
+        '\nwindow only.' +
         '\n\nExample:\n  zayascope evaluate --model ZAYA1-8B --against ZAYA1-8B-Q4_K_M.gguf --text wiki.test.raw --max-tokens 4096',
     )
     .action((options: EvaluateCommandOptions) => runEvaluate(options, context));

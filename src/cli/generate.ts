@@ -37,7 +37,8 @@ export function generateCommand(context: CommandContext): Command {
     .option('--json', 'print no text, but one line of JSON at the end: {"tokens": [...], ...}')
     .addHelpText(
       'after',
-      "\nThe text appears as it is made; without a tokenizer the token ids do. It ends at the model's end-of-sequence tokens." +
+      "\nThe text appears as it is made; without a tokenizer the token ids do. It ends at the model's" +
+        '\nend-of-sequence tokens.' +
         '\n\nExample:\n  zayascope generate --model dumps/tiny/model --prompt "[Monday 04:" --max-tokens 40',
     )
     .action((options: GenerateCommandOptions) => runGenerate(options, context));

@@ -28,9 +28,10 @@ export function verifyLogitsCommand(context: CommandContext): Command {
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
-      '\nNMSE here is MSE / variance of the reference: below 1e-6 essentially identical, 1e-4 excellent, 1e-3 very good,' +
-        '\n1e-2 good, 0.1 acceptable, 1 poor, beyond worse than random. Of NAME.bin, token ids are read from NAME-tokens.bin.' +
-        '\nA vocabulary trimmed on one side is compared up to its end. Exit code 1: the check fails, or other tokens were fed.' +
+      '\nNMSE here is MSE / variance of the reference: below 1e-6 essentially identical, 1e-4 excellent, 1e-3 very' +
+        '\ngood, 1e-2 good, 0.1 acceptable, 1 poor, beyond worse than random. Of NAME.bin, token ids are read from' +
+        '\nNAME-tokens.bin. A vocabulary trimmed on one side is compared up to its end. Exit code 1: the check fails, or' +
+        '\nother tokens were fed.' +
         '\n\nExample:\n  zayascope verify-logits data/pytorch-ZAYA1-8B.bin data/llamacpp-ZAYA1-8B.bin',
     )
     .action((reference: string, tested: string, options: VerifyLogitsOptions) =>

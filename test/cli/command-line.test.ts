@@ -3,7 +3,19 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { runCommand } from './run-command.js';
 
-const COMMANDS = ['capture', 'diff', 'export', 'inspect', 'doctor'];
+const COMMANDS = [
+  'capture',
+  'generate',
+  'evaluate',
+  'diff',
+  'verify-logits',
+  'diff-weights',
+  'convert',
+  'synth',
+  'export',
+  'inspect',
+  'doctor',
+];
 
 describe('the command line', () => {
   it('prints its version', async () => {
