@@ -133,14 +133,7 @@ async function* readTogether(
       continue;
     }
     const together = Math.min(...parts.map(({ shape }) => shape[0]!));
-    const cut = parts.map((part): TensorBatch => {
-      const [all, ...shape] = part.shape as [number, ...number[]];
-      return {
-        ...part,
-        shape: [together, ...shape],
-        data: part.data.subarray(0, (part.data.length / all) * together),
-      };
-    });
+    const cut = parts.map((part) => firstRows(part, together));
     if (cut.some(({ data }) => data.length !== cut[0]!.data.length))
       throw new ZayascopeError(
         'UNPAIRED',
@@ -150,6 +143,19 @@ async function* readTogether(
     yield cut;
     done += together;
   }
+}
+
+function firstRows(part: TensorBatch, count: number): TensorBatch {
+  const [rows, ...shape] = part.shape as [number, ...number[]];
+  return {
+    ...part,
+    shape: [count, ...shape],
+    data: part.data.subarray(0, (part.data.length / rows) * count),
+    sequence: part.sequence.subarray(0, count),
+    position: part.position.subarray(0, count),
+    tokenId: part.tokenId.subarray(0, count),
+    step: part.step.subarray(0, count),
+  };
 }
 
 function addHistogram(a: Float32Array, b: Float32Array, histogram: Float64Array): void {
