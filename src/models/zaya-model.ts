@@ -33,11 +33,12 @@ export interface ZayaModel extends Disposable {
 }
 
 /**
- * Loads a model folder in the transformers layout onto a device.
+ * Loads a model onto a device.
  *
- * @throws `BAD_CONFIG`, `BAD_CHECKPOINT`, `MISSING_TENSOR`, `IO` for the folder; `BACKEND` for the device; `BAD_ARGUMENT` for an unknown policy or one with rules that match nothing in the model.
+ * @param path a folder in the transformers or legacy layout, or a GGUF file: see `openZayaSource`.
+ * @throws `BAD_CONFIG`, `BAD_CHECKPOINT`, `MISSING_TENSOR`, `IO` for the model; `BACKEND` for the device; `BAD_ARGUMENT` for an unknown policy or one with rules that match nothing in the model.
  */
-export async function openZaya(folder: string, options: OpenZayaOptions = {}): Promise<ZayaModel> {
+export async function openZaya(path: string, options: OpenZayaOptions = {}): Promise<ZayaModel> {
   const policy =
     typeof options.policy === 'object' ? options.policy : await loadPolicy(options.policy ?? 'f32');
   const backend = openBackend(
@@ -46,7 +47,7 @@ export async function openZaya(folder: string, options: OpenZayaOptions = {}): P
   );
   let weights: ZayaWeights;
   try {
-    weights = await loadZayaWeights(folder, backend, policy);
+    weights = await loadZayaWeights(path, backend, policy);
   } catch (error) {
     backend.close();
     throw error;
