@@ -142,7 +142,7 @@ function choiceLines({ choices, tested, final, ops }: LocateReport, color: boole
 }
 
 /** Ops that enlarge errors most, and how far values lie from the noise. */
-function driftLines({ ops, noiseByTap }: LocateReport): string[] {
+function driftLines({ ops, noiseByTap, mode }: LocateReport): string[] {
   const lines: string[] = [];
   const verdicts = noiseByTap ?? ops.map(({ drift }) => ({ verdict: drift }));
   const count = (wanted: string) => verdicts.filter(({ verdict }) => verdict === wanted).length;
@@ -151,7 +151,7 @@ function driftLines({ ops, noiseByTap }: LocateReport): string[] {
   );
   const kinds = new Map<string, LocatedOp[]>();
   for (const op of ops)
-    if (op.amplification !== null && passesOn(op)) {
+    if (op.amplification !== null && op.verdict !== 'fault' && passesOn(op)) {
       const kind = tapPlace(op.tap).suffix;
       kinds.set(kind, [...(kinds.get(kind) ?? []), op]);
     }
@@ -165,7 +165,11 @@ function driftLines({ ops, noiseByTap }: LocateReport): string[] {
     .slice(0, 3)
     .map(({ worst }) => `${worst.tap} ${worst.amplification!.toFixed(1)}x`);
   if (ranked.length > 0)
-    lines.push(`enlarge the errors of their inputs most (not faults of theirs): ${ranked.join(', ')}`);
+    lines.push(
+      mode === 'dumps-alone'
+        ? `errors grow most at (by a fault or not cannot be said): ${ranked.join(', ')}`
+        : `enlarge the errors of their inputs most (not faults of theirs): ${ranked.join(', ')}`,
+    );
   return lines;
 }
 

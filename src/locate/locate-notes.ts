@@ -14,7 +14,9 @@ export async function modelNotes({ weights }: ZayaModel, dumps: readonly Dump[])
   const notes: string[] = [];
   for (const { dir, manifest } of dumps) {
     const name = basename(resolve(dir));
-    if (manifest.model.weightsSha256 !== own && manifest.model.layout === weights.source.layout)
+    // A quantised or renamed copy has another identity, though it may be the same model.
+    const { layout = 'transformers', weightsSha256: theirs } = manifest.model;
+    if (theirs !== own && layout.startsWith('gguf') === weights.source.layout.startsWith('gguf'))
       notes.push(`DIFFERENT WEIGHTS: ${name} was made with other weights than the model's.`);
     if (manifest.status === 'partial') notes.push(`${name} is partial: its producer did not finish.`);
   }
