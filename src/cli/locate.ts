@@ -101,7 +101,10 @@ async function runLocate(
     } else {
       const { loadPolicy } = await import('../graph/policy.js');
       const { locatePolicy } = await import('../locate/locate-policy.js');
-      report = await locatePolicy(reference, model!, await loadPolicy(policy!), common);
+      report = await locatePolicy(reference, model!, await loadPolicy(policy!), {
+        ...common,
+        policyArgument: policy!,
+      });
     }
   } catch (error) {
     if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);

@@ -30,7 +30,7 @@ export async function locateDumps(
   model: string | undefined,
   options: LocateOptions = {},
 ): Promise<LocateReport> {
-  const { noise, failAbove, onProgress, signal, ...open } = options;
+  const { noise, failAbove, onProgress, signal, policyArgument: _, ...open } = options;
   const run = (what: string) => ({
     ...(signal === undefined ? {} : { signal }),
     onProgress: (done: number, total: number) => onProgress?.(what, done, total),

@@ -7,6 +7,8 @@ export interface LocateOptions extends Omit<OpenZayaOptions, 'policy'> {
   noise?: Dump;
   /** Smallest own error (energy NMSE) that counts as a fault, where none larger is measured to be usual. Default 1e-13, or 1e-11 where nothing could be measured. */
   failAbove?: number;
+  /** The policy as commands of the report spell it; default its name. */
+  policyArgument?: string;
   /** Called with what is being done, and how far it is. */
   onProgress?: (what: string, done: number, total: number) => void;
   /** Stops with `CANCELLED`. */

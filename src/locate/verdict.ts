@@ -5,10 +5,10 @@ export type Verdict = 'identical' | 'within noise' | 'above noise' | 'broken';
 export const NOISE_RATIO = { good: 1.5, bad: 3 } as const;
 
 /** Bhattacharyya coefficient of the error histograms from which an error has the shape of the noise. */
-export const NOISE_SHAPE = 0.99;
+const NOISE_SHAPE = 0.99;
 
 /** Energy NMSE without a noise floor: `good` is what F32 arithmetic in another order leaves after tens of blocks, `bad` what llama.cpp's logit check calls a failure. */
-export const PLAIN_NMSE = { good: 1e-8, bad: 1e-2 } as const;
+const PLAIN_NMSE = { good: 1e-8, bad: 1e-2 } as const;
 
 /** An error and, where it was measured, what it is judged by. */
 export interface JudgedError {
