@@ -8,7 +8,7 @@ export default defineConfig({
     // The addon holds a process-wide ggml registry: one process per file keeps tests independent of each other.
     pool: 'forks',
     // Python starts slowly: importing torch and transformers takes seconds.
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: 180_000,
+    hookTimeout: 240_000,
   },
 });

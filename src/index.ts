@@ -5,6 +5,8 @@
  * - Text: `openTokenizer`, `promptTokens`, `generate`, `sampler`, `greedy`, `stopTokens`, `evaluate`
  * - Dumps: `capture`, `captureSession`, `Dump`, `DumpWriter`, `exportSafetensors`
  * - Comparison: `diffDumps`, `checkLogits`
+ * - Causes: `locatePolicy`, `locateDumps`, `replay`, `noiseFloor`, `graftTaps`, `bisect`, `attribute`, `policyDiff`, `writeRepro`, `runRepro`, `openStepper`
+ * - Dumps of other programs: `importDump`, `openForeignSource`, `readNameMap`
  * - Kernel library: `Graph`, the op functions, `compileGraphs`, `openBackend`
  */
 
@@ -56,6 +58,11 @@ export type {
   TapScope,
   TapSpec,
 } from './dump/format.js';
+export type { ForeignSource } from './dump/import/foreign.js';
+export { type ImportOptions, type ImportResult, importDump } from './dump/import/import-dump.js';
+export type { NameMap, NameRule } from './dump/import/name-map.js';
+export { NAME_MAPS, readNameMap } from './dump/import/name-map-file.js';
+export { openForeignSource } from './dump/import/open-source.js';
 export { Dump, type FileRows, ReusableBuffer, type RowFilter, type TensorBatch } from './dump/reader.js';
 export type { HashRow, StatsRows } from './dump/stats-reader.js';
 export { DumpWriter, type DumpWriterOptions, type TapStats, type TapValue } from './dump/writer.js';
@@ -96,11 +103,26 @@ export {
 } from './graph/ops-layout.js';
 export { im2col, mulMat, mulMatId, rope, ssmConv } from './graph/ops-products.js';
 export { argmax, argsort, l2Norm, mean, rmsNorm, softMax, sumRows } from './graph/ops-rows.js';
-export { POLICIES, type Policy, policy } from './graph/policy.js';
+export { loadPolicy, POLICIES, type Policy, type PolicyRule, policy, SITE_KINDS } from './graph/policy.js';
 export { ResidentMemory, type ResidentSpec, readResident, writeResident } from './graph/resident.js';
 export { type RotaryTables, ropeFromTables, rotaryTables } from './graph/rotary.js';
 export type { Shape } from './graph/shape.js';
 export type { ResidentTensor, Tensor } from './graph/tensor.js';
+export { type AttributionOptions, type AttributionReport, attribute } from './locate/attribution.js';
+export { type BisectOptions, type BisectReport, bisect } from './locate/bisect.js';
+export { type GraftOptions, type GraftTaps, graftTaps } from './locate/graft.js';
+export { locateDumps } from './locate/locate-dumps.js';
+export { formatLocate } from './locate/locate-format.js';
+export type { LocateOptions } from './locate/locate-options.js';
+export { locatePolicy } from './locate/locate-policy.js';
+export type { LocatedOp, LocateReport } from './locate/locate-report.js';
+export { noiseFloor, type TapNoise } from './locate/noise-floor.js';
+export { policyDiff, type SiteDifference } from './locate/policy-sites.js';
+export type { PolicyProblem } from './locate/policy-tests.js';
+export { type ReplayOptions, type ReplayResult, replay } from './locate/replay.js';
+export { type ReproOptions, writeRepro } from './locate/repro.js';
+export { type ReproReport, type ReproRunOptions, runRepro } from './locate/repro-run.js';
+export { openStepper, type Stepper, type StepperOptions, type StepStop } from './locate/step.js';
 export type { Taps } from './models/tap.js';
 export { type LayerType, parseZayaConfig, readZayaConfig, type ZayaConfig } from './models/zaya-config.js';
 export { type ConvertOptions, type ConvertResult, convertZaya } from './models/zaya-convert.js';
@@ -110,6 +132,7 @@ export type { ZayaWeights } from './models/zaya-loader.js';
 export { type OpenZayaOptions, openZaya, type ZayaModel } from './models/zaya-model.js';
 export type { SegmentSink, ZayaPlan, ZayaPlanOptions } from './models/zaya-plan.js';
 export type { ForwardOptions, ZayaSession, ZayaSessionOptions } from './models/zaya-session.js';
+export { checkPolicy, type PolicySite, zayaSites } from './models/zaya-sites.js';
 export { openZayaSource, type ZayaLayout, type ZayaSource } from './models/zaya-source.js';
 export {
   SYNTH_SIZES,

@@ -19,9 +19,15 @@ const DOCUMENTS = [
   'ARCHITECTURE.md',
   'CONTRIBUTING.md',
   'CHANGELOG.md',
+  'docs/bisect.md',
   'docs/commands.md',
   'docs/dump-format.md',
+  'docs/import.md',
+  'docs/locate.md',
+  'docs/policies.md',
   'docs/quantisation.md',
+  'docs/repro.md',
+  'docs/stepping.md',
   'dumps/README.md',
 ];
 /** The documents whose commands are run, in this order and one folder. */

@@ -26,15 +26,28 @@ export function rowStats(values: TapElements, dtype: TapDtype, columns: number):
     let squares = 0;
     let nan = 0;
     let inf = 0;
-    for (let k = row * columns; k < (row + 1) * columns; k++) {
+    const end = (row + 1) * columns;
+    for (let k = row * columns; k < end; k++) {
       const value = numbers[k]!;
-      if (value - value === 0) {
-        if (value < min) min = value;
-        if (value > max) max = value;
-        sum += value;
-        squares += value * value;
-      } else if (Number.isNaN(value)) nan++;
-      else inf++;
+      if (value < min) min = value;
+      if (value > max) max = value;
+      sum += value;
+      squares += value * value;
+    }
+    // Squares of F32 values cannot overflow a double: anything but a number here means NaN or infinity among them, and counting anew.
+    if (squares - squares !== 0) {
+      [min, max, sum, squares] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0, 0];
+      for (let k = row * columns; k < end; k++) {
+        const value = numbers[k]!;
+        if (Number.isNaN(value)) nan++;
+        else if (value - value !== 0) inf++;
+        else {
+          if (value < min) min = value;
+          if (value > max) max = value;
+          sum += value;
+          squares += value * value;
+        }
+      }
     }
     const finite = columns - nan - inf;
     const none = finite === 0;
