@@ -24,6 +24,7 @@ const DOCUMENTS = [
   'docs/dump-format.md',
   'docs/import.md',
   'docs/locate.md',
+  'docs/performance.md',
   'docs/policies.md',
   'docs/quantisation.md',
   'docs/repro.md',
