@@ -59,6 +59,9 @@ export function isQuantized(dtype: Dtype): boolean {
   return TABLE[dtype].blockSize > 1;
 }
 
+/** All dtypes that store scale and integers per block. */
+export const QUANTIZED_DTYPES: readonly Dtype[] = DTYPES.filter(isQuantized);
+
 /** Bytes of `elements` contiguous values. `elements` must be a multiple of the block size, else `SHAPE_MISMATCH`. */
 export function sizeBytes(dtype: Dtype, elements: number): number {
   const { blockSize: block, blockBytes: bytes } = TABLE[dtype];

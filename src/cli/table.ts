@@ -1,3 +1,5 @@
+import { textTable } from '../diff/text-table.js';
+
 /** One column of {@link table}. */
 export interface Column {
   /** Heading; '' for none. */
@@ -10,17 +12,8 @@ export interface Column {
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
   const titles = columns.map(({ title }) => title);
   const lines = titles.some((title) => title !== '') ? [titles, ...rows] : rows;
-  const widths = columns.map((_, at) => Math.max(0, ...lines.map((line) => line[at]!.length)));
-  return lines
-    .map((line) =>
-      columns
-        .map(({ align }, at) =>
-          align === 'right' ? line[at]!.padStart(widths[at]!) : line[at]!.padEnd(widths[at]!),
-        )
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  const align = columns.map((column) => (column.align === 'right' ? 'r' : 'l')).join('');
+  return textTable(lines, align, false).join('\n');
 }
 
 /** `name  value` lines: the form of a summary. */

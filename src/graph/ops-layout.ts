@@ -1,4 +1,4 @@
-import { blockSize, type Dtype, isQuantized, sizeBytes } from '../dtype.js';
+import { blockSize, type Dtype, isQuantized, QUANTIZED_DTYPES, sizeBytes } from '../dtype.js';
 import {
   reject,
   requireArgument,
@@ -12,19 +12,7 @@ import { isContiguous, isPacked, type Tensor } from './tensor.js';
 
 const PLAIN: readonly Dtype[] = ['F32', 'F16', 'BF16', 'I32'];
 const FLOATS: readonly Dtype[] = ['F32', 'F16', 'BF16'];
-const ROW_SOURCES: readonly Dtype[] = [
-  ...PLAIN,
-  'Q4_0',
-  'Q4_1',
-  'Q5_0',
-  'Q5_1',
-  'Q8_0',
-  'Q2_K',
-  'Q3_K',
-  'Q4_K',
-  'Q5_K',
-  'Q6_K',
-];
+const ROW_SOURCES: readonly Dtype[] = [...PLAIN, ...QUANTIZED_DTYPES];
 
 /** The same elements under other sizes; no data moves. The operand must be contiguous (strides of axes of size 1 do not count) and hold as many elements. */
 export function reshape(x: Tensor, shape: Shape): Tensor {

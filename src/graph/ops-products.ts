@@ -1,4 +1,4 @@
-import { blockSize, type Dtype, ggmlType } from '../dtype.js';
+import { blockSize, type Dtype, ggmlType, QUANTIZED_DTYPES } from '../dtype.js';
 import {
   reject,
   requireArgument,
@@ -9,21 +9,7 @@ import {
 } from './rules.js';
 import type { Tensor } from './tensor.js';
 
-const MATRICES: readonly Dtype[] = [
-  'F32',
-  'F16',
-  'BF16',
-  'Q4_0',
-  'Q4_1',
-  'Q5_0',
-  'Q5_1',
-  'Q8_0',
-  'Q2_K',
-  'Q3_K',
-  'Q4_K',
-  'Q5_K',
-  'Q6_K',
-];
+const MATRICES: readonly Dtype[] = ['F32', 'F16', 'BF16', ...QUANTIZED_DTYPES];
 
 /**
  * `b · aᵀ`, batched: `a` [.., m, k], `b` [.., n, k] gives F32 [.., n, m]; a weight comes first, as in `ggml_mul_mat`. Leading sizes of `b` are multiples of those of
