@@ -35,6 +35,11 @@ export interface NativeBackend {
   /** ggml's own answer for one tensor of a context. Not a guarantee: see `graph/ops.ts`. */
   supportsOp(context: NativeContext, tensor: number): boolean;
   /**
+   * Name of an extra buffer type (ggml's term: memory in which weights are rearranged when they are written, e.g. `CPU_REPACK`) from which the device multiplies F32 rows with a leaf of this
+   * type and shape, by an expert per row if it has three axes; undefined if there is none.
+   */
+  extraBufferType(context: NativeContext, tensor: number): string | undefined;
+  /**
    * Runs the graphs in order, off the JavaScript thread. Rejects with `CANCELLED` after {@link cancel}, with `BACKEND` if ggml fails.
    * With `nodewise`, every node is computed alone, waited for, and its value copied out, as ggml's eval callback does.
    * @returns wall time in ms, and nodes computed.
@@ -108,8 +113,11 @@ export interface NativeBuffer {
 }
 
 export interface NativeBufferStatics {
-  /** Allocates memory for every leaf of the context that has no data yet and is not marked as an input. */
-  allocate(backend: NativeBackend, context: NativeContext): NativeBuffer;
+  /**
+   * Allocates memory for every leaf of the context that has no data yet and is not marked as an input. With `bufferType`, a name that {@link NativeBackend.extraBufferType} gave for each of
+   * them, the leaves are written whole, cannot be read back, and serve as the matrix of `mul_mat` and `mul_mat_id` alone; throws BACKEND for one that the type does not serve.
+   */
+  allocate(backend: NativeBackend, context: NativeContext, bufferType?: string): NativeBuffer;
   /** Wraps a mapped file, without a copy, as memory of a device with `bufferFromHostPointer`; attach tensors with {@link NativeBufferStatics.attach}. */
   fromMapping(backend: NativeBackend, mapping: NativeMapping): NativeBuffer;
   /** Points a leaf without data at `offsetBytes` of a buffer; checks that it lies inside. */

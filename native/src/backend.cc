@@ -3,6 +3,7 @@
 #include "compute.h"
 #include "context.h"
 #include "devices.h"
+#include "extra-buffers.h"
 #include "ggml-guard.h"
 #include "graph.h"
 
@@ -49,6 +50,7 @@ Napi::Function Backend::define(Napi::Env env) {
                                           getter<&Backend::device>("device"),
                                           method<&Backend::setThreads>("setThreads"),
                                           method<&Backend::supportsOp>("supportsOp"),
+                                          method<&Backend::extraBufferType>("extraBufferType"),
                                           method<&Backend::compute>("compute"),
                                           method<&Backend::cancel>("cancel"),
                                           method<&Backend::close>("close"),
@@ -86,6 +88,13 @@ Napi::Value Backend::supportsOp(const Napi::CallbackInfo& info) {
       if (const std::shared_ptr<Region> region = context.findRegion(source)) region->memory(arguments.op());
   const bool supported = guardGgml(arguments.op(), [&] { return ggml_backend_supports_op(state.backend, tensor); });
   return Napi::Boolean::New(info.Env(), supported);
+}
+
+Napi::Value Backend::extraBufferType(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "extraBufferType", 2);
+  const BackendState& state = *open(arguments.op());
+  const ContextState& context = *arguments.instance<Context>(0, "context").open(arguments.op());
+  return zayascope::extraBufferType(info, state.device, context.at(arguments.op(), arguments.integer(1, "tensor", 0, maxSafeInteger)));
 }
 
 Napi::Value Backend::compute(const Napi::CallbackInfo& info) {

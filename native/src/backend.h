@@ -60,6 +60,7 @@ class Backend : public Object<Backend, BackendState> {
   Napi::Value device(const Napi::CallbackInfo& info);
   Napi::Value setThreads(const Napi::CallbackInfo& info);
   Napi::Value supportsOp(const Napi::CallbackInfo& info);
+  Napi::Value extraBufferType(const Napi::CallbackInfo& info);
   Napi::Value compute(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);

@@ -2,6 +2,7 @@
 
 #include "backend.h"
 #include "context.h"
+#include "extra-buffers.h"
 #include "ggml-guard.h"
 #include "mapping.h"
 
@@ -71,7 +72,7 @@ Napi::Object Buffer::make(Napi::Env env, std::shared_ptr<Region> region, size_t 
 }
 
 Napi::Value Buffer::allocate(const Napi::CallbackInfo& info) {
-  const Arguments arguments(info, "allocate", 2);
+  const Arguments arguments(info, "allocate", 2, 3);
   const std::shared_ptr<BackendState>& backend = arguments.instance<Backend>(0, "backend").open(arguments.op());
   ContextState& context = *arguments.instance<Context>(1, "context").open(arguments.op());
   auto memory = std::make_shared<Memory>();
@@ -80,7 +81,12 @@ Napi::Value Buffer::allocate(const Napi::CallbackInfo& info) {
   for (ggml_tensor* tensor = ggml_get_first_tensor(context.ggml()); tensor != nullptr;
        tensor = ggml_get_next_tensor(context.ggml(), tensor))
     if (isUnallocatedLeaf(tensor) && (tensor->flags & GGML_TENSOR_FLAG_INPUT) == 0) leaves.push_back(tensor);
-  const ggml_backend_buffer_type_t type = ggml_backend_get_default_buffer_type(backend->backend);
+  ggml_backend_buffer_type_t type = ggml_backend_get_default_buffer_type(backend->backend);
+  if (arguments.has(2)) {
+    type = extraBufferType(arguments.op(), backend->device, arguments.text(2, "bufferType"));
+    memory->rearranged = true;
+    for (const ggml_tensor* leaf : leaves) requireExtraBuffer(arguments.op(), backend->device, type, leaf);
+  }
   try {
     guardGgml(arguments.op(), [&] {
       for (size_t next = 0; next < leaves.size();) next = allocatePart(arguments.op(), *memory, type, leaves, next);

@@ -51,6 +51,11 @@ void requireWritable(const char* op, const Memory& memory, const ggml_tensor* te
   if (memory.mapping != nullptr) fail("BACKEND", op, "expected writable memory, got " + std::string(tensor->name) + " in a mapped file");
 }
 
+void requirePlain(const char* op, const Region& region, const ggml_tensor* tensor) {
+  if (region.memory(op)->rearranged)
+    fail("BACKEND", op, "expected memory in the tensor's own layout, got " + std::string(tensor->name) + ", which the device has rearranged");
+}
+
 }  // namespace
 
 Napi::Function Context::define(Napi::Env env) {
@@ -180,6 +185,10 @@ Napi::Value Context::write(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Region> region = state_->requireRegion(arguments.op(), tensor);
   requireWritable(arguments.op(), *region->memory(arguments.op()), tensor);
   requireRange(arguments, tensor, bytes.size, offset);
+  if (region->memory(arguments.op())->rearranged && bytes.size != ggml_nbytes(tensor))
+    fail("BAD_ARGUMENT", arguments.op(),
+         "expected all " + std::to_string(ggml_nbytes(tensor)) + " bytes of a tensor that the device rearranges, got " +
+             std::to_string(bytes.size) + " (" + tensor->name + ")");
   if (bytes.size > 0) guardGgml(arguments.op(), [&] { ggml_backend_tensor_set(tensor, bytes.data, offset, bytes.size); });
   return info.Env().Undefined();
 }
@@ -189,7 +198,7 @@ Napi::Value Context::read(const Napi::CallbackInfo& info) {
   ggml_tensor* tensor = tensorAt(arguments, 0);
   const Bytes bytes = arguments.bytes(1, "bytes");
   const size_t offset = arguments.size(2, "offsetBytes");
-  state_->requireRegion(arguments.op(), tensor);
+  requirePlain(arguments.op(), *state_->requireRegion(arguments.op(), tensor), tensor);
   requireRange(arguments, tensor, bytes.size, offset);
   if (bytes.size > 0) guardGgml(arguments.op(), [&] { ggml_backend_tensor_get(tensor, bytes.data, offset, bytes.size); });
   return info.Env().Undefined();
@@ -201,6 +210,7 @@ Napi::Value Context::fill(const Napi::CallbackInfo& info) {
   const auto byte = static_cast<uint8_t>(arguments.integer(1, "byte", 0, 255));
   const std::shared_ptr<Region> region = state_->requireRegion(arguments.op(), tensor);
   requireWritable(arguments.op(), *region->memory(arguments.op()), tensor);
+  requirePlain(arguments.op(), *region, tensor);
   if (!ggml_is_contiguously_allocated(tensor))
     fail("BAD_ARGUMENT", arguments.op(), "expected a tensor without gaps, got the strided " + std::string(tensor->name));
   guardGgml(arguments.op(), [&] { ggml_backend_tensor_memset(tensor, byte, 0, ggml_nbytes(tensor)); });

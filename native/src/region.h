@@ -20,6 +20,7 @@ struct Memory {
   std::shared_ptr<MappingState> mapping;  // set if the parts lie in a mapped file
   std::vector<ggml_backend_buffer_t> parts;
   ggml_gallocr_t allocator = nullptr;  // set if the parts belong to an arena
+  bool rearranged = false;             // of an extra buffer type: tensors are written whole, in ggml's layout, and cannot be read back
 
   Memory() = default;
   Memory(const Memory&) = delete;

@@ -24,7 +24,7 @@ export async function createDump(
   selection: Selection,
   { out, tier, overwrite, sequences }: NewDump,
 ): Promise<DumpWriter> {
-  const { config, policy, backend } = model;
+  const { config, policy, backend, weights } = model;
   const description = {
     tier,
     producer: {
@@ -33,9 +33,14 @@ export async function createDump(
       node: process.versions.node,
       ggml: native().version().ggml,
     },
-    model: await describeModel(model.weights.source),
+    model: await describeModel(weights.source),
     policy: { ...policy },
-    backend: { name: backend.name, device: backend.device.description, threads: backend.threads },
+    backend: {
+      name: backend.name,
+      device: backend.device.description,
+      threads: backend.threads,
+      ...(weights.repackedBytes === 0 ? {} : { repackedBytes: weights.repackedBytes }),
+    },
     sequences: sequences.map((tokens) => ({ tokens: [...tokens] })),
     selection: { taps: selection.taps, positions: selection.positions },
     taps: tapSpecs(config, selection),

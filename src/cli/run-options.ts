@@ -7,6 +7,7 @@ export interface RunOptions {
   policy: string;
   backend: string;
   threads?: number;
+  repack?: boolean;
 }
 
 /** Adds the options that say how a model is run. */
@@ -22,10 +23,14 @@ export function addRunOptions(command: Command): Command {
       '--threads <count>',
       'CPU threads, 1 to 512 (default: all; 1 for weights below 64 MB)',
       integerOption(1, 512),
+    )
+    .option(
+      '--repack',
+      "copy matmul weights into ggml's faster layouts, where the CPU has one for their dtype",
     );
 }
 
 /** The options as `openZaya` takes them. */
-export function openOptions({ policy, backend, threads }: RunOptions) {
-  return { policy, backend, ...(threads === undefined ? {} : { threads }) };
+export function openOptions({ policy, backend, threads, repack }: RunOptions) {
+  return { policy, backend, repack: repack ?? false, ...(threads === undefined ? {} : { threads }) };
 }

@@ -3,7 +3,7 @@ import { ZayascopeError } from '../errors.js';
 import type { OpName } from './ops.js';
 import { VIEW_OPS } from './ops.js';
 import { checkShape, formatShape, type Shape } from './shape.js';
-import { contiguousStrides, isPacked, type ResidentTensor, type Tensor } from './tensor.js';
+import { contiguousStrides, isContiguous, isPacked, type ResidentTensor, type Tensor } from './tensor.js';
 
 /** What an op's rule has found out about its result. Without strides the result is contiguous. */
 export interface NodeSpec {
@@ -68,6 +68,7 @@ export class Graph {
           `${spec.op}: expected tensors of one graph, got ${source.name} of graph ${source.graph.label} (graph ${this.label})`,
           { op: spec.op, tensor: source.name },
         );
+    if (spec.sources.some(({ resident }) => resident?.isRepacked)) checkRepacked(spec);
     const name = `${this.#scope === '' ? '' : `${this.#scope}/`}${spec.op}#${this.tensors.length}`;
     return this.#add(spec, name, undefined);
   }
@@ -129,4 +130,17 @@ export class Graph {
     this.tensors.push(tensor);
     return tensor;
   }
+}
+
+/** What the device has rearranged for products is no array of its shape to any other kernel, which would compute nonsense or abort. */
+function checkRepacked({ op, sources }: NodeSpec): void {
+  const [matrix, rows, ...rest] = sources;
+  const isProduct = (op === 'mulMat' || op === 'mulMatId') && rows?.dtype === 'F32' && isContiguous(rows);
+  if (isProduct && [rows, ...rest].every(({ resident }) => !resident?.isRepacked)) return;
+  const { name, shape, dtype } = sources.find(({ resident }) => resident?.isRepacked) ?? matrix!;
+  throw new ZayascopeError(
+    'DTYPE_UNSUPPORTED',
+    `${op}: expected a repacked weight as the matrix of mulMat or mulMatId with contiguous F32 rows, got ${formatShape(shape)} ${dtype} (${name}); load the model without \`repack\``,
+    { op, tensor: name, shapes: [shape], dtypes: [dtype] },
+  );
 }

@@ -1,4 +1,5 @@
 import { blockSize, type Dtype, ggmlType, QUANTIZED_DTYPES } from '../dtype.js';
+import { reshape } from './ops-layout.js';
 import {
   reject,
   requireArgument,
@@ -54,12 +55,16 @@ export function mulMatId(experts: Tensor, b: Tensor, ids: Tensor): Tensor {
   );
   requireShape(experts.shape[2] === b.shape[1], 'mulMatId', 'inner sizes must match', operands);
   requireShape(b.shape[0] === ids.shape[0], 'mulMatId', 'one id per row of b', operands);
-  return experts.graph.emit({
+  // ggml's axes are [tokens, experts of a token, ..]: one expert each. Rows given as the experts of one token would be the same to its plain kernels, but those for repacked weights
+  // count on a token's experts being different ones and write beyond their tables otherwise.
+  const [rows, k] = b.shape as [number, number];
+  const product = experts.graph.emit({
     op: 'mulMatId',
-    sources: [experts, b, ids],
+    sources: [experts, reshape(b, [rows, 1, k]), reshape(ids, [rows, 1])],
     dtype: 'F32',
-    shape: [b.shape[0]!, experts.shape[1]!],
+    shape: [rows, 1, experts.shape[1]!],
   });
+  return reshape(product, [rows, experts.shape[1]!]);
 }
 
 /**

@@ -32,9 +32,28 @@ export class ResidentMemory implements Disposable {
     if (specs.length === 0) return [];
     const context = this.#context(specs.length);
     const tensors = specs.map((spec) => this.#declare(context, spec));
-    const buffer = native().Buffer.allocate(this.#backend.native, context);
-    this.#buffers.push(buffer);
-    this.sizeBytes += buffer.sizeBytes;
+    this.#hold(native().Buffer.allocate(this.#backend.native, context));
+    return tensors;
+  }
+
+  /**
+   * Allocates those of the tensors that the device rearranges to multiply with them faster ({@link ResidentTensor.isRepacked}), and gives undefined for each of the others. Throws as
+   * {@link allocate} does.
+   */
+  allocateRepacked(specs: readonly ResidentSpec[]): (ResidentTensor | undefined)[] {
+    const { native: device } = this.#backend;
+    const probe = new (native().Context)(specs.length);
+    const types = specs.map((spec) => device.extraBufferType(probe, this.#declare(probe, spec).handle));
+    probe.close();
+    const tensors: (ResidentTensor | undefined)[] = specs.map(() => undefined);
+    for (const type of new Set(types)) {
+      if (type === undefined) continue;
+      const served = specs.flatMap((spec, index) => (types[index] === type ? [{ spec, index }] : []));
+      const context = this.#context(served.length);
+      for (const { spec, index } of served)
+        tensors[index] = { ...this.#declare(context, spec), isRepacked: true };
+      this.#hold(native().Buffer.allocate(device, context, type));
+    }
     return tensors;
   }
 
@@ -59,6 +78,11 @@ export class ResidentMemory implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  #hold(buffer: NativeBuffer): void {
+    this.#buffers.push(buffer);
+    this.sizeBytes += buffer.sizeBytes;
   }
 
   #context(tensors: number): NativeContext {

@@ -35,6 +35,8 @@ export interface ResidentTensor {
   readonly shape: Shape;
   readonly context: NativeContext;
   readonly handle: number;
+  /** Rearranged by the device for products (ggml's weight repacking): written whole, never read, the matrix of `mulMat` and `mulMatId` alone. */
+  readonly isRepacked?: boolean;
 }
 
 /** Byte strides of a contiguous tensor, in the order of `shape`. */

@@ -27,7 +27,7 @@ interface Range {
 }
 
 /**
- * Fills tensors from their mapped files, several chunks at once, with 12 MiB of memory per thread.
+ * Fills tensors from their mapped files, several chunks at once, with 12 MiB of memory per thread, and the size of the tensor for one that the device rearranges.
  *
  * @param mappings the mapped file of every part.
  * @throws `BAD_CHECKPOINT` for a value that is not finite in a job that checks; `IO` when a file has become shorter.
@@ -55,8 +55,9 @@ export async function fillTensors(
 
 function rangesOf(job: FillJob): Range[] {
   const elements = elementCount(job.tensor.shape);
-  // Axes stored in another order can only be read whole; such tensors are small.
-  const step = job.stored.storedAxes === undefined ? CHUNK_ELEMENTS : elements;
+  // Axes stored in another order can only be read whole; such tensors are small. What the device rearranges can only be written whole.
+  const isWhole = job.stored.storedAxes !== undefined || job.tensor.isRepacked === true;
+  const step = isWhole ? elements : CHUNK_ELEMENTS;
   const ranges: Range[] = [];
   for (let begin = 0; begin < elements; begin += step)
     ranges.push({ job, begin, end: Math.min(begin + step, elements) });
@@ -93,12 +94,14 @@ function readRange(
   scratch: Uint8Array,
 ): Uint8Array {
   const perBlock = blockBytes(stored.dtype) / blockSize(stored.dtype);
+  const size = (end - begin) * perBlock;
+  const bytes = size <= scratch.length ? scratch : new Uint8Array(size);
   let done = 0;
   for (const part of sliceParts(stored, begin * perBlock, end * perBlock)) {
-    mappings.get(part.file)!.read(part.offsetBytes, scratch.subarray(done, done + part.sizeBytes));
+    mappings.get(part.file)!.read(part.offsetBytes, bytes.subarray(done, done + part.sizeBytes));
     done += part.sizeBytes;
   }
-  return scratch.subarray(0, done);
+  return bytes.subarray(0, done);
 }
 
 /** `bytes` hold F32 values. */

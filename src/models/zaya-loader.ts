@@ -26,6 +26,8 @@ export interface ZayaWeights extends Disposable {
   /** Bytes copied to the device (slots of streamed blocks included), and bytes used where they lie in the mapped file. */
   readonly allocatedBytes: number;
   readonly mappedBytes: number;
+  /** Bytes of weights that the device has rearranged, part of `allocatedBytes`; 0 unless asked for. */
+  readonly repackedBytes: number;
   /** Names in the checkpoint that the model does not use. */
   readonly unexpected: readonly string[];
   /**
@@ -44,6 +46,11 @@ export interface ZayaWeights extends Disposable {
 export interface LoadOptions {
   /** Bytes that the weights may take on the device, mapped files not counted. Default: 85 % of what is free. */
   memoryBytes?: number;
+  /**
+   * Copies the matmul weights into the layouts that the device multiplies with fastest (ggml's weight repacking): which dtypes have one depends on the CPU. Other kernels sum in another
+   * order, so results differ in the last bits. Default false: weights are used where they lie in the file.
+   */
+  repack?: boolean;
 }
 
 /**
@@ -67,8 +74,7 @@ export async function loadZayaWeights(
   const places = required.map(({ name, shape, role, info }) =>
     place(name, shape, role, info, backend, setting),
   );
-  const { mapped, resident, blocks } = divide(places, config, options.memoryBytes ?? freeBytes(backend));
-
+  const memoryBytes = options.memoryBytes ?? freeBytes(backend);
   const memory = new ResidentMemory(backend);
   const mappings = new Map<string, NativeMapping>();
   let stream: BlockStream | undefined;
@@ -79,6 +85,11 @@ export async function loadZayaWeights(
     mappings.clear();
   };
   try {
+    const repacked = options.repack ? repack(places, memory, memoryBytes) : [];
+    const rearranged = new Set(repacked.map(({ place }) => place));
+    const others = places.filter((each) => !rearranged.has(each));
+    const repackedBytes = totalBytes([...rearranged]);
+    const { mapped, resident, blocks } = divide(others, config, memoryBytes - repackedBytes);
     for (const file of checkpoint.files) mappings.set(file, new (native().Mapping)(file));
     const tensors = new Map<string, ResidentTensor>();
     const add = (tensor: ResidentTensor) => tensors.set(tensor.name, tensor);
@@ -93,6 +104,10 @@ export async function loadZayaWeights(
       const { stored, isMatrix } = resident[index]!;
       return { tensor, stored, checkFinite: !isMatrix };
     });
+    for (const { tensor, place } of repacked) {
+      add(tensor);
+      jobs.push({ tensor, stored: place.stored, checkFinite: false });
+    }
     await fillTensors(jobs, mappings);
     if (blocks !== undefined) {
       stream = streamBlocks(backend, blocks, (each) => fillTensors(each, mappings));
@@ -105,6 +120,7 @@ export async function loadZayaWeights(
       tensors,
       allocatedBytes: memory.sizeBytes + (stream?.sizeBytes ?? 0),
       mappedBytes: totalBytes(mapped),
+      repackedBytes,
       unexpected,
       skipReachable: config.layer_types.map((_, block) => isSkipReachable(balancingBiases(tensors, block))),
       ensure: stream === undefined ? undefined : ensureSegment(stream, config.num_hidden_layers),
@@ -118,6 +134,7 @@ export async function loadZayaWeights(
 }
 
 interface Placement extends StreamedTensor {
+  role: WeightRole;
   isMatrix: boolean;
   /** Used where it lies in the file. */
   isMapped: boolean;
@@ -138,7 +155,33 @@ function place(
   const alignment = isQuantized(dtype) ? 2 : blockBytes(dtype);
   const isUsable = stored.parts.length === 1 && stored.offsetBytes % alignment === 0;
   const isMapped = isMatrix && dtype === info.dtype && isUsable && backend.device.bufferFromHostPointer;
-  return { stored, spec: { name, dtype, shape }, isMatrix, isMapped };
+  return { stored, spec: { name, dtype, shape }, role, isMatrix, isMapped };
+}
+
+/**
+ * Makes room for the matmul weights in their stored dtype that the device has a faster layout for. The embedding is none of them: rows are looked up in it, so a head that shares it stays as it is.
+ */
+function repack(
+  places: readonly Placement[],
+  memory: ResidentMemory,
+  memoryBytes: number,
+): { place: Placement; tensor: ResidentTensor }[] {
+  const candidates = places.filter(
+    ({ role, spec, stored }) =>
+      role === 'matmul' && spec.dtype === stored.dtype && stored.storedAxes === undefined,
+  );
+  const needed = totalBytes(candidates);
+  if (needed > memoryBytes)
+    throw new ZayascopeError(
+      'BACKEND',
+      `loadZayaWeights: expected ${needed} bytes of free memory to repack the weights, got ${Math.floor(memoryBytes)}; without repacking they are used in the file`,
+      { op: 'loadZayaWeights' },
+    );
+  const tensors = memory.allocateRepacked(candidates.map(({ spec }) => spec));
+  return candidates.flatMap((place, index) => {
+    const tensor = tensors[index];
+    return tensor === undefined ? [] : [{ place, tensor }];
+  });
 }
 
 /** The policy's site of a weight: `model.layers.3.self_attn.o_proj.weight` is `layers.3.self_attn.o_proj#weight`. */

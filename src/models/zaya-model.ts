@@ -13,6 +13,8 @@ export interface OpenZayaOptions {
   backend?: string;
   /** CPU threads; default: all, but 1 for weights below 64 MB, where waiting for each other takes longer than the work. */
   threads?: number;
+  /** Rearrange matmul weights for speed: see `LoadOptions.repack`. Default false. */
+  repack?: boolean;
 }
 
 const SMALL_BYTES = 64e6;
@@ -47,7 +49,7 @@ export async function openZaya(path: string, options: OpenZayaOptions = {}): Pro
   );
   let weights: ZayaWeights;
   try {
-    weights = await loadZayaWeights(path, backend, policy);
+    weights = await loadZayaWeights(path, backend, policy, { repack: options.repack ?? false });
   } catch (error) {
     backend.close();
     throw error;
