@@ -1,12 +1,20 @@
 import { availableParallelism } from 'node:os';
 import { ZayascopeError } from '../errors.js';
 import { type NativeBackend, type NativeDevice, native } from '../native.js';
+import {
+  backendKind,
+  type DeviceSettings,
+  deviceEnvironment,
+  hasLibrary,
+  isStrictF32,
+  loadBackendLibrary,
+} from './backend-library.js';
 
 /** ggml's own limit. */
 const MAX_THREADS = 512;
 
 /** Options of {@link openBackend}. */
-export interface BackendOptions {
+export interface BackendOptions extends Partial<DeviceSettings> {
   /** CPU threads that a graph uses; default: what the system offers. Other devices ignore it. */
   threads?: number;
 }
@@ -18,6 +26,10 @@ export interface Backend extends Disposable {
   readonly device: NativeDevice;
   /** Threads in use; 0 on devices without a thread count. */
   readonly threads: number;
+  /** True if F32 products are known to be of F32 operands; false where the device may round them. */
+  readonly strictF32: boolean;
+  /** Environment variables that the device's library has read and that are set, by name. */
+  readonly environment: Readonly<Record<string, string>>;
   /** Changes the number of CPU threads; other devices ignore it. Throws `BAD_ARGUMENT` outside 1..512. */
   setThreads(count: number): void;
   readonly native: NativeBackend;
@@ -30,21 +42,14 @@ export function listDevices(): NativeDevice[] {
 }
 
 /**
- * Opens a device by backend name in any case (`cpu`, `vulkan`, `cuda`: its first device) or by ggml's device name (`Vulkan1`). Throws `BACKEND` naming the devices at
- * hand when there is none of that name, `BAD_ARGUMENT` for a thread count outside 1..512.
+ * Opens a device by backend name in any case (`cpu`, `vulkan`, `cuda`: its first device) or by ggml's device name (`Vulkan1`). `lavapipe` is Mesa's Vulkan device on the CPU, with fusion
+ * off, for machines without a GPU. The library of a backend is loaded when it is first asked for.
+ *
+ * @throws `BACKEND` when there is no such device, no library for it, or one of another ggml version; `BAD_ARGUMENT` for a thread count outside 1..512.
  */
 export function openBackend(name = 'cpu', options: BackendOptions = {}): Backend {
-  const devices = listDevices();
-  const wanted = name.toLowerCase();
-  const device =
-    devices.find((d) => d.name.toLowerCase() === wanted) ??
-    devices.find((d) => d.backend.toLowerCase() === wanted);
-  if (device === undefined)
-    throw new ZayascopeError(
-      'BACKEND',
-      `openBackend: expected one of ${devices.map((d) => d.name).join(', ')}, got ${name}; \`zayascope doctor\` says how to add devices`,
-      { op: 'openBackend' },
-    );
+  const device = findDevice(name, options);
+  const kind = backendKind(device.name);
   const handle = new (native().Backend)(device.name);
   let threads = 0;
   const setThreads = (count: number) => {
@@ -71,9 +76,49 @@ export function openBackend(name = 'cpu', options: BackendOptions = {}): Backend
     get threads() {
       return threads;
     },
+    strictF32: isStrictF32(kind),
+    environment: deviceEnvironment(kind),
     setThreads,
     native: handle,
     close,
     [Symbol.dispose]: close,
   };
+}
+
+/** Mesa's Vulkan device that computes on the CPU. ggml passes over it unless told to take it. */
+const LAVAPIPE = 'lavapipe';
+
+function findDevice(name: string, options: BackendOptions): NativeDevice {
+  const wanted = name.toLowerCase();
+  const isLavapipe = wanted === LAVAPIPE;
+  const named = () => {
+    const devices = listDevices();
+    if (isLavapipe) return devices.find(({ description }) => /llvmpipe|lavapipe/i.test(description));
+    return (
+      devices.find((d) => d.name.toLowerCase() === wanted) ??
+      devices.find((d) => d.backend.toLowerCase() === wanted || backendKind(d.name) === wanted)
+    );
+  };
+  const kind = backendKind(name);
+  if (hasLibrary(kind)) {
+    if (isLavapipe) process.env.GGML_VK_VISIBLE_DEVICES ??= '0';
+    const { strictF32, fusion = isLavapipe ? false : undefined } = options;
+    loadBackendLibrary(kind, {
+      ...(strictF32 === undefined ? {} : { strictF32 }),
+      ...(fusion === undefined ? {} : { fusion }),
+    });
+  }
+  const device = named();
+  if (device !== undefined) return device;
+  const names = listDevices().map((d) => d.name);
+  throw new ZayascopeError(
+    'BACKEND',
+    `openBackend: expected one of ${names.join(', ')}, got ${name}; ${noDevice(kind, names)}\`zayascope doctor\` says how to add devices`,
+    { op: 'openBackend' },
+  );
+}
+
+function noDevice(kind: string, names: readonly string[]): string {
+  if (!hasLibrary(kind) || names.some((name) => backendKind(name) === kind)) return '';
+  return `the ${kind} library found no GPU on this machine; `;
 }

@@ -2,6 +2,7 @@ import { type Dtype, ggmlType, sizeBytes } from '../dtype.js';
 import { ZayascopeError } from '../errors.js';
 import { type NativeArena, type NativeContext, type NativeGraph, native } from '../native.js';
 import type { Backend } from './backend.js';
+import { type InsertedCopy, unmetNeeds } from './device-needs.js';
 import type { Graph } from './graph.js';
 import { ggmlFunction, type OpName, VIEW_OPS } from './ops.js';
 import { elementCount, type Shape, toNe } from './shape.js';
@@ -21,6 +22,8 @@ export interface OutputValue {
 export interface CompiledGraph {
   readonly graph: Graph;
   readonly native: NativeGraph;
+  /** Contiguous copies that the device needs and the graph does not have: see `device-needs.ts`. */
+  readonly inserted: readonly InsertedCopy[];
   /** Inputs that the graph needs. Their memory is used for other values once they have been read, so each run must fill them again. */
   readonly inputs: readonly Tensor[];
   /** Fills an input. Throws `BAD_ARGUMENT` for a name that is unknown or that no output needs (it has no memory), `SHAPE_MISMATCH` for a wrong number of bytes, `BAD_ARGUMENT` for indices outside the tables that they point into. */
@@ -52,16 +55,17 @@ export function compileGraphs(backend: Backend, graphs: readonly Graph[]): Compi
   };
   try {
     const compiled = graphs.map((graph) => {
-      const context = new (native().Context)(graph.tensors.length + 1);
+      const inserted: InsertedCopy[] = [];
+      const context = new (native().Context)(tensorRoom(graph, backend));
       contexts.push(context);
-      const handles = lower(graph, context);
+      const handles = lower(graph, context, backend, inserted);
       const nodes = needed(graph);
       const nativeGraph = new (native().Graph)(
         context,
         nodes.map(({ id }) => handles[id]!),
       );
       lowered.push(nativeGraph);
-      return compiledGraph(graph, new Set(nodes), nativeGraph, context, handles);
+      return compiledGraph(backend, graph, new Set(nodes), nativeGraph, context, handles, inserted);
     });
     arena = new (native().Arena)(backend.native);
     arena.plan(lowered);
@@ -72,9 +76,34 @@ export function compileGraphs(backend: Backend, graphs: readonly Graph[]): Compi
   }
 }
 
-function lower(graph: Graph, context: NativeContext): number[] {
+/** Tensors that a graph takes on a device, with the copies that the device needs. */
+function tensorRoom(graph: Graph, { device }: Backend): number {
+  return graph.tensors.reduce((sum, tensor) => sum + 1 + unmetNeeds(device.name, tensor).length, 1);
+}
+
+function lower(
+  graph: Graph,
+  context: NativeContext,
+  { device }: Backend,
+  inserted: InsertedCopy[],
+): number[] {
   const handles: number[] = [];
-  for (const tensor of graph.tensors) handles.push(lowerTensor(tensor, context, handles));
+  for (const tensor of graph.tensors) {
+    const sources = tensor.sources.map(({ id }) => handles[id]!);
+    for (const need of unmetNeeds(device.name, tensor)) {
+      const { id, dtype, shape, name } = tensor.sources[need.operand]!;
+      sources[need.operand] = context.op(
+        'cont',
+        [handles[id]!],
+        [],
+        ggmlType(dtype),
+        toNe(shape),
+        `${name}:contiguous`,
+      );
+      inserted.push({ node: tensor.name, source: name, need });
+    }
+    handles.push(lowerTensor(tensor, context, sources));
+  }
   for (const tensor of graph.outputs.values()) context.setOutput(handles[tensor.id]!);
   return handles;
 }
@@ -87,8 +116,8 @@ export function needed(graph: Graph): Tensor[] {
   return graph.tensors.filter((tensor) => wanted.has(tensor));
 }
 
-function lowerTensor(tensor: Tensor, context: NativeContext, handles: readonly number[]): number {
-  const { op, dtype, shape, name, resident, sources, params } = tensor;
+function lowerTensor(tensor: Tensor, context: NativeContext, sources: readonly number[]): number {
+  const { op, dtype, shape, name, resident, params } = tensor;
   if (resident !== undefined) return context.adopt(resident.context, resident.handle);
   const type = ggmlType(dtype);
   const ne = toNe(shape);
@@ -98,14 +127,7 @@ function lowerTensor(tensor: Tensor, context: NativeContext, handles: readonly n
     return leaf;
   }
   const scalars = op === 'reshape' || op === 'repeat' ? ne : op === 'cast' ? [type] : params;
-  return context.op(
-    ggmlFunction(op as OpName),
-    sources.map(({ id }) => handles[id]!),
-    scalars,
-    type,
-    ne,
-    name,
-  );
+  return context.op(ggmlFunction(op as OpName), sources, scalars, type, ne, name);
 }
 
 /** How many rows the tables have that an I32 input points into, directly or through views: ggml aborts on an index beyond. */
@@ -136,17 +158,21 @@ function checkIndices({ name }: Tensor, rows: number, values: ArrayBufferView): 
 }
 
 function compiledGraph(
+  { device }: Backend,
   graph: Graph,
   nodes: ReadonlySet<Tensor>,
   nativeGraph: NativeGraph,
   context: NativeContext,
   handles: readonly number[],
+  inserted: readonly InsertedCopy[],
 ): CompiledGraph {
   const limits = indexLimits(graph);
+  const isShared = device.type === 'cpu';
   let values: OutputValue[] | undefined;
   return {
     graph,
     native: nativeGraph,
+    inserted,
     inputs: graph.tensors.filter((tensor) => tensor.op === 'input' && nodes.has(tensor)),
     setInput(name, values) {
       const tensor = graph.tensors.find((candidate) => candidate.op === 'input' && candidate.name === name);
@@ -184,8 +210,12 @@ function compiledGraph(
           name,
           dtype,
           shape,
-          bytes: context.view(handles[id]!),
+          bytes: isShared
+            ? context.view(handles[id]!)
+            : new Uint8Array(sizeBytes(dtype, elementCount(shape))),
         }));
+      if (!isShared)
+        for (const { name, bytes } of values) context.read(handles[graph.outputs.get(name)!.id]!, bytes, 0);
       return values;
     },
   };
