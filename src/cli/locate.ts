@@ -25,7 +25,10 @@ export function locateCommand(context: CommandContext): Command {
     .argument('<reference>', 'dump that counts as right')
     .argument('[tested]', 'dump of another run; without it, --model runs under --policy')
     .option('--model <folder>', 'model that both ran: its ops are recomputed on the values of the dumps')
-    .option('--policy <name>', 'dtypes to run the model with: a preset or a .json file')
+    .option(
+      '--policy <name>',
+      'dtypes to run the model with, or in which TESTED means to compute: a preset or a .json file',
+    )
     .option(
       '--noise <dump>',
       "the reference's own run in low precision: what is within its error is no fault",
@@ -59,17 +62,16 @@ async function runLocate(
 ): Promise<void> {
   const { terminal } = context;
   const { model, policy, failAbove, backend, threads } = options;
-  if ((testedFolder === undefined) !== (policy !== undefined))
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `locate: expected either a tested dump or --policy, got ${policy === undefined ? 'neither' : 'both'}`,
-      { op: 'locate' },
-    );
+  if (testedFolder === undefined && policy === undefined)
+    throw new ZayascopeError('BAD_ARGUMENT', 'locate: expected a tested dump or --policy, got neither', {
+      op: 'locate',
+    });
   if (policy !== undefined && model === undefined)
     throw new ZayascopeError('BAD_ARGUMENT', 'locate: expected --model with --policy, got none', {
       op: 'locate',
     });
   const { Dump } = await import('../dump/reader.js');
+  const { loadPolicy } = await import('../graph/policy.js');
   const { formatLocate } = await import('../locate/locate-format.js');
   await using reference = await Dump.open(referenceFolder);
   await using tested = testedFolder === undefined ? null : await Dump.open(testedFolder);
@@ -97,9 +99,11 @@ async function runLocate(
   try {
     if (tested !== null) {
       const { locateDumps } = await import('../locate/locate-dumps.js');
-      report = await locateDumps(reference, tested, model, common);
+      report = await locateDumps(reference, tested, model, {
+        ...common,
+        recompute: policy === undefined ? undefined : await loadPolicy(policy),
+      });
     } else {
-      const { loadPolicy } = await import('../graph/policy.js');
       const { locatePolicy } = await import('../locate/locate-policy.js');
       report = await locatePolicy(reference, model!, await loadPolicy(policy!), {
         ...common,

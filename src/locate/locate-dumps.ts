@@ -3,7 +3,7 @@ import type { DiffReport } from '../diff/report.js';
 import type { TapDtype } from '../dump/format.js';
 import type { Dump } from '../dump/reader.js';
 import { ZayascopeError } from '../errors.js';
-import { policy as presetPolicy } from '../graph/policy.js';
+import { type Policy, policy as presetPolicy } from '../graph/policy.js';
 import { errorOf, type OpEvidence, valueReports } from './locate-evidence.js';
 import { explainFaults } from './locate-hypotheses.js';
 import { type KindInput, locatedKinds } from './locate-kinds.js';
@@ -18,7 +18,7 @@ import { isRoutingTap, RoutingSums, tiedChoices } from './routing-drift.js';
 import { blockCount } from './tap-graph.js';
 
 /**
- * Finds out which ops of a tested dump make error of their own, without running the program that made it: each is recomputed by F32 ops from the tested dump's own inputs. What an op
+ * Finds out which ops of a tested dump make error of their own, without running the program that made it: each is recomputed from the tested dump's own inputs, in F32 or in the dtypes of `recompute`. What an op
  * may err is measured on the reference in the same way, and on `noise` where given. Without a model only errors that have gathered can be told, and where they begin.
  *
  * @param model folder or file of the checkpoint that both ran; undefined: none at hand.
@@ -30,7 +30,7 @@ export async function locateDumps(
   model: string | undefined,
   options: LocateOptions = {},
 ): Promise<LocateReport> {
-  const { noise, failAbove, onProgress, signal, policyArgument: _, ...open } = options;
+  const { noise, failAbove, onProgress, signal, policyArgument: _, recompute, ...open } = options;
   const run = (what: string) => ({
     ...(signal === undefined ? {} : { signal }),
     onProgress: (done: number, total: number) => onProgress?.(what, done, total),
@@ -46,7 +46,8 @@ export async function locateDumps(
   const noiseByTap = noise === undefined ? null : await noiseFloor(reference, noise, tested);
   const noises = new Map(noiseByTap?.map((entry) => [entry.tap, entry]));
   using runners = model === undefined ? undefined : new PolicyRunners(model, open);
-  const own = await ownErrors(runners, { reference, tested, noise }, failAbove, run);
+  const policyOf = (dump: Dump) => (dump === tested ? recompute : undefined) ?? ownPolicy(dump);
+  const own = await ownErrors(runners, { reference, tested, noise }, { failAbove, policyOf }, run);
   const evidence = new Map<string, OpEvidence>(
     reports.map((cumulative): [string, OpEvidence] => {
       const { name } = cumulative;
@@ -79,7 +80,12 @@ export async function locateDumps(
   if (runners !== undefined && kinds.length > 0)
     kinds = locatedKinds({
       ...input,
-      explained: await explainFaults(runners, tested, kinds, run('trying explanations')),
+      explained: await explainFaults(
+        { runners, base: policyOf(tested) },
+        tested,
+        kinds,
+        run('trying explanations'),
+      ),
     });
   return {
     format: 'zayascope-locate',
@@ -107,6 +113,19 @@ export async function locateDumps(
   };
 }
 
+/**
+ * Recomputed in its own dtypes an op gives the dump's bits, but for sums in another order that fall on the other side of a tie: an error of a unit in the last place, whose energy is 12 times
+ * that of rounding, in up to one element of a thousand.
+ */
+const FLIPPED_ULPS = 12 / 1000;
+
+/** In which dtypes the ops of a dump are recomputed, unless the user says. */
+function ownPolicy({ manifest }: Dump): Policy {
+  const { name } = manifest.policy;
+  if (name === 'transformers-bfloat16') return presetPolicy('pytorch-bf16');
+  return presetPolicy(name === 'transformers-float16' ? 'pytorch-f16' : 'f32');
+}
+
 interface Dumps {
   reference: Dump;
   tested: Dump;
@@ -117,12 +136,12 @@ interface Dumps {
 async function ownErrors(
   runners: PolicyRunners | undefined,
   { reference, tested, noise }: Dumps,
-  failAbove: number | undefined,
+  { failAbove, policyOf }: { failAbove: number | undefined; policyOf: (dump: Dump) => Policy },
   run: (what: string) => Pick<Parameters<typeof localErrors>[2], 'signal' | 'onProgress'>,
 ) {
   if (runners === undefined)
     return { local: new Map<string, LocalError>(), floors: () => [] as number[], notes: [] as string[] };
-  const runner = await runners.use(presetPolicy('f32'));
+  await runners.use(policyOf(tested));
   const notes = await modelNotes(runners.model!, [
     reference,
     tested,
@@ -135,25 +154,30 @@ async function ownErrors(
   ] as const)
     try {
       if (dump !== undefined)
-        measured.push(await localErrors(runner, dump, { right: 'computed', ...run(what) }));
+        measured.push(
+          await localErrors(await runners.use(policyOf(dump)), dump, { right: 'computed', ...run(what) }),
+        );
     } catch (error) {
       if (!(error instanceof ZayascopeError && error.code === 'BAD_ARGUMENT')) throw error;
       notes.push(`${label(dump!)} cannot tell the noise of ops: ${error.message}`);
     }
   // A program in half precision may round inside an op whose output it keeps in F32: where that is measured it is known, else it must be allowed.
-  const coarsest = noise === undefined ? coarsestDtype(tested) : 'F32';
+  const policy = policyOf(tested);
+  const rounds = policy.name !== 'f32';
+  const coarsest = noise === undefined && !rounds ? coarsestDtype(tested) : 'F32';
+  if (rounds) notes.push(`Ops of ${label(tested)} are recomputed in the dtypes of policy ${policy.name}.`);
   if (coarsest !== 'F32')
     notes.push(
       `Without --noise every op of ${label(tested)} may round to ${coarsest}, as most of its values are.`,
     );
-  const local = await localErrors(runner, tested, {
+  const local = await localErrors(await runners.use(policy), tested, {
     right: 'computed',
     rounding: ({ dtype }) => (dtype === 'F32' ? coarsest : dtype),
     spreads: ({ nmse }) => nmse > (failAbove ?? 1e-13),
     ...run('own error of each op'),
   });
   const floors = (name: string) => {
-    const rounding = local.get(name)?.roundingNmse ?? 0;
+    const rounding = (rounds ? FLIPPED_ULPS : 1) * (local.get(name)?.roundingNmse ?? 0);
     return [...measured.flatMap((floor) => floor.get(name)?.nmse ?? []), ...(rounding > 0 ? [rounding] : [])];
   };
   return { local, floors, notes };

@@ -1,5 +1,5 @@
 import type { Dump } from '../dump/reader.js';
-import { SITE_KINDS, siteKind } from '../graph/policy.js';
+import { type Policy, SITE_KINDS, siteKind } from '../graph/policy.js';
 import { type PolicySite, zayaSites } from '../models/zaya-sites.js';
 import { type LocalOptions, localErrors } from './locate-local.js';
 import type { LocatedKind } from './locate-report.js';
@@ -27,12 +27,12 @@ interface Hypothesis {
 }
 
 /**
- * Tries whether a known choice of dtype or form explains ops at fault: each is recomputed from the tested dump's inputs with that choice, and where that leaves less than a hundredth
+ * Tries whether a known choice of dtype or form explains ops at fault: each is recomputed from the tested dump's inputs under `base` with that choice, and where that leaves less than a hundredth
  * of its own error, the choice is named. One replay serves one choice of every kind at once, for each op reads the dump's values.
  * @returns sentences by kind of op; kinds that nothing explains are absent.
  */
 export async function explainFaults(
-  runners: PolicyRunners,
+  { runners, base }: { runners: PolicyRunners; base: Policy },
   tested: Dump,
   kinds: readonly LocatedKind[],
   hooks: Pick<LocalOptions, 'signal' | 'onProgress'>,
@@ -43,13 +43,14 @@ export async function explainFaults(
   for (let round = 0; round < MAX_CHOICES; round++) {
     const trying = open.filter(({ kind, left }) => left[round] !== undefined && !explained.has(kind.kind));
     if (trying.length === 0) break;
-    const rules = trying.map(({ left }) => left[round]!);
+    const choices = trying.map(({ left }) => left[round]!);
+    const rules = [...base.rules, ...choices];
     const runner = await runners.use({ name: 'hypothesis', description: 'choices under test', rules });
     const local = await localErrors(runner, tested, { right: 'computed', ...hooks });
     for (const [index, { kind }] of trying.entries()) {
       const left = local.get(kind.worst)!.nmse;
       if (!(left < EXPLAINS * kind.largest)) continue;
-      const { sites: site, set } = rules[index]!;
+      const { sites: site, set } = choices[index]!;
       const sentence = choiceSentence(siteKind(site), set, kind.kind);
       explained.set(
         kind.kind,

@@ -11,7 +11,7 @@ export interface LocalError {
   tap: TapInfo;
   /** Energy NMSE; Infinity where NaN or infinity is on one side only. Integers: share of entries that differ. */
   nmse: number;
-  /** What rounding the right value to a dtype makes of it, as energy NMSE: no op that rounds its output can be nearer. 0 for F32. See {@link LocalOptions.rounding}. */
+  /** What rounding values of the right ones' sizes to a dtype makes of them, as energy NMSE: no op that rounds its output is nearer, on average. 0 for F32. See {@link LocalOptions.rounding}. */
   roundingNmse: number;
   /** Share of elements with the same bits. */
   bitEqual: number;
@@ -138,7 +138,7 @@ class LocalSums {
 /** Mantissa bits and smallest normal exponent. */
 const HALF = { BF16: { bits: 7, least: -126 }, F16: { bits: 10, least: -14 } } as const;
 
-/** Adds the energy of what rounding to nearest takes from values, and their own. Values that are not finite, or overflow, are left out. */
+/** Adds the energy that rounding to nearest takes from values of these sizes on average (a twelfth of a unit squared), and their own. Values that are not finite are left out. */
 function addRounding(
   values: Float32Array,
   dtype: 'BF16' | 'F16',
@@ -150,9 +150,7 @@ function addRounding(
     const exponent = ((words[k]! >>> 23) & 255) - 127;
     if (exponent === 128) continue;
     const unit = 2 ** (Math.max(exponent, least) - bits);
-    const value = values[k]!;
-    const error = value - Math.round(value / unit) * unit;
-    sums.error += error * error;
-    sums.size += value * value;
+    sums.error += (unit * unit) / 12;
+    sums.size += values[k]! ** 2;
   }
 }

@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pythonJson } from '../reference/python.js';
 
-/** One wrong model and its F32 dump of the tiny model's prompt. */
+/** One wrong model and its dump of the tiny model's prompt. */
 export interface PlantedFault {
   name: string;
   /** What is wrong, in one sentence. */
   says: string;
   /** The tap of the altered op, in the first block that it alters: the first tap that differs from the right model's. */
   expectedTap: string;
-  /** False where no value of the prompt reaches the altered code: the dump is that of the right model. */
+  /** False where no value of the prompt reaches the altered code: the F32 dump is that of the right model. */
   shows: boolean;
   /** Folder of the dump. */
   dump: string;
@@ -34,32 +34,30 @@ interface Listed {
   shows: boolean;
 }
 
-let planted: (PlantedFaults & { folder: string }) | undefined;
+type Dtype = 'float32' | 'bfloat16';
 
-/** Makes all dumps in a temporary folder on the first call (one Python process, 9 MB a dump); {@link removeFaults} deletes them. */
-export function plantFaults(): PlantedFaults {
-  planted ??= plant();
-  return planted;
-}
+const planted = new Map<Dtype, PlantedFaults & { folder: string }>();
 
-/** The wrong models of {@link plantFaults}. */
-export function faults(): PlantedFault[] {
-  return plantFaults().faults;
+/** Makes all dumps of a dtype in a temporary folder on the first call (one Python process, 9 MB a dump); {@link removeFaults} deletes them. */
+export function plantFaults(dtype: Dtype = 'float32'): PlantedFaults {
+  const made = planted.get(dtype) ?? plant(dtype);
+  planted.set(dtype, made);
+  return made;
 }
 
 /** Deletes the dumps. Call it after the tests that read them. */
 export function removeFaults(): void {
-  if (planted !== undefined) rmSync(planted.folder, { recursive: true, force: true });
-  planted = undefined;
+  for (const { folder } of planted.values()) rmSync(folder, { recursive: true, force: true });
+  planted.clear();
 }
 
-function plant(): PlantedFaults & { folder: string } {
+function plant(dtype: Dtype): PlantedFaults & { folder: string } {
   const folder = mkdtempSync(join(tmpdir(), 'zayascope-faults-'));
   const tiny = join('dumps', 'tiny');
   const source = ['--model', join(tiny, 'model'), '--tokens-file', join(tiny, 'prompt.json')];
   try {
     const script = join('test', 'faults', 'planted.py');
-    const listed = pythonJson<Listed[]>([script, ...source, '--all', '--out', folder]);
+    const listed = pythonJson<Listed[]>([script, ...source, '--all', '--dtype', dtype, '--out', folder]);
     const faults = listed.map(({ tap, ...fault }) => ({
       ...fault,
       expectedTap: tap,

@@ -99,6 +99,20 @@ describe('zayascope locate', () => {
     expect(await runCommand([...args, '--fail-above', '1e-9'])).toMatchObject({ code: 1 });
   });
 
+  it('recomputes in the dtypes that the tested program is said to have', async () => {
+    const { code, stdout } = await runCommand([
+      'locate',
+      reference,
+      port,
+      '--model',
+      model,
+      '--policy',
+      'llamacpp',
+    ]);
+    expect(code).toBe(0);
+    expect(stdout).toContain('Ops of port are recomputed in the dtypes of policy llamacpp.');
+  });
+
   it('prints the report as one JSON document', async () => {
     const { code, stdout } = await runCommand(['locate', reference, port, '--model', model, '--json']);
     const report = JSON.parse(stdout);
@@ -118,7 +132,6 @@ describe('zayascope locate', () => {
 
   it.each([
     ['neither a dump nor a policy', ['locate', reference], 'BAD_ARGUMENT'],
-    ['both', ['locate', reference, port, '--model', model, '--policy', 'f32'], 'BAD_ARGUMENT'],
     ['a policy without a model', ['locate', reference, '--policy', 'f32'], 'BAD_ARGUMENT'],
     ['a policy that is none', ['locate', reference, '--model', model, '--policy', 'f31'], 'BAD_ARGUMENT'],
     ['a folder that is no dump', ['locate', join(scratch, 'nothing'), port], 'IO'],
