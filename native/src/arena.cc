@@ -42,11 +42,21 @@ void unplace(const std::unordered_map<ggml_tensor*, GraphState*>& owners, const 
       if (tensor->view_src != nullptr && owners.count(tensor->view_src) > 0) tensor->data = nullptr, tensor->buffer = nullptr;
 }
 
+// Free bytes of the device; SIZE_MAX for the CPU, whose memory the operating system manages.
+size_t freeBytes(ggml_backend_dev_t device) {
+  if (ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU) return SIZE_MAX;
+  size_t free = 0;
+  size_t total = 0;
+  ggml_backend_dev_memory(device, &free, &total);
+  return free;
+}
+
 // Each graph alone first: an allocation that the device must split could move while later graphs are reserved, and the addresses of earlier
-// ones would dangle.
-void requireOneAllocation(ggml_backend_buffer_type_t type, const std::vector<std::shared_ptr<GraphState>>& graphs) {
+// ones would dangle. Memory that is short is found here too: some drivers fail late or move it to the host.
+void requireRoom(ggml_backend_dev_t device, ggml_backend_buffer_type_t type, const std::vector<std::shared_ptr<GraphState>>& graphs) {
   const size_t limit = ggml_backend_buft_get_max_size(type);
-  if (limit == SIZE_MAX) return;
+  const size_t free = freeBytes(device);
+  if (limit == SIZE_MAX && free == SIZE_MAX) return;
   for (const std::shared_ptr<GraphState>& graph : graphs) {
     const std::unique_ptr<ggml_gallocr, decltype(&ggml_gallocr_free)> measure(ggml_gallocr_new(type), ggml_gallocr_free);
     size_t size = 0;
@@ -55,6 +65,10 @@ void requireOneAllocation(ggml_backend_buffer_type_t type, const std::vector<std
       fail("BACKEND", op,
            "expected a graph that fits one allocation of " + std::to_string(limit) + " bytes, got " + std::to_string(size) +
                "; cut it in smaller graphs");
+    if (size > free)
+      fail("BACKEND", op,
+           "expected " + std::to_string(size) + " bytes of free memory on " + ggml_backend_dev_name(device) +
+               " for intermediate values, got " + std::to_string(free) + "; use fewer tokens or taps");
   }
 }
 
@@ -110,7 +124,7 @@ Napi::Value Arena::plan(const Napi::CallbackInfo& info) {
   memory->backend = state.backend;
   try {
     guardGgml(op, [&] {
-      requireOneAllocation(type, graphs);
+      requireRoom(state.backend->device, type, graphs);
       memory->allocator = ggml_gallocr_new(type);
       place(*memory, graphs);
     });

@@ -3,6 +3,7 @@ import { ZayascopeError } from '../errors.js';
 import { type NativeArena, type NativeContext, type NativeGraph, native } from '../native.js';
 import type { Backend } from './backend.js';
 import { type InsertedCopy, unmetNeeds } from './device-needs.js';
+import { requireSupported, type UnsupportedNode, unsupportedNodes } from './device-support.js';
 import type { Graph } from './graph.js';
 import { ggmlFunction, type OpName, VIEW_OPS } from './ops.js';
 import { elementCount, type Shape, toNe } from './shape.js';
@@ -41,7 +42,7 @@ export interface CompiledGraphs extends Disposable {
 }
 
 /**
- * Hands graphs to ggml and gives them memory on a device: one arena, as large as the largest needs. Throws `BACKEND` when the device has too little.
+ * Hands graphs to ggml and gives them memory on a device: one arena, as large as the largest needs. Throws `BACKEND` when the device has too little, or no kernel for an op.
  */
 export function compileGraphs(backend: Backend, graphs: readonly Graph[]): CompiledGraphs {
   const contexts: NativeContext[] = [];
@@ -54,12 +55,14 @@ export function compileGraphs(backend: Backend, graphs: readonly Graph[]): Compi
     arena = undefined;
   };
   try {
+    const unsupported: UnsupportedNode[] = [];
     const compiled = graphs.map((graph) => {
       const inserted: InsertedCopy[] = [];
       const context = new (native().Context)(tensorRoom(graph, backend));
       contexts.push(context);
       const handles = lower(graph, context, backend, inserted);
       const nodes = needed(graph);
+      unsupported.push(...unsupportedNodes(backend, nodes, context, handles));
       const nativeGraph = new (native().Graph)(
         context,
         nodes.map(({ id }) => handles[id]!),
@@ -68,7 +71,8 @@ export function compileGraphs(backend: Backend, graphs: readonly Graph[]): Compi
       return compiledGraph(backend, graph, new Set(nodes), nativeGraph, context, handles, inserted);
     });
     arena = new (native().Arena)(backend.native);
-    arena.plan(lowered);
+    arena.plan(lowered); // first: a device also says no to values that are larger than it can hold
+    requireSupported(graphs.map(({ label }) => label).join(', '), unsupported);
     return { graphs: compiled, sizeBytes: arena.sizeBytes, close, [Symbol.dispose]: close };
   } catch (error) {
     close();

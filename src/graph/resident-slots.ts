@@ -1,6 +1,7 @@
 import { blockBytes, type Dtype, ggmlType, sizeBytes } from '../dtype.js';
 import { type NativeBuffer, type NativeContext, native } from '../native.js';
 import type { Backend } from './backend.js';
+import { requireFreeMemory } from './device-memory.js';
 import type { ResidentSpec } from './resident.js';
 import { elementCount, toNe } from './shape.js';
 import type { ResidentTensor } from './tensor.js';
@@ -20,6 +21,7 @@ export class ResidentSlot implements Disposable {
   /** @param sizeBytes what the largest group needs, see {@link slotBytes}. Throws `BACKEND` when the device has too little memory. */
   constructor(backend: Backend, sizeBytes: number) {
     this.sizeBytes = sizeBytes;
+    requireFreeMemory(backend, sizeBytes, 'a slot of streamed weights');
     const context = new (native().Context)(1);
     this.#contexts.push(context);
     context.tensor(ggmlType('I8'), [sizeBytes, 1, 1, 1], 'slot');

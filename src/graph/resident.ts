@@ -2,6 +2,7 @@ import { type Dtype, ggmlType, sizeBytes } from '../dtype.js';
 import { ZayascopeError } from '../errors.js';
 import { type NativeBuffer, type NativeContext, type NativeMapping, native } from '../native.js';
 import type { Backend } from './backend.js';
+import { requireFreeMemory } from './device-memory.js';
 import { checkShape, elementCount, formatShape, type Shape, toNe } from './shape.js';
 import type { ResidentTensor } from './tensor.js';
 
@@ -32,6 +33,12 @@ export class ResidentMemory implements Disposable {
     if (specs.length === 0) return [];
     const context = this.#context(specs.length);
     const tensors = specs.map((spec) => this.#declare(context, spec));
+    const bytes = specs.reduce((sum, { dtype, shape }) => sum + sizeBytes(dtype, elementCount(shape)), 0);
+    requireFreeMemory(
+      this.#backend,
+      bytes,
+      specs.length === 1 ? specs[0]!.name : `${specs.length} tensors, first ${specs[0]!.name}`,
+    );
     this.#hold(native().Buffer.allocate(this.#backend.native, context));
     return tensors;
   }
