@@ -5,8 +5,8 @@ import type { TapDtype } from '../dump/format.js';
 import { ZayascopeError } from '../errors.js';
 import { type Backend, listDevices, openBackend } from '../graph/backend.js';
 import { compileGraphs } from '../graph/compile.js';
+import { canEvaluate, evaluateExactly } from '../graph/float64.js';
 import { type Setting, SITE_KINDS, siteKind } from '../graph/policy.js';
-import { canEvaluate, evaluateExactly } from './repro-float64.js';
 import { openRepro, type Repro } from './repro-folder.js';
 import { folderValue, leafBytes, storedWeight } from './repro-inputs.js';
 import {

@@ -2,9 +2,10 @@
  * Evaluates a graph in double precision: what its ops would give without any rounding. Casts among floating dtypes leave values alone. For judging results, not for speed.
  */
 import { sizeBytes } from '../dtype.js';
-import { elementCount, type Shape, toNe } from '../graph/shape.js';
-import type { Tensor } from '../graph/tensor.js';
-import { ELEMENT_OPS, ROW_OPS } from './repro-float64-ops.js';
+import { ELEMENT_OPS, ROW_OPS } from './float64-ops.js';
+import { im2col, mulMat, mulMatId, rope, ssmConv } from './float64-products.js';
+import { elementCount, type Shape } from './shape.js';
+import type { Tensor } from './tensor.js';
 
 /** A value as memory and the way through it, as ggml holds views. Strides and offset in elements. */
 interface Strided {
@@ -75,10 +76,12 @@ const EVALUATORS: Record<string, Evaluator> = {
   permute: (node, [source]) => looksAt(node, source!, 0),
   transpose: (node, [source]) => looksAt(node, source!, 0),
   cont: of((_, [x]) => x!),
-  cast: of((_, [x]) => x!),
+  cast: of(({ dtype }, [x]) => (dtype === 'I32' ? x!.map(Math.trunc) : x!)),
+  copyInto: of((_, [x]) => x!),
   concat: of(concat),
   repeat: of((node, [x]) => spread(x!, node.sources[0]!.shape, node.shape)),
   getRows: of(getRows),
+  setRows: of(setRows),
   add: binary((a, b) => a + b),
   sub: binary((a, b) => a - b),
   mul: binary((a, b) => a * b),
@@ -99,6 +102,8 @@ const EVALUATORS: Record<string, Evaluator> = {
   mulMat: of(mulMat),
   mulMatId: of(mulMatId),
   im2col: of(im2col),
+  ssmConv: of(ssmConv),
+  rope: of(rope),
 };
 
 function binary(combine: (a: number, b: number) => number): Evaluator {
@@ -185,6 +190,13 @@ function getRows({ sources }: Tensor, [table, ids]: Float64Array[]): Float64Arra
   return out;
 }
 
+function setRows(_: Tensor, [target, rows, ids]: Float64Array[]): Float64Array {
+  const width = rows!.length / ids!.length;
+  const out = target!.slice();
+  for (const [at, id] of ids!.entries()) out.set(rows!.subarray(at * width, (at + 1) * width), id * width);
+  return out;
+}
+
 function softMax({ sources, params }: Tensor, [x, mask]: Float64Array[]): Float64Array {
   const { shape } = sources[0]!;
   const added = mask === undefined ? undefined : spread(mask, sources[1]!.shape, shape);
@@ -195,49 +207,4 @@ function softMax({ sources, params }: Tensor, [x, mask]: Float64Array[]): Float6
     const sum = powers.reduce((total, value) => total + value, 0);
     return powers.map((value) => value / sum);
   });
-}
-
-function mulMat({ sources, shape }: Tensor, [a, b]: Float64Array[]): Float64Array {
-  const [k, m, a2, a3] = toNe(sources[0]!.shape) as [number, number, number, number];
-  const [, n, b2, b3] = toNe(sources[1]!.shape) as [number, number, number, number];
-  const out = new Float64Array(elementCount(shape));
-  let at = 0;
-  for (let i3 = 0; i3 < b3; i3++)
-    for (let i2 = 0; i2 < b2; i2++) {
-      const matrix = (Math.floor((i3 * a3) / b3) * a2 + Math.floor((i2 * a2) / b2)) * m * k;
-      for (let column = 0; column < n; column++) {
-        const right = ((i3 * b2 + i2) * n + column) * k;
-        for (let row = 0; row < m; row++) out[at++] = dot(a!, matrix + row * k, b!, right, k);
-      }
-    }
-  return out;
-}
-
-function mulMatId({ sources, shape }: Tensor, [experts, b, ids]: Float64Array[]): Float64Array {
-  const [, m, k] = sources[0]!.shape as [number, number, number];
-  const out = new Float64Array(elementCount(shape));
-  for (const [line, id] of ids!.entries())
-    for (let row = 0; row < m; row++)
-      out[line * m + row] = dot(experts!, (id * m + row) * k, b!, line * k, k);
-  return out;
-}
-
-function dot(a: Float64Array, aAt: number, b: Float64Array, bAt: number, count: number): number {
-  let sum = 0;
-  for (let i = 0; i < count; i++) sum += a[aAt + i]! * b[bAt + i]!;
-  return sum;
-}
-
-function im2col({ sources, shape }: Tensor, [, x]: Float64Array[]): Float64Array {
-  const size = sources[0]!.shape[2]!;
-  const [, channels, time] = sources[1]!.shape as [number, number, number];
-  const [batch, samples] = shape as [number, number, number];
-  const out = new Float64Array(elementCount(shape));
-  let at = 0;
-  for (let line = 0; line < batch; line++)
-    for (let sample = 0; sample < samples; sample++)
-      for (let channel = 0; channel < channels; channel++)
-        for (let tap = 0; tap < size; tap++)
-          out[at++] = x![(line * channels + channel) * time + sample + tap]!;
-  return out;
 }
