@@ -39,6 +39,9 @@ export async function createDump(
       name: backend.name,
       device: backend.device.description,
       threads: backend.threads,
+      ...(backend.device.type === 'cpu'
+        ? {}
+        : { strictF32: backend.strictF32, environment: { ...backend.environment } }),
       ...(weights.repackedBytes === 0 ? {} : { repackedBytes: weights.repackedBytes }),
     },
     sequences: sequences.map((tokens) => ({ tokens: [...tokens] })),

@@ -6,6 +6,7 @@ import type { CommandContext } from './command-line.js';
 import { toJson } from './json.js';
 import { integerOption, thresholdOption } from './option-values.js';
 import { progressBar } from './progress.js';
+import { BACKEND_HELP, prepareDevice, STRICT_HELP } from './run-options.js';
 
 interface LocateCommandOptions {
   model?: string;
@@ -13,6 +14,7 @@ interface LocateCommandOptions {
   noise?: string;
   failAbove?: number;
   backend: string;
+  strictF32?: boolean;
   threads?: number;
   all?: boolean;
   json?: boolean;
@@ -38,7 +40,8 @@ export function locateCommand(context: CommandContext): Command {
       'smallest error of its own (energy NMSE) that makes an op a fault (default: measured, at least 1e-13)',
       thresholdOption,
     )
-    .option('--backend <name>', 'backend or device, as `zayascope doctor` lists them', 'cpu')
+    .option('--backend <name>', BACKEND_HELP, 'cpu')
+    .option('--strict-f32', STRICT_HELP)
     .option('--threads <count>', 'CPU threads, 1 to 512', integerOption(1, 512))
     .option('--all', 'list every op')
     .option('--json', 'print the report as JSON')
@@ -70,6 +73,7 @@ async function runLocate(
     throw new ZayascopeError('BAD_ARGUMENT', 'locate: expected --model with --policy, got none', {
       op: 'locate',
     });
+  await prepareDevice(options);
   const { Dump } = await import('../dump/reader.js');
   const { loadPolicy } = await import('../graph/policy.js');
   const { formatLocate } = await import('../locate/locate-format.js');

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { ZayascopeError } from '../errors.js';
 import type { PolicyProblem } from '../locate/policy-tests.js';
 import { integerOption } from './option-values.js';
+import { BACKEND_HELP, prepareDevice, STRICT_HELP } from './run-options.js';
 import type { Terminal } from './terminal.js';
 import { addTokenOptions, resolveTokens, type TokenOptions } from './token-options.js';
 
@@ -12,6 +13,7 @@ export interface PolicyPairOptions extends TokenOptions {
   bad: string;
   reference?: string;
   backend: string;
+  strictF32?: boolean;
   threads?: number;
 }
 
@@ -26,7 +28,8 @@ export function addPolicyPairOptions(command: Command): Command {
       '--reference <dump>',
       "measure errors against this dump's lm_head instead of the good run's logits; it also gives the tokens",
     )
-    .option('--backend <name>', 'backend or device, as `zayascope doctor` lists them', 'cpu')
+    .option('--backend <name>', BACKEND_HELP, 'cpu')
+    .option('--strict-f32', STRICT_HELP)
     .option(
       '--threads <count>',
       'CPU threads, 1 to 512 (default: all; 1 for weights below 64 MB)',
@@ -45,6 +48,7 @@ export async function policyProblem(
 ): Promise<PolicyProblem> {
   const { loadPolicy } = await import('../graph/policy.js');
   const { model } = options;
+  await prepareDevice(options);
   const [good, bad] = [await loadPolicy(options.good), await loadPolicy(options.bad)];
   const isGiven = [options.tokens, options.tokensFile, options.prompt].some((value) => value !== undefined);
   const reference = options.reference === undefined ? undefined : await readReference(op, options.reference);

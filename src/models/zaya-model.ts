@@ -13,6 +13,10 @@ export interface OpenZayaOptions {
   backend?: string;
   /** CPU threads; default: all, but 1 for weights below 64 MB, where waiting for each other takes longer than the work. */
   threads?: number;
+  /** Multiply F32 as F32 on devices that would round the operands to F16; a process has one choice per kind of device. Default false; the CPU always does. */
+  strictF32?: boolean;
+  /** Let a device compute neighbouring nodes in one kernel; a process has one choice per kind of device. Default true, false on `lavapipe`. */
+  fusion?: boolean;
   /** Rearrange matmul weights for speed: see `LoadOptions.repack`. Default false. */
   repack?: boolean;
 }
@@ -43,10 +47,12 @@ export interface ZayaModel extends Disposable {
 export async function openZaya(path: string, options: OpenZayaOptions = {}): Promise<ZayaModel> {
   const policy =
     typeof options.policy === 'object' ? options.policy : await loadPolicy(options.policy ?? 'f32');
-  const backend = openBackend(
-    options.backend,
-    options.threads === undefined ? {} : { threads: options.threads },
-  );
+  const { threads, strictF32, fusion } = options;
+  const backend = openBackend(options.backend, {
+    ...(threads === undefined ? {} : { threads }),
+    ...(strictF32 === undefined ? {} : { strictF32 }),
+    ...(fusion === undefined ? {} : { fusion }),
+  });
   let weights: ZayaWeights;
   try {
     weights = await loadZayaWeights(path, backend, policy, { repack: options.repack ?? false });
@@ -54,7 +60,7 @@ export async function openZaya(path: string, options: OpenZayaOptions = {}): Pro
     backend.close();
     throw error;
   }
-  if (options.threads === undefined && weights.allocatedBytes + weights.mappedBytes < SMALL_BYTES)
+  if (threads === undefined && weights.allocatedBytes + weights.mappedBytes < SMALL_BYTES)
     backend.setThreads(1);
   const plan = (sizes: ZayaPlanOptions) => planZaya(weights, backend, policy, sizes);
   const close = () => {
