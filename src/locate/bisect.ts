@@ -128,6 +128,7 @@ export async function bisect(problem: PolicyProblem, options: BisectOptions = {}
     };
     const all = tests.differences.map(({ site }) => site.name);
     const [good, bad] = [await oracle.measure([]), await oracle.measure(all)];
+    if (good === bad && !tests.runner.strictF32) throw vanished(tests.runner.device);
     const failAbove = options.failAbove ?? (good + bad) / 2;
     const ledger = new TestLedger(
       oracle,
@@ -162,6 +163,15 @@ export async function bisect(problem: PolicyProblem, options: BisectOptions = {}
   } finally {
     signal?.removeEventListener('abort', cancel);
   }
+}
+
+/** A policy that rounds to F16 what the device rounds to F16 anyway changes nothing. */
+function vanished(device: string): ZayascopeError {
+  return new ZayascopeError(
+    'BAD_ARGUMENT',
+    `bisect: expected policies that give different logits on ${device}, got the same ones: without --strict-f32 it rounds the F32 operands of products to F16 itself, so what a policy rounds there cannot show`,
+    { op: 'bisect' },
+  );
 }
 
 async function findInteractions(

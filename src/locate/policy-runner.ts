@@ -48,6 +48,8 @@ export interface PolicyRunner extends Disposable {
   readonly tensors: readonly RequiredTensor[];
   /** Name of the device. */
   readonly device: string;
+  /** False if the device may round F32 operands of products: see `Backend.strictF32`. */
+  readonly strictF32: boolean;
   readonly weights: ZayaWeights;
   readonly cost: Readonly<RunCost>;
   /**
@@ -168,6 +170,7 @@ export async function openPolicyRunner(
       sites,
       tensors,
       device: backend.device.name,
+      strictF32: backend.strictF32,
       weights: model.weights,
       cost,
       run,
