@@ -14,6 +14,9 @@ const ALLOWED: Record<string, readonly string[]> = {
   'weights-diff': ['.', 'native.ts', 'weights', 'models', 'dump', 'diff'],
   evaluate: ['.', 'diff'],
   locate: ['.', 'native.ts', 'graph', 'weights', 'models', 'dump', 'capture', 'diff'],
+  plot: ['.', 'graph', 'models', 'dump', 'capture', 'diff', 'locate'],
+  report: ['.', 'graph', 'weights', 'models', 'dump', 'diff', 'locate', 'plot'],
+  notebook: ['.', 'dump', 'diff', 'locate', 'plot', 'report'],
   cli: [
     '.',
     'native.ts',
@@ -27,6 +30,8 @@ const ALLOWED: Record<string, readonly string[]> = {
     'weights-diff',
     'evaluate',
     'locate',
+    'plot',
+    'report',
   ],
 };
 
