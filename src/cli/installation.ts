@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { ZayascopeError } from '../errors.js';
+import { listDevices } from '../graph/backend.js';
+import { backendKind, findBackendLibrary, loadBackendLibrary } from '../graph/backend-library.js';
 import { native } from '../native.js';
 import { formatBytes } from './format-number.js';
 import { packageVersion } from './package-version.js';
@@ -43,7 +43,7 @@ const PYTHON_PACKAGES = ['torch', 'transformers', 'pyarrow'];
 
 /** Looks at this installation. What is absent or broken is reported, not thrown. */
 export async function examine(): Promise<Installation> {
-  const parts = [await pythonEnvironment(), ...gpuPackages()];
+  const python = await pythonEnvironment();
   const versions = {
     zayascope: packageVersion(),
     node: process.versions.node,
@@ -51,6 +51,7 @@ export async function examine(): Promise<Installation> {
   };
   try {
     const { ggml, commit } = native().version();
+    const libraries = gpuLibraries();
     const devices = native()
       .devices()
       .map(({ name, description, backend, memoryTotalBytes }) => ({
@@ -64,7 +65,7 @@ export async function examine(): Promise<Installation> {
       versions: { ...versions, ggml: commit === '' ? ggml : `${ggml} (${commit})` },
       devices,
       cpuFeatures: features.map(([name, value]) => (value === '1' ? name : `${name}=${value}`)),
-      parts: [{ name: 'native addon', state: 'ok', detail: deviceMemory(devices) }, ...parts],
+      parts: [{ name: 'native addon', state: 'ok', detail: deviceMemory(devices) }, python, ...libraries],
     };
   } catch (error) {
     const detail = error instanceof ZayascopeError ? error.message : String(error);
@@ -74,7 +75,7 @@ export async function examine(): Promise<Installation> {
       detail,
       fix: 'npm run build:native',
     };
-    return { versions, devices: [], cpuFeatures: [], parts: [addon, ...parts] };
+    return { versions, devices: [], cpuFeatures: [], parts: [addon, python] };
   }
 }
 
@@ -99,21 +100,37 @@ async function pythonEnvironment(): Promise<InstalledPart> {
   }
 }
 
-/** GPU builds of ggml come as packages of their own, for this platform where there is one. */
-function gpuPackages(): InstalledPart[] {
-  if (process.platform !== 'linux' || process.arch !== 'x64') return [];
-  const { version } = readPackage('@node-llama-cpp/linux-x64') ?? { version: 'latest' };
-  const name = '@node-llama-cpp/linux-x64-vulkan';
-  const detail = 'optional: Vulkan devices, which this version does not use yet';
-  if (readPackage(name) !== undefined) return [{ name: 'Vulkan package', state: 'ok', detail }];
-  return [{ name: 'Vulkan package', state: 'missing', detail, fix: `npm install ${name}@${version}` }];
+/** GPU builds of ggml: packages of their own, or a folder of the user's. Devices are found by loading the libraries that are there. */
+function gpuLibraries(): InstalledPart[] {
+  const kinds = process.platform === 'darwin' ? ['metal'] : ['vulkan', 'cuda'];
+  return kinds.map((kind): InstalledPart => {
+    const name = `${NAMES[kind]} library`;
+    const devices = (): string[] =>
+      listDevices()
+        .map((device) => device.name)
+        .filter((each) => backendKind(each) === kind);
+    if (devices().length > 0) return { name, state: 'ok', detail: devices().join(', ') };
+    const { file, problem, fix, package: from } = findBackendLibrary(kind);
+    if (file === undefined)
+      return {
+        name,
+        state: 'missing',
+        detail: `optional: ${NAMES[kind]} devices; ${problem}`,
+        fix: fix ?? 'a build of ggml of the version above, in the folder that ZAYASCOPE_GGML_DIR names',
+      };
+    try {
+      loadBackendLibrary(kind, {});
+    } catch (error) {
+      return { name, state: 'ok', detail: `${from ?? file}: ${(error as Error).message}` };
+    }
+    const found = devices();
+    return {
+      name,
+      state: 'ok',
+      detail: `${from ?? file}: ${found.length > 0 ? found.join(', ') : NO_GPU}`,
+    };
+  });
 }
 
-function readPackage(name: string): { version: string } | undefined {
-  const require = createRequire(import.meta.url);
-  const folder = require.resolve
-    .paths(name)
-    ?.map((path) => join(path, name))
-    .find((path) => existsSync(join(path, 'package.json')));
-  return folder === undefined ? undefined : (require(join(folder, 'package.json')) as { version: string });
-}
+const NO_GPU = 'no GPU found; --backend lavapipe computes on the CPU with it, where Mesa is installed';
+const NAMES: Readonly<Record<string, string>> = { vulkan: 'Vulkan', cuda: 'CUDA', metal: 'Metal' };
