@@ -1,10 +1,10 @@
 /**
  * The public API. Importing it loads no native code: the addon is loaded by the first call that computes.
  *
- * - Models: `openZaya`, its `session`; `openZayaSource`, `convertZaya`, `synthZaya`, `diffWeights`
+ * - Models: `openZaya`, its `session`; `openZayaSource`, `convertZaya`, `synthZaya`, `readWeight`, `diffWeights`
  * - Text: `openTokenizer`, `promptTokens`, `generate`, `sampler`, `greedy`, `stopTokens`, `evaluate`
  * - Dumps: `capture`, `captureSession`, `Dump`, `DumpWriter`, `exportSafetensors`
- * - Comparison: `diffDumps`, `checkLogits`
+ * - Comparison: `diffDumps`, `verifyLogits`, `tensorMetrics`
  * - Causes: `locatePolicy`, `locateDumps`, `replay`, `noiseFloor`, `graftTaps`, `bisect`, `attribute`, `policyDiff`, `writeRepro`, `runRepro`, `openStepper`
  * - Dumps of other programs: `importDump`, `openForeignSource`, `readNameMap`
  * - Kernel library: `Graph`, the op functions, `compileGraphs`, `openBackend`
@@ -30,7 +30,7 @@ export {
   type TopToken,
 } from './diff/logits-check.js';
 export { type LogitsRow, type LogitsSource, openLogits } from './diff/logits-check-source.js';
-export type { TensorMetrics } from './diff/metrics.js';
+export { type TensorMetrics, tensorMetrics } from './diff/metrics.js';
 export {
   type BlockReport,
   type DiffReport,
@@ -43,6 +43,7 @@ export {
   type Unpaired,
 } from './diff/report.js';
 export type { ExpertFlip, RoutingReport } from './diff/routing.js';
+export { type VerifyLogitsOptions, verifyLogits } from './diff/verify-logits.js';
 export { DTYPES, type Dtype } from './dtype.js';
 export { exportSafetensors } from './dump/export-safetensors.js';
 export { type TapElements, toFloat32, toFloat64 } from './dump/float.js';
@@ -162,3 +163,4 @@ export {
 } from './weights-diff/diff-weights.js';
 export { formatWeightsDiff } from './weights-diff/format-weights-diff.js';
 export type { UnpairedTensor } from './weights-diff/pair-tensors.js';
+export { readWeight, type WeightValues } from './weights-diff/read-weight.js';

@@ -45,12 +45,13 @@ async function runVerifyLogits(
   { all = false, vocabulary, failAbove, json }: VerifyLogitsOptions,
   { terminal, exitWith }: CommandContext,
 ): Promise<void> {
-  const { openLogits } = await import('../diff/logits-check-source.js');
-  const { checkLogits } = await import('../diff/logits-check.js');
+  const { verifyLogits } = await import('../diff/verify-logits.js');
   const { formatLogitsCheck } = await import('../diff/format-logits-check.js');
-  await using reference = await openLogits(referencePath, vocabulary);
-  await using tested = await openLogits(testedPath, vocabulary);
-  const report = await checkLogits(reference, tested, { all, failAbove });
+  const report = await verifyLogits(referencePath, testedPath, {
+    all,
+    failAbove,
+    ...(vocabulary === undefined ? {} : { vocabulary }),
+  });
   terminal.result(json ? toJson(report) : formatLogitsCheck(report, terminal.hasColor));
   if (!report.pass) exitWith(1);
 }

@@ -6,6 +6,7 @@
  * elements, or none finite) errors are 0, cosine and shares 1.
  */
 
+import { ZayascopeError } from '../errors.js';
 import { addEqualBits, addMagnitudes, addProducts, SUM, SUM_COUNT } from './sum-kernels.js';
 
 /** Errors of one tensor. Ratios without a denominator are 0 where there is no error either, and Infinity otherwise. */
@@ -46,6 +47,22 @@ export interface TensorMetrics {
   inf: { reference: number; tested: number };
   /** Pairs that are not both finite and not the same. */
   nonFiniteMismatches: number;
+}
+
+/**
+ * Errors of `tested` against `reference`, two tensors in memory.
+ * @throws `SHAPE_MISMATCH` for different lengths.
+ */
+export function tensorMetrics(reference: Float32Array, tested: Float32Array): TensorMetrics {
+  if (reference.length !== tested.length)
+    throw new ZayascopeError(
+      'SHAPE_MISMATCH',
+      `tensorMetrics: expected as many elements on both sides, got ${reference.length} and ${tested.length}`,
+      { op: 'tensorMetrics', shapes: [[reference.length], [tested.length]] },
+    );
+  const sums = new MetricSums();
+  sums.add(reference, tested);
+  return sums.metrics();
 }
 
 /** Elements per range of the inner loops: both sides fit the first-level cache. */

@@ -2,8 +2,9 @@ import { cpSync, writeFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { checkLogits, logitsBand } from '../../src/diff/logits-check.js';
+import { logitsBand } from '../../src/diff/logits-check.js';
 import { openLogits } from '../../src/diff/logits-check-source.js';
+import { verifyLogits } from '../../src/diff/verify-logits.js';
 import { toFloat32 } from '../../src/dump/float.js';
 import { Dump } from '../../src/dump/reader.js';
 import { temporaryFolder } from '../weights/fixtures.js';
@@ -21,9 +22,10 @@ async function raw(values: Float32Array | number[], tokens?: number[]): Promise<
 }
 
 async function check(reference: string, tested: string, options = {}, vocabulary?: number) {
-  await using a = await openLogits(reference, vocabulary);
-  await using b = await openLogits(tested, vocabulary);
-  return await checkLogits(a, b, options);
+  return await verifyLogits(reference, tested, {
+    ...options,
+    ...(vocabulary === undefined ? {} : { vocabulary }),
+  });
 }
 
 /** Rows of logits of a dump, in file order. */
