@@ -1,0 +1,58 @@
+/** Values for a logarithmic axis: plotly has no place for zero there. */
+export interface LogValues {
+  /** Zeros stand at `floor`; NaN and infinities are null. */
+  readonly drawn: (number | null)[];
+  /** What each value is, for the hover. */
+  readonly text: string[];
+  /** A decade below the smallest positive value; where zeros are drawn. */
+  readonly floor: number;
+  /** Values that are exactly zero, and that are NaN or infinite: neither may go unsaid. */
+  readonly zeros: number;
+  readonly nonFinite: number;
+}
+
+/** Places errors (0 or more) of one or several series on a common logarithmic axis. */
+export function logValues(series: readonly (readonly number[])[]): LogValues[] {
+  const positive = series.flat().filter((value) => value > 0 && Number.isFinite(value));
+  const least = positive.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+  const floor = Number.isFinite(least) ? 10 ** (Math.floor(Math.log10(least)) - 1) : 1e-16;
+  return series.map((values) => ({
+    drawn: values.map((value) => (Number.isFinite(value) ? Math.max(value, floor) : null)),
+    text: values.map((value) => (value === 0 ? 'exactly 0' : formatError(value))),
+    floor,
+    zeros: values.filter((value) => value === 0).length,
+    nonFinite: values.filter((value) => !Number.isFinite(value)).length,
+  }));
+}
+
+/** Two significant digits, as commands print errors. */
+export function formatError(value: number): string {
+  return Number.isFinite(value) && value !== 0 ? value.toExponential(1) : String(value);
+}
+
+/** A logarithmic y axis that shows powers of ten. */
+export function logAxis(title: string): Record<string, unknown> {
+  return { title: { text: title }, type: 'log', exponentformat: 'power' };
+}
+
+/** A note for a figure's subtitle where values could not be drawn as they are; empty where all could. */
+export function unseen(values: readonly LogValues[]): string {
+  const zeros = values.reduce((sum, each) => sum + each.zeros, 0);
+  const lost = values.reduce((sum, each) => sum + each.nonFinite, 0);
+  const parts = [
+    ...(zeros > 0 ? [`${zeros} exact zeros drawn at the bottom`] : []),
+    ...(lost > 0 ? [`${lost} NaN or infinite not drawn`] : []),
+  ];
+  return parts.join(', ');
+}
+
+/** A title with a smaller second line. */
+export function titled(title: string, ...notes: readonly string[]): { text: string } {
+  const note = notes.filter((each) => each !== '').join('; ');
+  return { text: note === '' ? plainText(title) : `${plainText(title)}<br><sub>${plainText(note)}</sub>` };
+}
+
+/** Plotly reads a few tags in its texts: names must not become one. */
+export function plainText(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+}
