@@ -16,7 +16,21 @@ const ALLOWED: Record<string, readonly string[]> = {
   locate: ['.', 'native.ts', 'graph', 'weights', 'models', 'dump', 'capture', 'diff'],
   plot: ['.', 'graph', 'models', 'dump', 'capture', 'diff', 'locate'],
   report: ['.', 'graph', 'weights', 'models', 'dump', 'diff', 'locate', 'plot'],
-  notebook: ['.', 'dump', 'diff', 'locate', 'plot', 'report'],
+  notebook: [
+    '.',
+    'graph',
+    'weights',
+    'text',
+    'models',
+    'dump',
+    'capture',
+    'diff',
+    'weights-diff',
+    'evaluate',
+    'locate',
+    'plot',
+    'report',
+  ],
   cli: [
     '.',
     'native.ts',
@@ -85,7 +99,7 @@ describe('the native addon', () => {
     expect(sourceFiles().filter(loads)).toEqual(['native.ts']);
   });
 
-  it.each(files.filter((file) => ['dump', 'diff'].includes(place(file))))(
+  it.each(files.filter((file) => ['dump', 'diff', 'plot'].includes(place(file))))(
     'is never reached from %s',
     (file) => {
       expect([...loadedBy(file, { dynamic: true })]).not.toContain('native.ts');
