@@ -99,7 +99,7 @@ describe('the native addon', () => {
     expect(sourceFiles().filter(loads)).toEqual(['native.ts']);
   });
 
-  it.each(files.filter((file) => ['dump', 'diff', 'plot'].includes(place(file))))(
+  it.each(files.filter((file) => ['dump', 'diff', 'plot', 'report'].includes(place(file))))(
     'is never reached from %s',
     (file) => {
       expect([...loadedBy(file, { dynamic: true })]).not.toContain('native.ts');
@@ -112,6 +112,13 @@ describe('the native addon', () => {
       expect([...loadedBy(file, { dynamic: true })]).not.toContain('native.ts');
     },
   );
+
+  it('is reached from cli/report.ts through --model alone', () => {
+    const reaching = importsOf('cli/report.ts')
+      .filter(({ to, kind }) => kind !== 'type' && loadedBy(to, { dynamic: true }).has('native.ts'))
+      .map(({ to }) => to);
+    expect(reaching).toEqual(['locate/locate-dumps.ts']);
+  });
 
   it('is not reached by starting the command line', () => {
     expect([...loadedBy('cli/main.ts')]).not.toContain('native.ts');

@@ -16,6 +16,7 @@ import { toJson } from './json.js';
 import { locateCommand } from './locate.js';
 import { packageVersion } from './package-version.js';
 import { policyCommand } from './policy.js';
+import { reportCommand } from './report.js';
 import { reproCommand } from './repro.js';
 import { stepCommand } from './step.js';
 import { synthCommand } from './synth.js';
@@ -86,6 +87,7 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   evaluateCommand,
   diffCommand,
   locateCommand,
+  reportCommand,
   verifyLogitsCommand,
   diffWeightsCommand,
   convertCommand,

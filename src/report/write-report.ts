@@ -1,0 +1,22 @@
+import { stat } from 'node:fs/promises';
+import { ZayascopeError } from '../errors.js';
+import { writeAtomically } from '../weights/atomic-file.js';
+
+/** Throws `IO` where there is something at `path` already and `overwrite` is not set; `overwrite` replaces files only. */
+export async function checkReportPath(path: string, overwrite: boolean): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined || (overwrite && found.isFile())) return;
+  throw new ZayascopeError(
+    'IO',
+    `report: expected a file that does not exist${overwrite ? ' or can be replaced' : ' (--overwrite replaces it)'}, got ${found.isFile() ? 'one that does' : 'a folder or a special file'} (${path})`,
+    { op: 'report', tensor: path },
+  );
+}
+
+/** Writes a page so that it appears whole or not at all. @returns its size in bytes. Throws `IO`. */
+export async function writeReport(path: string, html: string, overwrite = false): Promise<number> {
+  await checkReportPath(path, overwrite);
+  const bytes = Buffer.from(html);
+  await writeAtomically('report', path, (append) => append(bytes));
+  return bytes.length;
+}
