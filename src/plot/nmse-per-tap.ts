@@ -67,7 +67,7 @@ export function nmsePerTap(runs: readonly ErrorSeries[], options: NmsePerTapOpti
       name: plainText(name),
       x: taps.map((tap) => place.get(tap)!),
       y,
-      line: { color, width: 1.2 },
+      ...(isLocal ? {} : { line: { color, width: 1.2 } }),
       marker: isLocal ? { color, size: 6, symbol: 'circle-open' } : { color, size: 4 },
       customdata: taps.map((tap, at) => [tap, text[at]!, blockLabel(points[place.get(tap)!]!.block)]),
       hovertemplate: `%{customdata[0]}<br>${isLocal ? 'own error' : 'energy NMSE'} %{customdata[1]}, block %{customdata[2]}<extra>${plainText(name)}</extra>`,
