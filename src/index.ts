@@ -6,7 +6,7 @@
  * - Dumps: `capture`, `captureSession`, `Dump`, `DumpWriter`, `exportSafetensors`
  * - Comparison: `diffDumps`, `verifyLogits`, `tensorMetrics`
  * - Causes: `locatePolicy`, `locateDumps`, `replay`, `noiseFloor`, `graftTaps`, `bisect`, `attribute`, `policyDiff`, `writeRepro`, `runRepro`, `openStepper`
- * - Dumps of other programs: `importDump`, `openForeignSource`, `readNameMap`
+ * - Dumps of other programs: `importDump`, `openForeignSource`, `importTarget`, `readNameMap`
  * - Kernel library: `Graph`, the op functions, `compileGraphs`, `openBackend`
  */
 
@@ -16,6 +16,7 @@ export {
   type CaptureSessionOptions,
   captureSession,
 } from './capture/capture-session.js';
+export { type ImportTarget, importTarget } from './capture/import-target.js';
 export { type DiffOptions, diffDumps } from './diff/diff.js';
 export { type ComparedReport, formatComparison } from './diff/format-comparison.js';
 export { formatLogitsCheck } from './diff/format-logits-check.js';
@@ -144,6 +145,22 @@ export {
 } from './models/zaya-synth.js';
 export { type ZayaTap, zayaTaps } from './models/zaya-taps.js';
 export type { NativeDevice } from './native.js';
+export { type BackendErrors, backendComparison } from './plot/backend-comparison.js';
+export type { Figure, Layout, Trace } from './plot/figure.js';
+export { figureHtml, figurePage, pageScript, plotlySource } from './plot/figure-html.js';
+export { logitsTopK } from './plot/logits-top-k.js';
+export { metricByKind } from './plot/metric-by-kind.js';
+export {
+  type BlockError,
+  type ErrorSeries,
+  type NmsePerTapOptions,
+  nmsePerBlock,
+  nmsePerTap,
+} from './plot/nmse-per-tap.js';
+export { type QuantisationRow, quantisationCost } from './plot/quantisation.js';
+export { type RoutingMapOptions, routingMap } from './plot/routing-map.js';
+export { type TokenBlockOptions, tokenBlockHeatMap } from './plot/token-block-heat-map.js';
+export { attributionWaterfall } from './plot/waterfall.js';
 export { type PositionRange, parsePositions } from './positions.js';
 export { tapPattern } from './tap-pattern.js';
 export type { ChatMessage } from './text/chat-template.js';

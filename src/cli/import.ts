@@ -1,6 +1,4 @@
-import { basename, dirname, resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import type { DumpModel, TapSpec } from '../dump/format.js';
 import type { ImportResult } from '../dump/import/import-dump.js';
 import type { UnmappedChoice } from '../dump/import/resolve-names.js';
 import type { CommandContext } from './command-line.js';
@@ -10,8 +8,6 @@ import { integerOption } from './option-values.js';
 import { packageVersion } from './package-version.js';
 import { fields } from './table.js';
 import { parseTokens, readTokens } from './tokens.js';
-
-const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
 
 interface ImportCommandOptions {
   out: string;
@@ -88,7 +84,8 @@ async function runImport(
       : tokensFile === undefined
         ? undefined
         : await readTokens(tokensFile);
-  const described = options.config === undefined ? {} : await describeConfig(options.config);
+  const { importTarget } = await import('../capture/import-target.js');
+  const described = options.config === undefined ? {} : await importTarget(options.config);
   const unmapped: UnmappedChoice = keepUnmapped ? 'keep' : dropUnmapped ? 'drop' : 'fail';
   await using source = await openForeignSource(path, {
     bf16Bits: bf16Bits === true,
@@ -104,28 +101,6 @@ async function runImport(
     overwrite: options.overwrite === true,
   });
   terminal.result(options.json ? toJson(result) : formatResult(result));
-}
-
-async function describeConfig(
-  file: string,
-): Promise<{ model: Partial<DumpModel>; targets: readonly TapSpec[] }> {
-  const { parseZayaConfig } = await import('../models/zaya-config.js');
-  const { select, tapSpecs } = await import('../capture/selection.js');
-  const { configSha256 } = await import('../weights/identity.js');
-  const { parseJsonObject } = await import('../weights/json-object.js');
-  const { readSmallFile } = await import('../weights/file-access.js');
-  const bytes = await readSmallFile('importDump', file, MAX_CONFIG_BYTES);
-  const json = parseJsonObject(bytes, { code: 'BAD_CONFIG', op: 'importDump', where: file });
-  const config = parseZayaConfig(json, file);
-  return {
-    model: {
-      type: 'zaya',
-      name: basename(dirname(resolve(file))),
-      config: json,
-      configSha256: await configSha256(file),
-    },
-    targets: tapSpecs(config, select(config, '**', 'all', true)),
-  };
 }
 
 function formatResult(result: ImportResult): string {
