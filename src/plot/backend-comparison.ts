@@ -56,7 +56,7 @@ export function backendComparison(
         tickfont: { size: 10 },
       },
       yaxis: logAxis('energy NMSE'),
-      legend: { orientation: 'h', y: 1.1 },
+      legend: { orientation: 'h', x: 1, xanchor: 'right', y: 1.02, yanchor: 'bottom' },
       height: 560,
       ...(options.tolerance === undefined
         ? {}

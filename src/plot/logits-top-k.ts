@@ -54,7 +54,7 @@ export function logitsTopK(
       barmode: 'group',
       xaxis: { title: { text: 'token' }, type: 'category' },
       yaxis: { title: { text: 'logit' } },
-      legend: { orientation: 'h', y: 1.1 },
+      legend: { orientation: 'h', x: 1, xanchor: 'right', y: 1.02, yanchor: 'bottom' },
     },
   };
 }

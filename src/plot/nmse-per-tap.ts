@@ -28,7 +28,7 @@ interface Point {
 
 /**
  * Energy NMSE of every floating tap in execution order (x, blocks marked), on a logarithmic axis: how error gathers, where it jumps, and against a noise floor whether that is the dtype's own. Several
- * runs overlay; taps are joined by name, in the order of the first. Zeros are drawn at the bottom and said to be zero.
+ * runs overlay; taps are joined by name, in the order of the first. Exact zeros are left out and counted.
  *
  * @throws `BAD_ARGUMENT` without a run that has a floating tap.
  */
@@ -59,8 +59,12 @@ export function nmsePerTap(runs: readonly ErrorSeries[], options: NmsePerTapOpti
   const traces: Trace[] = [];
   if (floor.size > 0) traces.push(...noiseBand([...floor.keys()], noise!, place));
   for (const [index, { name, color, values, isLocal }] of series.entries()) {
-    const taps = [...values.keys()];
-    const { drawn: y, text } = drawn[index]!;
+    // A line that falls to the bottom at every copied value would hide the rest: zeros are left out of it, unless there is nothing else.
+    const places = [...values].map(([tap, value], at) => ({ tap, value, at }));
+    const shown = places.filter(({ value }) => value !== 0 || places.every((other) => other.value === 0));
+    const taps = shown.map(({ tap }) => tap);
+    const y = shown.map(({ at }) => drawn[index]!.drawn[at]!);
+    const text = shown.map(({ at }) => drawn[index]!.text[at]!);
     traces.push({
       type: 'scatter',
       mode: isLocal ? 'markers' : 'lines+markers',
@@ -80,7 +84,10 @@ export function nmsePerTap(runs: readonly ErrorSeries[], options: NmsePerTapOpti
     description: `Energy NMSE of ${points.length} values of ${runs.map(({ label }) => label).join(', ')}, on a logarithmic axis over execution order.`,
     data: traces,
     layout: {
-      title: titled(options.title ?? 'Error of every value, in execution order', unseen(drawn)),
+      title: titled(
+        options.title ?? 'Error of every value, in execution order',
+        unseen(drawn).replace('drawn at the bottom', 'left out'),
+      ),
       xaxis: {
         title: { text: 'value, in execution order; ticks: first of each block' },
         tickvals: blocks.map(({ at }) => at),
@@ -88,7 +95,7 @@ export function nmsePerTap(runs: readonly ErrorSeries[], options: NmsePerTapOpti
         range: [-1, points.length],
       },
       yaxis: logAxis('energy NMSE'),
-      legend: { orientation: 'h', y: -0.22 },
+      legend: { orientation: 'h', x: 1, xanchor: 'right', y: 1.02, yanchor: 'bottom' },
       height: 480,
     },
   };
@@ -155,7 +162,7 @@ export function nmsePerBlock(
       title: titled(title, unseen(drawn)),
       xaxis: { title: { text: 'block' }, tickvals: labels.map((_, at) => at), ticktext: labels },
       yaxis: logAxis('energy NMSE'),
-      legend: { orientation: 'h', y: -0.2 },
+      legend: { orientation: 'h', x: 1, xanchor: 'right', y: 1.02, yanchor: 'bottom' },
     },
   };
 }

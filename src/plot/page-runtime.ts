@@ -90,7 +90,13 @@ export function pageRuntime(window: Browser, themes: { light: Theme; dark: Theme
   async function draw(element: Browser, figure: Browser): Promise<void> {
     const isNew = !drawn.has(element);
     drawn.set(element, figure);
-    const title = { ...figure.layout.title, text: figure.layout.title?.text ?? figure.title };
+    const title = {
+      x: 0,
+      xref: 'paper',
+      xanchor: 'left',
+      ...figure.layout.title,
+      text: figure.layout.title?.text ?? figure.title,
+    };
     const config = { responsive: true, displaylogo: false };
     await window.Plotly.react(element, figure.data, themed({ ...figure.layout, title }), config);
     if (isNew) element.on('plotly_click', (event: Browser) => clicked(element, event));

@@ -64,7 +64,7 @@ export function quantisationCost(rows: readonly QuantisationRow[], options: { ti
       title: titled(title, unseen([errors!])),
       xaxis: { title: { text: 'file size, MiB' }, rangemode: 'tozero' },
       yaxis: logAxis('error'),
-      legend: { orientation: 'h', y: 1.1 },
+      legend: { orientation: 'h', x: 1, xanchor: 'right', y: 1.02, yanchor: 'bottom' },
     },
   };
 }

@@ -71,7 +71,7 @@ export function attributionWaterfall(
       ),
       xaxis: { title: { text: report.by }, tickangle: -40 },
       yaxis: logAxis('energy NMSE of the logits'),
-      legend: { orientation: 'h', y: 1.12 },
+      legend: { orientation: 'h', x: 1, xanchor: 'right', y: 1.02, yanchor: 'bottom' },
       height: 560,
     },
   };
