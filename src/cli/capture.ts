@@ -16,7 +16,8 @@ import { addTokenOptions, resolveSequences, type TokenOptions } from './token-op
 
 interface CaptureCommandOptions extends TokenOptions, RunOptions {
   model: string;
-  out: string;
+  out?: string;
+  prove?: boolean;
   taps: string;
   positions: string;
   tier: DumpTier;
@@ -30,7 +31,7 @@ export function captureCommand(context: CommandContext): Command {
   const command = new Command('capture')
     .description('Runs a prompt through a model and writes every selected value into a dump.')
     .requiredOption('--model <path>', 'model folder (transformers or legacy layout) or GGUF file')
-    .requiredOption('--out <folder>', 'folder of the dump; made if absent');
+    .option('--out <folder>', 'folder of the dump; made if absent');
   return addRunOptions(addTokenOptions(command))
     .option(
       '--taps <globs>',
@@ -47,11 +48,16 @@ export function captureCommand(context: CommandContext): Command {
       '--one-by-one',
       'run the sequences of --tokens-file alone instead of as one batch, padded on the left',
     )
+    .option(
+      '--prove',
+      'write nothing: run with and without the taps and say whether the logits are the same bits, or which taps change them',
+    )
     .option('--overwrite', 'replace a dump that is in the folder already')
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
       '\nCtrl-C stops the run and leaves a partial dump, readable up to its last complete batch (exit code 130).' +
+        '\nExit code 1: --prove found a change.' +
         '\n\nExample:\n  zayascope capture --model dumps/tiny/model --tokens-file dumps/tiny/prompt.json --out out/run',
     )
     .action((options: CaptureCommandOptions) => runCapture(options, context));
@@ -59,6 +65,12 @@ export function captureCommand(context: CommandContext): Command {
 
 async function runCapture(options: CaptureCommandOptions, context: CommandContext): Promise<void> {
   const { terminal } = context;
+  const { out } = options;
+  if (options.prove) return runProve(options, context);
+  if (out === undefined)
+    throw new ZayascopeError('BAD_ARGUMENT', 'capture: expected --out or --prove, got neither', {
+      op: 'capture',
+    });
   const { sequences } = await resolveSequences('capture', options, options.model, terminal);
   tapPattern(options.taps); // a typing error should show before gigabytes are loaded
   const { openZaya } = await import('../models/zaya-model.js');
@@ -72,7 +84,7 @@ async function runCapture(options: CaptureCommandOptions, context: CommandContex
       throw new ZayascopeError('CANCELLED', 'capture: cancelled before the run began', { op: 'capture' });
     using bar = progressBar(terminal, 'capture', 'segments');
     const result = await capture(model, sequences, {
-      out: options.out,
+      out,
       taps: options.taps,
       positions: options.positions,
       tier: options.tier,
@@ -82,8 +94,34 @@ async function runCapture(options: CaptureCommandOptions, context: CommandContex
       signal: cancellation.signal,
     });
     bar[Symbol.dispose]();
-    const summary = await summarise(options, result, performance.now() - started);
+    const summary = await summarise({ ...options, out }, result, performance.now() - started);
     terminal.result(options.json ? toJson(summary) : formatSummary(summary));
+  } catch (error) {
+    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
+    throw error;
+  }
+}
+
+/** `capture --prove`: for the first sequence. */
+async function runProve(options: CaptureCommandOptions, context: CommandContext): Promise<void> {
+  const { terminal } = context;
+  const { sequences } = await resolveSequences('capture', options, options.model, terminal);
+  tapPattern(options.taps);
+  const { openZaya } = await import('../models/zaya-model.js');
+  const { proveCapture } = await import('../capture/prove.js');
+  const { formatProof } = await import('./prove.js');
+  using cancellation = cancelOnSignal();
+  try {
+    using model = await openZaya(options.model, openOptions(options));
+    using bar = progressBar(terminal, 'prove', 'runs at most');
+    const proof = await proveCapture(model, sequences[0]!, {
+      taps: options.taps,
+      onProgress: bar.update,
+      signal: cancellation.signal,
+    });
+    bar[Symbol.dispose]();
+    terminal.result(options.json ? toJson(proof) : formatProof(proof));
+    if (!proof.isEqual || !proof.isDeterministic) context.exitWith(1);
   } catch (error) {
     if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
     throw error;
@@ -116,7 +154,7 @@ interface CaptureSummary {
 }
 
 async function summarise(
-  { out, positions }: CaptureCommandOptions,
+  { out, positions }: { out: string; positions: string },
   { manifest, estimatedBytes, logits, elapsedMs }: CaptureResult,
   totalMs: number,
 ): Promise<CaptureSummary> {
