@@ -1,0 +1,32 @@
+// Starts the tslab kernel of this repository; Jupyter passes the connection file.
+//
+// Cells import the library by its name. Node resolves that to the repository itself, but the TypeScript 5.0.4 inside tslab knows no self-reference: for it, `node_modules/zayascope` links to the
+// repository. The link is made here, so that every way of opening a notebook has it.
+import { existsSync, lstatSync, symlinkSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../../..', import.meta.url));
+const link = join(root, 'node_modules', 'zayascope');
+
+for (const [file, command] of [
+  ['node_modules/tslab', 'npm ci'],
+  ['dist/index.d.ts', 'npm run build'],
+]) {
+  if (!existsSync(join(root, file))) {
+    console.error(`kernel: expected ${file}, found none: run \`${command}\` in ${root}`);
+    process.exit(1);
+  }
+}
+
+if (!lstatSync(link, { throwIfNoEntry: false })) {
+  try {
+    symlinkSync('..', link, 'junction');
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error; // another kernel was faster
+  }
+}
+
+const { startKernel } = createRequire(import.meta.url)('tslab/dist/main.js');
+startKernel({ configPath: process.argv[2], enableFindLocal: false });
