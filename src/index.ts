@@ -145,7 +145,9 @@ export {
 } from './models/zaya-synth.js';
 export { type ZayaTap, zayaTaps } from './models/zaya-taps.js';
 export type { NativeDevice } from './native.js';
+export { type Showable, show, showTable } from './notebook/show.js';
 export { type BackendErrors, backendComparison } from './plot/backend-comparison.js';
+export { errorShares } from './plot/error-shares.js';
 export type { Figure, Layout, Trace } from './plot/figure.js';
 export { figureHtml, figurePage, pageScript, plotlySource } from './plot/figure-html.js';
 export { logitsTopK } from './plot/logits-top-k.js';
@@ -161,6 +163,7 @@ export { type QuantisationRow, quantisationCost } from './plot/quantisation.js';
 export { type RoutingMapOptions, routingMap } from './plot/routing-map.js';
 export { type TokenBlockOptions, tokenBlockHeatMap } from './plot/token-block-heat-map.js';
 export { attributionWaterfall } from './plot/waterfall.js';
+export { type WeightErrors, type WeightErrorsOptions, weightErrors } from './plot/weight-errors.js';
 export { type PositionRange, parsePositions } from './positions.js';
 export { tapPattern } from './tap-pattern.js';
 export type { ChatMessage } from './text/chat-template.js';

@@ -14,7 +14,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   'weights-diff': ['.', 'native.ts', 'weights', 'models', 'dump', 'diff'],
   evaluate: ['.', 'diff'],
   locate: ['.', 'native.ts', 'graph', 'weights', 'models', 'dump', 'capture', 'diff'],
-  plot: ['.', 'graph', 'models', 'dump', 'capture', 'diff', 'locate'],
+  plot: ['.', 'graph', 'models', 'dump', 'capture', 'diff', 'weights-diff', 'locate'],
   report: ['.', 'graph', 'weights', 'models', 'dump', 'diff', 'locate', 'plot'],
   notebook: [
     '.',
