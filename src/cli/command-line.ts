@@ -3,6 +3,7 @@ import { ZayascopeError } from '../errors.js';
 import { attributeCommand } from './attribute.js';
 import { bisectCommand } from './bisect.js';
 import { captureCommand } from './capture.js';
+import { compareCommand } from './compare.js';
 import { convertCommand } from './convert.js';
 import { diffCommand } from './diff.js';
 import { diffWeightsCommand } from './diff-weights.js';
@@ -86,6 +87,7 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   generateCommand,
   evaluateCommand,
   diffCommand,
+  compareCommand,
   locateCommand,
   reportCommand,
   verifyLogitsCommand,

@@ -21,7 +21,8 @@ export function doctorCommand(context: CommandContext): Command {
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
-      '\nExit code 1: the native addon does not load, so nothing can be captured; with --model: an op does not run on the device.' +
+      '\nExit code 1: the native addon does not load, so nothing can be captured; with --model:' +
+        '\nan op does not run on the device.' +
         '\n\nExample:\n  zayascope doctor --model dumps/tiny/model --backend vulkan',
     )
     .action(async (options: DoctorOptions) => {
