@@ -1,4 +1,5 @@
 import type { Figure } from './figure.js';
+import { legendAbove } from './legend.js';
 import { logAxis, logValues, plainText, titled, unseen } from './log-values.js';
 import { requireSome } from './require-some.js';
 import { SERIES_COLORS } from './theme.js';
@@ -56,7 +57,7 @@ export function backendComparison(
         tickfont: { size: 10 },
       },
       yaxis: logAxis('energy NMSE'),
-      legend: { orientation: 'h', x: 1, xanchor: 'right', y: 1.02, yanchor: 'bottom' },
+      ...legendAbove(backends.length),
       height: 560,
       ...(options.tolerance === undefined
         ? {}

@@ -1,5 +1,6 @@
 import type { LogitsCheckReport } from '../diff/logits-check.js';
 import type { Figure } from './figure.js';
+import { legendAbove } from './legend.js';
 import { formatError, plainText, titled } from './log-values.js';
 import { requireSome } from './require-some.js';
 import { SERIES_COLORS } from './theme.js';
@@ -54,7 +55,7 @@ export function logitsTopK(
       barmode: 'group',
       xaxis: { title: { text: 'token' }, type: 'category' },
       yaxis: { title: { text: 'logit' } },
-      legend: { orientation: 'h', x: 1, xanchor: 'right', y: 1.02, yanchor: 'bottom' },
+      ...legendAbove(2),
     },
   };
 }

@@ -1,6 +1,7 @@
 import { type DiffReport, type TapReport, tapError } from '../diff/report.js';
 import type { LocateReport } from '../locate/locate-report.js';
 import type { Figure, Trace } from './figure.js';
+import { legendAbove } from './legend.js';
 import { type LogValues, logAxis, logValues, plainText, titled, unseen } from './log-values.js';
 import { requireSome } from './require-some.js';
 import { NOISE_COLOR, SERIES_COLORS } from './theme.js';
@@ -95,7 +96,7 @@ export function nmsePerTap(runs: readonly ErrorSeries[], options: NmsePerTapOpti
         range: [-1, points.length],
       },
       yaxis: logAxis('energy NMSE'),
-      legend: { orientation: 'h', x: 1, xanchor: 'right', y: 1.02, yanchor: 'bottom' },
+      ...legendAbove(traces.length),
       height: 480,
     },
   };
@@ -162,7 +163,7 @@ export function nmsePerBlock(
       title: titled(title, unseen(drawn)),
       xaxis: { title: { text: 'block' }, tickvals: labels.map((_, at) => at), ticktext: labels },
       yaxis: logAxis('energy NMSE'),
-      legend: { orientation: 'h', x: 1, xanchor: 'right', y: 1.02, yanchor: 'bottom' },
+      ...legendAbove(traces.length),
     },
   };
 }

@@ -1,4 +1,5 @@
 import type { Figure } from './figure.js';
+import { legendAbove } from './legend.js';
 import { formatError, logAxis, logValues, plainText, titled, unseen } from './log-values.js';
 import { requireSome } from './require-some.js';
 import { SERIES_COLORS } from './theme.js';
@@ -64,7 +65,7 @@ export function quantisationCost(rows: readonly QuantisationRow[], options: { ti
       title: titled(title, unseen([errors!])),
       xaxis: { title: { text: 'file size, MiB' }, rangemode: 'tozero' },
       yaxis: logAxis('error'),
-      legend: { orientation: 'h', x: 1, xanchor: 'right', y: 1.02, yanchor: 'bottom' },
+      ...legendAbove(series.length),
     },
   };
 }

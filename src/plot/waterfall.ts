@@ -1,5 +1,6 @@
 import type { AttributionReport } from '../locate/attribution.js';
 import type { Figure } from './figure.js';
+import { legendAbove } from './legend.js';
 import { formatError, logAxis, logValues, plainText, titled, unseen } from './log-values.js';
 import { requireSome } from './require-some.js';
 import { FAULT_COLOR, NEUTRAL_COLOR, SERIES_COLORS } from './theme.js';
@@ -71,7 +72,7 @@ export function attributionWaterfall(
       ),
       xaxis: { title: { text: report.by }, tickangle: -40 },
       yaxis: logAxis('energy NMSE of the logits'),
-      legend: { orientation: 'h', x: 1, xanchor: 'right', y: 1.02, yanchor: 'bottom' },
+      ...legendAbove(3),
       height: 560,
     },
   };
