@@ -4,8 +4,8 @@ import type { Figure } from '../plot/figure.js';
 /** A cell: text, a number, or nothing. */
 export type CellValue = string | number | null;
 
-/** How a column is shown and sorted: `error` in scientific notation, `share` in percent. */
-export type ColumnKind = 'text' | 'number' | 'error' | 'share';
+/** How a column is shown and sorted: `error` in scientific notation, `share` in percent, `ratio` with three digits, `number` with six. */
+export type ColumnKind = 'text' | 'number' | 'error' | 'share' | 'ratio';
 
 /** A column of a table. */
 export interface TableColumn {

@@ -17,11 +17,6 @@ export interface PageColors {
   errors: unknown;
 }
 
-/** A name as plotly draws it: its own little markup is switched off. */
-export function plotlyText(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
-}
-
 /**
  * Heat maps of reference, tested side and difference with one zoom for all three, and histograms of values and errors. Runs in the browser: its source is put into the page, so it
  * uses nothing from outside itself.
@@ -336,7 +331,8 @@ export function blockFigure(
       ...series('error', 'error', colors.error, 'circle'),
     ],
     layout: {
-      height: 420,
+      height: 540,
+      margin: { l: 72, r: 24, t: 40, b: 56 },
       xaxis: {
         tickvals: short.map((_, k) => k),
         ticktext: short,
@@ -344,7 +340,7 @@ export function blockFigure(
         automargin: true,
         title: { text: 'tap, in execution order' },
       },
-      yaxis: { type: 'log', title: { text: 'energy NMSE' }, exponentformat: 'e', dtick: 'auto' },
+      yaxis: { type: 'log', title: { text: 'energy NMSE' }, exponentformat: 'power' },
       legend: { orientation: 'h', y: 1.1 },
       hovermode: 'closest',
     },

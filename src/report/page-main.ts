@@ -1,16 +1,20 @@
 /// <reference lib="dom" />
+
+import type { plainText } from '../plot/log-values.js';
+import type { formatCell } from './page-cell.js';
 import type { CellValue, PageData, PageFigure } from './page-data.js';
-import type { blockFigure, PageColors, plotlyText, tensorFigures } from './page-figures.js';
+import type { blockFigure, PageColors, tensorFigures } from './page-figures.js';
 import type { ShownTable, showTable } from './page-table.js';
 import type { UnpackedView, unpackViews } from './page-tensor.js';
 
 /** What the page is made of: functions whose sources stand beside it, and what draws a figure. */
 export interface PageParts {
+  formatCell: typeof formatCell;
   showTable: typeof showTable;
   unpackViews: typeof unpackViews;
   tensorFigures: typeof tensorFigures;
   blockFigure: typeof blockFigure;
-  plotlyText: typeof plotlyText;
+  plainText: typeof plainText;
   colors: PageColors;
   /** Resolves when it is drawn. */
   draw(host: HTMLElement, figure: PageFigure): Promise<unknown>;
@@ -26,7 +30,7 @@ interface Plot extends HTMLElement {
  * nothing but its argument.
  */
 export function startPage(parts: PageParts): void {
-  const { showTable, unpackViews, tensorFigures, blockFigure, plotlyText, colors, draw } = parts;
+  const { formatCell, showTable, unpackViews, tensorFigures, blockFigure, plainText, colors, draw } = parts;
   const byId = (id: string): HTMLElement => document.getElementById(id)!;
   const data = JSON.parse(byId('report-data').textContent!) as PageData;
   const packs = new Map<number, Promise<Map<string, UnpackedView>>>();
@@ -37,6 +41,7 @@ export function startPage(parts: PageParts): void {
     host.replaceChildren();
     const target: Plot = document.createElement('div');
     target.className = 'plot';
+    target.style.height = `${typeof figure.layout.height === 'number' ? figure.layout.height : 380}px`;
     target.setAttribute('role', 'img');
     target.setAttribute('aria-label', figure.description);
     const clicked = document.createElement('output');
@@ -69,11 +74,12 @@ export function startPage(parts: PageParts): void {
     const host = document.getElementById(id);
     if (host === null) return;
     const onOpen = key === 'blocks' ? { onOpen: (row: CellValue[]) => showBlock(blockOf(row), true) } : {};
-    showTable(host, data[key], { label, limit: 60, ...onOpen });
+    showTable(host, data[key], { label, limit: 60, format: formatCell, ...onOpen });
   };
   const taps: ShownTable = showTable(byId('taps-table'), data.taps, {
     label: 'Taps',
     limit: 60,
+    format: formatCell,
     onOpen: (row) => showTap(row[0] as string),
   });
   table('blocks-table', 'blocks', 'Blocks');
@@ -126,7 +132,7 @@ export function startPage(parts: PageParts): void {
     byId('block-title').textContent = label === '' ? 'Taps' : `Taps of ${nameOf(label)}`;
     if (label !== '') {
       const rows = data.taps.rows.filter((_, at) => labelOf(at) === label);
-      plot(host, blockFigure(nameOf(label), data.taps, rows, colors, plotlyText));
+      plot(host, blockFigure(nameOf(label), data.taps, rows, colors, plainText));
     }
     if (scrolls) byId('taps').scrollIntoView({ block: 'start' });
   }
@@ -152,7 +158,7 @@ export function startPage(parts: PageParts): void {
       const [term, value] = [document.createElement('dt'), document.createElement('dd')];
       term.textContent = column.label;
       term.title = column.help;
-      value.textContent = typeof row[k] === 'number' ? String(Number(row[k].toPrecision(6))) : row[k]!;
+      value.textContent = formatCell(row[k]!, column.kind);
       const pair = document.createElement('div');
       pair.append(term, value);
       return [pair];
@@ -190,7 +196,7 @@ export function startPage(parts: PageParts): void {
         ? `pooled to ${view.gridRows} × ${view.gridColumns}: a cell shows the element of its rectangle that is largest in magnitude, and the largest difference`
         : 'every element shown'
     }. Where the difference is blank, both sides are the same.`;
-    const figures = tensorFigures(unpacked, colors, innerWidth >= 900, plotlyText);
+    const figures = tensorFigures(unpacked, colors, innerWidth >= 900, plainText);
     for (const [k, figure] of figures.entries()) plot(hosts[k]!, figure);
   }
 
@@ -232,5 +238,8 @@ export function startPage(parts: PageParts): void {
     }
     if (tap !== undefined && rowOf.has(tap)) showTap(tap);
   }
-  document.documentElement.dataset.ready = String(Math.round(performance.now()));
+  // Milliseconds from the start of loading until all is there.
+  addEventListener('load', () => {
+    document.documentElement.dataset.ready = String(Math.round(performance.now()));
+  });
 }

@@ -1,5 +1,6 @@
 /// <reference lib="dom" />
-import type { CellValue, PageTable, TableColumn } from './page-data.js';
+import type { formatCell } from './page-cell.js';
+import type { CellValue, PageTable } from './page-data.js';
 
 /** What the page does with a table after it is made. */
 export interface ShownTable {
@@ -15,6 +16,7 @@ export interface TableOptions {
   label: string;
   /** Rows drawn before "show all". */
   limit: number;
+  format: typeof formatCell;
   /** Makes the first cell of every row a button. */
   onOpen?: (row: CellValue[]) => void;
 }
@@ -24,7 +26,7 @@ export interface TableOptions {
  * Text is set as text, never as HTML.
  */
 export function showTable(host: HTMLElement, table: PageTable, options: TableOptions): ShownTable {
-  const { label, limit, onOpen } = options;
+  const { label, limit, format, onOpen } = options;
   let keep = (_row: CellValue[]): boolean => true;
   let marked: CellValue[] | null = null;
   let sort: { column: number; descending: boolean } | null = null;
@@ -43,16 +45,6 @@ export function showTable(host: HTMLElement, table: PageTable, options: TableOpt
   /** Numbers that JSON lacks come as their names. */
   const numberOf = (value: CellValue): number | null =>
     typeof value === 'number' ? value : value === null || value === '' ? null : Number(value);
-  const shown = (value: CellValue, kind: TableColumn['kind']): string => {
-    if (value === null) return '';
-    if (kind === 'text' || typeof value === 'string') return String(value);
-    if (kind === 'share') {
-      if (value === 0 || value === 1) return `${100 * value} %`;
-      return `${Math.min(99.99, Math.max(0.01, 100 * value)).toFixed(2)} %`;
-    }
-    if (kind === 'error') return value === 0 ? '0' : value.toExponential(1).replace('e+', 'e');
-    return Number.isInteger(value) ? String(value) : value.toFixed(6);
-  };
   /** Nothing goes last in either direction; NaN counts as the largest number. */
   const compare = (a: CellValue[], b: CellValue[]): number => {
     const { column, descending } = sort!;
@@ -120,7 +112,7 @@ export function showTable(host: HTMLElement, table: PageTable, options: TableOpt
     const line = make('tr');
     line.classList.toggle('current', row === marked);
     for (const [at, column] of table.columns.entries()) {
-      const text = shown(row[at]!, column.kind);
+      const text = format(row[at]!, column.kind);
       const cell = make('td', column.kind === 'text' ? '' : 'number', at === 0 && onOpen ? '' : text);
       if (at === 0 && onOpen) {
         const button = make('button', 'link', text);

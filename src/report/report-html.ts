@@ -20,6 +20,8 @@ export interface ReportContent {
   /** The noise floor, and the name of its dump. */
   noise: { label: string; taps: readonly TapNoise[] } | null;
   located: LocateReport | null;
+  /** What was left out. */
+  notes: readonly string[];
   data: PageData;
   /** Texts that `packViews` made. */
   packs: readonly string[];
@@ -33,7 +35,8 @@ export interface ReportContent {
  */
 export function reportHtml(content: ReportContent): string {
   const { title, outcome, sentence, diff, data, packs } = content;
-  const scripts = [plotlySource(), `${pageScript()}\n${reportScript()}`].map(inScriptElement);
+  // The page's own script first: verdict and tables can be read while the browser is still busy with the large one.
+  const scripts = [`${pageScript()}\n${reportScript()}`, plotlySource()].map(inScriptElement);
   const policy = [
     "default-src 'none'",
     `script-src ${scripts.map(scriptHash).join(' ')}`,
@@ -121,7 +124,7 @@ function sides({ diff, noise }: ReportContent): string {
   return `<p class="sides">${side('Reference', diff.reference)}; ${side('tested', diff.tested)}${floor}</p>`;
 }
 
-function warnings({ diff, located }: ReportContent): string {
+function warnings({ diff, located, notes: leftOut }: ReportContent): string {
   const { notes, unpaired, notCaptured, kind } = diff;
   const lines = [
     ...notes,
@@ -135,6 +138,7 @@ function warnings({ diff, located }: ReportContent): string {
         `The ${side} dump was not asked to capture everything (${selection}): ${taps} taps and ${rows} rows of the other side were not compared.`,
     ),
     ...(kind === 'tensors' ? [] : ['The dumps do not both hold tensors: there are no tensor views.']),
+    ...leftOut,
     ...(located?.notes ?? []).filter((note) => !notes.includes(note)),
   ];
   if (lines.length === 0) return '';
@@ -185,7 +189,7 @@ function figures({ figures: all }: PageData): string {
   return all
     .map(
       ({ description, opens, layout }, at) =>
-        `<figure><div data-figure="${at}" style="min-height:${Number(layout.height) || 450}px"></div><figcaption>${escapeHtml(description)} A click on a point opens ${opens === 'tap' ? 'its tap' : 'the taps of its block'}.</figcaption></figure>`,
+        `<figure><div data-figure="${at}" style="min-height:${Number(layout.height) || 380}px"></div><figcaption>${escapeHtml(description)} A click on a point opens ${opens === 'tap' ? 'its tap' : 'the taps of its block'}.</figcaption></figure>`,
     )
     .join('\n');
 }

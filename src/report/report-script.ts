@@ -1,4 +1,5 @@
 import { scriptJson } from '../plot/figure.js';
+import { plainText } from '../plot/log-values.js';
 import {
   DIVERGING_SCALE,
   FAULT_COLOR,
@@ -6,7 +7,8 @@ import {
   SEQUENTIAL_SCALE,
   SERIES_COLORS,
 } from '../plot/theme.js';
-import { blockFigure, type PageColors, plotlyText, tensorFigures } from './page-figures.js';
+import { formatCell } from './page-cell.js';
+import { blockFigure, type PageColors, tensorFigures } from './page-figures.js';
 import { startPage } from './page-main.js';
 import { showTable } from './page-table.js';
 import { unpackViews } from './page-tensor.js';
@@ -25,10 +27,13 @@ const COLORS: PageColors = {
 
 /** Source of the report's script: its functions are written as they are compiled, and handed to the one that starts the page. Needs `zayascope` of `pageScript` before it. */
 export function reportScript(): string {
-  const parts = { showTable, unpackViews, tensorFigures, blockFigure, plotlyText, startPage };
+  const parts = { formatCell, showTable, unpackViews, tensorFigures, blockFigure, plainText, startPage };
   const sources = Object.entries(parts).map(([name, part]) => `const ${name} = ${part.toString()};`);
   return `{
 ${sources.join('\n')}
-startPage({ showTable, unpackViews, tensorFigures, blockFigure, plotlyText, colors: ${scriptJson(COLORS)}, draw: zayascope.draw });
+// Plotly stands behind this script.
+const loaded = new Promise((resolve) => addEventListener('DOMContentLoaded', resolve));
+const draw = (host, figure) => loaded.then(() => zayascope.draw(host, figure));
+startPage({ formatCell, showTable, unpackViews, tensorFigures, blockFigure, plainText, colors: ${scriptJson(COLORS)}, draw });
 }`;
 }

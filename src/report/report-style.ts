@@ -19,7 +19,7 @@ h3{font-size:15px;margin:24px 0 6px}
 .verdict.fail{border-left-color:var(--fail)}.verdict.fail strong{color:var(--fail)}
 .verdict button,.facts button{font-size:inherit}
 .warnings{margin:0 0 12px;padding:10px 16px 10px 34px;border:1px solid var(--fail);border-radius:6px;overflow-wrap:anywhere}
-.facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(170px,1fr));gap:10px;margin:0 0 8px}
+.facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(190px,1fr));gap:10px;margin:0 0 8px}
 .facts div{background:var(--soft);border-radius:6px;padding:8px 12px;min-width:0}
 .facts dt{font-size:12.5px;opacity:.75}.facts dd{margin:0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 nav{display:flex;flex-wrap:wrap;gap:4px 16px;margin:12px 0 0}
@@ -49,8 +49,8 @@ pre{background:var(--soft);border-radius:6px;padding:10px 12px;margin:0;overflow
 .command p{grid-column:1/-1;margin:0;font-size:13.5px;opacity:.8}
 .command pre{white-space:pre-wrap;overflow-wrap:anywhere}
 .manifests td,.manifests th{white-space:normal;overflow-wrap:anywhere;padding:5px 10px;vertical-align:top}
-.manifests th{position:static;font-weight:600}
-.manifests td{width:42%}
+.manifests{table-layout:fixed}.manifests th{position:static;font-weight:600}
+.manifests tr>:first-child{width:130px}
 .manifests tr.differs td{font-weight:600}
 details{margin:8px 0}summary{cursor:pointer}
 footer{padding-top:24px;padding-bottom:40px;font-size:13px;opacity:.75}

@@ -65,7 +65,7 @@ export function tapTable(report: DiffReport, { noise, located }: TapCompanions):
       [
         'ratio',
         'error / noise',
-        'error',
+        'ratio',
         '‖error‖ / ‖noise‖, relative L2',
         ({ name }) => noise.get(name)?.ratio ?? null,
       ],
@@ -202,7 +202,7 @@ export function routingTable({ routing }: DiffReport): PageTable {
     [
       'margin',
       'margin',
-      'error',
+      'ratio',
       "how far the reference's best was ahead of its second",
       ({ margin }) => margin,
     ],
@@ -227,14 +227,14 @@ export function logitsTable({ logits }: DiffReport): PageTable {
     [
       'margin',
       'margin',
-      'error',
+      'ratio',
       "distance of the reference's best two logits",
       ({ margin }) => margin.reference,
     ],
     [
       'change',
       'Δp',
-      'error',
+      'ratio',
       "change of the probability of the reference's top token",
       ({ probabilityChange }) => probabilityChange,
     ],

@@ -74,6 +74,13 @@ export async function createReport(
     options.noiseFloor === undefined ? null : await noiseFloor(reference, options.noiseFloor, tested);
   const located = options.located?.report ?? null;
   const { packs, packOf } = await packTensors(reference, tested, diff, onProgress);
+  const { figures, notes } = await reportFigures({
+    reference,
+    tested,
+    diff,
+    noiseFloor: options.noiseFloor,
+    located,
+  });
   const verdict = reportVerdict(diff, noise, located);
   const html = reportHtml({
     title: options.title ?? `${diff.reference.label} against ${diff.tested.label}`,
@@ -81,8 +88,9 @@ export async function createReport(
     diff,
     noise: noise === null ? null : { label: basename(resolve(options.noiseFloor!.dir)), taps: noise },
     located,
+    notes,
     data: {
-      figures: reportFigures(diff, noise, located),
+      figures,
       taps: tapTable(diff, { noise: byTap(noise), located: byTap(located?.ops ?? null) }),
       blocks: blockTable(diff),
       unpaired: unpairedTable(diff),
