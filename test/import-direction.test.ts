@@ -31,6 +31,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'plot',
     'report',
   ],
+  conformance: ['.', 'native.ts', 'graph', 'models', 'dump', 'locate'],
   cli: [
     '.',
     'native.ts',
@@ -46,6 +47,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'locate',
     'plot',
     'report',
+    'conformance',
   ],
 };
 

@@ -1,7 +1,7 @@
 /**
  * Evaluates a graph in double precision: what its ops would give without any rounding. Casts among floating dtypes leave values alone. For judging results, not for speed.
  */
-import { sizeBytes } from '../dtype.js';
+import { blockBytes, blockSize, type Dtype } from '../dtype.js';
 import { ELEMENT_OPS, ROW_OPS } from './float64-ops.js';
 import { im2col, mulMat, mulMatId, rope, ssmConv } from './float64-products.js';
 import { elementCount, type Shape } from './shape.js';
@@ -72,7 +72,7 @@ const looksAt = (node: Tensor, source: Strided, offset: number): Strided => ({
 const EVALUATORS: Record<string, Evaluator> = {
   reshape: (node, [source]) => ({ ...source!, strides: packedStrides(node.shape) }),
   view: (node, [source]) =>
-    looksAt(node, source!, node.params[node.params.length - 1]! / sizeBytes(node.dtype, 1)),
+    looksAt(node, source!, elementsIn(node.dtype, node.params[node.params.length - 1]!)),
   permute: (node, [source]) => looksAt(node, source!, 0),
   transpose: (node, [source]) => looksAt(node, source!, 0),
   cont: of((_, [x]) => x!),
@@ -122,7 +122,14 @@ function packedStrides(shape: Shape): number[] {
 }
 
 function inElements({ dtype, strides }: Tensor): number[] {
-  return strides.map((stride) => stride / sizeBytes(dtype, 1));
+  // The fastest stride of a quantised type is that of a block.
+  return strides.map((stride, axis) =>
+    axis === strides.length - 1 && blockSize(dtype) > 1 ? 1 : elementsIn(dtype, stride),
+  );
+}
+
+function elementsIn(dtype: Dtype, bytes: number): number {
+  return (bytes / blockBytes(dtype)) * blockSize(dtype);
 }
 
 /** Elements in the order of the axes; the memory itself where they lie so. */
