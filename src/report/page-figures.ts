@@ -87,14 +87,15 @@ export function tensorFigures(
     { length: Math.max(0, Math.floor(logHigh) - Math.ceil(logLow) + 1) },
     (_, k) => Math.ceil(logLow) + k,
   );
-  const errorTicks = decades.length > 1 ? decades : [logLow, logHigh];
+  const each = Math.ceil(decades.length / 5);
+  const errorTicks = decades.length > 1 ? decades.filter((_, k) => k % each === 0) : [logLow, logHigh];
 
   const panels = [
     { title: 'reference', z: grid((cell) => finite(reference[cell]!)), axis: 'coloraxis' },
     { title: 'tested', z: grid((cell) => finite(tested[cell]!)), axis: 'coloraxis' },
     { title: '|tested − reference|', z: grid((cell) => log(difference[cell]!)), axis: 'coloraxis2' },
   ];
-  const gap = 0.04;
+  const gap = wide ? 0.04 : 0.07;
   const span = (1 - 2 * gap) / 3;
   const along = (k: number): [number, number] => [k * (span + gap), k * (span + gap) + span];
   const data: Trace[] = [];
@@ -256,7 +257,7 @@ export function tensorFigures(
     },
     {
       name: 'errors',
-      title: `Errors (${share}): ${histograms.same} the same${histograms.notFinite > 0 ? `, ${histograms.notFinite} not finite on one side` : ''}`,
+      title: `Errors (${share})<br><sub>${histograms.same} the same${histograms.notFinite > 0 ? `, ${histograms.notFinite} not finite on one side` : ''}</sub>`,
       description: `Histogram of the errors of ${name}, by octave.`,
       data: [
         {

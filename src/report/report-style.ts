@@ -54,7 +54,7 @@ pre{background:var(--soft);border-radius:6px;padding:10px 12px;margin:0;overflow
 .manifests tr.differs td{font-weight:600}
 details{margin:8px 0}summary{cursor:pointer}
 footer{padding-top:24px;padding-bottom:40px;font-size:13px;opacity:.75}
-@media(max-width:600px){main,header,footer{padding-left:12px;padding-right:12px}.verdict{display:block}}
+@media(max-width:600px){main,header,footer{padding-left:12px;padding-right:12px}.verdict{display:block}.facts{grid-template-columns:repeat(auto-fill,minmax(130px,1fr))}}
 @media print{.table-bar,.bar,nav,button.more{display:none}.table-scroll{max-height:none;overflow:visible}}
 `;
 }

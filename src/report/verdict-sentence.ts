@@ -42,12 +42,12 @@ function judged({ tapReports, failAbove }: DiffReport, identical: boolean): stri
   if (identical) return `All ${count(tapReports.length, 'tap')} are identical`;
   if (failAbove === null) {
     const differ = tapReports.filter((tap) => !tap.identical).length;
-    return `${differ} of ${count(tapReports.length, 'tap')} differ, and no limit was given`;
+    return `${differ} of ${count(tapReports.length, 'tap')} ${differ === 1 ? 'differs' : 'differ'}, and no limit was given`;
   }
   const above = tapReports.filter((tap) => exceeds(tap, failAbove)).length;
   return above === 0
     ? `All ${count(tapReports.length, 'tap')} are within energy NMSE ${failAbove}`
-    : `${above} of ${count(tapReports.length, 'tap')} are above energy NMSE ${failAbove}`;
+    : `${above} of ${count(tapReports.length, 'tap')} ${above === 1 ? 'is' : 'are'} above energy NMSE ${failAbove}`;
 }
 
 /** The tap with the largest error, or without floats the one with most differing entries; null where nothing differs. NaN counts as largest. */
