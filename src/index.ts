@@ -146,12 +146,16 @@ export {
 export { type ZayaTap, zayaTaps } from './models/zaya-taps.js';
 export type { NativeDevice } from './native.js';
 export { type Showable, show, showTable } from './notebook/show.js';
-export { type BackendErrors, backendComparison } from './plot/backend-comparison.js';
+export {
+  type BackendComparisonOptions,
+  type BackendErrors,
+  backendComparison,
+} from './plot/backend-comparison.js';
 export { errorShares } from './plot/error-shares.js';
 export type { Figure, Layout, Trace } from './plot/figure.js';
 export { figureHtml, figurePage, pageScript, plotlySource } from './plot/figure-html.js';
 export { logitsTopK } from './plot/logits-top-k.js';
-export { metricByKind } from './plot/metric-by-kind.js';
+export { type KindMetric, type MetricByKindOptions, metricByKind } from './plot/metric-by-kind.js';
 export {
   type BlockError,
   type ErrorSeries,

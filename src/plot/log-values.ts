@@ -30,17 +30,29 @@ export function formatError(value: number): string {
   return Number.isFinite(value) && value !== 0 ? value.toExponential(1) : String(value);
 }
 
-/** A logarithmic y axis that shows powers of ten. */
-export function logAxis(title: string): Record<string, unknown> {
-  return { title: { text: title }, type: 'log', exponentformat: 'power' };
+/** Ticks that an axis shows at most, and the decades from which only powers of ten are labelled. */
+const [MOST_TICKS, WIDE_DECADES] = [9, 3];
+
+/** A logarithmic axis. @param values what it shows: where they span decades, only powers of ten are labelled, and not more than fit. */
+export function logAxis(title: string, values: readonly LogValues[] = []): Record<string, unknown> {
+  const shown = values.flatMap(({ drawn }) => drawn).filter((value) => value !== null);
+  const largest = shown.reduce((a, b) => Math.max(a, b), 0);
+  const least = shown.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+  const decades = shown.length === 0 ? 0 : Math.log10(largest / least);
+  return {
+    title: { text: title },
+    type: 'log',
+    exponentformat: 'power',
+    ...(decades < WIDE_DECADES ? {} : { dtick: Math.ceil(decades / MOST_TICKS) }),
+  };
 }
 
-/** A note for a figure's subtitle where values could not be drawn as they are; empty where all could. */
-export function unseen(values: readonly LogValues[]): string {
+/** A note for a figure's subtitle where values could not be drawn as they are; empty where all could. @param where zeros went. */
+export function unseen(values: readonly LogValues[], where = 'drawn at the low end'): string {
   const zeros = values.reduce((sum, each) => sum + each.zeros, 0);
   const lost = values.reduce((sum, each) => sum + each.nonFinite, 0);
   const parts = [
-    ...(zeros > 0 ? [`${zeros} exact zeros drawn at the bottom`] : []),
+    ...(zeros > 0 ? [`${zeros} exact ${zeros === 1 ? 'zero' : 'zeros'} ${where}`] : []),
     ...(lost > 0 ? [`${lost} NaN or infinite not drawn`] : []),
   ];
   return parts.join(', ');

@@ -1,12 +1,13 @@
 import type { LogitsCheckReport } from '../diff/logits-check.js';
-import type { Figure } from './figure.js';
+import { type Figure, plainNumbers } from './figure.js';
 import { legendAbove } from './legend.js';
 import { formatError, plainText, titled } from './log-values.js';
 import { requireSome } from './require-some.js';
-import { SERIES_COLORS } from './theme.js';
+import { NEUTRAL_COLOR, SERIES_COLORS } from './theme.js';
 
 /**
- * The likeliest tokens of the last row, side by side: logits of the reference and of the tested run for every token that is among the likeliest of either.
+ * The likeliest tokens of the last row, side by side: logits of the reference and of the tested run for every token that is among the likeliest of either, and below them the differences, of tokens that
+ * are among those of both.
  *
  * @param text of a token id, for the axis; default: the id.
  * @throws `BAD_ARGUMENT` for a report that compared no row.
@@ -32,19 +33,36 @@ export function logitsTopK(
     const at = side.findIndex((entry) => entry.id === id);
     return at < 0 ? `not among the first ${side.length}` : `rank ${at + 1}`;
   };
+  const differences = ids.map((id) => {
+    const [a, b] = [...logits.values()].map((values) => values.get(id));
+    return a === undefined || b === undefined ? null : plainNumbers([b - a])[0]!;
+  });
   return {
     name: 'logits-top-k',
     title,
     description: `Logits of ${ids.length} tokens, reference beside tested.`,
-    data: [...logits].map(([side, values], index) => ({
-      type: 'bar',
-      name: `${side}: ${plainText(side === 'reference' ? report.reference.name : report.tested.name)}`,
-      x: labels,
-      y: ids.map((id) => values.get(id) ?? null),
-      marker: { color: SERIES_COLORS[index] },
-      customdata: ids.map((id) => ['lm_head', rank(side === 'reference' ? reference : tested, id)]),
-      hovertemplate: '%{x}<br>logit %{y:.4f}, %{customdata[1]}<extra></extra>',
-    })),
+    data: [
+      ...[...logits].map(([side, values], index) => ({
+        type: 'bar',
+        name: `${side}: ${plainText(side === 'reference' ? report.reference.name : report.tested.name)}`,
+        x: labels,
+        y: plainNumbers(ids.map((id) => values.get(id) ?? Number.NaN)),
+        marker: { color: SERIES_COLORS[index] },
+        customdata: ids.map((id) => ['lm_head', rank(side === 'reference' ? reference : tested, id)]),
+        hovertemplate: '%{x}<br>logit %{y:.4f}, %{customdata[1]}<extra></extra>',
+      })),
+      {
+        type: 'bar',
+        name: 'tested − reference',
+        showlegend: false,
+        x: labels,
+        y: differences,
+        yaxis: 'y2',
+        marker: { color: NEUTRAL_COLOR },
+        customdata: ids.map(() => ['lm_head']),
+        hovertemplate: '%{x}<br>tested − reference %{y:.2e}<extra></extra>',
+      },
+    ],
     layout: {
       title: titled(
         title,
@@ -53,8 +71,10 @@ export function logitsTopK(
           : `variance NMSE ${formatError(report.metrics.nmseVariance)}: ${report.band ?? 'unknown'}`,
       ),
       barmode: 'group',
-      xaxis: { title: { text: 'token' }, type: 'category' },
-      yaxis: { title: { text: 'logit' } },
+      xaxis: { title: { text: 'token' }, type: 'category', anchor: 'y2' },
+      yaxis: { title: { text: 'logit' }, domain: [0.36, 1] },
+      yaxis2: { title: { text: 'difference' }, domain: [0, 0.28], exponentformat: 'power', nticks: 4 },
+      height: 520,
       ...legendAbove(2),
     },
   };

@@ -85,10 +85,7 @@ export function nmsePerTap(runs: readonly ErrorSeries[], options: NmsePerTapOpti
     description: `Energy NMSE of ${points.length} values of ${runs.map(({ label }) => label).join(', ')}, on a logarithmic axis over execution order.`,
     data: traces,
     layout: {
-      title: titled(
-        options.title ?? 'Error of every value, in execution order',
-        unseen(drawn).replace('drawn at the bottom', 'left out'),
-      ),
+      title: titled(options.title ?? 'Error of every value, in execution order', unseen(drawn, 'left out')),
       xaxis: {
         title: { text: 'value, in execution order; ticks: first of each block' },
         tickvals: blocks.map(({ at }) => at),

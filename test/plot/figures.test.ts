@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { diffDumps } from '../../src/diff/diff.js';
-import { type DiffReport, tapError } from '../../src/diff/report.js';
+import { type DiffReport, type FloatTapReport, tapError } from '../../src/diff/report.js';
 import { verifyLogits } from '../../src/diff/verify-logits.js';
 import { Dump } from '../../src/dump/reader.js';
 import type { AttributionReport } from '../../src/locate/attribution.js';
@@ -105,17 +105,64 @@ describe('nmsePerBlock', () => {
   });
 });
 
-it('metricByKind has every block of every kind, the worst where the diff has it', () => {
-  const { data } = metricByKind(report);
-  const points = data.flatMap((trace) =>
-    tapsOf(trace).map((tap, at) => ({ tap, y: (trace.y as number[])[at]! })),
-  );
-  expect(points).toHaveLength(floating().filter(({ block }) => block !== null).length);
-  const worst = points.reduce((a, b) => (b.y > a.y ? b : a));
-  const expected = floating()
-    .filter(({ block }) => block !== null)
-    .reduce((a, b) => (tapError(b)! > tapError(a)! ? b : a));
-  expect(worst.tap).toBe(expected.name);
+describe('metricByKind', () => {
+  const pointsOf = (figure: Figure) =>
+    figure.data.flatMap((trace) =>
+      tapsOf(trace).map((tap, at) => ({
+        tap,
+        error: (trace.x as number[])[at]!,
+        kind: (trace.y as string[])[at]!,
+        hover: (trace.hovertext as string[])[at]!,
+      })),
+    );
+
+  it('has every value, at its error, in the row of its module', () => {
+    const points = pointsOf(metricByKind(report));
+    expect(points).toHaveLength(floating().length);
+    const worst = points.reduce((a, b) => (b.error > a.error ? b : a));
+    const expected = floating().reduce((a, b) => (tapError(b)! > tapError(a)! ? b : a));
+    expect(worst).toMatchObject({ tap: expected.name, error: tapError(expected), kind: 'mlp.experts' });
+    expect(points.find(({ tap }) => tap === 'layers.3')!.kind).toBe('block output');
+    expect(points.find(({ tap }) => tap === 'layers.3.mlp.gate:margin')!.kind).toBe('mlp.gate');
+  });
+
+  it('keeps exact zeros out of the boxes, and says that they are', () => {
+    const figure = metricByKind(report);
+    const zeros = floating().filter((tap) => tapError(tap) === 0);
+    expect(zeros.length).toBeGreaterThan(0);
+    expect(tapsOf(figure.data[1])).toEqual(zeros.map(({ name }) => name));
+    expect(figure.data[1]!.hovertext).toEqual(zeros.map(() => expect.stringContaining('exactly 0')));
+    expect(JSON.stringify(figure.layout.title)).toContain(`${zeros.length} exact zeros`);
+  });
+
+  it('draws another metric, by value, of the kinds that are asked for', () => {
+    const figure = metricByKind(report, {
+      metric: 'maxAbs',
+      by: 'value',
+      kinds: (kind) => kind.startsWith('mlp.gate:'),
+    });
+    const points = pointsOf(figure);
+    const expected = floating().filter(({ name }) => name.includes('.mlp.gate:'));
+    expect(points).toHaveLength(expected.length);
+    const margin = expected.find(({ name }) => name === 'layers.2.mlp.gate:margin') as FloatTapReport;
+    expect(points.find(({ tap }) => tap === margin.name)).toMatchObject({
+      kind: 'mlp.gate:margin',
+      error: margin.metrics.maxAbs,
+    });
+    expect(() => metricByKind(report, { kinds: () => false })).toThrow(/got none/);
+  });
+
+  it('counts what is infinite, and draws the rest', () => {
+    const tapReports = structuredClone(report.tapReports);
+    const broken = tapReports.find((tap) => tap.kind === 'float')!;
+    broken.metrics.nmse = Number.POSITIVE_INFINITY;
+    const figure = metricByKind({ ...report, tapReports });
+    expect(JSON.stringify(figure.layout.title)).toContain('1 NaN or infinite not drawn');
+    expect(pointsOf(figure).find(({ tap }) => tap === broken.name)).toMatchObject({
+      error: null,
+      hover: expect.stringContaining('Infinity'),
+    });
+  });
 });
 
 describe('tokenBlockHeatMap', () => {
@@ -151,7 +198,70 @@ it('logitsTopK shows the ten likeliest of both sides', async () => {
   const { data } = logitsTopK(check);
   const ids = new Set([...check.top!.reference, ...check.top!.tested].map(({ id }) => id));
   expect(data[0]!.x).toHaveLength(ids.size);
-  expect((data[0]!.y as number[])[0]).toBe(check.top!.reference[0]!.logit);
+  const { reference: first, tested: second } = check.top!;
+  expect((data[0]!.y as number[])[0]).toBe(first[0]!.logit);
+  expect((data[2]!.y as number[])[0]).toBe(second[0]!.logit - first[0]!.logit);
+  const onlyOne = [...ids].filter(
+    (id) => !first.some((a) => a.id === id) || !second.some((b) => b.id === id),
+  );
+  expect((data[2]!.y as unknown[]).filter((value) => value === null)).toHaveLength(onlyOne.length);
+});
+
+describe('attributionWaterfall', () => {
+  const rows = [
+    { group: 'a', pattern: 'layers.*.a#dtype', sites: 1, alone: 3e-8, repaired: 1e-7, cumulative: 3e-8 },
+    { group: 'b', pattern: 'layers.*.b#dtype', sites: 2, alone: 0, repaired: 2e-7, cumulative: 2e-8 },
+    { group: 'c', pattern: 'layers.*.c#dtype', sites: 2, alone: 1e-7, repaired: 2e-8, cumulative: 2e-7 },
+  ];
+
+  it('steps from the good error to the bad one, down where a group lowers it', () => {
+    const [steps] = attributionWaterfall(attribution(rows)).data;
+    const x = steps!.x as number[];
+    expect(x[0]).toBe(1e-13);
+    expect(x[2]).toBeLessThan(0);
+    expect(x.slice(0, -1).reduce((a, b) => a + b)).toBeCloseTo(2e-7, 12);
+    expect(x.at(-1)).toBe(2e-7);
+    expect(tapsOf(steps).slice(1, -1)).toEqual(rows.map(({ pattern }) => pattern));
+  });
+
+  it('shows each group alone and left out, zero and infinity told apart', () => {
+    const broken = rows.map((row, at) => (at === 2 ? { ...row, repaired: Number.POSITIVE_INFINITY } : row));
+    const { data, layout } = attributionWaterfall(attribution(broken));
+    const [, alone, repaired] = data;
+    expect(alone!.x).toEqual([3e-8, 1e-14, 1e-7]);
+    expect((alone!.hovertext as string[])[1]).toContain('exactly 0');
+    expect(repaired!.x).toEqual([1e-7, 2e-7, null]);
+    expect(JSON.stringify(layout.title)).toMatch(/1 exact zero drawn at the low end, 1 NaN or infinite/);
+  });
+});
+
+describe('backendComparison', () => {
+  it('puts the same value of each device in one row, and a gap where one lacks it', () => {
+    const { data, layout } = backendComparison(
+      [
+        {
+          label: 'CPU',
+          errors: [
+            { name: 'add', nmse: 0 },
+            { name: 'mulMat', nmse: 1e-14 },
+          ],
+        },
+        { label: 'Vulkan0', errors: [{ name: 'mulMat', nmse: 1e-7, tap: 'layers.0.self_attn.o_proj' }] },
+      ],
+      { tolerance: 1e-10 },
+    );
+    expect(data.map(({ y }) => y)).toEqual([[0, 1], [1]]);
+    expect(data.map(({ x }) => x)).toEqual([[1e-15, 1e-14], [1e-7]]);
+    expect(tapsOf(data[1])).toEqual(['layers.0.self_attn.o_proj']);
+    expect((layout.yaxis as { ticktext: string[] }).ticktext).toEqual(['add', 'mulMat']);
+    expect(layout.shapes).toMatchObject([{ x0: 1e-10, x1: 1e-10 }]);
+  });
+
+  it('names as many of many values as there is room for', () => {
+    const errors = floating().map(({ name }) => ({ name, nmse: 1e-3 }));
+    const { layout } = backendComparison([{ label: 'CPU', errors }]);
+    expect((layout.yaxis as { ticktext: string[] }).ticktext.length).toBeLessThan(70);
+  });
 });
 
 it('quantisationCost, backendComparison and attributionWaterfall refuse nothing to draw', () => {
