@@ -21,7 +21,7 @@ export function tapPattern(pattern: string): (name: string) => boolean {
     if (glob.trim() === '') throw badPattern(pattern, 'a glob', 'nothing between commas');
     return globSource(glob.trim(), pattern);
   });
-  const expression = new RegExp(`^(?:${sources.join('|')})$`, 'u');
+  const expression = new RegExp(`^(?:${sources.join('|')})$`, 'su');
   return (name) => expression.test(name);
 }
 

@@ -3,6 +3,7 @@ import { tapPattern } from '../../src/tap-pattern.js';
 
 it.each([
   ['**', 'layers.3.mlp.gate:expert', true],
+  ['**', 'any\nname\u2028at all', true],
   ['*', 'lm_head', true],
   ['*', 'layers.3', false],
   ['layers.*', 'layers.3', true],
