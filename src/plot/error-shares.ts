@@ -48,7 +48,7 @@ export function errorShares(report: LocateReport, options: { title?: string } = 
         `${report.final.tap}: energy NMSE ${formatError(report.final.nmse)}; shares are estimates`,
       ),
       xaxis: { title: { text: 'share of the final error, %' }, rangemode: 'tozero' },
-      yaxis: { title: { text: 'kind of op' }, automargin: true },
+      yaxis: { title: { text: 'kind of op', standoff: 16 }, automargin: true },
       showlegend: false,
       height: 160 + 30 * kinds.length,
     },

@@ -28,7 +28,7 @@ interface Row {
 
 /**
  * Energy NMSE of every weight tensor, by kind of tensor (its name without the block): what a conversion or a quantisation did to each. Several models stand side by side; a point is a tensor.
- * Kinds come in the order of their names' first block; tensors with the same bits everywhere are left out unless asked for.
+ * Kinds come in alphabetical order; tensors with the same bits everywhere are left out unless asked for.
  *
  * @throws `BAD_ARGUMENT` without a tensor to draw.
  */
