@@ -1,0 +1,175 @@
+import { join } from 'node:path';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { TensorBatch } from '../../src/dump/data-reader.js';
+import { toFloat32 } from '../../src/dump/float.js';
+import { Dump } from '../../src/dump/reader.js';
+import { errorAgainstMagnitude } from '../../src/plot/error-scatter.js';
+import { figurePage } from '../../src/plot/figure-html.js';
+import { errorHistogram, ulpHistogram, valueHistogram } from '../../src/plot/histograms.js';
+import { sliceTensor } from '../../src/plot/tensor-slice.js';
+import { compareTensors, tensorView } from '../../src/plot/tensor-view.js';
+import { openBrowser, openPage, validatePlots, waitForPlots } from '../browser.js';
+import { root } from '../reference/python.js';
+import { chromiumPath, describeWith } from '../system-package.js';
+
+const TAP = 'layers.3.self_attn.o_proj';
+const ROUTED = 'layers.3.self_attn:attn_weights';
+let reference: TensorBatch;
+let tested: TensorBatch;
+let attention: TensorBatch;
+beforeAll(async () => {
+  const tiny = join(root, 'dumps', 'tiny');
+  await using single = await Dump.open(join(tiny, 'reference-float32'));
+  await using half = await Dump.open(join(tiny, 'reference-bfloat16'));
+  [reference, tested, attention] = [await single.read(TAP), await half.read(TAP), await single.read(ROUTED)];
+});
+
+const counting = (...shape: number[]) => ({
+  shape,
+  data: Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, at) => at),
+});
+
+describe('sliceTensor', () => {
+  it('shows the last three axes, and one index of the rest', () => {
+    const { axes, grids } = sliceTensor(counting(2, 3, 4, 5), { at: { 0: 1 } });
+    expect(axes).toEqual({ rows: 2, columns: 3, facets: 1 });
+    expect(grids).toHaveLength(3);
+    expect(grids[2]!.cells[3]![4]).toBe(119);
+    expect(grids[0]!.indices[1]![2]).toEqual([1, 0, 1, 2]);
+  });
+
+  it('shows other axes when asked, and vectors and scalars', () => {
+    expect(sliceTensor(counting(3, 4), { rows: 1, columns: 0 }).grids[0]!.cells[2]).toEqual([2, 6, 10]);
+    expect(sliceTensor(counting(4)).grids[0]!.cells).toEqual([[0, 1, 2, 3]]);
+    expect(sliceTensor(counting()).grids[0]!.cells).toEqual([[0]]);
+    expect(sliceTensor(counting(3, 4, 5), { facets: null }).axes.facets).toBe(-1);
+  });
+
+  it('pools by largest magnitude, with the index of what it shows, NaN before all', () => {
+    const tensor = counting(4, 6);
+    tensor.data[7] = -1000;
+    tensor.data[22] = Number.NaN;
+    const { grids, pooled, nonFinite } = sliceTensor(tensor, { maxCells: [2, 3] });
+    expect(pooled).toEqual([2, 2]);
+    expect(grids[0]!.cells).toEqual([
+      [-1000, 9, 11],
+      [19, 21, Number.NaN],
+    ]);
+    expect(grids[0]!.indices[0]![0]).toEqual([1, 1]);
+    expect(nonFinite).toBe(1);
+  });
+
+  it.each([
+    ['an axis too many', { rows: 2 }, /expected an axis of \[3, 4\], got 2/],
+    ['an axis twice', { rows: 1, columns: 1 }, /expected three different axes/],
+    ['an index beyond', { at: { 0: 3 }, rows: 1, columns: 1 }, /expected three different axes/],
+    [
+      'an index on a shown axis',
+      { at: { 1: 0 } },
+      /expected a position on an axis that is not shown, got axis 1/,
+    ],
+  ])('refuses %s', (_, options, message) => {
+    expect(() => sliceTensor(counting(3, 4), options)).toThrow(message);
+  });
+
+  it('refuses an index beyond the axis, nothing, and a shape that does not fit', () => {
+    expect(() => sliceTensor(counting(2, 3, 4, 5), { at: { 0: 2 } })).toThrow(
+      /expected an index below 2 on axis 0, got 2/,
+    );
+    expect(() => sliceTensor(counting(0, 4))).toThrow(/expected a tensor with elements/);
+    expect(() => sliceTensor({ shape: [3], data: [1, 2] })).toThrow(
+      expect.objectContaining({ code: 'SHAPE_MISMATCH' }),
+    );
+  });
+});
+
+describe('figures of a tensor', () => {
+  it('tensorView draws every element with its index and value', () => {
+    const [trace] = tensorView(reference).data;
+    const z = trace!.z as number[][];
+    expect([z.length, z[0]!.length]).toEqual(reference.shape);
+    expect(z[5]![17]).toBe(reference.data[5 * reference.shape[1]! + 17]);
+    expect((trace!.customdata as string[][][])[5]![17]).toEqual([TAP, '5, 17']);
+    expect(tensorView(attention, { facets: 1, axisNames: ['token', 'head', 'key'] }).data).toHaveLength(8);
+  });
+
+  it('compareTensors draws the difference of widened values', () => {
+    const { data } = compareTensors(reference, tested);
+    const [a, b, difference] = data.map(({ z }) => z as number[][]);
+    expect(difference![5]![17]).toBe(b![5]![17]! - a![5]![17]!);
+    expect([data[0]!.zmin, data[0]!.zmax]).toEqual([data[1]!.zmin, data[1]!.zmax]);
+    expect(() => compareTensors(counting(2, 3), counting(3, 2))).toThrow(/two tensors of one shape/);
+  });
+
+  it('marks NaN and infinity', () => {
+    const tensor = counting(3, 4);
+    tensor.data[6] = Number.POSITIVE_INFINITY;
+    const figure = tensorView(tensor);
+    expect(figure.data).toHaveLength(2);
+    expect(figure.data[1]!.customdata).toEqual([['tensor', '1, 2', 'Infinity']]);
+    expect(JSON.stringify(figure.layout.title)).toContain('1 NaN or infinite, marked');
+  });
+
+  it('errorAgainstMagnitude keeps the worst element when it samples', () => {
+    const { data } = errorAgainstMagnitude(reference, tested, { limit: 50 });
+    const wide = toFloat32(tested.data, tested.dtype);
+    const worst = (reference.data as Float32Array).reduce(
+      (most, value, at) => Math.max(most, Math.abs(wide[at]! - value)),
+      0,
+    );
+    expect(Math.max(...(data[0]!.y as number[]))).toBe(worst);
+    expect((data[0]!.x as number[]).length).toBeLessThanOrEqual(52);
+    expect(() => errorAgainstMagnitude(reference, reference)).toThrow(/a pair of elements that differ/);
+  });
+
+  it('histograms count every element once', () => {
+    const total = (figure: { data: readonly { y?: unknown }[] }) =>
+      (figure.data[0]!.y as (number | null)[]).reduce<number>((sum, count) => sum + (count ?? 0), 0);
+    expect(total(valueHistogram([{ label: 'reference', tensor: reference }]))).toBe(reference.data.length);
+    expect(total(errorHistogram(reference, tested))).toBe(reference.data.length);
+    expect(total(ulpHistogram(reference, tested))).toBeCloseTo(100, 9);
+    expect(() => valueHistogram([{ label: 'x', tensor: { shape: [1], data: [Number.NaN] } }])).toThrow(
+      /a finite value/,
+    );
+  });
+});
+
+describeWith('Chromium', chromiumPath() !== undefined, 'in a browser', () => {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await openBrowser();
+  });
+  afterAll(async () => await browser?.close());
+
+  it.each(['light', 'dark'] as const)(
+    'tensor figures are valid plotly and draw offline, %s',
+    async (colorScheme) => {
+      const broken = counting(3, 4);
+      broken.data[6] = Number.NaN;
+      const figures = [
+        tensorView(reference),
+        tensorView(attention, { facets: 1, axisNames: ['token', 'head', 'key'] }),
+        tensorView(broken),
+        compareTensors(reference, tested, { axisNames: ['token', 'channel'] }),
+        errorAgainstMagnitude(reference, tested),
+        valueHistogram([
+          { label: 'reference', tensor: reference },
+          { label: 'tested', tensor: tested },
+        ]),
+        errorHistogram(reference, tested),
+        ulpHistogram(reference, tested),
+      ];
+      const opened = await openPage(browser, figurePage('tensors', figures), { colorScheme });
+      await waitForPlots(opened.page, figures.length);
+      expect(await validatePlots(opened.page)).toEqual([]);
+      expect(opened).toMatchObject({ errors: [], requests: [] });
+      if (process.env.ZAYASCOPE_SCREENSHOTS)
+        await opened.page.screenshot({
+          path: join(process.env.ZAYASCOPE_SCREENSHOTS, `tensors-${colorScheme}.png`),
+          fullPage: true,
+        });
+      await opened.close();
+    },
+  );
+});
