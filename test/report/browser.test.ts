@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Dump } from '../../src/dump/reader.js';
 import { createReport } from '../../src/report/report.js';
@@ -27,6 +27,17 @@ async function drawAll(page: Page): Promise<number> {
     await plots.nth(k).locator('.main-svg').first().waitFor();
   }
   return count;
+}
+
+/** Clicks a point of a plot as a hand would: plotly listens on what lies above it. */
+async function clickPoint(page: Page, point: Locator): Promise<void> {
+  await point.scrollIntoViewIfNeeded();
+  const box = (await point.boundingBox())!;
+  const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+  await page.mouse.move(x - 3, y - 3);
+  await page.mouse.move(x, y, { steps: 3 });
+  await page.locator('.hoverlayer .hovertext').first().waitFor();
+  await page.mouse.click(x, y);
 }
 
 /** Names in the first column of the table of taps. */
@@ -71,14 +82,15 @@ describeWith('Chromium', chromiumPath() !== undefined, 'a report in Chromium', (
     const blocks = page.locator('[data-figure="0"]');
     await blocks.scrollIntoViewIfNeeded();
     // Points: input, then block 0, 1, 2 ...
-    await blocks.locator('.scatterlayer .points path').nth(3).click();
+    await blocks.locator('.scatterlayer .points path').first().waitFor();
+    await clickPoint(page, blocks.locator('.scatterlayer .points path').nth(3));
     await page.getByRole('heading', { name: 'Taps of block 2' }).waitFor();
     expect(new Set((await shownTaps(page)).map((name) => name.split('.').slice(0, 2).join('.')))).toEqual(
       new Set(['layers.2']),
     );
     const points = page.locator('#block-plot .scatterlayer .points path');
     await points.first().waitFor();
-    await points.nth(2).click();
+    await clickPoint(page, points.nth(2));
     await page.locator('#tap-grids .heatmaplayer image, #tap-grids .hm image').first().waitFor();
     expect(await page.locator('#tap-title').textContent()).toMatch(/^layers\.2\./);
     expect(await page.locator('#tap-grids .hm').count()).toBe(3);

@@ -17,6 +17,7 @@ const PAYLOADS = [
   '<a href="javascript:window.hacked=6">click</a>',
   'javascript:window.hacked=7',
   '\u2028window.hacked=8\u2029//',
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: a placeholder that must stay text
   '${window.hacked=9}`+(window.hacked=9)+`',
   '\\u003cscript\\u003ewindow.hacked=10\\u003c/script\\u003e',
   '&lt;img src=x onerror=window.hacked=11&gt;',
