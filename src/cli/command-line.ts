@@ -4,6 +4,7 @@ import { attributeCommand } from './attribute.js';
 import { bisectCommand } from './bisect.js';
 import { captureCommand } from './capture.js';
 import { compareCommand } from './compare.js';
+import { conformanceCommand } from './conformance.js';
 import { convertCommand } from './convert.js';
 import { diffCommand } from './diff.js';
 import { diffWeightsCommand } from './diff-weights.js';
@@ -102,6 +103,7 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   stepCommand,
   importCommand,
   inspectCommand,
+  conformanceCommand,
   doctorCommand,
 ];
 

@@ -1,0 +1,120 @@
+import { fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { type ErrorCode, ZayascopeError } from '../errors.js';
+import type { CaseSelection } from './options.js';
+import type { CaseOutcome } from './run-case.js';
+
+/** What a child process is to do: cases `start` to `end` of a selection. */
+export interface ChildJob {
+  selection: CaseSelection;
+  backend: string;
+  strictF32: boolean;
+  start: number;
+  end: number;
+}
+
+/** The device that ran cases. */
+export interface ConformanceDevice {
+  /** ggml's device name. */
+  name: string;
+  description: string;
+  /** True if F32 products are known to be of F32 operands. */
+  strictF32: boolean;
+  /** Environment variables that the device's library has read, by name. */
+  environment: Readonly<Record<string, string>>;
+}
+
+/** What a child process says. */
+export type ChildMessage =
+  | { device: ConformanceDevice }
+  | { index: number; outcome: CaseOutcome }
+  | { error: { code: ErrorCode; message: string } };
+
+/** Cases of one process. Few enough that a crash costs little, enough that starting costs little. */
+const BATCH = 48;
+
+/** A case that says nothing for so long hangs; compiling a kernel takes a software device a minute. */
+const SILENCE_MS = 240_000;
+
+/** What became of the cases, and of the processes. */
+export interface ChildrenResult {
+  device: ConformanceDevice;
+  /** By position in the selection. */
+  outcomes: CaseOutcome[];
+  /** Processes that were lost at a case which then ran in a fresh one: the device's trouble, but none of the case's. */
+  lostProcesses: number;
+}
+
+/**
+ * Runs cases in child processes, a batch in each, one after the other. A process that dies is followed by a fresh one that begins with the case at which it died; a case at which a fresh
+ * process dies at once is `crashed`.
+ *
+ * @param onOutcome called with the number of cases done.
+ * @throws what a child reports, e.g. `BACKEND` for a device that is not there.
+ */
+export async function runInChildren(
+  job: Omit<ChildJob, 'start' | 'end'>,
+  count: number,
+  onOutcome: (done: number) => void = () => {},
+): Promise<ChildrenResult> {
+  const outcomes: CaseOutcome[] = [];
+  let device: ConformanceDevice | undefined;
+  let lostProcesses = 0;
+  while (outcomes.length < count) {
+    const start = outcomes.length;
+    const batch = { ...job, start, end: Math.min(start + BATCH, count) };
+    const end = await runChild(batch, (message) => {
+      if ('device' in message) device = message.device;
+      if ('error' in message) throw new ZayascopeError(message.error.code, message.error.message);
+      if (!('outcome' in message)) return;
+      outcomes.push(message.outcome);
+      onOutcome(outcomes.length);
+    });
+    if (outcomes.length === batch.end) continue;
+    if (outcomes.length > start) lostProcesses++;
+    else outcomes.push({ verdict: 'crashed', reason: `a process of its own ended with ${end}` });
+  }
+  if (device === undefined)
+    throw new ZayascopeError(
+      'BACKEND',
+      `conformance: expected a device that runs a case, got processes that died before the first one ended (${job.backend})`,
+      { op: 'conformance' },
+    );
+  return { device, outcomes, lostProcesses };
+}
+
+/** Runs one child to its end and says how it ended. What `onMessage` throws ends it. */
+function runChild(job: ChildJob, onMessage: (message: ChildMessage) => void): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = fork(fileURLToPath(new URL('./child.js', import.meta.url)), {
+      serialization: 'advanced',
+      // Drivers write to stdout; results of a command go there.
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    });
+    let timer: NodeJS.Timeout | undefined;
+    let isSilent = false;
+    const listen = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        isSilent = true;
+        child.kill('SIGKILL');
+      }, SILENCE_MS);
+    };
+    listen();
+    child.on('message', (message) => {
+      listen();
+      try {
+        onMessage(message as ChildMessage);
+      } catch (error) {
+        child.kill('SIGKILL');
+        reject(error as Error);
+      }
+    });
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      resolve(isSilent ? `no answer in ${SILENCE_MS / 1000} s` : (signal ?? `exit code ${code}`));
+    });
+    child.send(job);
+  });
+}

@@ -1,0 +1,38 @@
+import { ZayascopeError } from '../errors.js';
+import { OP_NAMES, type OpName } from '../graph/ops.js';
+import { tapPattern } from '../tap-pattern.js';
+import { capturedTemplates } from './captured.js';
+import { allCases } from './cases.js';
+import { modelShapes } from './model-shapes.js';
+import type { ConformanceCase } from './template.js';
+
+/** What is run, in a form that another process understands. */
+export interface CaseSelection {
+  /** Model whose sizes are used: a folder or GGUF file. Default: the sizes of ZAYA1-8B and of a tiny model. */
+  model?: string;
+  /** Dump whose values are used besides, where an op's operand is a tap. Tier full. */
+  dump?: string;
+  /** Ops by glob over their names, e.g. `mulMat*`. Default: all. */
+  ops?: string;
+}
+
+/** The cases of a selection, in the same order in every process. Throws `BAD_ARGUMENT` for a glob that matches no op, and what opening the model or the dump throws. */
+export async function selectCases({ model, dump, ops = '*' }: CaseSelection): Promise<ConformanceCase[]> {
+  const matches = tapPattern(ops);
+  const wanted = new Set<OpName>(OP_NAMES.filter((op) => matches(op)));
+  if (wanted.size === 0)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `conformance: expected a pattern that matches one of ${OP_NAMES.join(', ')}, got ${ops}`,
+      { op: 'conformance' },
+    );
+  const models = model === undefined ? undefined : [await shapesOf(model)];
+  const captured = dump === undefined ? [] : await capturedTemplates(dump);
+  return allCases(models, captured, (op) => wanted.has(op));
+}
+
+async function shapesOf(path: string) {
+  const { openZayaSource } = await import('../models/zaya-source.js');
+  const { config } = await openZayaSource(path);
+  return modelShapes('model', config);
+}
