@@ -24,6 +24,7 @@ struct BackendState : std::enable_shared_from_this<BackendState> {
   ggml_backend_t backend = nullptr;
   ggml_backend_set_n_threads_t setThreads = nullptr;             // null on devices without threads
   ggml_backend_set_abort_callback_t setAbortCallback = nullptr;  // null on devices that cannot stop inside a graph
+  bool keepsMemory = false;                                      // its driver reads buffers after they have been freed
   std::atomic<int> threads{GGML_DEFAULT_N_THREADS};
 
   using Flag = std::shared_ptr<std::atomic<bool>>;

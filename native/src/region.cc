@@ -1,11 +1,13 @@
 #include "region.h"
 
+#include "backend.h"
 #include "failure.h"
 #include "instance.h"
 
 namespace zayascope {
 
 Memory::~Memory() {
+  if (backend != nullptr && backend->keepsMemory) return;  // until the process ends
   if (allocator != nullptr)
     ggml_gallocr_free(allocator);  // frees the parts too
   else
