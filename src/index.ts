@@ -151,20 +151,24 @@ export {
   type BackendErrors,
   backendComparison,
 } from './plot/backend-comparison.js';
+export { errorBars, type LabelledError } from './plot/error-bars.js';
+export { type ErrorFigureOptions, errorLines, type TapError } from './plot/error-lines.js';
+export { errorAgainstMagnitude } from './plot/error-scatter.js';
+export type { ErrorSeries, NoiseSource } from './plot/error-series.js';
 export { errorShares } from './plot/error-shares.js';
 export type { Figure, Layout, Trace } from './plot/figure.js';
 export { figureHtml, figurePage, pageScript, plotlySource } from './plot/figure-html.js';
+export { errorHistogram, type HistogramOptions, ulpHistogram, valueHistogram } from './plot/histograms.js';
 export { logitsTopK } from './plot/logits-top-k.js';
 export { type KindMetric, type MetricByKindOptions, metricByKind } from './plot/metric-by-kind.js';
-export {
-  type BlockError,
-  type ErrorSeries,
-  type NmsePerTapOptions,
-  nmsePerBlock,
-  nmsePerTap,
-} from './plot/nmse-per-tap.js';
+export { type BlockError, type NmsePerBlockOptions, nmsePerBlock } from './plot/nmse-per-block.js';
+export { type NmsePerTapOptions, nmsePerTap } from './plot/nmse-per-tap.js';
+export { nmseRatio } from './plot/nmse-ratio.js';
 export { type QuantisationRow, quantisationCost } from './plot/quantisation.js';
 export { type RoutingMapOptions, routingMap } from './plot/routing-map.js';
+export { routingMargins } from './plot/routing-margins.js';
+export type { SliceOptions, ViewedTensor } from './plot/tensor-slice.js';
+export { compareTensors, type TensorViewOptions, tensorView } from './plot/tensor-view.js';
 export { type TokenBlockOptions, tokenBlockHeatMap } from './plot/token-block-heat-map.js';
 export { attributionWaterfall } from './plot/waterfall.js';
 export { type WeightErrors, type WeightErrorsOptions, weightErrors } from './plot/weight-errors.js';

@@ -47,13 +47,17 @@ export function logAxis(title: string, values: readonly LogValues[] = []): Recor
   };
 }
 
-/** A note for a figure's subtitle where values could not be drawn as they are; empty where all could. @param where zeros went. */
-export function unseen(values: readonly LogValues[], where = 'drawn at the low end'): string {
+/** A note for a figure's subtitle where values could not be drawn as they are; empty where all could. @param zerosAt where zeros are drawn. @param lostAt and what is not finite. */
+export function unseen(
+  values: readonly LogValues[],
+  zerosAt = 'drawn at the low end',
+  lostAt = 'not drawn',
+): string {
   const zeros = values.reduce((sum, each) => sum + each.zeros, 0);
   const lost = values.reduce((sum, each) => sum + each.nonFinite, 0);
   const parts = [
-    ...(zeros > 0 ? [`${zeros} exact ${zeros === 1 ? 'zero' : 'zeros'} ${where}`] : []),
-    ...(lost > 0 ? [`${lost} NaN or infinite not drawn`] : []),
+    ...(zeros > 0 ? [`${zeros} exact ${zeros === 1 ? 'zero' : 'zeros'} ${zerosAt}`] : []),
+    ...(lost > 0 ? [`${lost} NaN or infinite ${lostAt}`] : []),
   ];
   return parts.join(', ');
 }

@@ -1,215 +1,167 @@
-import { type DiffReport, type TapReport, tapError } from '../diff/report.js';
-import type { LocateReport } from '../locate/locate-report.js';
+import {
+  commonOrder,
+  type ErrorSeries,
+  type NoiseSource,
+  noiseBand,
+  noiseErrors,
+  type TapError,
+  tapErrors,
+} from './error-series.js';
 import type { Figure, Trace } from './figure.js';
 import { legendAbove } from './legend.js';
-import { type LogValues, logAxis, logValues, plainText, titled, unseen } from './log-values.js';
+import { formatError, logAxis, logValues, plainText, titled, unseen } from './log-values.js';
 import { requireSome } from './require-some.js';
-import { NOISE_COLOR, SERIES_COLORS } from './theme.js';
-
-/** One run in a figure of errors. */
-export interface ErrorSeries {
-  /** Name in the legend. */
-  label: string;
-  report: DiffReport;
-  /** Adds what each op errs by itself, dotted. */
-  locate?: LocateReport;
-}
+import { FAULT_COLOR, SERIES_COLORS } from './theme.js';
 
 /** Options of {@link nmsePerTap}. */
 export interface NmsePerTapOptions {
   title?: string;
-  /** Diff of the reference's own low-precision run: drawn as a band from the bottom to its error. */
-  noise?: DiffReport;
+  /** Drawn as a band from the bottom to the noise. Default: that of the first run whose `locate` measured one. */
+  noise?: NoiseSource;
 }
 
-interface Point {
-  tap: string;
-  block: number | null;
-}
+/** Labels of blocks below the axis, at most. */
+const MOST_LABELS = 24;
 
 /**
- * Energy NMSE of every floating tap in execution order (x, blocks marked), on a logarithmic axis: how error gathers, where it jumps, and against a noise floor whether that is the dtype's own. Several
- * runs overlay; taps are joined by name, in the order of the first. Exact zeros are left out and counted.
+ * Energy NMSE of every floating tap in execution order (x, by block), on a logarithmic axis: how error gathers, where it jumps, and against a noise floor whether that is the dtype's own. With a `locate`
+ * report also what each op errs by itself (circles), and the ops at fault. Several runs overlay, joined by tap. Exact zeros stand at the bottom, outside the lines; NaN and infinity at the top.
  *
  * @throws `BAD_ARGUMENT` without a run that has a floating tap.
  */
 export function nmsePerTap(runs: readonly ErrorSeries[], options: NmsePerTapOptions = {}): Figure {
-  const points = inOrder(runs.map(({ report }) => report));
+  const series = runs.map((run) => ({ label: plainText(run.label), entries: tapErrors(run) }));
+  const points = commonOrder(series.map(({ entries }) => entries));
   requireSome('nmsePerTap', 'a run with floating taps', points.length);
   const place = new Map(points.map(({ tap }, index) => [tap, index]));
-  const series = runs.flatMap(({ label, report, locate }, run) => {
+  const measured = runs.find(({ locate }) => locate?.noiseByTap)?.locate?.noiseByTap ?? undefined;
+  const noise = noiseErrors(options.noise ?? measured);
+  const noisy = points.flatMap(({ tap }, x) => (noise.has(tap) ? [{ tap, x, noise: noise.get(tap)! }] : []));
+
+  const lines = series.flatMap(({ label, entries }, run) => {
     const color = SERIES_COLORS[run % SERIES_COLORS.length]!;
-    const whole = errors(report.tapReports);
-    const local = new Map(
-      (locate?.ops ?? []).flatMap(({ tap, local: error }) =>
-        error !== null && whole.has(tap) ? [[tap, error] as const] : [],
-      ),
-    );
-    return [
-      { name: label, color, values: whole, isLocal: false },
-      ...(local.size > 0
-        ? [{ name: `${label}: of the op itself`, color, values: local, isLocal: true }]
-        : []),
-    ];
+    const judged = entries.filter(({ op }) => op !== null);
+    const whole = { name: label, color, isLocal: false, entries, errors: entries.map(({ error }) => error) };
+    const local = { name: `${label}: each op by itself`, color, isLocal: true, entries: judged };
+    return judged.length === 0 ? [whole] : [whole, { ...local, errors: judged.map(({ op }) => op!.local) }];
   });
-  const floor = options.noise === undefined ? new Map<string, number>() : errors(options.noise.tapReports);
-  const [noise, ...drawn] = logValues([
-    [...floor.values()],
-    ...series.map(({ values }) => [...values.values()]),
+  const [band, ...drawn] = logValues([
+    noisy.map((point) => point.noise),
+    ...lines.map(({ errors }) => errors),
   ]);
-  const traces: Trace[] = [];
-  if (floor.size > 0) traces.push(...noiseBand([...floor.keys()], noise!, place));
-  for (const [index, { name, color, values, isLocal }] of series.entries()) {
-    // A line that falls to the bottom at every copied value would hide the rest: zeros are left out of it, unless there is nothing else.
-    const places = [...values].map(([tap, value], at) => ({ tap, value, at }));
-    const shown = places.filter(({ value }) => value !== 0 || places.every((other) => other.value === 0));
-    const taps = shown.map(({ tap }) => tap);
-    const y = shown.map(({ at }) => drawn[index]!.drawn[at]!);
-    const text = shown.map(({ at }) => drawn[index]!.text[at]!);
+  const floor = band!.floor;
+  const ceiling =
+    10 * drawn.flatMap((each) => each.drawn).reduce<number>((a, b) => Math.max(a, b ?? 0), floor);
+
+  const traces: Trace[] = noisy.length === 0 ? [] : noiseBand(noisy, band!);
+  const marks: Trace[] = [];
+  for (const [index, { name, color, isLocal, entries, errors }] of lines.entries()) {
+    const traceOf = (wanted: (error: number, entry: TapError) => boolean, at?: number): Trace => {
+      const picked = entries.flatMap((entry, k) => (wanted(errors[k]!, entry) ? [k] : []));
+      return {
+        type: 'scatter',
+        mode: 'markers',
+        name,
+        x: picked.map((k) => place.get(entries[k]!.tap)!),
+        y: picked.map((k) => at ?? drawn[index]!.drawn[k]!),
+        customdata: picked.map((k) => entries[k]!.tap),
+        hovertext: picked.map((k) => hover(name, entries[k]!, noise.get(entries[k]!.tap))),
+        hoverinfo: 'text',
+      };
+    };
     traces.push({
-      type: 'scatter',
-      mode: isLocal ? 'markers' : 'lines+markers',
-      name: plainText(name),
-      x: taps.map((tap) => place.get(tap)!),
-      y,
-      ...(isLocal ? {} : { line: { color, width: 1.2 } }),
-      marker: isLocal ? { color, size: 6, symbol: 'circle-open' } : { color, size: 4 },
-      customdata: taps.map((tap, at) => [tap, text[at]!, blockLabel(points[place.get(tap)!]!.block)]),
-      hovertemplate: `%{customdata[0]}<br>${isLocal ? 'own error' : 'energy NMSE'} %{customdata[1]}, block %{customdata[2]}<extra>${plainText(name)}</extra>`,
+      ...traceOf((error) => error !== 0 && Number.isFinite(error)),
+      ...(isLocal ? {} : { mode: 'lines+markers', line: { color, width: 1.2 } }),
+      marker: isLocal ? { color, size: 5, symbol: 'circle-open' } : { color, size: 4 },
     });
+    marks.push(
+      {
+        ...traceOf((error) => error === 0, floor),
+        marker: { color, size: isLocal ? 6 : 5, symbol: isLocal ? 'line-ns-open' : 'circle-open' },
+        showlegend: false,
+      },
+      {
+        ...traceOf((error) => !Number.isFinite(error), ceiling),
+        marker: { color: FAULT_COLOR, size: 9, symbol: 'x' },
+        showlegend: false,
+      },
+    );
+    if (isLocal)
+      marks.push({
+        ...traceOf((error, { op }) => op!.verdict === 'fault' && error !== 0 && Number.isFinite(error)),
+        name: `${name}, at fault`,
+        marker: { color: FAULT_COLOR, size: 9, symbol: 'diamond', line: { color, width: 1.5 } },
+      });
   }
-  const blocks = blockStarts(points);
+  const shown = [...traces, ...marks.filter(({ x }) => (x as number[]).length > 0)];
+  const blocks = blockSpans(points);
+  const title = options.title ?? 'Error of every value, in execution order';
+  const worst = series.map(({ label, entries }) => {
+    const most = entries.reduce<TapError | undefined>(
+      (a, b) => (a && !(b.error > a.error) ? a : b),
+      undefined,
+    );
+    return most === undefined ? label : `${label} at most ${formatError(most.error)}, at ${most.tap}`;
+  });
   return {
     name: 'nmse-per-tap',
-    title: options.title ?? 'Error of every value, in execution order',
-    description: `Energy NMSE of ${points.length} values of ${runs.map(({ label }) => label).join(', ')}, on a logarithmic axis over execution order.`,
-    data: traces,
+    title,
+    description: `Energy NMSE of ${points.length} values in execution order, on a logarithmic axis: ${worst.join('; ')}.`,
+    data: shown,
     layout: {
-      title: titled(options.title ?? 'Error of every value, in execution order', unseen(drawn, 'left out')),
+      title: titled(title, unseen(drawn, 'at the bottom', 'at the top')),
       xaxis: {
-        title: { text: 'value, in execution order; ticks: first of each block' },
-        tickvals: blocks.map(({ at }) => at),
-        ticktext: blocks.map(({ label }) => label),
+        title: { text: 'block; values in execution order' },
+        tickvals: blocks.labels.map(({ at }) => at),
+        ticktext: blocks.labels.map(({ label }) => label),
+        tickangle: 0,
+        ticks: '',
         range: [-1, points.length],
+        showgrid: false,
       },
-      yaxis: logAxis('energy NMSE'),
-      ...legendAbove(traces.length),
+      yaxis: logAxis('energy NMSE', [band!, ...drawn]),
+      shapes: blocks.borders.map((x) => ({
+        type: 'line',
+        layer: 'below',
+        x0: x,
+        x1: x,
+        yref: 'paper',
+        y0: 0,
+        y1: 1,
+        line: { width: 1, color: 'rgba(128,128,128,0.25)' },
+      })),
+      ...legendAbove(shown.filter(({ showlegend }) => showlegend !== false).length),
       height: 480,
     },
   };
 }
 
-/** Which error of a block {@link nmsePerBlock} draws: of the last value that it passes on, or the largest of any. */
-export type BlockError = 'last' | 'worst';
-
-/**
- * Energy NMSE per block: of its output (`last`, default) or of its worst value. The plot of the public port's thread. A noise floor is drawn as a band.
- *
- * @throws `BAD_ARGUMENT` without a run that has a block with a floating tap.
- */
-export function nmsePerBlock(
-  runs: readonly { label: string; report: DiffReport }[],
-  options: NmsePerTapOptions & { error?: BlockError } = {},
-): Figure {
-  const which = options.error ?? 'last';
-  const byBlock = ({ blocks }: DiffReport) =>
-    blocks.flatMap((entry) => {
-      const found = entry[which];
-      return found === null ? [] : [{ label: entry.label, tap: found.tap, nmse: found.nmse }];
-    });
-  const series = runs.map(({ label, report }) => ({ label, rows: byBlock(report) }));
-  const labels = [...new Set(series.flatMap(({ rows }) => rows.map(({ label }) => label)))];
-  requireSome('nmsePerBlock', 'a run with floating taps', labels.length);
-  const noiseRows = options.noise === undefined ? [] : byBlock(options.noise);
-  const [noise, ...drawn] = logValues([
-    noiseRows.map(({ nmse }) => nmse),
-    ...series.map(({ rows }) => rows.map(({ nmse }) => nmse)),
-  ]);
-  const order = new Map(labels.map((label, index) => [label, index]));
-  const traces: Trace[] = [];
-  if (noiseRows.length > 0)
-    traces.push(
-      ...noiseBand(
-        noiseRows.map(({ tap }) => tap),
-        noise!,
-        new Map(noiseRows.map(({ tap, label }) => [tap, order.get(label) ?? 0])),
-      ),
-    );
-  for (const [index, { label, rows }] of series.entries()) {
-    const color = SERIES_COLORS[index % SERIES_COLORS.length]!;
-    traces.push({
-      type: 'scatter',
-      mode: 'lines+markers',
-      name: plainText(label),
-      x: rows.map((row) => order.get(row.label)!),
-      y: drawn[index]!.drawn,
-      line: { color, width: 2 },
-      marker: { color, size: 8 },
-      customdata: rows.map(({ tap, label: block }, at) => [tap, drawn[index]!.text[at]!, block]),
-      hovertemplate: `block %{customdata[2]}<br>%{customdata[0]}<br>energy NMSE %{customdata[1]}<extra>${plainText(label)}</extra>`,
-    });
-  }
-  const title =
-    options.title ?? (which === 'last' ? 'Error that each block passes on' : 'Worst error inside each block');
-  return {
-    name: 'nmse-per-block',
-    title,
-    description: `Energy NMSE of ${labels.length} blocks of ${runs.map(({ label }) => label).join(', ')}, on a logarithmic axis.`,
-    data: traces,
-    layout: {
-      title: titled(title, unseen(drawn)),
-      xaxis: { title: { text: 'block' }, tickvals: labels.map((_, at) => at), ticktext: labels },
-      yaxis: logAxis('energy NMSE'),
-      ...legendAbove(traces.length),
-    },
-  };
-}
-
-function errors(taps: readonly TapReport[]): Map<string, number> {
-  return new Map(
-    taps.flatMap((tap) => {
-      const error = tapError(tap);
-      return error === null ? [] : [[tap.name, error] as const];
-    }),
-  );
-}
-
-function inOrder(reports: readonly DiffReport[]): Point[] {
-  const points = new Map<string, Point>();
-  for (const { tapReports } of reports)
-    for (const tap of tapReports)
-      if (tapError(tap) !== null && !points.has(tap.name))
-        points.set(tap.name, { tap: tap.name, block: tap.block });
-  return [...points.values()];
-}
-
-function noiseBand(taps: readonly string[], values: LogValues, place: ReadonlyMap<string, number>): Trace[] {
-  const known = taps.flatMap((tap, at) => (place.has(tap) ? [{ tap, at, x: place.get(tap)! }] : []));
-  const common = { type: 'scatter', mode: 'lines', line: { width: 0 }, x: known.map(({ x }) => x) };
-  return [
-    { ...common, y: known.map(() => values.floor), hoverinfo: 'skip', showlegend: false },
-    {
-      ...common,
-      y: known.map(({ at }) => values.drawn[at]!),
-      fill: 'tonexty',
-      fillcolor: NOISE_COLOR,
-      name: 'noise floor',
-      customdata: known.map(({ tap, at }) => [tap, values.text[at]!]),
-      hovertemplate: '%{customdata[0]}<br>noise floor %{customdata[1]}<extra></extra>',
-    },
+function hover(series: string, { tap, block, error, op }: TapError, noise: number | undefined): string {
+  const say = (value: number) => (value === 0 ? 'exactly 0' : formatError(value));
+  const lines = [
+    `<b>${plainText(tap)}</b>`,
+    `${series}${block === null ? '' : `, block ${block}`}`,
+    `energy NMSE ${say(error)}`,
   ];
+  if (op !== null)
+    lines.push(
+      `op by itself ${say(op.local)}${op.limit === null ? '' : `, limit ${formatError(op.limit)}`}: ${op.verdict}`,
+    );
+  if (noise !== undefined) lines.push(`noise floor ${say(noise)}`);
+  return lines.join('<br>');
 }
 
-function blockStarts(points: readonly Point[]): { at: number; label: string }[] {
-  const starts = points.flatMap(({ block }, at) =>
-    at === 0 || block !== points[at - 1]!.block
-      ? [{ at, label: at === 0 && block === null ? 'in' : blockLabel(block) }]
-      : [],
-  );
-  const step = Math.ceil(starts.length / 24);
-  return starts.filter((_, index) => index % step === 0 || index === starts.length - 1);
-}
-
-function blockLabel(block: number | null): string {
-  return block === null ? 'out' : String(block);
+/** Where blocks begin, and labels at their middles, thinned out where there are many. */
+function blockSpans(points: readonly TapError[]): {
+  borders: number[];
+  labels: { at: number; label: string }[];
+} {
+  const starts = points.flatMap(({ block }, at) => (at === 0 || block !== points[at - 1]!.block ? [at] : []));
+  const step = Math.ceil(starts.length / MOST_LABELS);
+  const labels = starts.flatMap((start, index) => {
+    const { block } = points[start]!;
+    if (block === null || block % step !== 0) return [];
+    return [{ at: (start + (starts[index + 1] ?? points.length) - 1) / 2, label: String(block) }];
+  });
+  return { borders: starts.slice(1).map((at) => at - 0.5), labels };
 }

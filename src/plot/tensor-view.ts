@@ -141,7 +141,11 @@ function figureOf(
       domain: [Math.max(0, y[0]!), Math.min(1, y[1]!)],
       anchor: `x${id}`,
       ...(column === 0 ? { title: { text: axisName(rows, options), standoff: 4 } } : {}),
-      ...(index === 0 ? { autorange: 'reversed' } : { matches: 'y' }),
+      range: [
+        (panel.sliced.grids[panel.grid]!.cells.length - 0.5) * panel.sliced.pooled[0],
+        -0.5 * panel.sliced.pooled[0],
+      ],
+      ...(index === 0 ? {} : { matches: 'y' }),
     };
     if (panel.caption !== '')
       annotations.push({

@@ -1,0 +1,60 @@
+import type { ErrorFigureOptions, TapError } from './error-lines.js';
+import type { Figure } from './figure.js';
+import { legendAbove } from './legend.js';
+import { logAxis, logValues, plainText, titled, unseen } from './log-values.js';
+import { requireSome } from './require-some.js';
+import { SERIES_COLORS } from './theme.js';
+
+/** A bar: what it is of, and its error. */
+export interface LabelledError extends TapError {
+  /** Category on the axis. */
+  label: string;
+}
+
+/**
+ * Errors of anything that has a name: variants of an op, mistakes, halves of blocks. Bars of one label stand beside each other, one colour a series.
+ *
+ * @throws `BAD_ARGUMENT` without a bar.
+ */
+export function errorBars(
+  series: readonly { label: string; errors: readonly LabelledError[] }[],
+  options: ErrorFigureOptions,
+): Figure {
+  const { title, unit = 'energy NMSE', scale = 'log' } = options;
+  const labels = [...new Set(series.flatMap(({ errors }) => errors.map(({ label }) => label)))];
+  requireSome('errorBars', 'a series with errors', labels.length);
+  const values = logValues(series.map(({ errors }) => errors.map(({ error }) => error)));
+  const floor = values[0]!.floor;
+  return {
+    name: 'error-bars',
+    title,
+    description: `${unit} of ${labels.join(', ')}: ${series.map(({ label }) => label).join(', ')}, on a ${scale === 'log' ? 'logarithmic' : 'linear'} axis.`,
+    data: series.map(({ label, errors }, at) => ({
+      type: 'bar',
+      name: plainText(label),
+      x: errors.map((each) => plainText(each.label)),
+      y: scale === 'log' ? values[at]!.drawn : errors.map(({ error }) => error),
+      marker: { color: SERIES_COLORS[at % SERIES_COLORS.length]! },
+      customdata: errors.map(({ tap }, bar) => [tap, values[at]!.text[bar]!]),
+      hovertemplate: `%{x}<br>%{customdata[0]}<br>${plainText(unit)} %{customdata[1]}<extra>${plainText(label)}</extra>`,
+    })),
+    layout: {
+      title: titled(title, scale === 'log' ? unseen(values) : ''),
+      xaxis: { type: 'category', categoryorder: 'array', categoryarray: labels.map(plainText) },
+      yaxis:
+        scale === 'log'
+          ? {
+              ...logAxis(unit, values),
+              range: [Math.log10(floor), logTop(values.flatMap(({ drawn }) => drawn))],
+            }
+          : { title: { text: unit }, exponentformat: 'power' },
+      ...legendAbove(series.length),
+    },
+  };
+}
+
+/** Upper end of the axis in decades: bars of a logarithmic axis need a lower end of their own, and then both. */
+function logTop(drawn: readonly (number | null)[]): number {
+  const largest = drawn.reduce<number>((most, value) => Math.max(most, value ?? 0), 0);
+  return largest > 0 ? Math.log10(largest) + 0.3 : 0;
+}
