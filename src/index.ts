@@ -167,6 +167,7 @@ export { nmseRatio } from './plot/nmse-ratio.js';
 export { type QuantisationRow, quantisationCost } from './plot/quantisation.js';
 export { type RoutingMapOptions, routingMap } from './plot/routing-map.js';
 export { routingMargins } from './plot/routing-margins.js';
+export { type BlockState, type StateViewOptions, stateView } from './plot/state-view.js';
 export type { SliceOptions, ViewedTensor } from './plot/tensor-slice.js';
 export { compareTensors, type TensorViewOptions, tensorView } from './plot/tensor-view.js';
 export { type TokenBlockOptions, tokenBlockHeatMap } from './plot/token-block-heat-map.js';
