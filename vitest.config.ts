@@ -3,8 +3,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    // Creates .venv with the pinned Python packages on the first run; a check of 50 ms afterwards.
-    globalSetup: ['test/reference/python-setup.ts'],
+    // Create .venv and .venv-lab with the pinned Python packages on the first run; checks of 50 ms afterwards.
+    globalSetup: ['test/reference/python-setup.ts', 'test/notebooks/lab-setup.ts'],
     // The addon holds a process-wide ggml registry: one process per file keeps tests independent of each other.
     pool: 'forks',
     // Python starts slowly: importing torch and transformers takes seconds.

@@ -1,0 +1,121 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openBrowser, openPage, validatePlots, waitForPlots } from '../browser.js';
+import { chromiumPath, describeWith } from '../system-package.js';
+import { executeNotebooks, type NotebookRun, notebookNames, notebooksFolder, pointsOf } from './execute.js';
+
+const out = join(import.meta.dirname, '..', '..', 'out', 'notebooks', 'exports');
+const names = notebookNames();
+
+/** Notebooks that must fail, and how. */
+const FAULTY = {
+  'type-error': ["import * as zs from 'zayascope';", 'const folder: number = zs.DTYPES[0];'],
+  'type-of-a-value': [
+    "import * as zs from 'zayascope';",
+    "const dump = await zs.Dump.open('../dumps/tiny/reference-float32');",
+    'const missing = dump.manifest.noSuchField;',
+  ],
+  'wrong-option': [
+    "import * as zs from 'zayascope';",
+    "await zs.capture(undefined, [[1]], { out: '../out/x', tier: 'half' });",
+  ],
+  'typed-array': [
+    "import * as zs from 'zayascope';",
+    "const dump = await zs.Dump.open('../dumps/tiny/reference-float32');",
+    "const batch = await dump.read('layers.0');",
+    'const text: string = zs.toFloat32(batch.data, batch.dtype);',
+  ],
+  throws: ["throw new Error('on purpose');"],
+};
+
+const runs = new Map<string, NotebookRun>();
+
+function runOf(name: string): NotebookRun {
+  const run = runs.get(name);
+  if (run === undefined) throw new Error(`expected a run of ${name}, found none`);
+  return run;
+}
+
+beforeAll(async () => {
+  for (const [name, run] of await executeNotebooks(names, FAULTY, out)) runs.set(name, run);
+});
+
+describe.each(names)('notebook %s', (name) => {
+  it('runs to its end, without a TypeScript error, in under a minute', () => {
+    const { error, stderr, seconds } = runOf(name);
+    expect({ error, stderr }).toEqual({ error: null, stderr: '' });
+    expect(seconds).toBeLessThan(60);
+  });
+
+  it('shows figures, none of them empty', () => {
+    const { figures } = runOf(name);
+    expect(figures.length).toBeGreaterThan(0);
+    const empty = figures.filter(({ data }) => !data.some((trace) => pointsOf(trace) > 0));
+    expect(empty.map(({ layout }) => layout.title?.text)).toEqual([]);
+  });
+
+  it('is committed without outputs', () => {
+    const { cells } = JSON.parse(readFileSync(join(notebooksFolder, `${name}.ipynb`), 'utf8')) as {
+      cells: { cell_type: string; outputs?: unknown[]; execution_count?: unknown }[];
+    };
+    const code = cells.filter(({ cell_type }) => cell_type === 'code');
+    expect(code.filter(({ outputs, execution_count }) => outputs?.length || execution_count)).toEqual([]);
+  });
+
+  it('imports the public API only', () => {
+    const text = readFileSync(join(notebooksFolder, `${name}.ipynb`), 'utf8');
+    const imported = [...text.matchAll(/(?:from|import|require)\s*\(?\s*'([^']+)'/g)].map(([, from]) => from);
+    expect(imported).toContain('zayascope');
+    expect(imported.filter((from) => from !== 'zayascope' && !from!.startsWith('node:'))).toEqual([]);
+  });
+});
+
+describe('a notebook fails', () => {
+  it.each([
+    ['type-error', "Type 'string' is not assignable to type 'number'"],
+    ['type-of-a-value', "Property 'noSuchField' does not exist on type 'Manifest'"],
+    ['wrong-option', "Type '\"half\"' is not assignable to type 'DumpTier'"],
+    ['typed-array', "Type 'Float32Array' is not assignable to type 'string'"],
+    ['throws', 'Error: on purpose'],
+  ])('on %s', (name, message) => {
+    expect(runOf(name).error).toContain(message);
+  });
+});
+
+describe('an empty plot', () => {
+  it('is told from one with points', () => {
+    expect(pointsOf({ type: 'scatter', x: [1, 2], y: [null, null] })).toBe(0);
+    expect(pointsOf({ type: 'heatmap', z: [[], [null]] })).toBe(0);
+    expect(pointsOf({ type: 'histogram', x: [] })).toBe(0);
+    expect(pointsOf({ type: 'scatter', x: [1], y: { dtype: 'f4', bdata: '' } })).toBe(0);
+    expect(pointsOf({ type: 'heatmap', z: [[0, null]] })).toBe(1);
+    expect(
+      pointsOf({ type: 'heatmap', z: { dtype: 'f4', bdata: 'AAAAAA==', shape: '1,1' } }),
+    ).toBeGreaterThan(0);
+  });
+});
+
+describeWith('Chromium', chromiumPath() !== undefined, 'the HTML export', () => {
+  let browser: Browser;
+
+  beforeAll(async () => {
+    browser = await openBrowser();
+  });
+  afterAll(() => browser?.close());
+
+  it.each(names)('of %s draws every figure, with no error and no request', async (name) => {
+    const { page: file, figures } = runOf(name);
+    const { page, errors, requests, close } = await openPage(browser, readFileSync(file, 'utf8'));
+    try {
+      await waitForPlots(page, figures.length);
+      expect(await page.locator('.zayascope-figure .js-plotly-plot .main-svg').count()).toBeGreaterThan(0);
+      expect(await page.locator('.zayascope-figure:has(.js-plotly-plot)').count()).toBe(figures.length);
+      expect(await validatePlots(page)).toEqual([]);
+      expect({ errors, requests }).toEqual({ errors: [], requests: [] });
+    } finally {
+      await close();
+    }
+  });
+});
