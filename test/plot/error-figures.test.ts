@@ -1,0 +1,90 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  Dump,
+  diffDumps,
+  errorBars,
+  errorLines,
+  type FloatTapReport,
+  nmseRatio,
+  routingMargins,
+} from '../../src/index.js';
+import { root } from '../reference/python.js';
+
+const tiny = join(root, 'dumps', 'tiny');
+let reference: Dump;
+let tested: Dump;
+beforeAll(async () => {
+  reference = await Dump.open(join(tiny, 'reference-float32'));
+  tested = await Dump.open(join(tiny, 'reference-bfloat16'));
+});
+afterAll(() => Promise.all([reference.close(), tested.close()]));
+
+const errors = [
+  { tap: 'layers.0', label: 'a', error: 1e-3 },
+  { tap: 'layers.1', label: 'b', error: 0 },
+];
+
+describe('errorLines', () => {
+  it('draws a line a series over blocks, zeros marked', () => {
+    const figure = errorLines([{ label: 'run', errors }], { title: 'T' });
+    expect(figure.data[0]).toMatchObject({
+      x: [0, 1],
+      y: [1e-3, expect.closeTo(1e-4, 12)],
+      customdata: [
+        ['layers.0', '1.0e-3'],
+        ['layers.1', 'exactly 0'],
+      ],
+    });
+    expect(figure.layout.title).toMatchObject({ text: expect.stringContaining('1 exact zero') });
+  });
+
+  it('draws the errors themselves on a linear axis', () => {
+    const figure = errorLines([{ label: 'run', errors }], { title: 'T', scale: 'linear' });
+    expect(figure.data[0]!.y).toEqual([1e-3, 0]);
+    expect(figure.layout.yaxis).not.toMatchObject({ type: 'log' });
+  });
+
+  it('refuses nothing', () => {
+    expect(() => errorLines([], { title: 'T' })).toThrow(expect.objectContaining({ code: 'BAD_ARGUMENT' }));
+  });
+});
+
+describe('errorBars', () => {
+  it('draws bars by label, from the floor of all of them', () => {
+    const more = [{ tap: 'layers.1', label: 'b', error: 1e-9 }];
+    const figure = errorBars(
+      [
+        { label: 'one', errors },
+        { label: 'other', errors: more },
+      ],
+      { title: 'T' },
+    );
+    expect(figure.data.map(({ x }) => x)).toEqual([['a', 'b'], ['b']]);
+    expect(figure.layout.xaxis).toMatchObject({ categoryarray: ['a', 'b'] });
+    const { range } = figure.layout.yaxis as { range: [number, number] };
+    expect(range[0]).toBeLessThan(-9);
+    expect(range[1]).toBeGreaterThan(-3);
+  });
+});
+
+it('nmseRatio has the ratio of both NMSEs of each value', async () => {
+  const report = await diffDumps(reference, tested);
+  const { customdata, y } = nmseRatio(report).data[0]! as unknown as { customdata: string[][]; y: number[] };
+  const logits = report.tapReports.find(({ name }) => name === 'lm_head') as FloatTapReport;
+  const at = customdata.findIndex(([tap]) => tap === 'lm_head');
+  expect(y[at]).toBe(logits.metrics.nmseVariance / logits.metrics.nmse);
+  expect(y[at]).toBeGreaterThan(1.5);
+});
+
+it('routingMargins marks the flips that a diff finds, all left of the line', async () => {
+  const figure = await routingMargins(reference, tested);
+  const { routing } = await diffDumps(reference, tested);
+  const [, same, flipped] = figure.data as unknown as { x: number[]; y: number[]; customdata: unknown[][] }[];
+  const expected = routing!.flips.map(({ block, position }) => [`layers.${block}.mlp.gate:expert`, position]);
+  expect(flipped!.customdata.map((entry) => entry.slice(0, 2))).toEqual(expected);
+  expect(same!.x.length + flipped!.x.length).toBe(routing!.choices);
+  flipped!.x.forEach((margin, at) => {
+    expect(margin).toBeLessThanOrEqual(2 * flipped!.y[at]!);
+  });
+});
