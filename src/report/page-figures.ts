@@ -225,12 +225,14 @@ export function tensorFigures(
     mode: 'lines',
     name: label,
     x: centres,
-    y: counts.map((count) => (count === 0 ? null : count)),
+    // A logarithmic axis has no zero: empty bins stand below one element, where the axis begins.
+    y: counts.map((count) => count || 0.5),
+    customdata: counts,
     line: { shape: 'hvh', color, dash },
-    hovertemplate: `${label} %{x:.3g}: %{y} elements<extra></extra>`,
+    hovertemplate: `${label} %{x:.3g}: %{customdata} elements<extra></extra>`,
   });
   const octaves = histograms.differences.map((_, k) => 2 ** (histograms.octave + k));
-  return [
+  const figures: PageFigure[] = [
     {
       name: 'tensor',
       title: '',
@@ -250,12 +252,22 @@ export function tensorFigures(
       layout: {
         height: 300,
         xaxis: { title: { text: 'value' } },
-        yaxis: { title: { text: 'elements' }, type: 'log' },
+        yaxis: {
+          title: { text: 'elements' },
+          type: 'log',
+          range: [
+            Math.log10(0.5),
+            Math.log10(2 * Math.max(1, ...histograms.reference, ...histograms.tested)),
+          ],
+        },
         legend: { orientation: 'h', y: 1.12, x: 1, xanchor: 'right' },
       },
       opens: 'tap',
     },
-    {
+  ];
+  // Without a difference there is nothing to draw.
+  if (octaves.length > 0)
+    figures.push({
       name: 'errors',
       title: `Errors (${share})<br><sub>${histograms.same} the same${histograms.notFinite > 0 ? `, ${histograms.notFinite} not finite on one side` : ''}</sub>`,
       description: `Histogram of the errors of ${name}, by octave.`,
@@ -276,8 +288,8 @@ export function tensorFigures(
         yaxis: { title: { text: 'elements' } },
       },
       opens: 'tap',
-    },
-  ];
+    });
+  return figures;
 }
 
 /** Errors of the taps of one block in execution order, with their noise floor and own error where the table has them. Runs in the browser, as {@link tensorFigures}. */

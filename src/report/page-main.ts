@@ -191,13 +191,21 @@ export function startPage(parts: PageParts): void {
     const { view } = unpacked;
     const width = view.shape.reduce((product, size) => product * size, 1);
     const pooled = view.gridRows < view.rows || view.gridColumns < width;
-    note.textContent = `${view.rows} ${view.scope === 'step' ? 'steps' : 'tokens'} × ${width} elements, ${
+    const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
+    note.textContent = `${counted(view.rows, view.scope)} × ${counted(width, 'element')}, ${
       pooled
         ? `pooled to ${view.gridRows} × ${view.gridColumns}: a cell shows the element of its rectangle that is largest in magnitude, and the largest difference`
         : 'every element shown'
     }. Where the difference is blank, both sides are the same.`;
     const figures = tensorFigures(unpacked, colors, innerWidth >= 900, plainText);
     for (const [k, figure] of figures.entries()) plot(hosts[k]!, figure);
+    if (figures.length < hosts.length) hosts.at(-1)!.textContent = noErrors(view.histograms.notFinite);
+  }
+
+  function noErrors(notFinite: number): string {
+    return notFinite === 0
+      ? 'Errors: none; both sides are the same in every element sampled.'
+      : `Errors: none that is finite; ${notFinite} of the elements sampled are not finite on one side.`;
   }
 
   const step = (by: number): void => {

@@ -167,7 +167,7 @@ function keyFacts({ diff, noise, located }: ReportContent): string {
     facts.push([`noise floor ${label}`, `${within} of ${taps.length} taps within it`]);
   }
   if (located !== null)
-    facts.push(['first op at fault', located.firstFault === null ? 'none' : escapeHtml(located.firstFault)]);
+    facts.push(['first op at fault', located.firstFault === null ? 'none' : tapButton(located.firstFault)]);
   return `<dl class="facts">\n${facts.map(([term, value]) => `<div><dt>${escapeHtml(term)}</dt><dd>${value}</dd></div>`).join('\n')}\n</dl>`;
 }
 

@@ -2,8 +2,8 @@ import { DARK, LIGHT, type Theme } from '../plot/theme.js';
 
 /** The page's style sheet: light or dark as the system prefers, readable from 320 pixels of width on. */
 export function reportStyle(): string {
-  return `:root{color-scheme:light dark;${variables(LIGHT)}--pass:#1a7f4b;--fail:#c4262b;--accent:#0b62a8;--soft:#f4f6f8}
-@media(prefers-color-scheme:dark){:root{${variables(DARK)}--pass:#3fb77a;--fail:#ff7b72;--accent:#6cb6ff;--soft:#1b2027}}
+  return `:root{color-scheme:light dark;${variables(LIGHT)}--pass:#1a7f4b;--fail:#c4262b;--warn:#b8860b;--accent:#0b62a8;--soft:#f4f6f8}
+@media(prefers-color-scheme:dark){:root{${variables(DARK)}--pass:#3fb77a;--fail:#ff7b72;--warn:#d9a83a;--accent:#6cb6ff;--soft:#1b2027}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--text);font:15px/1.5 system-ui,sans-serif}
 main,header,footer{max-width:1240px;margin:0 auto;padding:0 20px}
@@ -18,7 +18,7 @@ h3{font-size:15px;margin:24px 0 6px}
 .verdict.pass{border-left-color:var(--pass)}.verdict.pass strong{color:var(--pass)}
 .verdict.fail{border-left-color:var(--fail)}.verdict.fail strong{color:var(--fail)}
 .verdict button,.facts button{font-size:inherit}
-.warnings{margin:0 0 12px;padding:10px 16px 10px 34px;border:1px solid var(--fail);border-radius:6px;overflow-wrap:anywhere}
+.warnings{margin:0 0 12px;padding:10px 16px 10px 34px;border:1px solid var(--line);border-left:6px solid var(--warn);border-radius:6px;overflow-wrap:anywhere}
 .facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(190px,1fr));gap:10px;margin:0 0 8px}
 .facts div{background:var(--soft);border-radius:6px;padding:8px 12px;min-width:0}
 .facts dt{font-size:12.5px;opacity:.75}.facts dd{margin:0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
