@@ -121,7 +121,7 @@ export type { LocatedOp, LocateReport } from './locate/locate-report.js';
 export { noiseFloor, type TapNoise } from './locate/noise-floor.js';
 export { policyDiff, type SiteDifference } from './locate/policy-sites.js';
 export type { PolicyProblem } from './locate/policy-tests.js';
-export { type ReplayOptions, type ReplayResult, replay } from './locate/replay.js';
+export { type ReplayedValue, type ReplayOptions, type ReplayResult, replay } from './locate/replay.js';
 export { type ReproOptions, writeRepro } from './locate/repro.js';
 export { type ReproReport, type ReproRunOptions, runRepro } from './locate/repro-run.js';
 export { openStepper, type Stepper, type StepperOptions, type StepStop } from './locate/step.js';

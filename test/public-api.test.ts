@@ -266,6 +266,7 @@ describe('the public API', () => {
         "QuantisationRow",
         "ReplayOptions",
         "ReplayResult",
+        "ReplayedValue",
         "ReproOptions",
         "ReproReport",
         "ReproRunOptions",
