@@ -50,8 +50,8 @@ export function nmsePerTap(runs: readonly ErrorSeries[], options: NmsePerTapOpti
     ...lines.map(({ errors }) => errors),
   ]);
   const floor = band!.floor;
-  const ceiling =
-    10 * drawn.flatMap((each) => each.drawn).reduce<number>((a, b) => Math.max(a, b ?? 0), floor);
+  const tops = [band!, ...drawn].flatMap((each) => each.drawn);
+  const ceiling = 10 * tops.reduce<number>((a, b) => Math.max(a, b ?? 0), floor);
 
   const traces: Trace[] = noisy.length === 0 ? [] : noiseBand(noisy, band!);
   const marks: Trace[] = [];

@@ -55,8 +55,8 @@ export function pageRuntime(window: Browser, themes: { light: Theme; dark: Theme
     const axes = new Set(Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key)));
     for (const key of ['xaxis', 'yaxis', ...axes])
       result[key] = {
-        gridcolor: theme.grid,
-        zerolinecolor: theme.grid,
+        ...(layout[key]?.showgrid === false ? {} : { gridcolor: theme.grid }),
+        ...(layout[key]?.zeroline === false ? {} : { zerolinecolor: theme.grid }),
         linecolor: theme.line,
         automargin: true,
         ...layout[key],

@@ -12,7 +12,8 @@ import type { Figure, Trace } from '../../src/plot/figure.js';
 import { figurePage } from '../../src/plot/figure-html.js';
 import { logitsTopK } from '../../src/plot/logits-top-k.js';
 import { metricByKind } from '../../src/plot/metric-by-kind.js';
-import { nmsePerBlock, nmsePerTap } from '../../src/plot/nmse-per-tap.js';
+import { nmsePerBlock } from '../../src/plot/nmse-per-block.js';
+import { nmsePerTap } from '../../src/plot/nmse-per-tap.js';
 import { quantisationCost } from '../../src/plot/quantisation.js';
 import { routingMap } from '../../src/plot/routing-map.js';
 import { tokenBlockHeatMap } from '../../src/plot/token-block-heat-map.js';
@@ -48,35 +49,75 @@ const attribution = (rows: AttributionReport['rows']): AttributionReport => ({
 });
 
 describe('nmsePerTap', () => {
-  it('has a point for every value that errs, at its error, with its name, and counts exact zeros', () => {
-    const figure = nmsePerTap([{ label: 'BF16', report }]);
-    const [trace] = figure.data;
+  it('has a point for every value, at its error, with its name; exact zeros at the bottom', () => {
+    const { data, layout } = nmsePerTap([{ label: 'BF16', report }]);
     const erring = floating().filter((tap) => tapError(tap) !== 0);
-    expect(tapsOf(trace)).toEqual(erring.map(({ name }) => name));
-    expect(trace!.y).toEqual(erring.map(tapError));
-    const zeros = floating().length - erring.length;
-    expect(JSON.stringify(figure.layout.title)).toContain(
-      zeros === 0 ? 'execution order' : `${zeros} exact zeros left out`,
+    const zeros = floating().filter((tap) => tapError(tap) === 0);
+    expect(zeros.length).toBeGreaterThan(0);
+    expect(tapsOf(data[0])).toEqual(erring.map(({ name }) => name));
+    expect(data[0]!.y).toEqual(erring.map(tapError));
+    expect(tapsOf(data[1])).toEqual(zeros.map(({ name }) => name));
+    expect(Math.max(...(data[1]!.y as number[]))).toBeLessThan(
+      Math.min(...erring.map((tap) => tapError(tap)!)),
     );
+    expect((data[1]!.hovertext as string[])[0]).toContain('energy NMSE exactly 0');
+    expect(JSON.stringify(layout.title)).toContain(`${zeros.length} exact zeros at the bottom`);
+    expect((layout.xaxis as { ticktext: string[] }).ticktext).toEqual([
+      '0',
+      '1',
+      '2',
+      '3',
+      '4',
+      '5',
+      '6',
+      '7',
+    ]);
   });
 
   it('joins runs by name, draws the noise floor under them, and what an op errs by itself', async () => {
     const locate = await locateDumps(reference, tested, join(tiny, 'model'));
-    const figure = nmsePerTap(
+    const later = { ...report, tapReports: report.tapReports.slice(2) };
+    const { data } = nmsePerTap(
       [
-        { label: 'one', report, locate },
+        { label: 'one', report: later, locate },
         { label: 'two', report },
       ],
       { noise: report },
     );
-    expect(figure.data.map(({ name }) => name)).toEqual([
-      undefined,
-      'noise floor',
-      'one',
-      'one: of the op itself',
-      'two',
-    ]);
-    expect(figure.data[2]!.x).toEqual(figure.data[4]!.x);
+    const named = (name: string) => data.filter((trace) => trace.name === name);
+    expect(data[1]!.fill).toBe('tonexty');
+    const erring = floating().filter((tap) => tapError(tap) !== 0);
+    expect(data[1]!.y).toEqual(erring.map(tapError));
+    const [one] = named('one');
+    const [two] = named('two');
+    const placeIn = (trace: Trace, tap: string) => (trace.x as number[])[tapsOf(trace).indexOf(tap)];
+    for (const tap of ['layers.0.input_layernorm', 'layers.5', 'lm_head'])
+      expect(placeIn(one!, tap)).toBe(placeIn(two!, tap));
+    const ops = locate.ops.filter(({ tap, local }) => local !== null && !tap.endsWith(':expert'));
+    const own = named('one: each op by itself').flatMap((trace) => tapsOf(trace));
+    expect(own.sort()).toEqual(
+      ops
+        .map(({ tap }) => tap)
+        .filter((tap) => later.tapReports.some(({ name }) => name === tap))
+        .sort(),
+    );
+  });
+
+  it('draws what locate found without a diff, and marks the ops at fault', async () => {
+    const locate = await locateDumps(reference, tested, join(tiny, 'model'));
+    const faulty = locate.ops.find(({ tap }) => tap === 'layers.2.self_attn.o_proj')!;
+    const ops = locate.ops.map((op) =>
+      op === faulty ? { ...op, local: 1e-3, verdict: 'fault' as const } : op,
+    );
+    const { data } = nmsePerTap([{ label: 'BF16', locate: { ...locate, ops } }]);
+    const marked = data.find(({ name }) => String(name).endsWith('at fault'))!;
+    expect(tapsOf(marked)).toContain('layers.2.self_attn.o_proj');
+    expect(tapsOf(marked)).toHaveLength(
+      ops.filter(({ verdict, local }) => verdict === 'fault' && local! > 0).length,
+    );
+    expect((data[0]!.y as number[])[tapsOf(data[0]).indexOf('lm_head')]).toBe(
+      locate.ops.find(({ tap }) => tap === 'lm_head')!.cumulative,
+    );
   });
 
   it('is refused without a value to draw', () => {
@@ -84,13 +125,19 @@ describe('nmsePerTap', () => {
     expect(() => nmsePerTap([{ label: 'x', report: { ...report, tapReports: [] } }])).toThrow(/got none/);
   });
 
-  it('leaves NaN out and says so', () => {
+  it('marks NaN and infinity at the top, and says so', () => {
     const tapReports = structuredClone(report.tapReports);
-    const broken = tapReports.filter((tap) => tap.kind === 'float').slice(0, 3);
+    const broken = tapReports.filter((tap) => tap.kind === 'float').slice(4, 7);
     for (const tap of broken) tap.metrics.nmse = Number.NaN;
-    const figure = nmsePerTap([{ label: 'x', report: { ...report, tapReports } }]);
-    expect(JSON.stringify(figure.layout.title)).toContain('3 NaN or infinite not drawn');
-    expect((figure.data[0]!.y as unknown[]).filter((value) => value === null)).toHaveLength(3);
+    broken[0]!.metrics.nmse = Number.POSITIVE_INFINITY;
+    const { data, layout } = nmsePerTap([{ label: 'x', report: { ...report, tapReports } }]);
+    expect(JSON.stringify(layout.title)).toContain('3 NaN or infinite at the top');
+    const marked = data.at(-1)!;
+    expect(tapsOf(marked)).toEqual(broken.map(({ name }) => name));
+    const largest = (data[0]!.y as number[]).reduce((a, b) => Math.max(a, b));
+    for (const y of marked.y as number[]) expect(y).toBeGreaterThan(largest);
+    expect((marked.hovertext as string[])[0]).toContain('Infinity');
+    expect(tapsOf(data[0])).not.toContain(broken[1]!.name);
   });
 });
 
