@@ -174,6 +174,8 @@ export { type TokenBlockOptions, tokenBlockHeatMap } from './plot/token-block-he
 export { attributionWaterfall } from './plot/waterfall.js';
 export { type WeightErrors, type WeightErrorsOptions, weightErrors } from './plot/weight-errors.js';
 export { type PositionRange, parsePositions } from './positions.js';
+export { createReport, type Report, type ReportOptions } from './report/report.js';
+export { writeReport } from './report/write-report.js';
 export { tapPattern } from './tap-pattern.js';
 export type { ChatMessage } from './text/chat-template.js';
 export { type DecodingSession, type GenerateOptions, type Generation, generate } from './text/generate.js';

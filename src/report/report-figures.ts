@@ -1,10 +1,10 @@
-import { diffDumps } from '../diff/diff.js';
 import type { DiffReport } from '../diff/report.js';
 import { tapError } from '../diff/report.js';
 import { verifyLogits } from '../diff/verify-logits.js';
 import type { Dump } from '../dump/reader.js';
 import { ZayascopeError } from '../errors.js';
 import type { LocateReport } from '../locate/locate-report.js';
+import type { TapNoise } from '../locate/noise-floor.js';
 import type { Figure } from '../plot/figure.js';
 import { logitsTopK } from '../plot/logits-top-k.js';
 import { metricByKind } from '../plot/metric-by-kind.js';
@@ -22,20 +22,20 @@ export interface FigureInput {
   reference: Dump;
   tested: Dump;
   diff: DiffReport;
-  noiseFloor: Dump | undefined;
+  noise: readonly TapNoise[] | null;
   located: LocateReport | null;
 }
 
 /** The figures on top of a report, those that have something to show, and notes on those that were left out. */
 export async function reportFigures(input: FigureInput): Promise<{ figures: PageFigure[]; notes: string[] }> {
-  const { reference, tested, diff, noiseFloor, located } = input;
+  const { reference, tested, diff, located } = input;
   const figures: PageFigure[] = [];
   const notes: string[] = [];
   const add = (figure: Figure, opens: PageFigure['opens'] = 'tap'): void => {
     figures.push({ ...figure, opens });
   };
   if (diff.tapReports.some((tap) => tapError(tap) !== null)) {
-    const noise = noiseFloor === undefined ? {} : { noise: await diffDumps(reference, noiseFloor) };
+    const noise = input.noise === null ? {} : { noise: input.noise };
     const { label } = diff.tested;
     add(nmsePerBlock([{ label, report: diff }], noise), 'block');
     const locate = located === null ? {} : { locate: located };

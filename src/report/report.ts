@@ -78,7 +78,7 @@ export async function createReport(
     reference,
     tested,
     diff,
-    noiseFloor: options.noiseFloor,
+    noise,
     located,
   });
   const verdict = reportVerdict(diff, noise, located);
