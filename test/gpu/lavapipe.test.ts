@@ -1,0 +1,221 @@
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { diffDumps } from '../../src/diff/diff.js';
+import { Dump } from '../../src/dump/reader.js';
+import { describeWith } from '../system-package.js';
+import { hasLavapipe, program, promptFile, root, tinyModel, vulkanPackage, zayascope } from './lavapipe.js';
+
+const scratch = mkdtempSync(join(tmpdir(), 'zayascope-gpu-'));
+const at = (name: string) => join(scratch, name);
+const onTiny = ['--model', tinyModel, '--tokens-file', promptFile];
+const onLavapipe = ['--backend', 'lavapipe'];
+const strict = [...onLavapipe, '--strict-f32'];
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+/** F32 sums in another order: the CPU is held to the same limit against PyTorch. */
+const LIMIT = 1e-10;
+
+async function diffTiny(tested: string, failAbove?: number) {
+  await using reference = await Dump.open(join(root, 'dumps', 'tiny', 'reference-float32'));
+  await using dump = await Dump.open(tested);
+  return await diffDumps(reference, dump, failAbove === undefined ? {} : { failAbove });
+}
+
+describeWith('Vulkan driver (lavapipe)', hasLavapipe(), 'the tiny model on Vulkan', () => {
+  it(`has every tap within ${LIMIT} of PyTorch, every expert the same, in F32`, async () => {
+    const { code, stderr } = await zayascope(['capture', ...onTiny, ...strict, '--out', at('f32')]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const report = await diffTiny(at('f32'), LIMIT);
+    expect(report.pass).toBe(true);
+    expect(report.tapReports.length).toBe(4 + 8 * 46);
+    expect(report.unpaired).toEqual([]);
+    expect(report.routing!.flips).toEqual([]);
+    const { backend } = JSON.parse(readFileSync(join(at('f32'), 'manifest.json'), 'utf8')) as {
+      backend: object;
+    };
+    expect(backend).toMatchObject({
+      name: 'lavapipe',
+      strictF32: true,
+      environment: { GGML_VK_DISABLE_F16: '1', GGML_VK_DISABLE_FUSION: '1' },
+    });
+  });
+
+  it.each(['f32', 'llamacpp', 'pytorch-bf16', 'bf16-weights'])(
+    'runs every op of policy %s on the device, with copies where the table says so',
+    async (policy) => {
+      const { code, stdout } = await zayascope([
+        'doctor',
+        '--model',
+        tinyModel,
+        '--policy',
+        policy,
+        ...strict,
+        '--json',
+      ]);
+      const found = JSON.parse(stdout) as {
+        unsupported: unknown[];
+        nodes: number;
+        inserted: { need: { op: string } }[];
+      };
+      expect(code).toBe(0);
+      expect(found.unsupported).toEqual([]);
+      expect(found.nodes).toBeGreaterThan(1000);
+      expect(new Set(found.inserted.map(({ need }) => need.op))).toEqual(new Set(['mulMat']));
+    },
+  );
+
+  it('prefills, decodes, goes back and runs padded batches as the CPU does', async () => {
+    const { code, stdout, stderr } = await program('session.mjs', [tinyModel, promptFile]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const errors = JSON.parse(stdout) as Record<string, number>;
+    expect(Object.keys(errors).length).toBe(7);
+    expect(Object.entries(errors).filter(([, nmse]) => !(nmse < LIMIT))).toEqual([]);
+  });
+
+  it('captures the steps of a generation, which says the same as on the CPU', async () => {
+    const args = ['generate', '--model', tinyModel, '--prompt', '[Monday 04:', '--max-tokens', '5', '--json'];
+    const [vulkan, cpu] = [
+      await zayascope([...args, ...strict, '--capture', at('steps')]),
+      await zayascope(args),
+    ];
+    const tokens = (stdout: string) => (JSON.parse(stdout) as { tokens: number[] }).tokens;
+    expect(tokens(vulkan.stdout)).toEqual(tokens(cpu.stdout));
+    await using dump = await Dump.open(at('steps'));
+    expect(dump.manifest.status).toBe('complete');
+  });
+
+  it('gives the same bits with and without taps', async () => {
+    const { code, stdout } = await zayascope(['capture', ...onTiny, ...strict, '--prove', '--json']);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      taps: 372,
+      isDeterministic: true,
+      isEqual: true,
+      changing: [],
+    });
+  });
+
+  it('survives graphs compiled, run and freed one after the other', async () => {
+    const { code, stdout } = await program('replan.mjs', [tinyModel, promptFile, 'lavapipe']);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: '{"same":10}\n' });
+  });
+});
+
+describeWith(
+  'Vulkan driver (lavapipe)',
+  hasLavapipe(),
+  'F32 products on a device with F16 arithmetic',
+  () => {
+    it('part from the CPU at the first one, unless --strict-f32 is given', async () => {
+      const args = ['compare', ...onTiny, '--backends', 'cpu,lavapipe', '--json'];
+      const loose = await zayascope(args);
+      expect(loose.code).toBe(1);
+      const { comparisons } = JSON.parse(loose.stdout) as {
+        comparisons: { parts: { tap: string; inputs: { nmse: number }[] } }[];
+      };
+      const [{ parts }] = comparisons as [(typeof comparisons)[0]];
+      expect(parts.tap).toBe('layers.0.self_attn.qkv_proj.q_proj');
+      expect(parts.inputs.map(({ nmse }) => nmse < 1e-12)).toEqual([true]);
+      const strictly = await zayascope([...args, '--strict-f32']);
+      expect(strictly.code).toBe(0);
+    });
+
+    const policy = at('f16-im2col.json');
+    writeFileSync(
+      policy,
+      JSON.stringify({
+        name: 'f16-im2col',
+        extends: 'f32',
+        rules: [{ sites: '**.conv_qk_grouped#patches', set: 'F16' }],
+      }),
+    );
+    const bisect = ['bisect', ...onTiny, '--good', 'f32', '--bad', policy];
+
+    it('make an F16 im2col visible to bisect with --strict-f32', async () => {
+      const { code, stdout } = await zayascope([...bisect, ...strict, '--json']);
+      expect(code).toBe(0);
+      const { verified, minimal } = JSON.parse(stdout) as {
+        verified: boolean;
+        minimal: { sites: string[] }[];
+      };
+      expect(verified).toBe(true);
+      expect(minimal.flatMap(({ sites }) => sites)).toEqual([
+        'layers.0.self_attn.qkv_proj.conv_qk_grouped#patches',
+      ]);
+    });
+
+    it('hide it without, and bisect says why', async () => {
+      const { code, stderr } = await zayascope([...bisect, ...onLavapipe]);
+      expect(code).toBe(2);
+      expect(stderr).toMatch(/got the same ones: without --strict-f32 it rounds the F32 operands/);
+    });
+  },
+);
+
+describeWith('Vulkan driver (lavapipe)', hasLavapipe(), 'a Vulkan device', () => {
+  it('refuses what its memory cannot hold before it is allocated, and settings that come too late', async () => {
+    const { stdout } = await program('errors.mjs', [tinyModel]);
+    const { free, results } = JSON.parse(stdout) as {
+      free: number;
+      results: Record<string, { code: string; message: string } | null>;
+    };
+    expect(results.buffer).toMatchObject({ code: 'BACKEND' });
+    expect(results.buffer!.message).toContain(
+      `expected ${2 ** 34} bytes of free memory on Vulkan0 for huge, got ${free}`,
+    );
+    for (const name of ['intermediate values', 'cache']) {
+      expect(results[name]).toMatchObject({ code: 'BACKEND' });
+      expect(results[name]!.message).toMatch(/expected .*\d+ bytes/);
+    }
+    expect(results['other settings']!.message).toContain('use another process');
+    expect(results['the same settings']).toBeNull();
+  });
+
+  it.each([
+    ['no driver', { VK_ICD_FILENAMES: '/nonexistent.json' }],
+    ['no GPU among the drivers', { GGML_VK_VISIBLE_DEVICES: '' }],
+  ])('is refused in a sentence with %s, and the CPU works', async (_what, env) => {
+    const { code, stderr } = await zayascope(
+      ['capture', ...onTiny, '--backend', 'vulkan', '--out', at('none')],
+      env,
+    );
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^zayascope: BACKEND: openBackend: expected .*GPU on this machine/);
+    const cpu = await zayascope(['capture', ...onTiny, '--out', at('cpu'), '--overwrite'], env);
+    expect(cpu.code).toBe(0);
+  });
+
+  it('is not looked for by work on the CPU', async () => {
+    const { stdout } = await program('loaded-libraries.mjs', [tinyModel]);
+    expect(stdout).toBe('[]\n');
+  });
+
+  it('is refused from a folder with another ggml version, without its version, or that is not there', async () => {
+    const wrong = mkdtempSync(at('wrong-'));
+    copyFileSync(join(vulkanPackage, 'libggml-vulkan.so'), join(wrong, 'libggml-vulkan.so'));
+    const open = async (folder: string) =>
+      (
+        await zayascope(['capture', ...onTiny, ...onLavapipe, '--out', at('x')], {
+          ZAYASCOPE_GGML_DIR: folder,
+        })
+      ).stderr;
+    expect(await open(wrong)).toContain('has no libggml-base beside it');
+    writeFileSync(join(wrong, 'libggml-base.so'), '0.0.1\0');
+    expect(await open(wrong)).toMatch(
+      /BACKEND: .*libggml-vulkan\.so is not of ggml \d+\.\d+\.\d+, which is loaded/,
+    );
+    expect(await open(join(wrong, 'none'))).toContain('does not exist');
+  });
+
+  it('is taken from a folder with the same ggml version', async () => {
+    const { code } = await zayascope(
+      ['capture', ...onTiny, ...strict, '--taps', 'lm_head', '--out', at('own')],
+      {
+        ZAYASCOPE_GGML_DIR: vulkanPackage,
+      },
+    );
+    expect(code).toBe(0);
+  });
+});
