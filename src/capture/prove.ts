@@ -66,7 +66,8 @@ export async function proveCapture(
     if (signal?.aborted)
       throw new ZayascopeError('CANCELLED', `prove: cancelled after ${runs} runs`, { op: 'prove' });
     const logits = await plan.run(tokens, { sink: async () => {} });
-    onProgress?.(++runs, maxRuns);
+    runs++;
+    onProgress?.(runs, maxRuns);
     return logits;
   };
   const tapped = (set: readonly string[]): ZayaPlan => {
