@@ -5,6 +5,7 @@ import type { TensorBatch } from '../../src/dump/data-reader.js';
 import { toFloat32 } from '../../src/dump/float.js';
 import { Dump } from '../../src/dump/reader.js';
 import { errorAgainstMagnitude } from '../../src/plot/error-scatter.js';
+import type { Figure } from '../../src/plot/figure.js';
 import { figurePage } from '../../src/plot/figure-html.js';
 import { errorHistogram, ulpHistogram, valueHistogram } from '../../src/plot/histograms.js';
 import { sliceTensor } from '../../src/plot/tensor-slice.js';
@@ -124,7 +125,7 @@ describe('figures of a tensor', () => {
   });
 
   it('histograms count every element once', () => {
-    const total = (figure: { data: readonly { y?: unknown }[] }) =>
+    const total = (figure: Figure) =>
       (figure.data[0]!.y as (number | null)[]).reduce<number>((sum, count) => sum + (count ?? 0), 0);
     expect(total(valueHistogram([{ label: 'reference', tensor: reference }]))).toBe(reference.data.length);
     expect(total(errorHistogram(reference, tested))).toBe(reference.data.length);
