@@ -43,7 +43,7 @@ export interface CaptureResult {
  * Runs sequences of token ids from their start, one forward step each or all in one, and writes the selected values into a dump. Its size is estimated and compared with the free space
  * first (`NO_SPACE`). A run that fails or is cancelled leaves the dump marked partial; it reads up to its last complete batch.
  *
- * @throws `BAD_ARGUMENT` for no sequence, an empty one, ids outside the vocabulary, a pattern without a match, bad positions; `IO` for a folder that cannot be written or is in use.
+ * @throws `BAD_ARGUMENT` for no sequence, an empty one, ids outside the vocabulary, a pattern without a match, bad positions; `IO` for a folder that cannot be written or is in use; `CANCELLED` by the signal.
  */
 export async function capture(
   model: ZayaModel,

@@ -113,7 +113,11 @@ export function policy(name: string): Policy {
   return found;
 }
 
-/** A preset by name, or the policy of a `.json` file: an object with `name`, `rules`, and optionally `description` and `extends` (a preset whose rules come first). */
+/**
+ * A preset by name, or the policy of a `.json` file: an object with `name`, `rules`, and optionally `description` and `extends` (a preset whose rules come first).
+ *
+ * @throws `IO` for a file that cannot be read; `BAD_ARGUMENT` for an unknown preset, a file that is no such object, and as {@link resolvePolicy}.
+ */
 export async function loadPolicy(nameOrFile: string): Promise<Policy> {
   if (!nameOrFile.endsWith('.json')) return policy(nameOrFile);
   let text: string;

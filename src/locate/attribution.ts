@@ -49,7 +49,7 @@ export interface AttributionReport {
 
 /**
  * Attributes the difference of two policies to groups of sites: about three runs for each. Errors need not add up: where they do not, `alone` and the step of `cumulative` differ.
- * @throws what `openPolicyTests` throws.
+ * @throws what `openPolicyTests` throws; `CANCELLED` by the signal.
  */
 export async function attribute(
   problem: PolicyProblem,

@@ -91,7 +91,7 @@ const INTERACTING = 6;
 /**
  * Finds a smallest set of sites whose bad choices make a run fail: see `delta-debug.ts`. Deterministic for equal arguments.
  *
- * @throws `BAD_ARGUMENT` if the policies do not differ, the good run fails or the bad one passes; what opening the model and the state file throw.
+ * @throws `BAD_ARGUMENT` if the policies do not differ, the good run fails or the bad one passes; `CANCELLED` by the signal; what opening the model and the state file throw.
  */
 export async function bisect(problem: PolicyProblem, options: BisectOptions = {}): Promise<BisectReport> {
   const { maxPasses = 30, stateFile, onProgress, signal } = options;

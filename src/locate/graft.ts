@@ -33,6 +33,8 @@ const PREFIX = 'graft:';
 /**
  * Replaces values of a run by those of a dump of the same tokens, read block by block. A value that the dump does not hold is computed. Derived values that nothing reads (`margin`)
  * are never replaced.
+ *
+ * @throws `BAD_ARGUMENT` for a dump that is not of tier full, and a malformed pattern.
  */
 export function graftTaps({
   dump,
