@@ -132,13 +132,16 @@ export function loadBackendLibrary(kind: string, wanted: Partial<DeviceSettings>
       { op: OP },
     );
   }
-  // On some platforms the library lies beside the CPU's and has been loaded with it.
-  if (
-    native()
-      .devices()
-      .some(({ name }) => backendKind(name) === kind)
-  )
+  // Read when a library loads, or when its first device opens.
+  for (const [name, value] of Object.entries(environment(kind, settings))) process.env[name] ??= value;
+  // On some platforms, and in a build of ggml's source, the library lies beside the CPU's and has been loaded with it.
+  const isPresent = native()
+    .devices()
+    .some(({ name }) => backendKind(name) === kind);
+  if (isPresent) {
+    loaded.set(kind, settings);
     return;
+  }
   const { file, problem, fix } = findBackendLibrary(kind);
   if (file === undefined)
     throw new ZayascopeError(
@@ -146,7 +149,6 @@ export function loadBackendLibrary(kind: string, wanted: Partial<DeviceSettings>
       `${OP}: expected a ggml library for ${kind}, got none: ${problem}${fix === undefined ? '' : `; run \`${fix}\``}`,
       { op: OP },
     );
-  for (const [name, value] of Object.entries(environment(kind, settings))) process.env[name] ??= value;
   try {
     native().loadBackend(file);
   } catch (cause) {

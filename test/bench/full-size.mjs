@@ -1,6 +1,6 @@
 // ZAYA1-8B at full size with random weights: load, prefill, decode, capture, resident memory, and the memory bandwidth that decode is held against. Makes the file unless it exists.
 //
-//   npm run bench -- full-size [--type q4_k_m|q8_0|bf16|...] [--size 8b] [--file F.gguf] [--keep] [--prompt 128] [--steps 32] [--threads N]
+//   npm run bench -- full-size [--type q4_k_m|q8_0|bf16|...] [--size 8b] [--file F.gguf] [--keep] [--prompt 128] [--steps 32] [--threads N] [--backend cpu]
 //
 // Bandwidth: an F32 matrix of 1 GiB times a vector, on the same threads through the same library; its bytes over the best of 20 times, half before decoding and half after. Prefill: best of 2. Decode: median time of a step; it reads all weights but the experts that are not chosen.
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
@@ -29,6 +29,7 @@ const { values: options } = parseArgs({
     prompt: { type: 'string', default: '128' },
     steps: { type: 'string', default: '32' },
     threads: { type: 'string' },
+    backend: { type: 'string', default: 'cpu' },
   },
 });
 const promptLength = Number(options.prompt);
@@ -66,6 +67,7 @@ async function measure() {
   const start = performance.now();
   const model = await openZaya(file, {
     policy: 'bf16-weights',
+    backend: options.backend,
     ...(options.threads === undefined ? {} : { threads: Number(options.threads) }),
   });
   const { weights, backend, config } = model;
@@ -109,7 +111,7 @@ async function measure() {
   await showMemory('after capturing');
   session.close();
   model.close();
-  await repacking(tokens, prefill, typical);
+  if (options.backend === 'cpu') await repacking(tokens, prefill, typical);
 }
 
 /** The same with weights in ggml's repacked layouts. Their copies must fit in memory beside the file's cached pages. */
