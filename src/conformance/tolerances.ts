@@ -67,6 +67,17 @@ function operands({ sources }: Tensor): number {
   return matrix === 'F32' || rows === matrix ? 0 : UNIT[matrix]!;
 }
 
+/** Largest absolute error of an angle, in roundings of 1, where positions are 0, 3, 6, .. */
+function rotationError({ sources, params }: Tensor): number {
+  const [dims, , , base] = params as readonly [number, number, number, number];
+  const last = 3 * (sources[1]!.shape[0]! - 1);
+  const errors = Array.from({ length: dims / 2 }, (_, pair) => {
+    const log = (pair / (dims / 2)) * Math.log2(base);
+    return pair === 0 ? 0 : 2 ** -log * Math.max(pair, 2 * (3 + 2 * log)) * last;
+  });
+  return Math.max(...errors);
+}
+
 /** By op. The bound of each is what arithmetic of the stated kind cannot exceed (sums: with random signs, and some room), not what a device was seen to reach. */
 export const TOLERANCES: Readonly<Record<OpName, Tolerance>> = {
   reshape: MOVED,
@@ -116,12 +127,9 @@ export const TOLERANCES: Readonly<Record<OpName, Tolerance>> = {
     reason: 'a sum of as many products as the kernel is long',
   },
   rope: {
-    bound: (node) => {
-      const positions = 3 * inner(node, 1);
-      return ((node.params[0]! / 2) * positions + 4) * U + stored(node);
-    },
+    bound: (node) => (rotationError(node) + 4) * U + stored(node),
     reason:
-      'ggml multiplies angles up from pair to pair of dims, a rounding each, and an angle is at most the position; then two products and a sum',
+      'ggml multiplies angles up, i roundings for pair i, or raises the base: Vulkan allows a power 3 + 2|log2| units; an angle is at most the position; then two products and a sum',
   },
 };
 
