@@ -196,7 +196,7 @@ function formatSummary(summary: CaptureSummary): string {
     ['dump', `${summary.out}: ${summary.status}, tier ${summary.tier}`],
     [
       'run',
-      `policy ${summary.policy}, ${summary.backend} (${summary.device}), ${threads} ${threads === 1 ? 'thread' : 'threads'}`,
+      `policy ${summary.policy}, ${summary.backend} (${summary.device})${threads === 0 ? '' : `, ${threads} ${threads === 1 ? 'thread' : 'threads'}`}`,
     ],
     ['taps', `${formatCount(taps)}, ${blocks} blocks`],
     [
