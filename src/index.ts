@@ -12,6 +12,11 @@
 
 export { type CaptureOptions, type CaptureResult, capture } from './capture/capture.js';
 export {
+  type CaptureProcessOptions,
+  type CaptureProcessResult,
+  captureInProcess,
+} from './capture/capture-process.js';
+export {
   type CapturedSession,
   type CaptureSessionOptions,
   captureSession,
@@ -112,6 +117,12 @@ export type { Shape } from './graph/shape.js';
 export type { ResidentTensor, Tensor } from './graph/tensor.js';
 export { type AttributionOptions, type AttributionReport, attribute } from './locate/attribution.js';
 export { type BisectOptions, type BisectReport, bisect } from './locate/bisect.js';
+export {
+  type BackendComparison,
+  compareBackends,
+  type PartingInput,
+  SAME_ARITHMETIC,
+} from './locate/compare-backends.js';
 export { type GraftOptions, type GraftTaps, graftTaps } from './locate/graft.js';
 export { locateDumps } from './locate/locate-dumps.js';
 export { formatLocate } from './locate/locate-format.js';

@@ -1,8 +1,6 @@
-import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { ZayascopeError } from '../errors.js';
 import type { BackendComparison } from '../locate/compare-backends.js';
@@ -63,6 +61,7 @@ async function runCompare(options: CompareOptions, context: CommandContext): Pro
       { op: 'compare' },
     );
   const { tokens } = await resolveTokens('compare', options, options.model, terminal);
+  const { captureInProcess } = await import('../capture/capture-process.js');
   const { Dump } = await import('../dump/reader.js');
   const { compareBackends, SAME_ARITHMETIC } = await import('../locate/compare-backends.js');
   const failAbove = options.failAbove ?? SAME_ARITHMETIC;
@@ -72,7 +71,14 @@ async function runCompare(options: CompareOptions, context: CommandContext): Pro
     const devices: string[] = [];
     for (const name of names) {
       if (terminal.isInteractive) terminal.notice(`running on ${name}\n`);
-      devices.push(await captureOn(name, tokens, join(folder, name), options, cancellation.signal));
+      const run = {
+        out: join(folder, name),
+        backend: name,
+        policy: options.policy,
+        signal: cancellation.signal,
+      };
+      const strictF32 = options.strictF32 === true;
+      devices.push((await captureInProcess(options.model, tokens, { ...run, strictF32 })).device);
     }
     await using reference = await Dump.open(join(folder, names[0]!));
     const comparisons: BackendComparison[] = [];
@@ -94,63 +100,6 @@ async function runCompare(options: CompareOptions, context: CommandContext): Pro
     throw error;
   } finally {
     if (options.out === undefined) await rm(folder, { recursive: true, force: true });
-  }
-}
-
-/** Captures in a process of its own: drivers keep settings for a process, and one that crashes must not take the comparison with it. Gives the device's description. */
-async function captureOn(
-  backend: string,
-  tokens: readonly number[],
-  out: string,
-  { model, policy, strictF32 }: CompareOptions,
-  signal: AbortSignal,
-): Promise<string> {
-  const main = fileURLToPath(new URL('./main.js', import.meta.url));
-  const args = [main, 'capture', '--model', model, '--policy', policy, '--backend', backend];
-  args.push(
-    '--tokens',
-    tokens.join(','),
-    '--out',
-    out,
-    '--overwrite',
-    '--json',
-    ...(strictF32 ? ['--strict-f32'] : []),
-  );
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], signal });
-  let [stdout, stderr] = ['', ''];
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    stdout += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    stderr += text;
-  });
-  const ended = await new Promise<number | string>((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', (code, killedBy) => resolve(code ?? killedBy ?? 'unknown'));
-  }).catch((cause: Error) => {
-    const code = signal.aborted ? 'CANCELLED' : 'BACKEND';
-    throw new ZayascopeError(code, `compare: the run on ${backend} did not end: ${cause.message}`, {
-      op: 'compare',
-      cause,
-    });
-  });
-  if (ended !== 0) throw failedRun(backend, ended, stdout, stderr);
-  return (JSON.parse(stdout) as { device: string }).device;
-}
-
-function failedRun(backend: string, ended: number | string, stdout: string, stderr: string): ZayascopeError {
-  try {
-    const { error } = JSON.parse(stdout) as {
-      error: { code: ConstructorParameters<typeof ZayascopeError>[0]; message: string };
-    };
-    return new ZayascopeError(error.code, `compare: on ${backend}: ${error.message}`, { op: 'compare' });
-  } catch {
-    const last = stderr.trim().split('\n').at(-1) ?? '';
-    return new ZayascopeError(
-      'BACKEND',
-      `compare: expected the run on ${backend} to end, got ${ended}: ${last}`,
-      { op: 'compare' },
-    );
   }
 }
 
