@@ -12,7 +12,8 @@ export interface LabelledError extends TapError {
 }
 
 /**
- * Errors of anything that has a name: variants of an op, mistakes, halves of blocks. Bars of one label stand beside each other, one colour a series.
+ * Errors of anything that has a name: variants of an op, mistakes, halves of blocks. Bars of one label stand beside each other, one colour a series; series without a label in common are
+ * interleaved.
  *
  * @throws `BAD_ARGUMENT` without a bar.
  */
@@ -21,7 +22,8 @@ export function errorBars(
   options: ErrorFigureOptions,
 ): Figure {
   const { title, unit = 'energy NMSE', scale = 'log' } = options;
-  const labels = [...new Set(series.flatMap(({ errors }) => errors.map(({ label }) => label)))];
+  const labels = interleaved(series.map(({ errors }) => errors.map(({ label }) => label)));
+  const isShared = labels.length < series.reduce((sum, { errors }) => sum + errors.length, 0);
   requireSome('errorBars', 'a series with errors', labels.length);
   const values = logValues(series.map(({ errors }) => errors.map(({ error }) => error)));
   const floor = values[0]!.floor;
@@ -39,6 +41,7 @@ export function errorBars(
       hovertemplate: `%{x}<br>%{customdata[0]}<br>${plainText(unit)} %{customdata[1]}<extra>${plainText(label)}</extra>`,
     })),
     layout: {
+      barmode: isShared ? 'group' : 'overlay',
       title: titled(title, scale === 'log' ? unseen(values) : ''),
       xaxis: { type: 'category', categoryorder: 'array', categoryarray: labels.map(plainText) },
       yaxis:
@@ -51,6 +54,14 @@ export function errorBars(
       ...legendAbove(series.length),
     },
   };
+}
+
+/** The first label of each, the second of each, ...; each once. */
+function interleaved(lists: readonly (readonly string[])[]): string[] {
+  const longest = Math.max(0, ...lists.map(({ length }) => length));
+  return [
+    ...new Set(Array.from({ length: longest }, (_, at) => lists.flatMap((list) => list[at] ?? [])).flat()),
+  ];
 }
 
 /** Upper end of the axis in decades: bars of a logarithmic axis need a lower end of their own, and then both. */

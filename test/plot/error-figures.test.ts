@@ -68,6 +68,16 @@ describe('errorBars', () => {
   });
 });
 
+it('errorBars interleaves series that share no label', () => {
+  const bar = (label: string) => ({ tap: `layers.${label}`, label, error: 1e-3 });
+  const series = [
+    { label: 'even', errors: [bar('0'), bar('2')] },
+    { label: 'odd', errors: [bar('1'), bar('3')] },
+  ];
+  const { layout } = errorBars(series, { title: 'T', scale: 'linear' });
+  expect(layout).toMatchObject({ barmode: 'overlay', xaxis: { categoryarray: ['0', '1', '2', '3'] } });
+});
+
 it('nmseRatio has the ratio of both NMSEs of each value', async () => {
   const report = await diffDumps(reference, tested);
   const { customdata, y } = nmseRatio(report).data[0]! as unknown as { customdata: string[][]; y: number[] };
