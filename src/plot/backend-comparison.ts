@@ -69,7 +69,7 @@ export function backendComparison(
       title: titled(title, unseen(values)),
       xaxis: logAxis('energy NMSE', [...values, ...limits]),
       yaxis: {
-        title: { text: what },
+        title: { text: what, standoff: 12 },
         tickvals: labelled.map(({ at }) => at),
         ticktext: labelled.map(({ name }) => plainText(name)),
         ticksuffix: ' ',

@@ -99,7 +99,7 @@ export function metricByKind(report: DiffReport, options: MetricByKindOptions = 
       title: titled(title, 'one point a block and value', unseen([values!])),
       xaxis: logAxis(KIND_METRICS[metric], [values!]),
       yaxis: {
-        title: { text: `${by}, in execution order` },
+        title: { text: `${by}, in execution order`, standoff: 12 },
         type: 'category',
         autorange: 'reversed',
         categoryorder: 'array',

@@ -1,8 +1,9 @@
+import { toFloat32 } from '../dump/float.js';
 import type { Dump } from '../dump/reader.js';
 import type { Figure, Trace } from './figure.js';
 import { formatError, plainText, titled } from './log-values.js';
 import { requireSome } from './require-some.js';
-import { FAULT_COLOR } from './theme.js';
+import { FAULT_COLOR, NEUTRAL_COLOR } from './theme.js';
 
 /** Options of {@link routingMap}. */
 export interface RoutingMapOptions {
@@ -13,32 +14,37 @@ export interface RoutingMapOptions {
   tokenTexts?: readonly string[];
 }
 
-/** One colour an expert, repeated after twenty: neighbours differ. */
+/** One colour an expert, from the first again after sixteen. Grey is left to the skip class. */
 const EXPERT_COLORS = [
   '#4e79a7',
   '#f28e2b',
   '#59a14f',
-  '#b6992d',
-  '#499894',
   '#e15759',
-  '#79706e',
-  '#d37295',
+  '#76b7b2',
   '#b07aa1',
-  '#9d7660',
+  '#edc948',
+  '#9c755f',
   '#a0cbe8',
   '#ffbe7d',
   '#8cd17d',
-  '#f1ce63',
-  '#86bcb6',
   '#ff9d9a',
-  '#bab0ac',
-  '#fabfd2',
+  '#2f7f79',
   '#d4a6c8',
+  '#8a6d00',
   '#d7b5a6',
 ];
 
+/** What one block's router chose. */
+interface BlockChoices {
+  tap: string;
+  block: string;
+  /** By position. */
+  choices: Map<number, { expert: number; tested: number | undefined; margin: number | undefined }>;
+}
+
 /**
- * The expert that each token (x) takes in each block (y), and with a tested dump the tokens that took another one, marked, with the margin by which the reference's best was ahead.
+ * The expert that each token (x) takes in each block (y), and with a tested dump the tokens that took another one, marked, with the margin by which the reference's best was ahead. The skip class is
+ * grey.
  *
  * @throws `BAD_ARGUMENT` for a reference without `mlp.gate:expert` or without the sequence.
  */
@@ -48,98 +54,125 @@ export async function routingMap(
   options: RoutingMapOptions = {},
 ): Promise<Figure> {
   const { sequence = 0 } = options;
-  const taps = reference.taps.filter(({ name }) => name.endsWith('.mlp.gate:expert'));
-  requireSome('routingMap', 'a dump that holds layers.*.mlp.gate:expert', taps.length);
-  const marginOf = new Set(reference.taps.map(({ name }) => name).filter((name) => name.endsWith(':margin')));
-  const held = new Set(tested?.taps.map(({ name }) => name));
-  const tokens = reference.manifest.sequences[sequence]?.tokens ?? [];
-  const z: number[][] = [];
-  const details: string[][][] = [];
-  let positions: number[] = [];
-  const flips: { x: number; y: string; data: string[] }[] = [];
-  for (const { name } of taps) {
-    const own = await reference.read(name, { sequence });
-    const marginTap = name.replace(/:expert$/, ':margin');
-    const margins = marginOf.has(marginTap)
-      ? (await reference.read(marginTap, { sequence })).data
-      : undefined;
-    const other = held.has(name) ? await tested!.read(name, { sequence }) : undefined;
-    const otherAt = new Map(
-      Array.from(other?.position ?? [], (position, row) => [position, other!.data[row]!]),
-    );
-    const block = name.split('.')[1]!;
-    positions = Array.from(own.position);
-    z.push(Array.from(own.data, Number));
-    details.push(
-      positions.map((position, row) => {
-        const margin = margins === undefined ? 'unknown' : formatError(Number(margins[row]));
-        const text = plainText(options.tokenTexts?.[position] ?? `id ${tokens[position]}`);
-        const took = otherAt.get(position);
-        if (took !== undefined && took !== own.data[row])
-          flips.push({
-            x: position,
-            y: block,
-            data: [name, String(own.data[row]), String(took), margin, text],
-          });
-        return [name, margin, text];
-      }),
-    );
-  }
-  const experts = Math.max(...z.flat()) + 1;
-  const traces: Trace[] = [
+  const rows = await readChoices(reference, tested, sequence);
+  requireSome('routingMap', 'a dump that holds layers.*.mlp.gate:expert', rows.length);
+  const positions = [...new Set(rows.flatMap(({ choices }) => [...choices.keys()]))].sort((a, b) => a - b);
+  const all = rows.flatMap(({ choices }) => [...choices.values()]);
+  const flipped = all.filter(({ expert, tested: other }) => other !== undefined && other !== expert).length;
+  const configured = Number(reference.manifest.model.config.num_experts);
+  const skip = Number.isInteger(configured) ? configured : Number.POSITIVE_INFINITY;
+  const classes =
+    Math.max(...all.map(({ expert }) => expert), skip === Number.POSITIVE_INFINITY ? 0 : skip) + 1;
+  const named = (expert: number) => (expert === skip ? 'the skip class' : `expert ${expert}`);
+
+  const tokens = reference.manifest.sequences[sequence]!.tokens;
+  const token = (position: number) => plainText(options.tokenTexts?.[position] ?? `id ${tokens[position]}`);
+  const flips: { x: number; y: string; tap: string; hover: string }[] = [];
+  const cells = rows.map(({ tap, block, choices }) =>
+    positions.map((position) => {
+      const choice = choices.get(position);
+      if (choice === undefined) return { z: null, tap, hover: '' };
+      const { expert, tested: other, margin } = choice;
+      const isFlip = other !== undefined && other !== expert;
+      const hover = [
+        `<b>${tap}</b>`,
+        `block ${block}, token ${position} (${token(position)})`,
+        isFlip ? `${named(expert)} became ${named(other)}` : named(expert),
+        ...(margin === undefined ? [] : [`margin ${formatError(margin)}`]),
+      ].join('<br>');
+      if (isFlip) flips.push({ x: position, y: block, tap, hover });
+      return { z: expert, tap, hover };
+    }),
+  );
+  const data: Trace[] = [
     {
       type: 'heatmap',
       x: positions,
-      y: taps.map(({ name }) => name.split('.')[1]!),
-      z,
+      y: rows.map(({ block }) => block),
+      z: cells.map((row) => row.map(({ z }) => z)),
       zmin: -0.5,
-      zmax: experts - 0.5,
-      colorscale: steps(experts),
-      customdata: details,
-      hovertemplate:
-        '%{customdata[0]}<br>token %{x} (%{customdata[2]}): expert %{z}<br>margin %{customdata[1]}<extra></extra>',
+      zmax: classes - 0.5,
+      colorscale: steps(classes, skip),
+      customdata: cells.map((row) => row.map(({ tap }) => tap)),
+      hovertext: cells.map((row) => row.map(({ hover }) => hover)),
+      hoverinfo: 'text',
+      hoverongaps: false,
       colorbar: {
-        title: { text: 'expert (the last is the skip class, where chosen)', side: 'right' },
-        tickvals: Array.from({ length: experts }, (_, expert) => expert),
+        title: { text: 'expert', side: 'right' },
+        thickness: 16,
+        tickvals: Array.from({ length: classes }, (_, expert) => expert),
+        ticktext: Array.from({ length: classes }, (_, expert) => (expert === skip ? 'skip' : String(expert))),
       },
-      xgap: 0.5,
+      xgap: positions.length > 200 ? 0 : 0.5,
       ygap: 0.5,
     },
   ];
   if (flips.length > 0)
-    traces.push({
+    data.push({
       type: 'scatter',
       mode: 'markers',
       name: 'flipped',
       x: flips.map(({ x }) => x),
       y: flips.map(({ y }) => y),
       marker: { symbol: 'x', size: 11, color: '#ffffff', line: { color: FAULT_COLOR, width: 2 } },
-      customdata: flips.map(({ data }) => data),
-      hovertemplate:
-        '%{customdata[0]}<br>token %{x} (%{customdata[4]}): expert %{customdata[1]} became %{customdata[2]}<br>margin %{customdata[3]}<extra>flipped</extra>',
+      customdata: flips.map(({ tap }) => tap),
+      hovertext: flips.map(({ hover }) => hover),
+      hoverinfo: 'text',
       showlegend: false,
     });
+  const isCompared = all.some(({ tested: other }) => other !== undefined);
   const title =
-    options.title ??
-    (tested === undefined ? 'Expert of each token' : 'Expert of each token, and what flipped');
-  const choices = z.reduce((sum, row) => sum + row.length, 0);
+    options.title ?? (isCompared ? 'Expert of each token, and what flipped' : 'Expert of each token');
   return {
     name: 'routing-map',
     title,
-    description: `Experts of ${positions.length} tokens in ${taps.length} blocks; ${flips.length} of ${choices} choices flipped.`,
-    data: traces,
+    description: `Experts of ${positions.length} tokens in ${rows.length} blocks${isCompared ? `; ${flipped} of ${all.length} choices flipped` : ''}.`,
+    data,
     layout: {
-      title: titled(title, tested === undefined ? '' : `${flips.length} of ${choices} choices flipped`),
-      xaxis: { title: { text: 'token position' } },
-      yaxis: { title: { text: 'block' }, type: 'category', autorange: 'reversed' },
+      title: titled(title, isCompared ? `${flipped} of ${all.length} choices flipped, marked ✕` : ''),
+      xaxis: { title: { text: 'token position' }, showgrid: false },
+      yaxis: { title: { text: 'block' }, type: 'category', autorange: 'reversed', showgrid: false },
+      height: Math.min(900, 180 + 34 * rows.length),
     },
   };
 }
 
+async function readChoices(
+  reference: Dump,
+  tested: Dump | undefined,
+  sequence: number,
+): Promise<BlockChoices[]> {
+  const rows: BlockChoices[] = [];
+  for (const { name, block } of reference.taps) {
+    if (block === null || name !== `layers.${block}.mlp.gate:expert`) continue;
+    const expert = await readByPosition(reference, name, sequence);
+    requireSome('routingMap', `rows of sequence ${sequence} (${name})`, expert.size);
+    const other = tested === undefined ? new Map() : await readByPosition(tested, name, sequence);
+    const margin = await readByPosition(reference, `layers.${block}.mlp.gate:margin`, sequence);
+    const choices = [...expert].map(
+      ([position, chosen]) =>
+        [position, { expert: chosen, tested: other.get(position), margin: margin.get(position) }] as const,
+    );
+    rows.push({ tap: name, block: String(block), choices: new Map(choices) });
+  }
+  return rows;
+}
+
+/** Values of a tap with one number a token, by position, as computed last; empty where the dump lacks it or the sequence. */
+async function readByPosition(dump: Dump, name: string, sequence: number): Promise<Map<number, number>> {
+  const values = new Map<number, number>();
+  if (!dump.taps.some((tap) => tap.name === name)) return values;
+  for await (const { data, dtype, position } of dump.stream(name, { sequence })) {
+    const numbers = dtype === 'I32' ? data : toFloat32(data, dtype);
+    for (const [row, at] of position.entries()) values.set(at, numbers[row]!);
+  }
+  return values;
+}
+
 /** A colour scale of flat steps. */
-function steps(count: number): [number, string][] {
+function steps(count: number, skip: number): [number, string][] {
   return Array.from({ length: count }, (_, index): [number, string][] => {
-    const color = EXPERT_COLORS[index % EXPERT_COLORS.length]!;
+    const color = index === skip ? NEUTRAL_COLOR : EXPERT_COLORS[index % EXPERT_COLORS.length]!;
     return [
       [index / count, color],
       [(index + 1) / count, color],

@@ -1,9 +1,13 @@
+import { MetricSums } from '../diff/metrics.js';
 import { toFloat32 } from '../dump/float.js';
 import type { Dump, TensorBatch } from '../dump/reader.js';
-import type { Figure } from './figure.js';
-import { formatError, plainText, titled } from './log-values.js';
+import { ZayascopeError } from '../errors.js';
+import type { Figure, Trace } from './figure.js';
+import { logValues, plainText, titled } from './log-values.js';
 import { requireSome } from './require-some.js';
-import { SEQUENTIAL_SCALE } from './theme.js';
+import { FAULT_COLOR, SEQUENTIAL_SCALE } from './theme.js';
+
+const OP = 'tokenBlockHeatMap';
 
 /** Options of {@link tokenBlockHeatMap}. */
 export interface TokenBlockOptions {
@@ -17,9 +21,10 @@ export interface TokenBlockOptions {
 }
 
 /**
- * Energy NMSE of one value by token (x) and block (y), as log10 colours: at which tokens error arises, and how it spreads to later ones. Reads two dumps, one block at a time.
+ * Energy NMSE of one value by token (x) and block (y), as log10 colours: at which tokens error arises, and how it spreads to later ones. Reads two dumps, one block at a time. Cells that only one
+ * dump holds are blank; NaN and infinity are marked.
  *
- * @throws `BAD_ARGUMENT` where the dumps share no block with that value or no row of the sequence.
+ * @throws `BAD_ARGUMENT` where the dumps share no block with that value or no row of the sequence; `UNPAIRED` where its rows differ in size.
  */
 export async function tokenBlockHeatMap(
   reference: Dump,
@@ -29,82 +34,107 @@ export async function tokenBlockHeatMap(
   const { kind = '', sequence = 0 } = options;
   const held = new Set(tested.taps.map(({ name }) => name));
   const taps = reference.taps.filter(
-    ({ name, dtype }) =>
-      /^layers\.\d+/.exec(name)?.[0] === name.slice(0, name.length - kind.length) &&
-      name.endsWith(kind) &&
-      dtype !== 'I32' &&
-      held.has(name),
+    ({ name, block, dtype }) => name === `layers.${block}${kind}` && dtype !== 'I32' && held.has(name),
   );
-  requireSome('tokenBlockHeatMap', `two dumps that hold layers.*${kind}`, taps.length);
-  const rows: { tap: string; errors: Map<number, number> }[] = [];
-  for (const { name } of taps) {
+  requireSome(OP, `two dumps that hold layers.*${kind}`, taps.length);
+  const rows: { tap: string; block: string; errors: Map<number, number> }[] = [];
+  for (const { name, block } of taps) {
     const [a, b] = [await reference.read(name, { sequence }), await tested.read(name, { sequence })];
-    rows.push({ tap: name, errors: rowErrors(a, b) });
+    rows.push({ tap: name, block: String(block), errors: rowErrors(a, b) });
   }
   const positions = [...new Set(rows.flatMap(({ errors }) => [...errors.keys()]))].sort((a, b) => a - b);
-  requireSome('tokenBlockHeatMap', `rows that both dumps hold of sequence ${sequence}`, positions.length);
-  const values = rows.map(({ errors }) => positions.map((position) => errors.get(position) ?? Number.NaN));
-  const positive = values.flat().filter((value) => value > 0 && Number.isFinite(value));
-  const least = positive.length === 0 ? 1e-16 : positive.reduce((a, b) => Math.min(a, b));
-  const zeros = values.flat().filter((value) => value === 0).length;
-  const lost = values.flat().filter((value) => !Number.isFinite(value)).length;
-  const title = options.title ?? `Error by token and block${kind === '' ? '' : `: ${kind}`}`;
+  requireSome(OP, `rows that both dumps hold of sequence ${sequence}`, positions.length);
+
+  const values = logValues(rows.map(({ errors }) => [...errors.values()]));
+  const zeros = values.reduce((sum, each) => sum + each.zeros, 0);
+  const lost = values.reduce((sum, each) => sum + each.nonFinite, 0);
+  const paired = rows.reduce((sum, { errors }) => sum + errors.size, 0);
+  const missing = rows.length * positions.length - paired;
   const { tokens } = reference.manifest.sequences[sequence]!;
+  const token = (position: number) => plainText(options.tokenTexts?.[position] ?? `id ${tokens[position]}`);
+  const marks: { x: number; y: string; tap: string; hover: string }[] = [];
+  const cells = rows.map(({ tap, block, errors }, at) => {
+    const places = new Map([...errors.keys()].map((position, index) => [position, index]));
+    return positions.map((position) => {
+      const index = places.get(position);
+      const error = index === undefined ? 'not held by both' : `energy NMSE ${values[at]!.text[index]}`;
+      const hover = `<b>${plainText(tap)}</b><br>block ${block}, token ${position} (${token(position)})<br>${error}`;
+      const drawn = index === undefined ? null : values[at]!.drawn[index]!;
+      if (index !== undefined && drawn === null) marks.push({ x: position, y: block, tap, hover });
+      return { z: drawn === null ? null : Math.log10(drawn), tap, hover };
+    });
+  });
+  const data: Trace[] = [
+    {
+      type: 'heatmap',
+      x: positions,
+      y: rows.map(({ block }) => block),
+      z: cells.map((row) => row.map(({ z }) => z)),
+      customdata: cells.map((row) => row.map(({ tap }) => tap)),
+      hovertext: cells.map((row) => row.map(({ hover }) => hover)),
+      hoverinfo: 'text',
+      hoverongaps: false,
+      colorscale: SEQUENTIAL_SCALE,
+      colorbar: { title: { text: 'energy NMSE, log10', side: 'right' }, thickness: 16 },
+      xgap: positions.length > 200 ? 0 : 0.5,
+      ygap: 0.5,
+    },
+  ];
+  if (marks.length > 0)
+    data.push({
+      type: 'scatter',
+      mode: 'markers',
+      name: 'NaN or infinite',
+      x: marks.map(({ x }) => x),
+      y: marks.map(({ y }) => y),
+      marker: { symbol: 'x', size: 9, color: FAULT_COLOR },
+      customdata: marks.map(({ tap }) => tap),
+      hovertext: marks.map(({ hover }) => hover),
+      hoverinfo: 'text',
+      showlegend: false,
+    });
+  const title =
+    options.title ?? `Error by token and block${kind === '' ? '' : `: ${kind.replace(/^\./, '')}`}`;
   return {
     name: 'token-block-heat-map',
     title,
-    description: `log10 energy NMSE of ${positions.length} tokens in ${rows.length} blocks.`,
-    data: [
-      {
-        type: 'heatmap',
-        x: positions,
-        y: rows.map(({ tap }) => tap.slice('layers.'.length).replace(kind, '')),
-        z: values.map((row) =>
-          row.map((value) => (Number.isFinite(value) ? Math.log10(Math.max(value, least / 10)) : null)),
-        ),
-        customdata: rows.map(({ tap }, at) =>
-          positions.map((position, column) => [
-            tap,
-            values[at]![column] === 0 ? 'exactly 0' : formatError(values[at]![column]!),
-            plainText(options.tokenTexts?.[position] ?? `id ${tokens[position]}`),
-          ]),
-        ),
-        hovertemplate:
-          '%{customdata[0]}, token %{x} (%{customdata[2]})<br>energy NMSE %{customdata[1]}<extra></extra>',
-        colorscale: SEQUENTIAL_SCALE,
-        colorbar: { title: { text: 'log10 NMSE', side: 'right' } },
-        xgap: 0.5,
-        ygap: 0.5,
-      },
-    ],
+    description: `Energy NMSE of ${positions.length} tokens in ${rows.length} blocks as colours, on a logarithmic scale.`,
+    data,
     layout: {
       title: titled(
         title,
         zeros > 0 ? `${zeros} exact zeros drawn darkest` : '',
-        lost > 0 ? `${lost} NaN, infinite or missing left blank` : '',
+        lost > 0 ? `${lost} NaN or infinite marked` : '',
+        missing > 0 ? `${missing} that not both hold left blank` : '',
       ),
-      xaxis: { title: { text: 'token position' } },
-      yaxis: { title: { text: 'block' }, type: 'category', autorange: 'reversed' },
+      xaxis: { title: { text: 'token position' }, showgrid: false },
+      yaxis: { title: { text: 'block' }, type: 'category', autorange: 'reversed', showgrid: false },
+      height: Math.min(900, 180 + 34 * rows.length),
     },
   };
 }
 
-/** Energy NMSE of each row that both hold, by position. A zero reference row: 0 where the tested one is zero too, else infinite. */
+/** Energy NMSE of each row that both hold, by position: a position that was computed twice counts as it was computed last. */
 function rowErrors(reference: TensorBatch, tested: TensorBatch): Map<number, number> {
-  const width = reference.data.length / reference.shape[0]!;
+  const [width, other] = [reference, tested].map(({ data, shape }) => data.length / shape[0]!);
+  if (width !== other)
+    throw new ZayascopeError(
+      'UNPAIRED',
+      `${OP}: expected rows of one size, got ${width} and ${other} elements (${reference.tap.name})`,
+      { op: OP, tensor: reference.tap.name },
+    );
   const [a, b] = [toFloat32(reference.data, reference.dtype), toFloat32(tested.data, tested.dtype)];
   const rowOf = new Map(Array.from(tested.position, (position, row) => [position, row]));
   const errors = new Map<number, number>();
-  for (let row = 0; row < reference.position.length; row++) {
-    const other = rowOf.get(reference.position[row]!);
-    if (other === undefined) continue;
-    let [error, energy] = [0, 0];
-    for (let k = 0; k < width; k++) {
-      const value = a[row * width + k]!;
-      error += (value - b[other * width + k]!) ** 2;
-      energy += value * value;
-    }
-    errors.set(reference.position[row]!, error === 0 ? 0 : error / energy);
+  for (const [row, position] of reference.position.entries()) {
+    const testedRow = rowOf.get(position);
+    if (testedRow === undefined) continue;
+    const sums = new MetricSums();
+    sums.add(
+      a.subarray(row * width!, (row + 1) * width!),
+      b.subarray(testedRow * width!, (testedRow + 1) * width!),
+    );
+    errors.set(position, sums.metrics().nmse);
   }
   return errors;
 }

@@ -107,7 +107,7 @@ export function attributionWaterfall(report: AttributionReport, options: { title
         anchor: 'y',
       },
       yaxis: {
-        title: { text: `choices, by ${report.by}` },
+        title: { text: `choices, by ${report.by}`, standoff: 12 },
         type: 'category',
         autorange: 'reversed',
         ticksuffix: ' ',

@@ -4,6 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { diffDumps } from '../../src/diff/diff.js';
 import { type DiffReport, type FloatTapReport, tapError } from '../../src/diff/report.js';
 import { verifyLogits } from '../../src/diff/verify-logits.js';
+import { toFloat64 } from '../../src/dump/float.js';
+import type { TapSpec } from '../../src/dump/format.js';
 import { Dump } from '../../src/dump/reader.js';
 import type { AttributionReport } from '../../src/locate/attribution.js';
 import { locateDumps } from '../../src/locate/locate-dumps.js';
@@ -19,6 +21,7 @@ import { routingMap } from '../../src/plot/routing-map.js';
 import { tokenBlockHeatMap } from '../../src/plot/token-block-heat-map.js';
 import { attributionWaterfall } from '../../src/plot/waterfall.js';
 import { openBrowser, openPage, validatePlots, waitForPlots } from '../browser.js';
+import { addTo, dumpWith } from '../diff/two-dumps.js';
 import { root } from '../reference/python.js';
 import { chromiumPath, describeWith } from '../system-package.js';
 
@@ -223,21 +226,81 @@ describe('tokenBlockHeatMap', () => {
 
   it('draws one kind of value, and refuses one that is not held', async () => {
     const { data } = await tokenBlockHeatMap(reference, tested, { kind: '.self_attn.o_proj' });
-    expect((data[0]!.customdata as string[][][])[3]![0]![0]).toBe('layers.3.self_attn.o_proj');
+    expect((data[0]!.customdata as string[][])[3]![0]).toBe('layers.3.self_attn.o_proj');
     await expect(tokenBlockHeatMap(reference, tested, { kind: '.nothing' })).rejects.toThrow(
       /expected two dumps that hold layers.\*.nothing, got none/,
     );
+    await expect(tokenBlockHeatMap(reference, tested, { sequence: 3 })).rejects.toMatchObject({
+      code: 'BAD_ARGUMENT',
+    });
+  });
+
+  it('has the energy NMSE of each row in its cell', async () => {
+    const { data } = await tokenBlockHeatMap(reference, tested);
+    const [a, b] = [await reference.read('layers.4'), await tested.read('layers.4')];
+    const row = (batch: typeof a) => toFloat64(batch.data, batch.dtype).slice(17 * 128, 18 * 128);
+    const [right, other] = [row(a), row(b)];
+    const energy = (values: Float64Array) => values.reduce((sum, value) => sum + value * value, 0);
+    const nmse = energy(right.map((value, k) => value - other[k]!)) / energy(right);
+    expect((data[0]!.z as number[][])[4]![17]).toBeCloseTo(Math.log10(nmse), 9);
+  });
+
+  it('tells zero, infinite and missing cells apart', async () => {
+    const taps = [0, 1].map((block): TapSpec => {
+      return { name: `layers.${block}`, block, dtype: 'F32', scope: 'token', axes: ['T', 'H'], shape: [3] };
+    });
+    const whole = await dumpWith({ manifest: { taps } });
+    const change = addTo('layers.1', 4, Number.POSITIVE_INFINITY);
+    const broken = await dumpWith({ manifest: { taps }, steps: [[0, 5]], change });
+    const { data, layout } = await tokenBlockHeatMap(whole, broken);
+    expect(data[0]!.x).toEqual([0, 1, 2, 3, 4]);
+    expect((data[0]!.z as unknown[][])[1]!.map((value) => value === null)).toEqual([
+      false,
+      true,
+      false,
+      false,
+      false,
+    ]);
+    expect((data[0]!.hovertext as string[][])[0]![0]).toContain('exactly 0');
+    expect(data[1]).toMatchObject({ x: [1], y: ['1'], customdata: ['layers.1'] });
+    expect(JSON.stringify(layout.title)).toContain('9 exact zeros drawn darkest; 1 NaN or infinite marked');
   });
 });
 
-it('routingMap marks exactly the flips that the diff lists', async () => {
-  const { data } = await routingMap(reference, tested);
-  const flips = report.routing!.flips.map(({ block, position }) => [
-    `layers.${block}.mlp.gate:expert`,
-    position,
-  ]);
-  expect(tapsOf(data[1]).map((tap, at) => [tap, (data[1]!.x as number[])[at]])).toEqual(flips);
-  expect((await routingMap(reference)).data).toHaveLength(1);
+describe('routingMap', () => {
+  it('marks exactly the flips that the diff lists, with margins, and shows every choice', async () => {
+    const { data } = await routingMap(reference, tested);
+    const { flips } = report.routing!;
+    expect(flips.length).toBeGreaterThan(0);
+    const places = flips.map(({ block, position }) => [`layers.${block}.mlp.gate:expert`, position]);
+    expect(tapsOf(data[1]).map((tap, at) => [tap, (data[1]!.x as number[])[at]])).toEqual(places);
+    const [flip] = flips;
+    const hover = (data[1]!.hovertext as string[])[0]!;
+    expect(hover).toContain(`became ${flip!.tested === 8 ? 'the skip class' : `expert ${flip!.tested}`}`);
+    expect(hover).toContain(`margin ${flip!.margin!.toExponential(1)}`);
+    const expert = await reference.read('layers.6.mlp.gate:expert');
+    expect((data[0]!.z as number[][])[6]).toEqual(Array.from(expert.data));
+    expect((await routingMap(reference)).data).toHaveLength(1);
+  });
+
+  it('reads margins of any dtype, and refuses a sequence that is not there', async () => {
+    const common = { block: 0, scope: 'token', axes: ['T'], shape: [] } as const;
+    const taps: TapSpec[] = [
+      { ...common, name: 'layers.0.mlp.gate:expert', dtype: 'I32' },
+      { ...common, name: 'layers.0.mlp.gate:margin', dtype: 'BF16' },
+    ];
+    const half = new Uint16Array(6).fill(0x3f00);
+    const dump = await dumpWith({
+      manifest: { taps },
+      change: (tap, value) =>
+        tap.dtype === 'BF16' ? { ...value, bytes: new Uint8Array(half.buffer) } : value,
+    });
+    const { data } = await routingMap(dump);
+    expect((data[0]!.hovertext as string[][])[0]![2]).toContain('margin 5.0e-1');
+    await expect(routingMap(dump, undefined, { sequence: 1 })).rejects.toThrow(
+      /routingMap: expected rows of sequence 1 \(layers.0.mlp.gate:expert\), got none/,
+    );
+  });
 });
 
 it('logitsTopK shows the ten likeliest of both sides', async () => {
@@ -252,6 +315,24 @@ it('logitsTopK shows the ten likeliest of both sides', async () => {
     (id) => !first.some((a) => a.id === id) || !second.some((b) => b.id === id),
   );
   expect((data[2]!.y as unknown[]).filter((value) => value === null)).toHaveLength(onlyOne.length);
+});
+
+it('quantisationCost sorts types by size, one row each, and tells zeros and unknown divergences', () => {
+  const { data, layout } = quantisationCost([
+    { type: 'q4_0', sizeBytes: 1e6, nmse: 0.1, kl: 0.05, top1: 0.5, flipped: 9, choices: 10 },
+    { type: 'f32', sizeBytes: 8e6, nmse: 0 },
+    { type: 'q8_0', sizeBytes: 2e6, nmse: 1e-3, kl: 5e-4 },
+  ]);
+  expect(data.map(({ y }) => y)).toEqual([
+    ['f32', 'q8_0', 'q4_0'],
+    ['f32', 'q8_0', 'q4_0'],
+    ['q8_0', 'q4_0'],
+  ]);
+  expect(data[0]!.x).toEqual([8, 2, 1]);
+  expect((data[1]!.x as number[]).slice(1)).toEqual([1e-3, 0.1]);
+  expect(data[2]!.x).toEqual([5e-4, 0.05]);
+  expect((data[1]!.hovertext as string[])[2]).toMatch(/q4_0.*1.00 MB.*experts flipped: 9 of 10/);
+  expect(JSON.stringify(layout.title)).toContain('1 exact zero ');
 });
 
 describe('attributionWaterfall', () => {
