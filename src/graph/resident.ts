@@ -48,6 +48,7 @@ export class ResidentMemory implements Disposable {
    * {@link allocate} does.
    */
   allocateRepacked(specs: readonly ResidentSpec[]): (ResidentTensor | undefined)[] {
+    if (specs.length === 0) return [];
     const { native: device } = this.#backend;
     const probe = new (native().Context)(specs.length);
     const types = specs.map((spec) => device.extraBufferType(probe, this.#declare(probe, spec).handle));
