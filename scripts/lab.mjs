@@ -4,7 +4,7 @@
 //   npm run lab -- --no-browser  the same without a browser: prints the address
 //   npm run lab -- --check       says what is missing, changes nothing; exit code 1 if something is
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { delimiter, join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -12,17 +12,14 @@ import { labEnvironment } from './lab-env.mjs';
 import { root } from './virtual-env.mjs';
 
 const notebooks = join(root, 'notebooks');
+const ADDON = join(root, 'native', 'build', 'Release', 'zayascope.node');
 
 /** What a notebook needs: its name, whether it is there, and the command that gets it. */
 const NEEDS = [
   ['tslab, the TypeScript kernel', () => resolves('tslab/dist/main.js'), 'npm ci'],
   ['plotly', () => resolves('plotly.js-dist-min/plotly.min.js'), 'npm ci'],
-  [
-    'the native addon',
-    () => existsSync(join(root, 'native', 'build', 'Release', 'zayascope.node')),
-    'npm run build:native',
-  ],
-  ['the library', () => existsSync(join(root, 'dist', 'index.js')), 'npm run build'],
+  ['the native addon', () => existsSync(ADDON), 'npm run build:native'],
+  ['the library, as new as its source', isCompiled, 'npm run build'],
   ['JupyterLab in .venv-lab', labEnvironment.isUpToDate, 'node scripts/lab-env.mjs'],
 ];
 
@@ -33,6 +30,16 @@ function resolves(specifier) {
   } catch {
     return false;
   }
+}
+
+/** The compiler writes every file anew, so one of them tells the time of the build. */
+function isCompiled() {
+  const built = join(root, 'dist', 'index.js');
+  if (!existsSync(built)) return false;
+  const time = statSync(built).mtimeMs;
+  return readdirSync(join(root, 'src'), { recursive: true }).every(
+    (file) => !file.endsWith('.ts') || statSync(join(root, 'src', file)).mtimeMs <= time,
+  );
 }
 
 /** One line per need; true if all are there. */
@@ -74,7 +81,8 @@ function labArguments(browser) {
 }
 
 function openLab(browser) {
-  execFileSync('npm', ['run', '--silent', 'prepare'], { cwd: root, stdio: 'inherit' });
+  if (!existsSync(ADDON) || !isCompiled())
+    execFileSync('npm', ['run', '--silent', 'prepare'], { cwd: root, stdio: 'inherit' });
   labEnvironment.prepare();
   const env = {
     ...process.env,
