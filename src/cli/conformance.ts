@@ -9,6 +9,7 @@ interface ConformanceCommandOptions {
   model?: string;
   dump?: string;
   ops?: string;
+  dtypes?: string;
   strictF32?: boolean;
   json?: boolean;
   markdown?: boolean;
@@ -26,6 +27,7 @@ export function conformanceCommand(context: CommandContext): Command {
     .option('--model <path>', 'model whose sizes are used (default: those of ZAYA1-8B and of a tiny model)')
     .option('--dump <folder>', 'full dump whose values are used besides, where an operand is a tap')
     .option('--ops <glob>', 'ops to run, e.g. "mulMat*" (default: all)')
+    .option('--dtypes <glob>', 'dtypes to run, as the table shows them, e.g. "F32 F32" (default: all)')
     .option('--strict-f32', 'F32 products of F32 operands, on devices that would round them to F16')
     .option('--json', 'print all cases as JSON')
     .addOption(new Option('--markdown', 'print the table as Markdown').conflicts('json'))

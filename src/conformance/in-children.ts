@@ -50,12 +50,14 @@ export interface ChildrenResult {
  * process dies at once is `crashed`.
  *
  * @param onOutcome called with the number of cases done.
+ * @param program what a child runs; default `child.js`.
  * @throws what a child reports, e.g. `BACKEND` for a device that is not there.
  */
 export async function runInChildren(
   job: Omit<ChildJob, 'start' | 'end'>,
   count: number,
   onOutcome: (done: number) => void = () => {},
+  program: URL = new URL('./child.js', import.meta.url),
 ): Promise<ChildrenResult> {
   const outcomes: CaseOutcome[] = [];
   let device: ConformanceDevice | undefined;
@@ -63,7 +65,7 @@ export async function runInChildren(
   while (outcomes.length < count) {
     const start = outcomes.length;
     const batch = { ...job, start, end: Math.min(start + BATCH, count) };
-    const end = await runChild(batch, (message) => {
+    const end = await runChild(program, batch, (message) => {
       if ('device' in message) device = message.device;
       if ('error' in message) throw new ZayascopeError(message.error.code, message.error.message);
       if (!('outcome' in message)) return;
@@ -84,9 +86,9 @@ export async function runInChildren(
 }
 
 /** Runs one child to its end and says how it ended. What `onMessage` throws ends it. */
-function runChild(job: ChildJob, onMessage: (message: ChildMessage) => void): Promise<string> {
+function runChild(program: URL, job: ChildJob, onMessage: (message: ChildMessage) => void): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = fork(fileURLToPath(new URL('./child.js', import.meta.url)), {
+    const child = fork(fileURLToPath(program), {
       serialization: 'advanced',
       // Drivers write to stdout; results of a command go there.
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],

@@ -14,10 +14,17 @@ export interface CaseSelection {
   dump?: string;
   /** Ops by glob over their names, e.g. `mulMat*`. Default: all. */
   ops?: string;
+  /** Dtypes by glob over what the table shows, e.g. `F32 F32`. Default: all. */
+  dtypes?: string;
 }
 
-/** The cases of a selection, in the same order in every process. Throws `BAD_ARGUMENT` for a glob that matches no op, and what opening the model or the dump throws. */
-export async function selectCases({ model, dump, ops = '*' }: CaseSelection): Promise<ConformanceCase[]> {
+/** The cases of a selection, in the same order in every process. Throws `BAD_ARGUMENT` for a glob that matches nothing, and what opening the model or the dump throws. */
+export async function selectCases({
+  model,
+  dump,
+  ops = '*',
+  dtypes = '**',
+}: CaseSelection): Promise<ConformanceCase[]> {
   const matches = tapPattern(ops);
   const wanted = new Set<OpName>(OP_NAMES.filter((op) => matches(op)));
   if (wanted.size === 0)
@@ -28,7 +35,16 @@ export async function selectCases({ model, dump, ops = '*' }: CaseSelection): Pr
     );
   const models = model === undefined ? undefined : [await shapesOf(model)];
   const captured = dump === undefined ? [] : await capturedTemplates(dump);
-  return allCases(models, captured, (op) => wanted.has(op));
+  const cases = allCases(models, captured, (op) => wanted.has(op));
+  const has = tapPattern(dtypes);
+  const selected = cases.filter(({ dtype }) => has(dtype));
+  if (selected.length === 0)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `conformance: expected a pattern that matches one of ${[...new Set(cases.map(({ dtype }) => dtype))].join(', ')}, got ${dtypes}`,
+      { op: 'conformance' },
+    );
+  return selected;
 }
 
 async function shapesOf(path: string) {
