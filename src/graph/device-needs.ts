@@ -22,6 +22,12 @@ export const CONTIGUITY_NEEDS: Readonly<Record<string, readonly ContiguityNeed[]
   vulkan: [
     { op: 'mulMat', operand: 0, reason: THROUGH_HALF_WIDTH },
     { op: 'mulMat', operand: 1, reason: THROUGH_HALF_WIDTH },
+    {
+      op: 'im2col',
+      operand: 0,
+      reason:
+        'it aborts the process where the convolution kernel begins in the middle of a row of something larger',
+    },
   ],
 };
 
