@@ -26,7 +26,7 @@ export function reportCommand(context: CommandContext): Command {
     .requiredOption('--out <file>', 'HTML file to write')
     .option(
       '--noise-floor <dump>',
-      "the reference's own run in low precision, to show every error beside its",
+      "the reference's own run in low precision: every error is shown beside it",
     )
     .option('--model <path>', 'model that both ran: also shows what every op errs by itself')
     .option(

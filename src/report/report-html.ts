@@ -148,7 +148,7 @@ function warnings({ diff, located, notes: leftOut }: ReportContent): string {
 function keyFacts({ diff, noise, located }: ReportContent): string {
   const { tapReports, unpaired, failAbove, firstDivergence, logits, routing } = diff;
   const tapButton = (tap: string): string =>
-    `<button type="button" class="link" data-tap="${escapeHtml(tap)}">${escapeHtml(tap)}</button>`;
+    `<button type="button" class="link" data-tap="${escapeHtml(tap)}">${escapeHtml(tap).replaceAll(/[.:]/g, '$&<wbr>')}</button>`;
   const facts: [string, string][] = [
     ['taps compared', `${tapReports.length}, ${tapReports.filter((tap) => tap.identical).length} identical`],
     ['not paired', String(unpaired.length)],
