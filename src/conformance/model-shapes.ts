@@ -22,8 +22,8 @@ export interface ModelShapes {
   kernels: readonly [number, number];
 }
 
-/** Tokens of a call. Odd, and not a multiple of any tile. */
-export const TOKENS = 7;
+/** Tokens of a call: no multiple of any tile, and beyond the 8 up to which devices multiply a matrix with vectors one by one. */
+export const TOKENS = 13;
 
 /** Most rows of a matrix and most matrices. */
 const MOST_ROWS = 33;
