@@ -177,6 +177,7 @@ describeWith('Chromium', chromiumPath() !== undefined, 'in a browser', () => {
     ];
     const opened = await openPage(browser, figurePage('clicks', figures), { height: 2000 });
     const { page } = opened;
+    await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
     await waitForPlots(page, figures.length);
     const taps = ['layers.5.mlp.gate:expert', 'layers.*.a#dtype', 'lm_head'];
     // Where in data coordinates; the waterfall's second row of three.
@@ -206,7 +207,8 @@ describeWith('Chromium', chromiumPath() !== undefined, 'in a browser', () => {
         await page.mouse.click(at[0], at[1]);
         return await page.locator('output.zayascope-tap').nth(index).textContent();
       };
-      await expect.poll(shown, { timeout: 10_000 }).toContain(taps[index]!);
+      await expect.poll(shown, { timeout: 10_000 }).toBe(`${taps[index]} (copied)`);
+      expect(await page.evaluate('navigator.clipboard.readText()')).toBe(taps[index]);
     }
     await opened.close();
   });
