@@ -37,15 +37,15 @@ it('stays below 15 MB for 40 blocks of 60 taps, each with its tensors', () => {
 describeWith('Chromium', chromiumPath() !== undefined, 'a report of 40 x 60 taps in Chromium', () => {
   it('opens, shows a tap, and says how long that took', async () => {
     await using browser = await launchChromium();
-    const { page, trouble } = await openReport(browser, html);
+    const { page, trouble, threadMs } = await openReport(browser, html);
     const openMs = Number(await page.getAttribute('html', 'data-ready'));
     const started = performance.now();
     await page.locator('#taps-table tbody button').nth(20).click();
     await page.waitForSelector('#tap-grids .heatmaplayer');
     console.log(
-      `report of 40 x 60 taps: opened in ${openMs} ms, a tap shown in ${Math.round(performance.now() - started)} ms`,
+      `report of 40 x 60 taps: opened in ${openMs} ms (${Math.round(threadMs)} ms of its thread), a tap shown in ${Math.round(performance.now() - started)} ms`,
     );
-    expect(openMs).toBeGreaterThan(0);
+    expect([openMs, threadMs].every((ms) => ms > 0)).toBe(true);
     expect(trouble).toEqual([]);
   });
 });
