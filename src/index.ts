@@ -7,6 +7,7 @@
  * - Comparison: `diffDumps`, `verifyLogits`, `tensorMetrics`
  * - Causes: `locatePolicy`, `locateDumps`, `replay`, `noiseFloor`, `graftTaps`, `bisect`, `attribute`, `policyDiff`, `writeRepro`, `runRepro`, `openStepper`
  * - Dumps of other programs: `importDump`, `openForeignSource`, `importTarget`, `readNameMap`
+ * - Devices: `conformance`
  * - Kernel library: `Graph`, the op functions, `compileGraphs`, `openBackend`
  */
 
@@ -22,6 +23,16 @@ export {
   captureSession,
 } from './capture/capture-session.js';
 export { type ImportTarget, importTarget } from './capture/import-target.js';
+export {
+  type CaseReport,
+  type ConformanceOptions,
+  type ConformanceReport,
+  conformance,
+} from './conformance/conformance.js';
+export { conformanceMarkdown } from './conformance/format-conformance.js';
+export type { ConformanceDevice } from './conformance/in-children.js';
+export type { CaseSelection } from './conformance/options.js';
+export type { CaseOutcome } from './conformance/run-case.js';
 export { type DiffOptions, diffDumps } from './diff/diff.js';
 export { type ComparedReport, formatComparison } from './diff/format-comparison.js';
 export { formatLogitsCheck } from './diff/format-logits-check.js';
