@@ -11,9 +11,14 @@ export interface LabelledError extends TapError {
   label: string;
 }
 
+/** Longer labels would stand aslant below upright bars. */
+const LONG_LABEL = 10;
+/** Room of lying bars: for title and axis, and for each. */
+const [FRAME_PIXELS, BAR_PIXELS] = [150, 22];
+
 /**
  * Errors of anything that has a name: variants of an op, mistakes, halves of blocks. Bars of one label stand beside each other, one colour a series; series without a label in common are
- * interleaved.
+ * interleaved. Bars with long labels lie.
  *
  * @throws `BAD_ARGUMENT` without a bar.
  */
@@ -25,6 +30,7 @@ export function errorBars(
   const labels = interleaved(series.map(({ errors }) => errors.map(({ label }) => label)));
   const isShared = labels.length < series.reduce((sum, { errors }) => sum + errors.length, 0);
   requireSome('errorBars', 'a series with errors', labels.length);
+  const isFlat = labels.some(({ length }) => length > LONG_LABEL);
   const values = logValues(series.map(({ errors }) => errors.map(({ error }) => error)));
   const floor = values[0]!.floor;
   return {
@@ -34,23 +40,32 @@ export function errorBars(
     data: series.map(({ label, errors }, at) => ({
       type: 'bar',
       name: plainText(label),
-      x: errors.map((each) => plainText(each.label)),
-      y: scale === 'log' ? values[at]!.drawn : errors.map(({ error }) => error),
+      orientation: isFlat ? 'h' : 'v',
+      [isFlat ? 'y' : 'x']: errors.map((each) => plainText(each.label)),
+      [isFlat ? 'x' : 'y']: scale === 'log' ? values[at]!.drawn : errors.map(({ error }) => error),
       marker: { color: SERIES_COLORS[at % SERIES_COLORS.length]! },
       customdata: errors.map(({ tap }, bar) => [tap, values[at]!.text[bar]!]),
-      hovertemplate: `%{x}<br>%{customdata[0]}<br>${plainText(unit)} %{customdata[1]}<extra>${plainText(label)}</extra>`,
+      hovertemplate: `%{${isFlat ? 'y' : 'x'}}<br>%{customdata[0]}<br>${plainText(unit)} %{customdata[1]}<extra>${plainText(label)}</extra>`,
     })),
     layout: {
       barmode: isShared ? 'group' : 'overlay',
       title: titled(title, scale === 'log' ? unseen(values) : ''),
-      xaxis: { type: 'category', categoryorder: 'array', categoryarray: labels.map(plainText) },
-      yaxis:
+      [isFlat ? 'yaxis' : 'xaxis']: {
+        type: 'category',
+        categoryorder: 'array',
+        categoryarray: labels.map(plainText),
+        ...(isFlat ? { autorange: 'reversed' } : {}),
+      },
+      [isFlat ? 'xaxis' : 'yaxis']:
         scale === 'log'
           ? {
               ...logAxis(unit, values),
               range: [Math.log10(floor), logTop(values.flatMap(({ drawn }) => drawn))],
             }
           : { title: { text: unit }, exponentformat: 'power' },
+      ...(isFlat
+        ? { height: FRAME_PIXELS + BAR_PIXELS * labels.length * (isShared ? series.length : 1) }
+        : {}),
       ...legendAbove(series.length),
     },
   };

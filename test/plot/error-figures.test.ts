@@ -78,6 +78,13 @@ it('errorBars interleaves series that share no label', () => {
   expect(layout).toMatchObject({ barmode: 'overlay', xaxis: { categoryarray: ['0', '1', '2', '3'] } });
 });
 
+it('errorBars lays bars with long labels down', () => {
+  const errors = [{ tap: 'layers.0', label: 'each convolution padded by itself', error: 1e-3 }];
+  const { data, layout } = errorBars([{ label: 'one', errors }], { title: 'T' });
+  expect(data[0]).toMatchObject({ orientation: 'h', x: [1e-3], y: ['each convolution padded by itself'] });
+  expect(layout).toMatchObject({ xaxis: { type: 'log' }, yaxis: { type: 'category' } });
+});
+
 it('nmseRatio has the ratio of both NMSEs of each value', async () => {
   const report = await diffDumps(reference, tested);
   const { customdata, y } = nmseRatio(report).data[0]! as unknown as { customdata: string[][]; y: number[] };
