@@ -53,6 +53,8 @@ export async function reportFigures(input: FigureInput): Promise<{ figures: Page
     const outputs = diff.tapReports.some(({ name, rows }) => /^layers\.\d+$/.test(name) && rows > 0);
     if (outputs) await tryTo(() => tokenBlockHeatMap(reference, tested), add, notes);
     if (diff.routing !== null) await tryTo(() => routingMap(reference, tested), add, notes);
+    if (reference.manifest.sequences.length > 1)
+      notes.push('The maps by token and block show the first sequence only.');
   }
   if (diff.logits !== null)
     await tryTo(async () => logitsTopK(await verifyLogits(reference.dir, tested.dir)), add, notes);

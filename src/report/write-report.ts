@@ -1,9 +1,16 @@
 import { stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { ZayascopeError } from '../errors.js';
 import { writeAtomically } from '../weights/atomic-file.js';
 
-/** Throws `IO` where there is something at `path` already and `overwrite` is not set; `overwrite` replaces files only. */
+/** Throws `IO` where `path` is in no folder, and where there is something at `path` already and `overwrite` is not set; `overwrite` replaces files only. */
 export async function checkReportPath(path: string, overwrite: boolean): Promise<void> {
+  const folder = await stat(dirname(path)).catch(() => undefined);
+  if (!folder?.isDirectory())
+    throw new ZayascopeError('IO', `report: expected a file in a folder that exists, got none (${path})`, {
+      op: 'report',
+      tensor: path,
+    });
   const found = await stat(path).catch(() => undefined);
   if (found === undefined || (overwrite && found.isFile())) return;
   throw new ZayascopeError(

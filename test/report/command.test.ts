@@ -75,6 +75,14 @@ it('replaces a file only when told to, and writes nothing where a dump cannot be
   const out = join(folder, 'report.html');
   expect((await runCommand(['report', REFERENCE, join(folder, 'none'), '--out', out])).code).toBe(2);
   expect(existsSync(out)).toBe(false);
+  const nowhere = await runCommand([
+    'report',
+    REFERENCE,
+    BFLOAT16,
+    '--out',
+    join(folder, 'none', 'report.html'),
+  ]);
+  expect(nowhere.stderr).toContain('IO: report: expected a file in a folder that exists');
   expect((await runCommand(['report', REFERENCE, BFLOAT16, '--out', out])).code).toBe(0);
   const again = await runCommand(['report', REFERENCE, BFLOAT16, '--out', out]);
   expect(again.code).toBe(2);
