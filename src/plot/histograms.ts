@@ -2,22 +2,22 @@ import { coarserDtype, UlpSums } from '../diff/ulp.js';
 import { pair } from './error-scatter.js';
 import type { Figure, Trace } from './figure.js';
 import { legendAbove } from './legend.js';
-import { plainText, titled } from './log-values.js';
+import { logAxis, logValues, plainText, titled } from './log-values.js';
 import { requireSome } from './require-some.js';
-import { toNumbers, type ViewedTensor } from './tensor-slice.js';
+import { requireCounts, toNumbers, type ViewedTensor } from './tensor-slice.js';
 import { SERIES_COLORS } from './theme.js';
 
 /** Options of the histograms. */
 export interface HistogramOptions {
   title?: string;
-  /** Bins over the range of all values. Default 80. */
+  /** Bins over the range of all values; 1 or more. Default 80. */
   bins?: number;
 }
 
 /**
- * Values of one or several tensors, as counts per bin on common bins; counts are logarithmic, so that tails show. NaN and infinities are counted in the title.
+ * Values of one or several tensors, as counts per bin on common bins, the first as bars and the others as lines; counts are logarithmic, so that tails show. NaN and infinities are counted in the title.
  *
- * @throws `BAD_ARGUMENT` without a finite value.
+ * @throws `BAD_ARGUMENT` without a finite value, or for less than one bin.
  */
 export function valueHistogram(
   tensors: readonly { label: string; tensor: ViewedTensor }[],
@@ -34,7 +34,7 @@ export function valueHistogram(
 /**
  * Errors (tested minus reference) of a tensor, signed: rounding is symmetric about zero, a bias is not.
  *
- * @throws `SHAPE_MISMATCH` for two shapes; `BAD_ARGUMENT` without a finite pair.
+ * @throws `SHAPE_MISMATCH` for two shapes; `BAD_ARGUMENT` without a finite pair, or for less than one bin.
  */
 export function errorHistogram(
   reference: ViewedTensor,
@@ -54,7 +54,7 @@ export function errorHistogram(
 }
 
 /**
- * Distances of a tensor's elements in units in the last place of the coarser dtype, as `diff` counts them: 0, 1, 2, then doubling bins.
+ * Distances of a tensor's elements in units in the last place of the coarser dtype, as `diff` counts them: 0, 1, 2, then doubling bins. Tensors of more than 2^16 elements are sampled as there, which the title says, as it counts pairs with a NaN or an infinity.
  *
  * @throws `SHAPE_MISMATCH` for two shapes; `BAD_ARGUMENT` without a finite pair.
  */
@@ -68,6 +68,8 @@ export function ulpHistogram(
   sums.add(Float32Array.from(a), Float32Array.from(b));
   const { dtype, elements, histogram } = sums.distances();
   requireSome('ulpHistogram', 'a pair of finite elements', elements);
+  let finite = 0;
+  for (let at = 0; at < a.length; at++) if (Number.isFinite(a[at]) && Number.isFinite(b[at])) finite++;
   const labels = histogram.map((_, k) => (k < 3 ? String(k) : `${2 ** (k - 2) + 1}–${2 ** (k - 1)}`));
   const name = reference.tap?.name ?? 'tensor';
   const title = options.title ?? `Distance in ${dtype} units: ${name}`;
@@ -86,7 +88,11 @@ export function ulpHistogram(
       },
     ],
     layout: {
-      title: titled(title, `${elements} elements`),
+      title: titled(
+        title,
+        elements < finite ? `${elements} of ${finite} elements counted` : `${elements} elements`,
+        finite < a.length ? `${a.length - finite} NaN or infinite left out` : '',
+      ),
       xaxis: { title: { text: `units in the last place (${dtype})` }, type: 'category' },
       yaxis: { title: { text: 'share of the elements, %' } },
       showlegend: false,
@@ -107,6 +113,7 @@ function binned(
   series: readonly Series[],
   { bins = 80 }: HistogramOptions,
 ): Figure {
+  requireCounts(kind, title, { bins });
   let [least, most, finite, lost] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0, 0];
   for (const { values } of series)
     for (let at = 0; at < values.length; at++) {
@@ -126,15 +133,19 @@ function binned(
     for (let at = 0; at < values.length; at++)
       if (Number.isFinite(values[at]))
         counts[Math.min(bins - 1, Math.floor((values[at]! - least) / width))]!++;
+    const color = SERIES_COLORS[index % SERIES_COLORS.length];
     return {
-      type: 'bar',
+      ...(index === 0
+        ? { type: 'bar', width, offset: -width / 2, opacity: series.length > 1 ? 0.6 : 1, marker: { color } }
+        : {
+            type: 'scatter',
+            mode: 'lines+markers',
+            line: { shape: 'hvh', width: 1.5, color },
+            marker: { size: 4, color },
+          }),
       name: plainText(label),
       x: counts.map((_, bin) => least + (bin + 0.5) * width),
       y: counts.map((count) => (count === 0 ? null : count)),
-      width,
-      offset: -width / 2,
-      opacity: series.length > 1 ? 0.6 : 1,
-      marker: { color: SERIES_COLORS[index % SERIES_COLORS.length] },
       customdata: counts.map(() => [name ?? '']),
       hovertemplate: `about %{x:.4g}: %{y} elements<extra>${plainText(label)}</extra>`,
     };
@@ -147,8 +158,10 @@ function binned(
     layout: {
       title: titled(title, lost > 0 ? `${lost} NaN or infinite left out` : ''),
       xaxis: { title: { text: axis }, exponentformat: 'power' },
-      yaxis: { title: { text: 'elements' }, type: 'log' },
-      barmode: 'overlay',
+      yaxis: logAxis(
+        'elements',
+        logValues([data.flatMap(({ y }) => y as (number | null)[]).filter((y) => y !== null)]),
+      ),
       ...legendAbove(series.length),
     },
   };

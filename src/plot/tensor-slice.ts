@@ -10,8 +10,8 @@ export interface ViewedTensor {
   readonly data: Float32Array | Int32Array | Uint16Array | readonly number[];
   /** Default: F32, or I32 for an Int32Array. */
   readonly dtype?: TapDtype;
-  /** Where it comes from; its name is shown. */
-  readonly tap?: { readonly name: string };
+  /** Where it comes from; its name is shown, and its axes' names where it has them. */
+  readonly tap?: { readonly name: string; readonly axes?: readonly string[] };
 }
 
 /** Which part of a tensor is shown. */
@@ -24,7 +24,7 @@ export interface SliceOptions {
   facets?: number | null;
   /** Index on each other axis. Default 0. */
   at?: Readonly<Record<number, number>>;
-  /** Facets shown at most, the first ones. Default 8. */
+  /** Facets shown at most, the first ones; 1 or more. Default 8. */
   maxFacets?: number;
   /** Cells per facet at most, downwards and to the right. Larger ones are pooled: a cell is the element of largest magnitude in it. Default [128, 256]. */
   maxCells?: readonly [number, number];
@@ -56,7 +56,7 @@ export interface SlicedTensor {
 
 const OP = 'tensorView';
 
-/** Cuts a tensor into grids. Throws `BAD_ARGUMENT` for an axis or index that it does not have, for an axis used twice, and for an empty tensor; `SHAPE_MISMATCH` where shape and data differ in size. */
+/** Cuts a tensor into grids. Throws `BAD_ARGUMENT` for an axis or index that it does not have, an axis used twice, an empty tensor, and a limit below 1; `SHAPE_MISMATCH` where shape and data differ in size. */
 export function sliceTensor(tensor: ViewedTensor, options: SliceOptions = {}): SlicedTensor {
   const { shape } = tensor;
   const values = toNumbers(tensor);
@@ -105,10 +105,12 @@ export function sliceTensor(tensor: ViewedTensor, options: SliceOptions = {}): S
   const length = (at: number) => (at < 0 ? 1 : shape[at]!);
   const step = (at: number) => (at < 0 ? 0 : strides[at]!);
   const [maxRows, maxColumns] = options.maxCells ?? [128, 256];
+  const { maxFacets = 8 } = options;
+  requireCounts(OP, name, { maxFacets, 'maxCells[0]': maxRows, 'maxCells[1]': maxColumns });
   const pooled = [Math.ceil(length(rows) / maxRows), Math.ceil(length(columns) / maxColumns)] as const;
   const grids: TensorGrid[] = [];
   let nonFinite = 0;
-  for (let facet = 0; facet < Math.min(length(facets), options.maxFacets ?? 8); facet++) {
+  for (let facet = 0; facet < Math.min(length(facets), maxFacets); facet++) {
     const cells: number[][] = [];
     const indices: number[][][] = [];
     for (let top = 0; top < length(rows); top += pooled[0]) {
@@ -142,6 +144,17 @@ function stands(value: number): number {
 export function toNumbers({ data, dtype }: ViewedTensor): ArrayLike<number> {
   if (data instanceof Uint16Array) return toFloat32(data, dtype ?? 'F16');
   return data;
+}
+
+/** Throws `BAD_ARGUMENT` for a limit that is no whole number of 1 or more. */
+export function requireCounts(op: string, name: string, limits: Readonly<Record<string, number>>): void {
+  for (const [option, value] of Object.entries(limits))
+    if (!Number.isInteger(value) || value < 1)
+      throw new ZayascopeError(
+        'BAD_ARGUMENT',
+        `${op}: expected ${option} to be 1 or more, got ${value} (${name})`,
+        { op, tensor: name },
+      );
 }
 
 function fail(expected: string, got: string, name: string): never {

@@ -13,7 +13,7 @@ import { DIVERGING_SCALE, FAULT_COLOR, SEQUENTIAL_SCALE } from './theme.js';
 /** Options of {@link tensorView} and {@link compareTensors}. */
 export interface TensorViewOptions extends SliceOptions {
   title?: string;
-  /** Names of the tensor's axes, slowest first, e.g. `['token', 'head', 'channel']`. Default: `axis 0`, ... */
+  /** Names of the tensor's axes, slowest first, e.g. `['token', 'head', 'channel']`. Default: those of its tap, else `axis 0`, ... */
   axisNames?: readonly string[];
 }
 
@@ -25,8 +25,12 @@ interface Panel {
   /** Colour range; signed ones are symmetric. */
   range: readonly [number, number];
   isSigned: boolean;
-  colorbar: boolean;
+  /** What the colours stand for; undefined where another panel's colour bar says it. */
+  colorbar: string | undefined;
 }
+
+/** Pixels: a row of panels, the space between two rows, the margins of the page. */
+const [PANEL, ROW_GAP, MARGINS] = [190, 60, 128];
 
 /**
  * A tensor of any rank as heat maps: the last axis to the right, the one before it downwards, the one before that as facets, one index of all others (`options` choose otherwise). Numbers stand in the hover
@@ -34,7 +38,8 @@ interface Panel {
  *
  * @throws `BAD_ARGUMENT` for an axis or index that the tensor does not have; `SHAPE_MISMATCH` where shape and data differ in size.
  */
-export function tensorView(tensor: ViewedTensor, options: TensorViewOptions = {}): Figure {
+export function tensorView(tensor: ViewedTensor, given: TensorViewOptions = {}): Figure {
+  const options = withAxisNames(tensor, given);
   const sliced = sliceTensor(tensor, options);
   const range = spread([sliced]);
   const panels = sliced.grids.map(
@@ -44,7 +49,7 @@ export function tensorView(tensor: ViewedTensor, options: TensorViewOptions = {}
       grid,
       range,
       isSigned: range[0] < 0,
-      colorbar: grid === 0,
+      colorbar: grid === 0 ? 'value' : undefined,
     }),
   );
   const title = options.title ?? sliced.name;
@@ -65,8 +70,9 @@ export function tensorView(tensor: ViewedTensor, options: TensorViewOptions = {}
 export function compareTensors(
   reference: ViewedTensor,
   tested: ViewedTensor,
-  options: TensorViewOptions = {},
+  given: TensorViewOptions = {},
 ): Figure {
+  const options = withAxisNames(reference, given);
   if (reference.shape.join() !== tested.shape.join())
     throw new ZayascopeError(
       'SHAPE_MISMATCH',
@@ -87,15 +93,15 @@ export function compareTensors(
     const where = left.axes.facets < 0 ? '' : `, ${axisName(left.axes.facets, options)} ${facet}`;
     const common = { grid, isSigned: shared[0] < 0, range: shared };
     return [
-      { ...common, caption: `reference${where}`, sliced: left, colorbar: false },
-      { ...common, caption: `tested${where}`, sliced: middle, colorbar: grid === 0 },
+      { ...common, caption: `reference${where}`, sliced: left, colorbar: undefined },
+      { ...common, caption: `tested${where}`, sliced: middle, colorbar: grid === 0 ? 'value' : undefined },
       {
-        caption: `tested − reference${where}`,
+        caption: `tested − reference${where}${isZero(right.grids[grid]!.cells) ? ' (0 everywhere)' : ''}`,
         sliced: right,
         grid,
         range: [-largest, largest],
         isSigned: true,
-        colorbar: grid === 0,
+        colorbar: grid === 0 ? 'difference' : undefined,
       },
     ];
   });
@@ -123,13 +129,13 @@ function figureOf(
   const data: Trace[] = [];
   const annotations: Record<string, unknown>[] = [];
   const gap = 0.05;
+  const plotHeight = lines * (PANEL + ROW_GAP) - ROW_GAP;
   for (const [index, panel] of panels.entries()) {
     const id = index === 0 ? '' : String(index + 1);
     const [line, column] = [Math.floor(index / perLine), index % perLine];
     const width = (0.9 + gap) / perLine;
-    const height = (1 + 0.12) / lines;
     const x = [column * width, (column + 1) * width - gap];
-    const y = [1 - (line + 1) * height + 0.12, 1 - line * height];
+    const top = 1 - (line * (PANEL + ROW_GAP)) / plotHeight;
     const { rows, columns } = panel.sliced.axes;
     layout[`xaxis${id}`] = {
       domain: x,
@@ -138,13 +144,10 @@ function figureOf(
       ...(index === 0 ? {} : { matches: 'x' }),
     };
     layout[`yaxis${id}`] = {
-      domain: [Math.max(0, y[0]!), Math.min(1, y[1]!)],
+      domain: [Math.max(0, top - PANEL / plotHeight), top],
       anchor: `x${id}`,
       ...(column === 0 ? { title: { text: axisName(rows, options), standoff: 4 } } : {}),
-      range: [
-        (panel.sliced.grids[panel.grid]!.cells.length - 0.5) * panel.sliced.pooled[0],
-        -0.5 * panel.sliced.pooled[0],
-      ],
+      range: [panel.sliced.grids[panel.grid]!.cells.length * panel.sliced.pooled[0] - 0.5, -0.5],
       ...(index === 0 ? {} : { matches: 'y' }),
     };
     if (panel.caption !== '')
@@ -154,7 +157,7 @@ function figureOf(
         xref: 'paper',
         yref: 'paper',
         x: x[0],
-        y: Math.min(1, y[1]!),
+        y: top,
         xanchor: 'left',
         yanchor: 'bottom',
         font: { size: 11 },
@@ -184,7 +187,7 @@ function figureOf(
           : '',
         lost > 0 ? `${lost} NaN or infinite, marked` : '',
       ),
-      height: 170 + 250 * lines,
+      height: plotHeight + MARGINS,
     },
   };
 }
@@ -196,18 +199,28 @@ function heatMap({ sliced, grid, range, isSigned, colorbar }: Panel, id: string,
     type: 'heatmap',
     xaxis: `x${id}`,
     yaxis: `y${id}`,
-    x: cells[0]!.map((_, at) => at * columnStep),
-    y: cells.map((_, at) => at * rowStep),
+    x0: middle(0, columnStep),
+    dx: columnStep,
+    y0: middle(0, rowStep),
+    dy: rowStep,
     z: cells.map((row) => row.map((value) => (Number.isFinite(value) ? value : null))),
     zmin: range[0],
     zmax: range[1],
     colorscale: isSigned ? DIVERGING_SCALE : SEQUENTIAL_SCALE,
-    showscale: colorbar,
-    ...(colorbar
-      ? { colorbar: { x: 0.94 + (index > 1 ? 0.06 : 0), thickness: 10, len: 0.9, exponentformat: 'power' } }
+    showscale: colorbar !== undefined,
+    ...(colorbar !== undefined
+      ? {
+          colorbar: {
+            title: { text: colorbar, side: 'top', font: { size: 10 } },
+            x: 0.94 + (index > 1 ? 0.06 : 0),
+            thickness: 10,
+            len: 0.95,
+            exponentformat: 'power',
+          },
+        }
       : {}),
     customdata: indices.map((row) => row.map((place) => [sliced.name, place.join(', ')])),
-    hovertemplate: '%{customdata[0]}<br>[%{customdata[1]}] = %{z:.6g}<extra></extra>',
+    hovertemplate: '%{customdata[0]}<br>[%{customdata[1]}] = %{z:.9~g}<extra></extra>',
     hoverongaps: false,
   };
 }
@@ -224,13 +237,22 @@ function nonFiniteMarks({ sliced, grid }: Panel, id: string): Trace | undefined 
     mode: 'markers',
     xaxis: `x${id}`,
     yaxis: `y${id}`,
-    x: found.map(({ x }) => x * columnStep),
-    y: found.map(({ y }) => y * rowStep),
+    x: found.map(({ x }) => middle(x, columnStep)),
+    y: found.map(({ y }) => middle(y, rowStep)),
     marker: { symbol: 'x', size: 8, color: FAULT_COLOR },
     customdata: found.map(({ value, place }) => [sliced.name, place.join(', '), String(value)]),
     hovertemplate: '%{customdata[0]}<br>[%{customdata[1]}] = %{customdata[2]}<extra></extra>',
     showlegend: false,
   };
+}
+
+/** Middle of a cell on an axis that counts elements. */
+function middle(cell: number, pooled: number): number {
+  return cell * pooled + (pooled - 1) / 2;
+}
+
+function isZero(cells: readonly (readonly number[])[]): boolean {
+  return cells.every((row) => row.every((value) => value === 0));
 }
 
 /** Least and largest finite value; symmetric about zero where both signs occur. */
@@ -245,6 +267,25 @@ function spread(tensors: readonly SlicedTensor[]): readonly [number, number] {
   if (least >= 0) return [0, most || 1];
   const size = Math.max(-least, most);
   return [-size, size];
+}
+
+/** What the axes of taps are called in figures; other axes keep the names that the dump has. */
+const AXIS_WORDS: Readonly<Record<string, string>> = {
+  T: 'token',
+  S: 'cached position',
+  nq: 'query head',
+  nk: 'KV head',
+  d: 'channel',
+  H: 'hidden channel',
+  V: 'vocabulary entry',
+};
+
+/** Axis names of the tensor's tap, unless the caller has named them. A tap of scope `step` does not name its first axis, that of the steps. */
+function withAxisNames({ tap, shape }: ViewedTensor, options: TensorViewOptions): TensorViewOptions {
+  if (options.axisNames !== undefined || tap?.axes === undefined) return options;
+  const names = tap.axes.map((axis) => AXIS_WORDS[axis] ?? axis);
+  if (names.length + 1 === shape.length) names.unshift('step');
+  return names.length === shape.length ? { ...options, axisNames: names } : options;
 }
 
 function axisName(axis: number, { axisNames }: TensorViewOptions): string {

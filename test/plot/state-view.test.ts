@@ -5,8 +5,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { captureSession } from '../../src/capture/capture-session.js';
 import { Dump } from '../../src/dump/reader.js';
 import { openZaya } from '../../src/models/zaya-model.js';
+import { figurePage } from '../../src/plot/figure-html.js';
 import { stateView } from '../../src/plot/state-view.js';
+import { openBrowser, openPage, validatePlots, waitForPlots } from '../browser.js';
 import { root } from '../reference/python.js';
+import { chromiumPath, describeWith } from '../system-package.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'zayascope-states-'));
 const tiny = join(root, 'dumps', 'tiny');
@@ -53,5 +56,32 @@ describe('stateView', () => {
   it('refuses a dump without states', async () => {
     await using prefill = await Dump.open(join(tiny, 'reference-float32'));
     await expect(stateView(prefill, 1, 'keys')).rejects.toThrow(/expected the captured states of a session/);
+  });
+});
+
+describeWith('Chromium', chromiumPath() !== undefined, 'in a browser', () => {
+  it('states are valid plotly and draw offline', async () => {
+    const figures = [
+      ...(await Promise.all(
+        (['keys', 'values', 'convolution', 'delayed'] as const).map((state) =>
+          stateView(dumps[0]!, 1, state),
+        ),
+      )),
+      await stateView(dumps[0]!, 1, 'keys', { tested: dumps[1]! }),
+    ];
+    const browser = await openBrowser();
+    try {
+      const opened = await openPage(browser, figurePage('states', figures));
+      await waitForPlots(opened.page, figures.length);
+      expect(await validatePlots(opened.page)).toEqual([]);
+      expect(opened).toMatchObject({ errors: [], requests: [] });
+      if (process.env.ZAYASCOPE_SCREENSHOTS)
+        await opened.page.screenshot({
+          path: join(process.env.ZAYASCOPE_SCREENSHOTS, 'states.png'),
+          fullPage: true,
+        });
+    } finally {
+      await browser.close();
+    }
   });
 });

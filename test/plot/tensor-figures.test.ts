@@ -103,6 +103,64 @@ describe('figures of a tensor', () => {
     expect(() => compareTensors(counting(2, 3), counting(3, 2))).toThrow(/two tensors of one shape/);
   });
 
+  it('names axes as the tap does', () => {
+    const { layout } = tensorView(attention, { facets: 1 });
+    expect(layout.xaxis).toMatchObject({ title: { text: 'cached position' } });
+    expect(layout.yaxis).toMatchObject({ title: { text: 'token' } });
+    expect(JSON.stringify(layout.annotations)).toContain('query head 7');
+    const named = tensorView(reference, { axisNames: ['row', 'feature'] }).layout;
+    expect(named.xaxis).toMatchObject({ title: { text: 'feature' } });
+    const lead = { ...counting(1, 2, 5), tap: { name: 'lead', axes: ['leads', 'C'] } };
+    expect(JSON.stringify(tensorView(lead).layout.annotations)).toContain('step 0');
+  });
+
+  it('places pooled cells over the elements they stand for', () => {
+    const { data, layout } = tensorView(counting(6, 1024));
+    expect(data[0]).toMatchObject({ x0: 1.5, dx: 4, y0: 0, dy: 1 });
+    expect(layout.yaxis).toMatchObject({ range: [5.5, -0.5] });
+    expect(JSON.stringify(layout.title)).toContain('a cell is the largest magnitude of 1 x 4 elements');
+  });
+
+  it.each([1, 8, 40])('gives each of %i lines of facets the same height', (count) => {
+    const tensor = counting(count, 4, 4);
+    const { layout } = compareTensors(tensor, tensor, { facets: 0, maxFacets: count });
+    const axes = Array.from({ length: 3 * count }, (_, at) => layout[`yaxis${at === 0 ? '' : at + 1}`]);
+    const inner = (layout.height as number) - 128;
+    for (const { domain } of axes as { domain: [number, number] }[]) {
+      expect(domain[0]).toBeGreaterThanOrEqual(0);
+      expect((domain[1] - domain[0]) * inner).toBeCloseTo(190, 6);
+    }
+    expect(JSON.stringify(layout.annotations)).toContain('(0 everywhere)');
+  });
+
+  it.each([
+    ['maxFacets', () => tensorView(counting(2, 3, 4), { maxFacets: 0 })],
+    ['maxCells[1]', () => tensorView(counting(3, 4), { maxCells: [2, Number.NaN] })],
+    ['bins', () => errorHistogram(reference, tested, { bins: 0 })],
+    ['limit', () => errorAgainstMagnitude(reference, tested, { limit: 0.5 })],
+  ])('refuses %s below 1', (option, draw) => {
+    expect(draw).toThrow(`expected ${option} to be 1 or more`);
+  });
+
+  it('errorAgainstMagnitude samples all columns of a tensor whose rows divide evenly', () => {
+    const tensor = counting(64, 128);
+    const other = { shape: tensor.shape, data: tensor.data.map((value) => value + 1) };
+    tensor.data[0] = 1;
+    other.data[0] = 2;
+    const figure = errorAgainstMagnitude(tensor, other, { limit: 2048 });
+    const places = (figure.data[0]!.customdata as [string, string][]).map(([, at]) => at.split(', ')[1]);
+    expect(new Set(places).size).toBe(128);
+    expect(JSON.stringify(figure.layout.title)).toContain('one in 5 of 8192 elements that differ');
+  });
+
+  it('ulpHistogram says how much it counted and what it left out', () => {
+    const tensor = counting(300, 1000);
+    const other = { shape: tensor.shape, data: tensor.data.slice() };
+    other.data[5] = Number.NaN;
+    const { text } = ulpHistogram(tensor, other).layout.title as { text: string };
+    expect(text).toMatch(/\d+ of 299999 elements counted; 1 NaN or infinite left out/);
+  });
+
   it('marks NaN and infinity', () => {
     const tensor = counting(3, 4);
     tensor.data[6] = Number.POSITIVE_INFINITY;
@@ -150,9 +208,11 @@ describeWith('Chromium', chromiumPath() !== undefined, 'in a browser', () => {
       broken.data[6] = Number.NaN;
       const figures = [
         tensorView(reference),
-        tensorView(attention, { facets: 1, axisNames: ['token', 'head', 'key'] }),
+        tensorView(attention, { facets: 1 }),
         tensorView(broken),
-        compareTensors(reference, tested, { axisNames: ['token', 'channel'] }),
+        compareTensors(reference, tested),
+        compareTensors(attention, attention, { facets: 1, maxFacets: 4 }),
+        tensorView(counting(6, 1024)),
         errorAgainstMagnitude(reference, tested),
         valueHistogram([
           { label: 'reference', tensor: reference },
