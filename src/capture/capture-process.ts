@@ -74,7 +74,8 @@ function failedRun(backend: string, ended: number | string, stdout: string, stde
     const { error } = JSON.parse(stdout) as { error: { code: ErrorCode; message: string } };
     return new ZayascopeError(error.code, `${OP}: on ${backend}: ${error.message}`, { op: OP });
   } catch {
-    const last = stderr.trim().split('\n').at(-1) ?? '';
+    const lines = stderr.trim().split('\n');
+    const last = lines.filter((line) => !/^\s+at /.test(line)).at(-1) ?? '';
     return new ZayascopeError(
       'BACKEND',
       `${OP}: expected the run on ${backend} to end, got ${ended}: ${last}`,
