@@ -1,12 +1,18 @@
 // Creates `.venv-lab` with the pinned JupyterLab and what executes and exports notebooks, or does nothing if it is up to date.
 //
 //   node scripts/lab-env.mjs
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { root, runScript, virtualEnv } from './virtual-env.mjs';
 
 const FOLDER = '.venv-lab';
+
+function writeJson(path, value) {
+  const file = join(root, FOLDER, path);
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, `${JSON.stringify(value)}\n`);
+}
 
 /** The environment of the notebooks. */
 export const labEnvironment = virtualEnv({
@@ -15,7 +21,11 @@ export const labEnvironment = virtualEnv({
   lockFile: 'notebooks/requirements.lock',
   complete() {
     // JupyterLab brings a CommonJS script, and asks it for its settings at each start; our package.json would make it an ES module.
-    writeFileSync(join(root, FOLDER, 'package.json'), '{ "type": "commonjs" }\n');
+    writeJson('package.json', { type: 'commonjs' });
+    // Else JupyterLab asks at its first start whether it may fetch news.
+    writeJson('share/jupyter/lab/settings/overrides.json', {
+      '@jupyterlab/apputils-extension:notification': { fetchNews: 'false', checkForUpdates: false },
+    });
   },
 });
 
