@@ -92,6 +92,8 @@ export interface NativeContext {
   write(tensor: number, bytes: Uint8Array, offsetBytes: number): void;
   /** Copies from the tensor at `offsetBytes` into `bytes`, waiting for the device. */
   read(tensor: number, bytes: Uint8Array, offsetBytes: number): void;
+  /** Copies whole tensors, one into each array, off the JavaScript thread; graphs may run meanwhile. The arrays must not be used until the promise has settled. */
+  readAll(tensors: readonly number[], bytes: readonly Uint8Array[]): Promise<void>;
   /** Fills the whole tensor with one byte value. */
   fill(tensor: number, byte: number): void;
   /**

@@ -4,6 +4,7 @@
 
 #include "ggml-guard.h"
 #include "ops.h"
+#include "task.h"
 
 namespace zayascope {
 namespace {
@@ -56,6 +57,13 @@ void requirePlain(const char* op, const Region& region, const ggml_tensor* tenso
     fail("BACKEND", op, "expected memory in the tensor's own layout, got " + std::string(tensor->name) + ", which the device has rearranged");
 }
 
+// A whole tensor and where it is to go. Holds its memory until it is there.
+struct Copy {
+  const ggml_tensor* tensor;
+  uint8_t* target;
+  std::shared_ptr<Memory> memory;
+};
+
 }  // namespace
 
 Napi::Function Context::define(Napi::Env env) {
@@ -69,6 +77,7 @@ Napi::Function Context::define(Napi::Env env) {
                                           method<&Context::setInput>("setInput"),
                                           method<&Context::write>("write"),
                                           method<&Context::read>("read"),
+                                          method<&Context::readAll>("readAll"),
                                           method<&Context::fill>("fill"),
                                           method<&Context::view>("view"),
                                           method<&Context::close>("close"),
@@ -202,6 +211,39 @@ Napi::Value Context::read(const Napi::CallbackInfo& info) {
   requireRange(arguments, tensor, bytes.size, offset);
   if (bytes.size > 0) guardGgml(arguments.op(), [&] { ggml_backend_tensor_get(tensor, bytes.data, offset, bytes.size); });
   return info.Env().Undefined();
+}
+
+Napi::Value Context::readAll(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "readAll", 2);
+  const std::shared_ptr<ContextState>& state = open(arguments.op());
+  const std::vector<int64_t> handles = arguments.integers(0, "tensors", 0, maxSafeInteger);
+  const Napi::Array targets = arguments.list(1, "bytes");
+  if (targets.Length() != handles.size())
+    fail("BAD_ARGUMENT", arguments.op(),
+         "expected one Uint8Array a tensor, got " + std::to_string(targets.Length()) + " for " + std::to_string(handles.size()));
+  std::vector<Copy> copies;
+  for (uint32_t i = 0; i < targets.Length(); i++) {
+    ggml_tensor* tensor = state->at(arguments.op(), handles[i]);
+    const std::shared_ptr<Region> region = state->requireRegion(arguments.op(), tensor);
+    requirePlain(arguments.op(), *region, tensor);
+    const Napi::Value target = targets.Get(i);
+    if (!target.IsTypedArray() || target.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
+      arguments.reject("bytes", "Uint8Arrays", target);
+    const Napi::Uint8Array bytes = target.As<Napi::Uint8Array>();
+    if (bytes.ByteLength() != ggml_nbytes(tensor))
+      fail("BAD_ARGUMENT", arguments.op(),
+           "expected all " + std::to_string(ggml_nbytes(tensor)) + " bytes of " + tensor->name + ", got " +
+               std::to_string(bytes.ByteLength()));
+    copies.push_back({tensor, Napi::Uint8Array(bytes).Data(), region->memory(arguments.op())});
+  }
+  const char* op = arguments.op();
+  // `state` holds the tensors, `targets` the arrays.
+  const auto run = [state, copies = std::move(copies), op] {
+    guardGgml(op, [&] {
+      for (const Copy& copy : copies) ggml_backend_tensor_get(copy.tensor, copy.target, 0, ggml_nbytes(copy.tensor));
+    });
+  };
+  return Task::start(arguments, run, {targets}, info.Env().Undefined());
 }
 
 Napi::Value Context::fill(const Napi::CallbackInfo& info) {

@@ -23,6 +23,7 @@ class Context : public Object<Context, ContextState> {
   Napi::Value setInput(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
   Napi::Value read(const Napi::CallbackInfo& info);
+  Napi::Value readAll(const Napi::CallbackInfo& info);
   Napi::Value fill(const Napi::CallbackInfo& info);
   Napi::Value view(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);

@@ -31,6 +31,8 @@ export interface CompiledGraph {
   setInput(name: string, values: ArrayBufferView): void;
   /** Values of the graph's outputs, in the order in which they were declared. */
   outputs(): readonly OutputValue[];
+  /** As {@link outputs}: at once where the device shares memory with the host, elsewhere copied off the JavaScript thread, while graphs of other arenas may run. */
+  collect(): readonly OutputValue[] | Promise<readonly OutputValue[]>;
 }
 
 /** Graphs that share memory for their intermediate values, because they run one after the other. */
@@ -172,7 +174,21 @@ function compiledGraph(
 ): CompiledGraph {
   const limits = indexLimits(graph);
   const isShared = device.type === 'cpu';
+  const handleOf = (name: string) => handles[graph.outputs.get(name)!.id]!;
   let values: OutputValue[] | undefined;
+  // Addresses are fixed, so the views are made once. Closing leaves them empty; then asking again throws CLOSED.
+  const prepared = (): readonly OutputValue[] => {
+    if (values === undefined || values.some(({ bytes }) => bytes.byteLength === 0))
+      values = [...graph.outputs].map(([name, { dtype, shape }]) => ({
+        name,
+        dtype,
+        shape,
+        bytes: isShared
+          ? context.view(handleOf(name))
+          : new Uint8Array(sizeBytes(dtype, elementCount(shape))),
+      }));
+    return values;
+  };
   return {
     graph,
     native: nativeGraph,
@@ -208,19 +224,20 @@ function compiledGraph(
       );
     },
     outputs() {
-      // Addresses are fixed, so the views are made once. Closing leaves them empty; then asking again throws CLOSED.
-      if (values === undefined || values.some(({ bytes }) => bytes.byteLength === 0))
-        values = [...graph.outputs].map(([name, { id, dtype, shape }]) => ({
-          name,
-          dtype,
-          shape,
-          bytes: isShared
-            ? context.view(handles[id]!)
-            : new Uint8Array(sizeBytes(dtype, elementCount(shape))),
-        }));
-      if (!isShared)
-        for (const { name, bytes } of values) context.read(handles[graph.outputs.get(name)!.id]!, bytes, 0);
-      return values;
+      const list = prepared();
+      if (!isShared) for (const { name, bytes } of list) context.read(handleOf(name), bytes, 0);
+      return list;
+    },
+    collect() {
+      const list = prepared();
+      if (isShared) return list;
+      const handlesOf = list.map(({ name }) => handleOf(name));
+      return context
+        .readAll(
+          handlesOf,
+          list.map(({ bytes }) => bytes),
+        )
+        .then(() => list);
     },
   };
 }

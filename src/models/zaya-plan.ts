@@ -226,15 +226,24 @@ async function runSegments(
       if (index + 1 < segments.length) weights = keep(ensure(index + 1));
       await prepare(index, segment);
       await backend.native.compute([segment.native]);
-      const values = segment.outputs().filter(({ name }) => name !== LOGITS);
-      const done = values.length === 0 ? Promise.resolve() : keep(sink(index, values));
+      const take = (all: readonly OutputValue[]) => {
+        const values = all.filter(({ name }) => name !== LOGITS);
+        return values.length === 0 ? Promise.resolve() : keep(sink(index, values));
+      };
+      const collected = segment.collect();
+      const done = 'then' in collected ? keep(collected.then(take)) : take(collected);
       taken.push(done);
-      if (values.reduce((sum, { bytes }) => sum + bytes.byteLength, 0) < SHORT_BYTES) await done;
+      const isShort = !('then' in collected) && byteLength(collected) < SHORT_BYTES;
+      if (isShort) await done;
     }
   } finally {
     await Promise.allSettled(pending);
   }
   await Promise.all(taken);
+}
+
+function byteLength(values: readonly OutputValue[]): number {
+  return values.reduce((sum, { name, bytes }) => sum + (name === LOGITS ? 0 : bytes.byteLength), 0);
 }
 
 /** ggml aborts on rows out of range, so a call must lie within the span. */
