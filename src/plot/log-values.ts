@@ -30,11 +30,15 @@ export function formatError(value: number): string {
   return Number.isFinite(value) && value !== 0 ? value.toExponential(1) : String(value);
 }
 
-/** Ticks that an axis shows at most, and the decades from which only powers of ten are labelled. */
-const [MOST_TICKS, WIDE_DECADES] = [9, 3];
+/** Decades from which only powers of ten are labelled. */
+const WIDE_DECADES = 3;
 
-/** A logarithmic axis. @param values what it shows: where they span decades, only powers of ten are labelled, and not more than fit. */
-export function logAxis(title: string, values: readonly LogValues[] = []): Record<string, unknown> {
+/** A logarithmic axis. @param values what it shows: where they span several decades, only powers of ten are labelled, and at most about `mostTicks`; over one to three also 2 and 5. */
+export function logAxis(
+  title: string,
+  values: readonly LogValues[] = [],
+  mostTicks = 9,
+): Record<string, unknown> {
   const shown = values.flatMap(({ drawn }) => drawn).filter((value) => value !== null);
   const largest = shown.reduce((a, b) => Math.max(a, b), 0);
   const least = shown.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
@@ -43,7 +47,7 @@ export function logAxis(title: string, values: readonly LogValues[] = []): Recor
     title: { text: title },
     type: 'log',
     exponentformat: 'power',
-    ...(decades < WIDE_DECADES ? {} : { dtick: Math.ceil(decades / MOST_TICKS) }),
+    ...(decades < 1 ? {} : { dtick: decades < WIDE_DECADES ? 'D2' : Math.ceil(decades / mostTicks) }),
   };
 }
 
