@@ -29,8 +29,12 @@ interface Panel {
   colorbar: string | undefined;
 }
 
-/** Pixels: a row of panels, the space between two rows, the margins of the page. */
-const [PANEL, ROW_GAP, MARGINS] = [190, 60, 128];
+/** Pixels: a row of panels, and the space between two rows. */
+const [PANEL, ROW_GAP] = [190, 60];
+/** Above is room for a title of two lines and a caption. */
+const MARGIN = { l: 72, r: 24, t: 96, b: 56 };
+/** Axes of up to so many entries have a tick at each. */
+const FEW = 10;
 
 /**
  * A tensor of any rank as heat maps: the last axis to the right, the one before it downwards, the one before that as facets, one index of all others (`options` choose otherwise). Numbers stand in the hover
@@ -136,18 +140,22 @@ function figureOf(
     const width = (0.9 + gap) / perLine;
     const x = [column * width, (column + 1) * width - gap];
     const top = 1 - (line * (PANEL + ROW_GAP)) / plotHeight;
+    const { pooled } = panel.sliced;
     const { rows, columns } = panel.sliced.axes;
+    const { cells } = panel.sliced.grids[panel.grid]!;
     layout[`xaxis${id}`] = {
       domain: x,
       anchor: `y${id}`,
       title: { text: axisName(columns, options), standoff: 4 },
+      ...ticks(columns, cells[0]!.length * pooled[1]),
       ...(index === 0 ? {} : { matches: 'x' }),
     };
     layout[`yaxis${id}`] = {
       domain: [Math.max(0, top - PANEL / plotHeight), top],
       anchor: `x${id}`,
       ...(column === 0 ? { title: { text: axisName(rows, options), standoff: 4 } } : {}),
-      range: [panel.sliced.grids[panel.grid]!.cells.length * panel.sliced.pooled[0] - 0.5, -0.5],
+      ...ticks(rows, cells.length * pooled[0]),
+      range: [cells.length * pooled[0] - 0.5, -0.5],
       ...(index === 0 ? {} : { matches: 'y' }),
     };
     if (panel.caption !== '')
@@ -187,7 +195,8 @@ function figureOf(
           : '',
         lost > 0 ? `${lost} NaN or infinite, marked` : '',
       ),
-      height: plotHeight + MARGINS,
+      margin: MARGIN,
+      height: plotHeight + MARGIN.t + MARGIN.b,
     },
   };
 }
@@ -244,6 +253,12 @@ function nonFiniteMarks({ sliced, grid }: Panel, id: string): Trace | undefined 
     hovertemplate: '%{customdata[0]}<br>[%{customdata[1]}] = %{customdata[2]}<extra></extra>',
     showlegend: false,
   };
+}
+
+/** Ticks stand at indices; an axis that the tensor does not have has none. */
+function ticks(axis: number, entries: number): Record<string, unknown> {
+  if (axis < 0) return { showticklabels: false, ticks: '', showgrid: false };
+  return entries <= FEW ? { tick0: 0, dtick: 1 } : {};
 }
 
 /** Middle of a cell on an axis that counts elements. */

@@ -121,11 +121,18 @@ describe('figures of a tensor', () => {
     expect(JSON.stringify(layout.title)).toContain('a cell is the largest magnitude of 1 x 4 elements');
   });
 
+  it('has ticks at indices of short axes, and none on an axis that is not there', () => {
+    const { layout } = tensorView(counting(16));
+    expect(layout.yaxis).toMatchObject({ showticklabels: false });
+    expect(tensorView(counting(2, 16)).layout.yaxis).toMatchObject({ tick0: 0, dtick: 1 });
+  });
+
   it.each([1, 8, 40])('gives each of %i lines of facets the same height', (count) => {
     const tensor = counting(count, 4, 4);
     const { layout } = compareTensors(tensor, tensor, { facets: 0, maxFacets: count });
     const axes = Array.from({ length: 3 * count }, (_, at) => layout[`yaxis${at === 0 ? '' : at + 1}`]);
-    const inner = (layout.height as number) - 128;
+    const { t, b } = layout.margin as { t: number; b: number };
+    const inner = (layout.height as number) - t - b;
     for (const { domain } of axes as { domain: [number, number] }[]) {
       expect(domain[0]).toBeGreaterThanOrEqual(0);
       expect((domain[1] - domain[0]) * inner).toBeCloseTo(190, 6);
