@@ -58,12 +58,17 @@ async function runConformance(
     title,
     align: RIGHT.has(title) ? ('right' as const) : ('left' as const),
   }));
+  const failures = format.failureLines(report).map((line) => `FAIL ${line}`);
+  const parts = [
+    [table(columns, format.conformanceCells(report))],
+    failures,
+    format.conformanceHeading(report),
+  ];
   terminal.result(
-    [
-      table(columns, format.conformanceCells(report)),
-      ...format.failureLines(report).map((line) => `FAIL ${line}`),
-      format.conformanceHeading(report).join('\n'),
-    ].join('\n\n'),
+    parts
+      .filter(({ length }) => length > 0)
+      .map((lines) => lines.join('\n'))
+      .join('\n\n'),
   );
 }
 

@@ -6,7 +6,7 @@ import type { Tensor } from '../graph/tensor.js';
 import { type Measures, measure } from './measure.js';
 import { decode, encode, type Memory, operandMemory } from './operand.js';
 import { type CaseGraph, type ConformanceCase, caseGraph } from './template.js';
-import { largestNmse } from './tolerances.js';
+import { halfSumNmse, largestNmse } from './tolerances.js';
 
 /** What became of a case on a device. */
 export type CaseOutcome =
@@ -84,7 +84,10 @@ async function explain(
   const halved: Record<string, Memory> = { ...memories };
   for (const input of inputs) halved[input.name] = await roundedToHalf(input, memories[input.name]!);
   const rounded = measure(actual, await evaluate(built, halved), built.result.dtype);
-  return rounded.nmse * EXPLAINED <= nmse ? 'rounds operands to F16' : undefined;
+  if (rounded.nmse * EXPLAINED <= nmse) return 'rounds operands to F16';
+  const node = built.graph.tensors.findLast((tensor) => tensor.op === op)!;
+  const isHalf = node.sources[0]!.dtype === 'F16';
+  return isHalf && nmse <= halfSumNmse(node) ? 'as far off as sums in F16 are' : undefined;
 }
 
 async function roundedToHalf({ shape }: Tensor, { elements }: Memory): Promise<Memory> {

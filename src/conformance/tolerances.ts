@@ -137,3 +137,8 @@ export const TOLERANCES: Readonly<Record<OpName, Tolerance>> = {
 export function largestNmse(node: Tensor): number {
   return TOLERANCES[node.op as OpName].bound(node) ** 2;
 }
+
+/** Largest NMSE of a product of F16 operands whose sums are F16 too: not what a product may do, but what some devices do. */
+export function halfSumNmse(node: Tensor): number {
+  return ((Math.sqrt(inner(node, 0)) + 2) * UNIT.F16!) ** 2;
+}

@@ -124,6 +124,27 @@ describe('a wrong result', () => {
   });
 });
 
+describe('a product of F16 operands', () => {
+  const offBy = (factor: number) =>
+    conformanceWith(
+      async (...args) => (await computeOnDevice(...args)).map((value) => value * (1 + factor)),
+      { ops: 'mulMat', dtypes: 'F16 F32' },
+    );
+
+  it('that is too far off for its rounding, but not for sums in F16, is said to be so', async () => {
+    const { cases } = await offBy(2.5 * 2 ** -11);
+    for (const each of cases)
+      expect(each).toMatchObject({ verdict: 'fail', finding: 'as far off as sums in F16 are' });
+  });
+
+  it('that is further off has no explanation', async () => {
+    for (const each of (await offBy(0.5)).cases) {
+      expect(each.verdict).toBe('fail');
+      expect(each).not.toHaveProperty('finding');
+    }
+  });
+});
+
 describe('the command', () => {
   it('prints a table and passes on the CPU', async () => {
     const { code, stdout } = await runCommand(['conformance', '--ops', 'rmsNorm']);
