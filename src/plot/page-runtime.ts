@@ -98,7 +98,7 @@ export function pageRuntime(window: Browser, themes: { light: Theme; dark: Theme
       y: 1,
       yref: 'container',
       yanchor: 'top',
-      pad: { t: 14 },
+      pad: { t: 20 },
       ...figure.layout.title,
       text: figure.layout.title?.text ?? figure.title,
     };
