@@ -82,7 +82,7 @@ export function noiseBand(
       y: shown.map(({ at }) => drawn[at]!),
       fill: 'tonexty',
       fillcolor: NOISE_COLOR,
-      name: "noise floor: the reference's own rounding",
+      name: 'noise floor',
       customdata: shown.map(({ tap }) => tap),
       hovertext: shown.map(({ tap, at }) => `${plainText(tap)}<br>noise floor ${text[at]}`),
       hoverinfo: 'text',

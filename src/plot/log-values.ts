@@ -44,7 +44,7 @@ export function logAxis(
   const least = shown.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
   const decades = shown.length === 0 ? 0 : Math.log10(largest / least);
   return {
-    title: { text: title },
+    title: { text: title, standoff: 10 },
     type: 'log',
     exponentformat: 'power',
     ...(decades < 1 ? {} : { dtick: decades < WIDE_DECADES ? 'D2' : Math.ceil(decades / mostTicks) }),

@@ -18,6 +18,9 @@ export interface NmsePerBlockOptions {
   error?: BlockError;
 }
 
+/** Labels of blocks below the axis, at most. */
+const MOST_LABELS = 24;
+
 /**
  * Energy NMSE per block: of its output or of its worst value. The plot of the public port's thread. Exact zeros stand at the bottom.
  *
@@ -60,6 +63,10 @@ export function nmsePerBlock(
       hovertemplate: `block %{customdata[2]}<br>%{customdata[0]}<br>energy NMSE %{customdata[1]}<extra>${label}</extra>`,
     };
   });
+  const step = Math.ceil(labels.length / MOST_LABELS);
+  const labelled = labels
+    .map((label, at) => ({ label, at }))
+    .filter(({ label }) => !(Number(label) % step > 0));
   const title =
     options.title ?? (which === 'last' ? 'Error that each block passes on' : 'Worst error inside each block');
   return {
@@ -69,7 +76,12 @@ export function nmsePerBlock(
     data: [...(noisy.length === 0 ? [] : noiseBand(noisy, band!)), ...traces],
     layout: {
       title: titled(title, unseen(drawn)),
-      xaxis: { title: { text: 'block' }, tickvals: labels.map((_, at) => at), ticktext: labels },
+      xaxis: {
+        title: { text: 'block' },
+        tickvals: labelled.map(({ at }) => at),
+        ticktext: labelled.map(({ label }) => label),
+        tickangle: 0,
+      },
       yaxis: logAxis('energy NMSE', [band!, ...drawn]),
       ...legendAbove(runs.length + (noisy.length === 0 ? 0 : 1)),
     },

@@ -102,7 +102,7 @@ export function attributionWaterfall(report: AttributionReport, options: { title
         nticks: 6,
       },
       xaxis2: {
-        ...logAxis('energy NMSE, one run each', [alone!, repaired!, ends!]),
+        ...logAxis('energy NMSE, one run each', [alone!, repaired!, ends!], 4),
         domain: PANELS[1],
         anchor: 'y',
       },

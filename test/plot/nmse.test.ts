@@ -113,4 +113,16 @@ describe('nmsePerBlock', () => {
       expected.map(({ nmse }) => nmse).filter((nmse) => nmse > 1e-10),
     );
   });
+
+  it('labels every other one of forty blocks, and draws the noise of what it shows', () => {
+    const [input, first] = dumps.report.blocks;
+    const many = Array.from({ length: 40 }, (_, block) => ({ ...first!, block, label: String(block) }));
+    const report = { ...dumps.report, blocks: [input!, ...many] };
+    const noise = [{ tap: first!.last!.tap, noiseNmse: 1e-5 }];
+    const { data, layout } = nmsePerBlock([{ label: 'BF16', report }], { noise });
+    const { ticktext } = layout.xaxis as { ticktext: string[] };
+    expect(ticktext.slice(0, 4)).toEqual(['input', '0', '2', '4']);
+    expect(data[1]!.y).toEqual(many.map(() => 1e-5));
+    expect(data[2]!.y).toHaveLength(41);
+  });
 });
