@@ -75,10 +75,10 @@ describe('a wrong result', () => {
     expect(finite.filter(({ verdict }) => verdict !== 'fail')).toEqual([]);
   });
 
-  it('in F32 fails that is off by 1e-5 everywhere, but for the table of gelu', async () => {
+  it('in F32 fails that is off by 2e-5 everywhere, but for the table of gelu', async () => {
     const off = wrong((values) => {
       values.forEach((value, at) => {
-        values[at] = value * (1 + 1e-5);
+        values[at] = value * (1 + 2e-5);
       });
     });
     const report = await conformanceWith(off, { ops: '*' });
