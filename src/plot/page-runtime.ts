@@ -37,8 +37,7 @@ export function pageRuntime(window: Browser, themes: { light: Theme; dark: Theme
   function themed(layout: Browser): Browser {
     const theme = isDark() ? themes.dark : themes.light;
     const result: Browser = {
-      // Above the plot: two lines of title, then one of legend.
-      margin: { l: 72, r: 24, t: 92, b: 56 },
+      margin: { l: 72, r: 24, t: 72, b: 56 },
       hovermode: 'closest',
       ...layout,
       paper_bgcolor: theme.paper,
@@ -95,10 +94,6 @@ export function pageRuntime(window: Browser, themes: { light: Theme; dark: Theme
       x: 0,
       xref: 'paper',
       xanchor: 'left',
-      y: 1,
-      yref: 'container',
-      yanchor: 'top',
-      pad: { t: 20 },
       ...figure.layout.title,
       text: figure.layout.title?.text ?? figure.title,
     };
