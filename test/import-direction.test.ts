@@ -31,7 +31,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'plot',
     'report',
   ],
-  conformance: ['.', 'native.ts', 'graph', 'models', 'dump', 'locate'],
+  conformance: ['.', 'native.ts', 'graph', 'models', 'dump'],
   cli: [
     '.',
     'native.ts',

@@ -60,7 +60,7 @@ const CAPTURED: readonly CapturedOp[] = [
 const MOST_ROWS = 16;
 
 /**
- * Templates on what a dump captured: the first rows of the middle block. Taps that the dump lacks are left out, and so are half-width copies of the values.
+ * Templates on what a dump captured: the first rows of the middle block. Ops whose taps the dump lacks are left out.
  * @throws `IO`, `BAD_DUMP`, and `BAD_ARGUMENT` for a dump of another tier.
  */
 export async function capturedTemplates(dir: string): Promise<Template[]> {
@@ -77,7 +77,7 @@ export async function capturedTemplates(dir: string): Promise<Template[]> {
     for (const [role, tap] of entries) {
       const { shape, elements } = await firstRows(dump, tap);
       shapes[role] = shape;
-      roles[role] = { dtypes: ['F32'], values: { elements, source: tap } };
+      roles[role] = { dtypes: ['F32'], values: { elements } };
     }
     for (const [role, { shape, ...rest }] of Object.entries(more?.(shapes) ?? {})) {
       shapes[role] = shape;

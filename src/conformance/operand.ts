@@ -26,7 +26,7 @@ export type Values =
   | 'mask'
   | 'positions'
   | { below: number }
-  | { elements: Float32Array; source: string };
+  | { elements: Float32Array };
 
 /** An operand of an op under test. Axes slowest first. */
 export interface Operand {

@@ -9,7 +9,7 @@ export interface ConformanceRow {
   cases: number;
   /** Of these, ones that the device says it has no kernel for. */
   unsupported: number;
-  /** The case nearest to its tolerance, or the first that failed by more; undefined where none ran. */
+  /** The case nearest to its tolerance, or farthest beyond it; undefined where none ran. */
   worst: (CaseReport & { verdict: 'pass' | 'fail' }) | undefined;
   /** Over all cases that ran. */
   maxUlp: number;
