@@ -46,7 +46,7 @@ export function compareCommand(context: CommandContext): Command {
     .addHelpText(
       'after',
       '\nEach backend runs in a process of its own. Exit code 1: a value is further apart than --fail-above.' +
-        '\n\nExample:\n  zayascope compare --model dumps/tiny/model --backends cpu,lavapipe --strict-f32 --tokens-file dumps/tiny/prompt.json',
+        '\n\nExample:\n  zayascope compare --model dumps/tiny/model --tokens-file dumps/tiny/prompt.json --backends cpu,vulkan',
     )
     .action((options: CompareOptions) => runCompare(options, context));
 }

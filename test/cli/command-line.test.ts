@@ -7,6 +7,7 @@ const COMMANDS = [
   'capture',
   'generate',
   'evaluate',
+  'compare',
   'diff',
   'verify-logits',
   'diff-weights',

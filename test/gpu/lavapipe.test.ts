@@ -98,8 +98,11 @@ describeWith('Vulkan driver (lavapipe)', hasLavapipe(), 'the tiny model on Vulka
   });
 
   it('survives graphs compiled, run and freed one after the other', async () => {
-    const { code, stdout } = await program('replan.mjs', [tinyModel, promptFile, 'lavapipe']);
-    expect({ code, stdout }).toEqual({ code: 0, stdout: '{"same":10}\n' });
+    expect(await program('replan.mjs', [tinyModel, promptFile, 'lavapipe'])).toEqual({
+      code: 0,
+      stdout: '{"same":10}\n',
+      stderr: '',
+    });
   });
 });
 
@@ -111,7 +114,7 @@ describeWith(
     it('part from the CPU at the first one, unless --strict-f32 is given', async () => {
       const args = ['compare', ...onTiny, '--backends', 'cpu,lavapipe', '--json'];
       const loose = await zayascope(args);
-      expect(loose.code).toBe(1);
+      expect(loose).toMatchObject({ code: 1, stderr: '' });
       const { comparisons } = JSON.parse(loose.stdout) as {
         comparisons: { parts: { tap: string; inputs: { nmse: number }[] } }[];
       };
