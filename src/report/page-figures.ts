@@ -79,10 +79,10 @@ export function tensorFigures(
   const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);
   const [low, high] = [view.values.least, view.values.most];
   const most = Math.max(Math.abs(low), Math.abs(high)) || 1;
-  const log = (value: number): number | null =>
-    Number.isNaN(value) || value === 0 ? null : Math.log10(Math.abs(value));
   const { least: leastError, most: mostError } = view.differences;
   const [logLow, logHigh] = mostError > 0 ? [Math.log10(leastError), Math.log10(mostError)] : [-1, 0];
+  const log = (value: number): number | null =>
+    Number.isNaN(value) || value === 0 ? null : Math.log10(Math.abs(value));
   const decades = Array.from(
     { length: Math.max(0, Math.floor(logHigh) - Math.ceil(logLow) + 1) },
     (_, k) => Math.ceil(logLow) + k,
@@ -119,6 +119,7 @@ export function tensorFigures(
     },
     coloraxis2: {
       colorscale: colors.errors,
+      showscale: mostError > 0,
       cmin: logLow,
       cmax: logHigh > logLow ? logHigh : logLow + 1,
       colorbar: {
@@ -152,15 +153,18 @@ export function tensorFigures(
   const annotations: unknown[] = [];
   for (const [k, { title, z, axis }] of panels.entries()) {
     const id = k === 0 ? '' : String(k + 1);
+    // Plotly cannot place a map without any value: it gets some that are not seen.
+    const isEmpty = z.every((row) => row.every((value) => value === null));
     data.push({
       type: 'heatmap',
-      z,
+      z: isEmpty ? grid(() => 0) : z,
       text,
       hoverinfo: 'text',
       xaxis: `x${id}`,
       yaxis: `y${id}`,
       coloraxis: axis,
       hoverongaps: true,
+      opacity: isEmpty ? 0 : 1,
     });
     if (bad.length > 0)
       data.push({

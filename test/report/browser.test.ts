@@ -130,6 +130,17 @@ describeWith('Chromium', chromiumPath() !== undefined, 'a report in Chromium', (
     expect(await page.locator('#tap-title').textContent()).toBe('layers.1.self_attn:attn_weights');
   });
 
+  it('shows a tap that is the same on both sides', async () => {
+    const reference = await dumpWith();
+    const report = await createReport(reference, await dumpWith());
+    const { page, trouble } = await openReport(browser, report.html, { hash: '#tap=lm_head' });
+    await page.locator('#tap-values .scatterlayer path').first().waitFor();
+    expect(await page.locator('#tap-errors').textContent()).toBe(
+      'Errors: none; both sides are the same in every element sampled.',
+    );
+    expect(trouble).toEqual([]);
+  });
+
   it('fits a narrow window', async () => {
     const { page } = await openReport(browser, html, { width: 390 });
     await drawAll(page);
@@ -146,6 +157,19 @@ describeWith('Chromium', chromiumPath() !== undefined, 'a report in Chromium', (
     expect(await page.locator('#tap-errors').textContent()).toBe(
       'Errors: none that is finite; 1 of the elements sampled are not finite on one side.',
     );
+    expect(trouble).toEqual([]);
+  });
+
+  it('shows a tap of nothing but NaN', async () => {
+    const everywhere = Array.from({ length: 42 }, (_, element) => addTo('lm_head', element, Number.NaN));
+    const tested = await dumpWith({
+      change: (tap, value, index) =>
+        everywhere.reduce((changed, change) => change(tap, changed, index), value),
+    });
+    const report = await createReport(await dumpWith(), tested);
+    const { page, trouble } = await openReport(browser, report.html, { hash: '#tap=lm_head' });
+    await page.locator('#tap-grids .scatterlayer .points path').first().waitFor();
+    expect(await page.locator('#tap-grids .scatterlayer .points path').count()).toBe(3 * 42);
     expect(trouble).toEqual([]);
   });
 
