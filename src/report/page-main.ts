@@ -1,11 +1,13 @@
 /// <reference lib="dom" />
 
 import type { plainText } from '../plot/log-values.js';
+import type { blockFigure } from './page-block-figure.js';
 import type { formatCell } from './page-cell.js';
+import type { PageColors } from './page-colors.js';
 import type { CellValue, PageData, PageFigure } from './page-data.js';
-import type { blockFigure, PageColors, tensorFigures } from './page-figures.js';
 import type { ShownTable, showTable } from './page-table.js';
 import type { UnpackedView, unpackViews } from './page-tensor.js';
+import type { tensorFigures } from './page-tensor-figures.js';
 
 /** What the page is made of: functions whose sources stand beside it, and what draws a figure. */
 export interface PageParts {

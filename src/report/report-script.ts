@@ -7,11 +7,13 @@ import {
   SEQUENTIAL_SCALE,
   SERIES_COLORS,
 } from '../plot/theme.js';
+import { blockFigure } from './page-block-figure.js';
 import { formatCell } from './page-cell.js';
-import { blockFigure, type PageColors, tensorFigures } from './page-figures.js';
+import type { PageColors } from './page-colors.js';
 import { startPage } from './page-main.js';
 import { showTable } from './page-table.js';
 import { unpackViews } from './page-tensor.js';
+import { tensorFigures } from './page-tensor-figures.js';
 
 const COLORS: PageColors = {
   reference: SERIES_COLORS[0]!,
