@@ -7,7 +7,7 @@
  * - Comparison: `diffDumps`, `verifyLogits`, `tensorMetrics`
  * - Causes: `locatePolicy`, `locateDumps`, `replay`, `noiseFloor`, `graftTaps`, `bisect`, `attribute`, `policyDiff`, `writeRepro`, `runRepro`, `openStepper`
  * - Dumps of other programs: `importDump`, `openForeignSource`, `importTarget`, `readNameMap`
- * - Devices: `conformance`
+ * - Devices: `conformance`, `proveCapture`, `compareBackends`
  * - Kernel library: `Graph`, the op functions, `compileGraphs`, `openBackend`
  */
 
@@ -23,6 +23,12 @@ export {
   captureSession,
 } from './capture/capture-session.js';
 export { type ImportTarget, importTarget } from './capture/import-target.js';
+export {
+  type CaptureProof,
+  type ChangingTaps,
+  type ProveOptions,
+  proveCapture,
+} from './capture/prove.js';
 export {
   type CaseReport,
   type ConformanceOptions,
