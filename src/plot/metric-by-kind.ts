@@ -94,7 +94,7 @@ export function metricByKind(report: DiffReport, options: MetricByKindOptions = 
         marker: { size: 7, symbol: 'circle-open', color: SERIES_COLORS[1] },
         ...traceOf(true),
       },
-    ],
+    ].filter(({ x }) => x.length > 0),
     layout: {
       title: titled(title, 'one point a block and value', unseen([values!])),
       xaxis: logAxis(KIND_METRICS[metric], [values!]),
