@@ -1,11 +1,12 @@
 """Executes notebooks with their own kernel, two at a time, as JupyterLab would, and exports each to HTML.
 
-Reads {"notebooks": [path], "cwd": folder, "out": folder} from standard input and prints one JSON object per notebook: its name,
+Reads {"notebooks": [path], "cwd": folder, "out": folder} from standard input and prints a JSON array with an object per notebook: its name,
 seconds, the error that stopped it, what it wrote to standard error, the figures in plotly's format, and the path of the export.
 """
 
 import asyncio
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -46,13 +47,17 @@ async def execute(path: Path, cwd: str, out: Path, turn: asyncio.Semaphore) -> d
 
 
 async def main() -> None:
+    # Kernels inherit this process's standard output, and what they write there must not stand inside the answer.
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     request = json.load(sys.stdin)
     out = Path(request["out"])
     out.mkdir(parents=True, exist_ok=True)
     turn = asyncio.Semaphore(AT_ONCE)
     paths = [Path(path) for path in request["notebooks"]]
     results = await asyncio.gather(*(execute(path, request["cwd"], out, turn) for path in paths))
-    json.dump(results, sys.stdout)
+    with answer:
+        json.dump(results, answer)
 
 
 asyncio.run(main())
