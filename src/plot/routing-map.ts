@@ -1,9 +1,10 @@
 import { toFloat32 } from '../dump/float.js';
 import type { Dump } from '../dump/reader.js';
-import type { Figure, Trace } from './figure.js';
-import { formatError, plainText, titled } from './log-values.js';
+import type { Figure } from './figure.js';
+import { formatError, titled } from './log-values.js';
 import { requireSome } from './require-some.js';
 import { FAULT_COLOR, NEUTRAL_COLOR } from './theme.js';
+import { type TokenMark, tokenMap, tokenName } from './token-map.js';
 
 /** Options of {@link routingMap}. */
 export interface RoutingMapOptions {
@@ -65,9 +66,8 @@ export async function routingMap(
     Math.max(...all.map(({ expert }) => expert), skip === Number.POSITIVE_INFINITY ? 0 : skip) + 1;
   const named = (expert: number) => (expert === skip ? 'the skip class' : `expert ${expert}`);
 
-  const tokens = reference.manifest.sequences[sequence]!.tokens;
-  const token = (position: number) => plainText(options.tokenTexts?.[position] ?? `id ${tokens[position]}`);
-  const flips: { x: number; y: string; tap: string; hover: string }[] = [];
+  const token = tokenName(reference, sequence, options.tokenTexts);
+  const flips: TokenMark[] = [];
   const cells = rows.map(({ tap, block, choices }) =>
     positions.map((position) => {
       const choice = choices.get(position);
@@ -84,42 +84,28 @@ export async function routingMap(
       return { z: expert, tap, hover };
     }),
   );
-  const data: Trace[] = [
-    {
-      type: 'heatmap',
-      x: positions,
-      y: rows.map(({ block }) => block),
-      z: cells.map((row) => row.map(({ z }) => z)),
-      zmin: -0.5,
-      zmax: classes - 0.5,
-      colorscale: steps(classes, skip),
-      customdata: cells.map((row) => row.map(({ tap }) => tap)),
-      hovertext: cells.map((row) => row.map(({ hover }) => hover)),
-      hoverinfo: 'text',
-      hoverongaps: false,
-      colorbar: {
-        title: { text: 'expert', side: 'right' },
-        thickness: 16,
-        tickvals: Array.from({ length: classes }, (_, expert) => expert),
-        ticktext: Array.from({ length: classes }, (_, expert) => (expert === skip ? 'skip' : String(expert))),
-      },
-      xgap: positions.length > 200 ? 0 : 0.5,
-      ygap: 0.5,
+  const colors = {
+    zmin: -0.5,
+    zmax: classes - 0.5,
+    colorscale: steps(classes, skip),
+    colorbar: {
+      title: { text: 'expert', side: 'right' },
+      thickness: 16,
+      tickvals: Array.from({ length: classes }, (_, expert) => expert),
+      ticktext: Array.from({ length: classes }, (_, expert) => (expert === skip ? 'skip' : String(expert))),
     },
-  ];
-  if (flips.length > 0)
-    data.push({
-      type: 'scatter',
-      mode: 'markers',
+  };
+  const data = tokenMap(
+    positions,
+    rows.map(({ block }) => block),
+    cells,
+    colors,
+    {
       name: 'flipped',
-      x: flips.map(({ x }) => x),
-      y: flips.map(({ y }) => y),
-      marker: { symbol: 'x', size: 11, color: '#ffffff', line: { color: FAULT_COLOR, width: 2 } },
-      customdata: flips.map(({ tap }) => tap),
-      hovertext: flips.map(({ hover }) => hover),
-      hoverinfo: 'text',
-      showlegend: false,
-    });
+      symbol: { size: 11, color: '#ffffff', line: { color: FAULT_COLOR, width: 2 } },
+      places: flips,
+    },
+  );
   const isCompared = all.some(({ tested: other }) => other !== undefined);
   const title =
     options.title ?? (isCompared ? 'Expert of each token, and what flipped' : 'Expert of each token');

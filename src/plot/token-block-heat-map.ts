@@ -2,10 +2,11 @@ import { MetricSums } from '../diff/metrics.js';
 import { toFloat32 } from '../dump/float.js';
 import type { Dump, TensorBatch } from '../dump/reader.js';
 import { ZayascopeError } from '../errors.js';
-import type { Figure, Trace } from './figure.js';
+import type { Figure } from './figure.js';
 import { logValues, plainText, titled } from './log-values.js';
 import { requireSome } from './require-some.js';
-import { FAULT_COLOR, SEQUENTIAL_SCALE } from './theme.js';
+import { SEQUENTIAL_SCALE } from './theme.js';
+import { type TokenMark, tokenMap, tokenName } from './token-map.js';
 
 const OP = 'tokenBlockHeatMap';
 
@@ -50,9 +51,8 @@ export async function tokenBlockHeatMap(
   const lost = values.reduce((sum, each) => sum + each.nonFinite, 0);
   const paired = rows.reduce((sum, { errors }) => sum + errors.size, 0);
   const missing = rows.length * positions.length - paired;
-  const { tokens } = reference.manifest.sequences[sequence]!;
-  const token = (position: number) => plainText(options.tokenTexts?.[position] ?? `id ${tokens[position]}`);
-  const marks: { x: number; y: string; tap: string; hover: string }[] = [];
+  const token = tokenName(reference, sequence, options.tokenTexts);
+  const marks: TokenMark[] = [];
   const cells = rows.map(({ tap, block, errors }, at) => {
     const places = new Map([...errors.keys()].map((position, index) => [position, index]));
     return positions.map((position) => {
@@ -64,35 +64,17 @@ export async function tokenBlockHeatMap(
       return { z: drawn === null ? null : Math.log10(drawn), tap, hover };
     });
   });
-  const data: Trace[] = [
-    {
-      type: 'heatmap',
-      x: positions,
-      y: rows.map(({ block }) => block),
-      z: cells.map((row) => row.map(({ z }) => z)),
-      customdata: cells.map((row) => row.map(({ tap }) => tap)),
-      hovertext: cells.map((row) => row.map(({ hover }) => hover)),
-      hoverinfo: 'text',
-      hoverongaps: false,
-      colorscale: SEQUENTIAL_SCALE,
-      colorbar: { title: { text: 'energy NMSE, log10', side: 'right' }, thickness: 16 },
-      xgap: positions.length > 200 ? 0 : 0.5,
-      ygap: 0.5,
-    },
-  ];
-  if (marks.length > 0)
-    data.push({
-      type: 'scatter',
-      mode: 'markers',
-      name: 'NaN or infinite',
-      x: marks.map(({ x }) => x),
-      y: marks.map(({ y }) => y),
-      marker: { symbol: 'x', size: 9, color: FAULT_COLOR },
-      customdata: marks.map(({ tap }) => tap),
-      hovertext: marks.map(({ hover }) => hover),
-      hoverinfo: 'text',
-      showlegend: false,
-    });
+  const colors = {
+    colorscale: SEQUENTIAL_SCALE,
+    colorbar: { title: { text: 'energy NMSE, log10', side: 'right' }, thickness: 16 },
+  };
+  const data = tokenMap(
+    positions,
+    rows.map(({ block }) => block),
+    cells,
+    colors,
+    { name: 'NaN or infinite', symbol: { size: 9 }, places: marks },
+  );
   const title =
     options.title ?? `Error by token and block${kind === '' ? '' : `: ${kind.replace(/^\./, '')}`}`;
   return {

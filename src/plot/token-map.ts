@@ -1,0 +1,67 @@
+import type { Dump } from '../dump/reader.js';
+import type { Trace } from './figure.js';
+import { plainText } from './log-values.js';
+import { FAULT_COLOR } from './theme.js';
+
+/** What a map by token and block shows of one token in one block. */
+export interface TokenCell {
+  /** Colour value; null leaves the cell blank. */
+  z: number | null;
+  tap: string;
+  hover: string;
+}
+
+/** A cell that is marked with a cross: position (x) and block (y). */
+export interface TokenMark {
+  x: number;
+  y: string;
+  tap: string;
+  hover: string;
+}
+
+/** How a token is named in a hover: its text, else its id. */
+export function tokenName(
+  { manifest }: Dump,
+  sequence: number,
+  texts: readonly string[] | undefined,
+): (position: number) => string {
+  const { tokens } = manifest.sequences[sequence]!;
+  return (position) => plainText(texts?.[position] ?? `id ${tokens[position]}`);
+}
+
+/** The traces of a map: cells by block and position, coloured as `colors` says, and marks over them where there are any. */
+export function tokenMap(
+  positions: readonly number[],
+  blocks: readonly string[],
+  cells: readonly (readonly TokenCell[])[],
+  colors: Readonly<Record<string, unknown>>,
+  marks: { name: string; symbol: Readonly<Record<string, unknown>>; places: readonly TokenMark[] },
+): Trace[] {
+  const map: Trace = {
+    type: 'heatmap',
+    x: positions,
+    y: blocks,
+    z: cells.map((row) => row.map(({ z }) => z)),
+    customdata: cells.map((row) => row.map(({ tap }) => tap)),
+    hovertext: cells.map((row) => row.map(({ hover }) => hover)),
+    hoverinfo: 'text',
+    hoverongaps: false,
+    xgap: positions.length > 200 ? 0 : 0.5,
+    ygap: 0.5,
+    ...colors,
+  };
+  if (marks.places.length === 0) return [map];
+  const crosses: Trace = {
+    type: 'scatter',
+    mode: 'markers',
+    name: marks.name,
+    x: marks.places.map(({ x }) => x),
+    y: marks.places.map(({ y }) => y),
+    marker: { symbol: 'x', color: FAULT_COLOR, ...marks.symbol },
+    customdata: marks.places.map(({ tap }) => tap),
+    hovertext: marks.places.map(({ hover }) => hover),
+    hoverinfo: 'text',
+    showlegend: false,
+  };
+  return [map, crosses];
+}
