@@ -3,6 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Browser, chromium, type Page } from 'playwright-core';
+import { expect } from 'vitest';
+import type { Figure } from '../src/plot/figure.js';
+import { figurePage } from '../src/plot/figure-html.js';
 import { chromiumPath } from './system-package.js';
 
 /** Headless Chromium. Close it when done. Throws where none is installed: guard with `describeWith`. */
@@ -82,4 +85,22 @@ export async function validatePlots(page: Page): Promise<string[]> {
         (Plotly.validate(element.data, element.layout) ?? []).map((entry: any) => entry.msg),
     );
   });
+}
+
+/**
+ * Draws figures in a page and checks that each is valid plotly, with no error and no request. `ZAYASCOPE_SCREENSHOTS` names a folder that gets a picture of the page, `name`.png.
+ */
+export async function expectDrawn(
+  browser: Browser,
+  name: string,
+  figures: readonly Figure[],
+  colorScheme: 'light' | 'dark' = 'light',
+): Promise<void> {
+  const opened = await openPage(browser, figurePage(name, figures), { colorScheme });
+  await waitForPlots(opened.page, figures.length);
+  expect(await validatePlots(opened.page)).toEqual([]);
+  expect(opened).toMatchObject({ errors: [], requests: [] });
+  const folder = process.env.ZAYASCOPE_SCREENSHOTS;
+  if (folder) await opened.page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+  await opened.close();
 }

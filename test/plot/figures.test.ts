@@ -14,7 +14,7 @@ import { quantisationCost } from '../../src/plot/quantisation.js';
 import { routingMap } from '../../src/plot/routing-map.js';
 import { tokenBlockHeatMap } from '../../src/plot/token-block-heat-map.js';
 import { attributionWaterfall } from '../../src/plot/waterfall.js';
-import { openBrowser, openPage, validatePlots, waitForPlots } from '../browser.js';
+import { expectDrawn, openBrowser, openPage, waitForPlots } from '../browser.js';
 import { chromiumPath, describeWith } from '../system-package.js';
 import { floating, tapsOf, tinyDumps } from './tiny-dumps.js';
 
@@ -160,11 +160,7 @@ describeWith('Chromium', chromiumPath() !== undefined, 'in a browser', () => {
           ]),
         ),
       ];
-      const opened = await openPage(browser, figurePage('figures', figures), { colorScheme });
-      await waitForPlots(opened.page, figures.length);
-      expect(await validatePlots(opened.page)).toEqual([]);
-      expect(opened).toMatchObject({ errors: [], requests: [] });
-      await opened.close();
+      await expectDrawn(browser, `figures-${colorScheme}`, figures, colorScheme);
     },
   );
 

@@ -5,9 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { captureSession } from '../../src/capture/capture-session.js';
 import { Dump } from '../../src/dump/reader.js';
 import { openZaya } from '../../src/models/zaya-model.js';
-import { figurePage } from '../../src/plot/figure-html.js';
 import { stateView } from '../../src/plot/state-view.js';
-import { openBrowser, openPage, validatePlots, waitForPlots } from '../browser.js';
+import { expectDrawn, openBrowser } from '../browser.js';
 import { root } from '../reference/python.js';
 import { chromiumPath, describeWith } from '../system-package.js';
 
@@ -71,15 +70,7 @@ describeWith('Chromium', chromiumPath() !== undefined, 'in a browser', () => {
     ];
     const browser = await openBrowser();
     try {
-      const opened = await openPage(browser, figurePage('states', figures));
-      await waitForPlots(opened.page, figures.length);
-      expect(await validatePlots(opened.page)).toEqual([]);
-      expect(opened).toMatchObject({ errors: [], requests: [] });
-      if (process.env.ZAYASCOPE_SCREENSHOTS)
-        await opened.page.screenshot({
-          path: join(process.env.ZAYASCOPE_SCREENSHOTS, 'states.png'),
-          fullPage: true,
-        });
+      await expectDrawn(browser, 'states', figures);
     } finally {
       await browser.close();
     }

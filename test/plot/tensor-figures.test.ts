@@ -6,11 +6,10 @@ import { toFloat32 } from '../../src/dump/float.js';
 import { Dump } from '../../src/dump/reader.js';
 import { errorAgainstMagnitude } from '../../src/plot/error-scatter.js';
 import type { Figure } from '../../src/plot/figure.js';
-import { figurePage } from '../../src/plot/figure-html.js';
 import { errorHistogram, ulpHistogram, valueHistogram } from '../../src/plot/histograms.js';
 import { sliceTensor } from '../../src/plot/tensor-slice.js';
 import { compareTensors, tensorView } from '../../src/plot/tensor-view.js';
-import { openBrowser, openPage, validatePlots, waitForPlots } from '../browser.js';
+import { expectDrawn, openBrowser } from '../browser.js';
 import { root } from '../reference/python.js';
 import { chromiumPath, describeWith } from '../system-package.js';
 
@@ -228,16 +227,7 @@ describeWith('Chromium', chromiumPath() !== undefined, 'in a browser', () => {
         errorHistogram(reference, tested),
         ulpHistogram(reference, tested),
       ];
-      const opened = await openPage(browser, figurePage('tensors', figures), { colorScheme });
-      await waitForPlots(opened.page, figures.length);
-      expect(await validatePlots(opened.page)).toEqual([]);
-      expect(opened).toMatchObject({ errors: [], requests: [] });
-      if (process.env.ZAYASCOPE_SCREENSHOTS)
-        await opened.page.screenshot({
-          path: join(process.env.ZAYASCOPE_SCREENSHOTS, `tensors-${colorScheme}.png`),
-          fullPage: true,
-        });
-      await opened.close();
+      await expectDrawn(browser, `tensors-${colorScheme}`, figures, colorScheme);
     },
   );
 });
