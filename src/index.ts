@@ -40,10 +40,9 @@ export type { ConformanceDevice } from './conformance/in-children.js';
 export type { CaseSelection } from './conformance/options.js';
 export type { CaseOutcome } from './conformance/run-case.js';
 export { type DiffOptions, diffDumps } from './diff/diff.js';
-export { type ComparedReport, formatComparison } from './diff/format-comparison.js';
-export { formatLogitsCheck } from './diff/format-logits-check.js';
-export { type FormatOptions, formatReport } from './diff/format-report.js';
-export type { LogitsReport, TokenLogits } from './diff/logits.js';
+export { type ComparedReport, formatComparison } from './diff/format/comparison.js';
+export { formatLogitsCheck } from './diff/format/logits-check.js';
+export { type FormatOptions, formatReport } from './diff/format/report.js';
 export {
   checkLogits,
   type LogitsCheckOptions,
@@ -51,8 +50,10 @@ export {
   logitsBand,
   type TokensCheck,
   type TopToken,
-} from './diff/logits-check.js';
-export { type LogitsRow, type LogitsSource, openLogits } from './diff/logits-check-source.js';
+} from './diff/logits/check.js';
+export { type LogitsRow, type LogitsSource, openLogits } from './diff/logits/check-source.js';
+export type { LogitsReport, TokenLogits } from './diff/logits/logits.js';
+export { type VerifyLogitsOptions, verifyLogits } from './diff/logits/verify-logits.js';
 export { type TensorMetrics, tensorMetrics } from './diff/metrics.js';
 export {
   type BlockReport,
@@ -66,7 +67,6 @@ export {
   type Unpaired,
 } from './diff/report.js';
 export type { ExpertFlip, RoutingReport } from './diff/routing.js';
-export { type VerifyLogitsOptions, verifyLogits } from './diff/verify-logits.js';
 export { DTYPES, type Dtype } from './dtype.js';
 export { exportSafetensors } from './dump/export-safetensors.js';
 export { type TapElements, toFloat32, toFloat64 } from './dump/float.js';
@@ -84,9 +84,9 @@ export type {
 } from './dump/format.js';
 export type { ForeignSource } from './dump/import/foreign.js';
 export { type ImportOptions, type ImportResult, importDump } from './dump/import/import-dump.js';
-export type { NameMap, NameRule } from './dump/import/name-map.js';
-export { NAME_MAPS, readNameMap } from './dump/import/name-map-file.js';
 export { openForeignSource } from './dump/import/open-source.js';
+export { NAME_MAPS, readNameMap } from './dump/names/file.js';
+export type { NameMap, NameRule } from './dump/names/name-map.js';
 export { Dump, type FileRows, ReusableBuffer, type RowFilter, type TensorBatch } from './dump/reader.js';
 export type { HashRow, StatsRows } from './dump/stats-reader.js';
 export { DumpWriter, type DumpWriterOptions, type TapStats, type TapValue } from './dump/writer.js';
@@ -132,75 +132,80 @@ export { ResidentMemory, type ResidentSpec, readResident, writeResident } from '
 export { type RotaryTables, ropeFromTables, rotaryTables } from './graph/rotary.js';
 export type { Shape } from './graph/shape.js';
 export type { ResidentTensor, Tensor } from './graph/tensor.js';
-export { type AttributionOptions, type AttributionReport, attribute } from './locate/attribution.js';
-export { type BisectOptions, type BisectReport, bisect } from './locate/bisect.js';
+export { type AttributionOptions, type AttributionReport, attribute } from './locate/bisect/attribution.js';
+export { type BisectOptions, type BisectReport, bisect } from './locate/bisect/bisect.js';
 export {
   type BackendComparison,
   compareBackends,
   type PartingInput,
   SAME_ARITHMETIC,
 } from './locate/compare-backends.js';
-export { type GraftOptions, type GraftTaps, graftTaps } from './locate/graft.js';
-export { locateDumps } from './locate/locate-dumps.js';
-export { formatLocate } from './locate/locate-format.js';
-export type { LocateOptions } from './locate/locate-options.js';
-export { locatePolicy } from './locate/locate-policy.js';
-export type { LocatedOp, LocateReport } from './locate/locate-report.js';
-export { noiseFloor, type TapNoise } from './locate/noise-floor.js';
-export { policyDiff, type SiteDifference } from './locate/policy-sites.js';
-export type { PolicyProblem } from './locate/policy-tests.js';
-export { type ReplayedValue, type ReplayOptions, type ReplayResult, replay } from './locate/replay.js';
-export { type ReproOptions, writeRepro } from './locate/repro.js';
-export { type ReproReport, type ReproRunOptions, runRepro } from './locate/repro-run.js';
-export { openStepper, type Stepper, type StepperOptions, type StepStop } from './locate/step.js';
-export type { Taps } from './models/tap.js';
-export { type LayerType, parseZayaConfig, readZayaConfig, type ZayaConfig } from './models/zaya-config.js';
-export { type ConvertOptions, type ConvertResult, convertZaya } from './models/zaya-convert.js';
-export type { DtypeFallback } from './models/zaya-gguf-plan.js';
-export { GGUF_TYPES, type GgufType } from './models/zaya-gguf-types.js';
-export type { ZayaWeights } from './models/zaya-loader.js';
-export { type OpenZayaOptions, openZaya, type ZayaModel } from './models/zaya-model.js';
-export type { SegmentSink, ZayaPlan, ZayaPlanOptions } from './models/zaya-plan.js';
-export type { ForwardOptions, ZayaSession, ZayaSessionOptions } from './models/zaya-session.js';
-export { checkPolicy, type PolicySite, zayaSites } from './models/zaya-sites.js';
-export { openZayaSource, type ZayaLayout, type ZayaSource } from './models/zaya-source.js';
+export { locateDumps } from './locate/faults/dumps.js';
+export { formatLocate } from './locate/faults/format.js';
+export type { LocateOptions } from './locate/faults/options.js';
+export { locatePolicy } from './locate/faults/policy.js';
+export type { LocatedOp, LocateReport } from './locate/faults/report.js';
+export { noiseFloor, type TapNoise } from './locate/noise/noise-floor.js';
+export { type GraftOptions, type GraftTaps, graftTaps } from './locate/replay/graft.js';
+export { policyDiff, type SiteDifference } from './locate/replay/policy-sites.js';
+export type { PolicyProblem } from './locate/replay/policy-tests.js';
+export { type ReplayedValue, type ReplayOptions, type ReplayResult, replay } from './locate/replay/replay.js';
+export { type ReproOptions, writeRepro } from './locate/repro/repro.js';
+export { type ReproReport, type ReproRunOptions, runRepro } from './locate/repro/run.js';
+export { openStepper, type Stepper, type StepperOptions, type StepStop } from './locate/step/step.js';
+export type { Taps } from './models/runtime/tap.js';
+export { type LayerType, parseZayaConfig, readZayaConfig, type ZayaConfig } from './models/zaya/config.js';
+export { type ConvertOptions, type ConvertResult, convertZaya } from './models/zaya/convert.js';
+export type { DtypeFallback } from './models/zaya/gguf-plan.js';
+export { GGUF_TYPES, type GgufType } from './models/zaya/gguf-types.js';
+export type { ZayaWeights } from './models/zaya/loader.js';
+export { type OpenZayaOptions, openZaya, type ZayaModel } from './models/zaya/model.js';
+export type { SegmentSink, ZayaPlan, ZayaPlanOptions } from './models/zaya/plan.js';
+export type { ForwardOptions, ZayaSession, ZayaSessionOptions } from './models/zaya/session.js';
+export { checkPolicy, type PolicySite, zayaSites } from './models/zaya/sites.js';
+export { openZayaSource, type ZayaLayout, type ZayaSource } from './models/zaya/source.js';
 export {
   SYNTH_SIZES,
   type SynthOptions,
   type SynthResult,
   type SynthSize,
   synthZaya,
-} from './models/zaya-synth.js';
-export { type ZayaTap, zayaTaps } from './models/zaya-taps.js';
+} from './models/zaya/synth.js';
+export { type ZayaTap, zayaTaps } from './models/zaya/taps.js';
 export type { NativeDevice } from './native.js';
 export { type Showable, show, showTable } from './notebook/show.js';
 export {
   type BackendComparisonOptions,
   type BackendErrors,
   backendComparison,
-} from './plot/backend-comparison.js';
-export { errorBars, type LabelledError } from './plot/error-bars.js';
-export { type ErrorFigureOptions, errorLines, type TapError } from './plot/error-lines.js';
-export { errorAgainstMagnitude } from './plot/error-scatter.js';
-export type { ErrorSeries, NoiseSource } from './plot/error-series.js';
-export { errorShares } from './plot/error-shares.js';
+} from './plot/error/backend-comparison.js';
+export { errorBars, type LabelledError } from './plot/error/error-bars.js';
+export { type ErrorFigureOptions, errorLines, type TapError } from './plot/error/error-lines.js';
+export { errorAgainstMagnitude } from './plot/error/error-scatter.js';
+export type { ErrorSeries, NoiseSource } from './plot/error/error-series.js';
+export { errorShares } from './plot/error/error-shares.js';
+export { type KindMetric, type MetricByKindOptions, metricByKind } from './plot/error/metric-by-kind.js';
+export { type BlockError, type NmsePerBlockOptions, nmsePerBlock } from './plot/error/nmse-per-block.js';
+export { type NmsePerTapOptions, nmsePerTap } from './plot/error/nmse-per-tap.js';
+export { nmseRatio } from './plot/error/nmse-ratio.js';
+export { type TokenBlockOptions, tokenBlockHeatMap } from './plot/error/token-block-heat-map.js';
+export { attributionWaterfall } from './plot/error/waterfall.js';
 export type { Figure, Layout, Trace } from './plot/figure.js';
 export { figureHtml, figurePage, pageScript, plotlySource } from './plot/figure-html.js';
-export { errorHistogram, type HistogramOptions, ulpHistogram, valueHistogram } from './plot/histograms.js';
 export { logitsTopK } from './plot/logits-top-k.js';
-export { type KindMetric, type MetricByKindOptions, metricByKind } from './plot/metric-by-kind.js';
-export { type BlockError, type NmsePerBlockOptions, nmsePerBlock } from './plot/nmse-per-block.js';
-export { type NmsePerTapOptions, nmsePerTap } from './plot/nmse-per-tap.js';
-export { nmseRatio } from './plot/nmse-ratio.js';
-export { type QuantisationRow, quantisationCost } from './plot/quantisation.js';
-export { type RoutingMapOptions, routingMap } from './plot/routing-map.js';
-export { routingMargins } from './plot/routing-margins.js';
-export { type BlockState, type StateViewOptions, stateView } from './plot/state-view.js';
-export type { SliceOptions, ViewedTensor } from './plot/tensor-slice.js';
-export { compareTensors, type TensorViewOptions, tensorView } from './plot/tensor-view.js';
-export { type TokenBlockOptions, tokenBlockHeatMap } from './plot/token-block-heat-map.js';
-export { attributionWaterfall } from './plot/waterfall.js';
-export { type WeightErrors, type WeightErrorsOptions, weightErrors } from './plot/weight-errors.js';
+export { type RoutingMapOptions, routingMap } from './plot/routing/routing-map.js';
+export { routingMargins } from './plot/routing/routing-margins.js';
+export {
+  errorHistogram,
+  type HistogramOptions,
+  ulpHistogram,
+  valueHistogram,
+} from './plot/tensor/histograms.js';
+export { type BlockState, type StateViewOptions, stateView } from './plot/tensor/state-view.js';
+export type { SliceOptions, ViewedTensor } from './plot/tensor/tensor-slice.js';
+export { compareTensors, type TensorViewOptions, tensorView } from './plot/tensor/tensor-view.js';
+export { type QuantisationRow, quantisationCost } from './plot/weights/quantisation.js';
+export { type WeightErrors, type WeightErrorsOptions, weightErrors } from './plot/weights/weight-errors.js';
 export { type PositionRange, parsePositions } from './positions.js';
 export { createReport, type Report, type ReportOptions } from './report/report.js';
 export { writeReport } from './report/write-report.js';

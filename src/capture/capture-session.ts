@@ -1,7 +1,7 @@
 import type { DumpTier, Manifest } from '../dump/format.js';
-import type { ZayaModel } from '../models/zaya-model.js';
-import type { SegmentSink } from '../models/zaya-plan.js';
-import type { ZayaSession } from '../models/zaya-session.js';
+import type { ZayaModel } from '../models/zaya/model.js';
+import type { SegmentSink } from '../models/zaya/plan.js';
+import type { ZayaSession } from '../models/zaya/session.js';
 import type { CallSequence } from './call-rows.js';
 import { checkFreeSpace, createDump } from './create-dump.js';
 import { estimateBytes, framingBytes, select } from './selection.js';

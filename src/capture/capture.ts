@@ -1,8 +1,8 @@
 import type { DumpTier, Manifest } from '../dump/format.js';
 import { ZayascopeError } from '../errors.js';
-import { checkTokenIds } from '../models/token-ids.js';
-import type { ZayaModel } from '../models/zaya-model.js';
-import type { SegmentSink, ZayaPlan } from '../models/zaya-plan.js';
+import { checkTokenIds } from '../models/runtime/token-ids.js';
+import type { ZayaModel } from '../models/zaya/model.js';
+import type { SegmentSink, ZayaPlan } from '../models/zaya/plan.js';
 import type { CallSequence } from './call-rows.js';
 import { checkFreeSpace, createDump } from './create-dump.js';
 import { estimateBytes, framingBytes, select } from './selection.js';

@@ -4,8 +4,8 @@ import { basename, join, resolve } from 'node:path';
 import type { Dtype } from '../dtype.js';
 import type { DumpModel } from '../dump/format.js';
 import { elementCount } from '../graph/shape.js';
-import type { ZayaSource } from '../models/zaya-source.js';
-import { requiredTensors } from '../models/zaya-weights.js';
+import type { ZayaSource } from '../models/zaya/source.js';
+import { requiredTensors } from '../models/zaya/weights.js';
 import { configSha256, weightsSha256 } from '../weights/identity.js';
 
 /**

@@ -1,6 +1,6 @@
 import { basename, dirname, resolve } from 'node:path';
 import type { DumpModel, TapSpec } from '../dump/format.js';
-import { parseZayaConfig } from '../models/zaya-config.js';
+import { parseZayaConfig } from '../models/zaya/config.js';
 import { readSmallFile } from '../weights/file-access.js';
 import { configSha256 } from '../weights/identity.js';
 import { parseJsonObject } from '../weights/json-object.js';

@@ -1,8 +1,8 @@
 import { ZayascopeError } from '../errors.js';
-import type { Taps } from '../models/tap.js';
-import { checkTokenIds } from '../models/token-ids.js';
-import type { ZayaModel } from '../models/zaya-model.js';
-import type { ZayaPlan } from '../models/zaya-plan.js';
+import type { Taps } from '../models/runtime/tap.js';
+import { checkTokenIds } from '../models/runtime/token-ids.js';
+import type { ZayaModel } from '../models/zaya/model.js';
+import type { ZayaPlan } from '../models/zaya/plan.js';
 import { select } from './selection.js';
 
 /** Options of {@link proveCapture}. */

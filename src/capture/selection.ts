@@ -1,8 +1,8 @@
 import { sizeBytes } from '../dtype.js';
 import type { DumpTier, TapSpec } from '../dump/format.js';
 import { ZayascopeError } from '../errors.js';
-import type { ZayaConfig } from '../models/zaya-config.js';
-import { axisSize, type ZayaTap, zayaTaps } from '../models/zaya-taps.js';
+import type { ZayaConfig } from '../models/zaya/config.js';
+import { axisSize, type ZayaTap, zayaTaps } from '../models/zaya/taps.js';
 import { type PositionRange, parsePositions } from '../positions.js';
 import { tapPattern } from '../tap-pattern.js';
 

@@ -1,4 +1,4 @@
-import { textTable } from '../diff/text-table.js';
+import { textTable } from '../text-table.js';
 
 /** One column of {@link table}. */
 export interface Column {

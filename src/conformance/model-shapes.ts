@@ -1,5 +1,5 @@
 import type { Shape } from '../graph/shape.js';
-import { convChannels, parseZayaConfig, type ZayaConfig } from '../models/zaya-config.js';
+import { convChannels, parseZayaConfig, type ZayaConfig } from '../models/zaya/config.js';
 
 /** Sizes of a model that its ops see. Inner sizes, along which sums run, are the model's; rows of matrices and experts are fewer, so that a run stays short. */
 export interface ModelShapes {

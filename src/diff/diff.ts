@@ -1,10 +1,10 @@
 import { basename, resolve } from 'node:path';
+import type { DumpView } from '../dump/dump-view.js';
 import { UNKNOWN } from '../dump/import/foreign.js';
-import type { NameMap } from '../dump/import/name-map.js';
+import { mapDump } from '../dump/names/mapped-dump.js';
+import type { NameMap } from '../dump/names/name-map.js';
 import { ZayascopeError } from '../errors.js';
-import type { DumpView } from './dump-view.js';
 import { diffHashes } from './hash-diff.js';
-import { mapDump } from './mapped-dump.js';
 import { pairTaps, type TapPair } from './pairing.js';
 import type { DiffReport, NotCaptured, SideReport } from './report.js';
 import { diffStatistics } from './statistics-diff.js';

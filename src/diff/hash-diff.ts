@@ -1,7 +1,7 @@
 /** The diff of two dumps of which at least one holds hashes only: all it can say is equal or not. */
 import { createHash } from 'node:crypto';
+import type { DumpView } from '../dump/dump-view.js';
 import { ReusableBuffer } from '../dump/reader.js';
-import type { DumpView } from './dump-view.js';
 import type { TapPair } from './pairing.js';
 import type { HashTapReport, Unpaired } from './report.js';
 import type { Comparison } from './tensor-diff.js';

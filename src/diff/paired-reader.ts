@@ -1,6 +1,6 @@
+import type { DumpView } from '../dump/dump-view.js';
 import { elementBytes } from '../dump/format.js';
 import { type FileRows, ReusableBuffer, type TensorBatch } from '../dump/reader.js';
-import type { DumpView } from './dump-view.js';
 import type { TapPair } from './pairing.js';
 import type { RowRun } from './row-pairing.js';
 

@@ -1,10 +1,10 @@
 /** Which taps of two dumps belong together: those of the same name. Other programs' names and layouts are put right before (`mapped-dump.ts`). */
 
+import type { DumpView } from '../dump/dump-view.js';
 import type { Manifest, TapInfo } from '../dump/format.js';
 import { ZayascopeError } from '../errors.js';
 import { parsePositions } from '../positions.js';
 import { tapPattern } from '../tap-pattern.js';
-import type { DumpView } from './dump-view.js';
 import type { Unpaired } from './report.js';
 
 /** Two taps that are to be compared. */

@@ -1,7 +1,7 @@
 /** What a diff finds, as plain data. Numbers may be infinite or NaN: {@link reportToJson} spells those as strings. */
 import type { DumpProducer, DumpTier, TapDtype } from '../dump/format.js';
 import type { IntegerMetrics } from './integers.js';
-import type { LogitsReport } from './logits.js';
+import type { LogitsReport } from './logits/logits.js';
 import type { TensorMetrics } from './metrics.js';
 import type { RoutingReport } from './routing.js';
 import type { UlpDistances } from './ulp.js';

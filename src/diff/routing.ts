@@ -1,5 +1,5 @@
+import type { DumpView } from '../dump/dump-view.js';
 import type { TensorBatch } from '../dump/reader.js';
-import type { DumpView } from './dump-view.js';
 
 /** Flips beyond this many are counted, not listed. */
 const MAX_FLIPS = 1000;

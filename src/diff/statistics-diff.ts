@@ -1,6 +1,7 @@
 /** The diff of two dumps of which at least one holds statistics only. */
+
+import type { DumpView } from '../dump/dump-view.js';
 import type { StatsRows } from '../dump/stats-reader.js';
-import type { DumpView } from './dump-view.js';
 import { positionFilter, type TapPair } from './pairing.js';
 import type { StatisticsTapReport } from './report.js';
 import { UnpairedRows } from './row-pairing.js';

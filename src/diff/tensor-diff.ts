@@ -1,9 +1,10 @@
 /** The diff of two dumps of tier full: streams the rows that both have through the comparisons. */
+
+import type { DumpView } from '../dump/dump-view.js';
 import type { TapScope } from '../dump/format.js';
 import type { FileRows } from '../dump/reader.js';
-import type { DumpView } from './dump-view.js';
 import { leadingColumns } from './leading-columns.js';
-import { LogitsComparison } from './logits.js';
+import { LogitsComparison } from './logits/logits.js';
 import { PairedReader, type Part, type Piece, partsOf } from './paired-reader.js';
 import { positionFilter, type TapPair } from './pairing.js';
 import type { DiffReport, TapReport, Unpaired } from './report.js';

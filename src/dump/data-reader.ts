@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import type { BatchMessage, BufferRange } from './arrow-metadata.js';
-import { ArrowReader, type ReusableBuffer } from './arrow-reader.js';
-import { COLUMN_SIZE, columnKind, dataSchema, INDEX_COLUMNS, rowElements } from './columns.js';
+import { COLUMN_SIZE, columnKind, dataSchema, INDEX_COLUMNS, rowElements } from './arrow/columns.js';
+import type { BatchMessage, BufferRange } from './arrow/metadata.js';
+import { ArrowReader, type ReusableBuffer } from './arrow/reader.js';
 import type { TapElements } from './float.js';
 import { elementBytes, type RowIndex, type TapDtype, type TapInfo } from './format.js';
 

@@ -1,6 +1,6 @@
 import { ZayascopeError } from '../errors.js';
-import { ArrowWriter } from './arrow-writer.js';
-import { COLUMN_SIZE, columnKind, dataSchema, INDEX_COLUMNS, rowElements } from './columns.js';
+import { COLUMN_SIZE, columnKind, dataSchema, INDEX_COLUMNS, rowElements } from './arrow/columns.js';
+import { ArrowWriter } from './arrow/writer.js';
 import { elementBytes, type RowIndex, type TapSpec } from './format.js';
 
 /** A tap's value handed to the writer. */

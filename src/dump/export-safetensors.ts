@@ -1,7 +1,7 @@
 import { type ErrorCode, ZayascopeError } from '../errors.js';
 import { tapPattern } from '../tap-pattern.js';
 import { type TensorSource, writeSafetensors } from '../weights/safetensors-write.js';
-import { columnKind } from './columns.js';
+import { columnKind } from './arrow/columns.js';
 import type { TapInfo } from './format.js';
 import { type Dump, ReusableBuffer, type RowFilter } from './reader.js';
 

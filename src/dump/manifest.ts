@@ -1,7 +1,7 @@
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ErrorCode, ZayascopeError } from '../errors.js';
-import { INDEX_COLUMNS } from './columns.js';
+import { INDEX_COLUMNS } from './arrow/columns.js';
 import {
   DUMP_FORMAT,
   DUMP_VERSION,

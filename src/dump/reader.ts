@@ -1,14 +1,14 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../errors.js';
-import type { ReusableBuffer } from './arrow-reader.js';
-import { rowElements } from './columns.js';
+import { rowElements } from './arrow/columns.js';
+import type { ReusableBuffer } from './arrow/reader.js';
 import { DataReader, type FileRows, type TensorBatch } from './data-reader.js';
 import { elementBytes, HASH_FILE, type Manifest, STATS_FILE, type TapInfo } from './format.js';
 import { readManifest } from './manifest.js';
 import { type HashRow, readHashes, readStats, type StatsRows } from './stats-reader.js';
 
-export { ReusableBuffer } from './arrow-reader.js';
+export { ReusableBuffer } from './arrow/reader.js';
 export type { FileRows, TensorBatch } from './data-reader.js';
 
 /** Which rows to read. Default: all. */

@@ -1,6 +1,6 @@
 import type { Schema } from 'apache-arrow';
-import type { BatchMessage } from './arrow-metadata.js';
-import { ArrowReader } from './arrow-reader.js';
+import type { BatchMessage } from './arrow/metadata.js';
+import { ArrowReader } from './arrow/reader.js';
 import {
   HASH_INTS,
   hashSchema,

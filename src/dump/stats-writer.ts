@@ -1,5 +1,5 @@
 import { ZayascopeError } from '../errors.js';
-import { ArrowWriter, utf8Buffers } from './arrow-writer.js';
+import { ArrowWriter, utf8Buffers } from './arrow/writer.js';
 import type { RowIndex, TapSpec } from './format.js';
 import { hashSchema, statsSchema } from './stats-columns.js';
 

@@ -4,7 +4,7 @@
  * The text is cut into windows that do not overlap; each is run from an empty past. The first token of a window is not scored, since nothing precedes it; all others are, so a longer
  * window gives a lower perplexity. (llama-perplexity scores only the second half of each window and begins each with bos: its figures are not these.)
  */
-import { LogitsComparison, type LogitsReport } from '../diff/logits.js';
+import { LogitsComparison, type LogitsReport } from '../diff/logits/logits.js';
 import { ZayascopeError } from '../errors.js';
 import { type ProbabilityChange, summariseChanges } from './probability-change.js';
 import { logProbability, summariseScores, type TextScores } from './scores.js';

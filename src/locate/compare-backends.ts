@@ -1,7 +1,7 @@
 import { diffDumps } from '../diff/diff.js';
-import type { DumpView } from '../diff/dump-view.js';
 import { type DiffReport, tapError } from '../diff/report.js';
-import { blockCount, tapInputs } from './tap-graph.js';
+import type { DumpView } from '../dump/dump-view.js';
+import { blockCount, tapInputs } from './replay/tap-graph.js';
 
 /** A value that the op where two backends part reads, and how far apart it was. */
 export interface PartingInput {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { formatReport } from '../diff/format-report.js';
+import { formatReport } from '../diff/format/report.js';
 import type { DiffReport } from '../diff/report.js';
 import { ZayascopeError } from '../errors.js';
 import { type Figure, figureJson } from '../plot/figure.js';

@@ -1,4 +1,4 @@
-import type { LogitsCheckReport } from '../diff/logits-check.js';
+import type { LogitsCheckReport } from '../diff/logits/check.js';
 import { type Figure, plainNumbers } from './figure.js';
 import { legendAbove } from './legend.js';
 import { formatError, plainText, titled } from './log-values.js';

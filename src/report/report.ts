@@ -4,16 +4,16 @@ import { pairTaps, type TapPair } from '../diff/pairing.js';
 import type { DiffReport } from '../diff/report.js';
 import type { Dump } from '../dump/reader.js';
 import { ZayascopeError } from '../errors.js';
-import type { LocateReport } from '../locate/locate-report.js';
-import { noiseFloor } from '../locate/noise-floor.js';
-import { packViews } from './pack-views.js';
-import { reportFigures } from './report-figures.js';
-import { reportHtml } from './report-html.js';
-import { manifestFacts, manifestText } from './report-manifests.js';
-import { blockTable, logitsTable, routingTable, tapTable, unpairedTable } from './report-tables.js';
-import { reproduceCommands } from './reproduce.js';
-import { fileViews } from './tensor-views.js';
-import { reportVerdict } from './verdict-sentence.js';
+import type { LocateReport } from '../locate/faults/report.js';
+import { noiseFloor } from '../locate/noise/noise-floor.js';
+import { reportFigures } from './build/figures.js';
+import { reportHtml } from './build/html.js';
+import { manifestFacts, manifestText } from './build/manifests.js';
+import { packViews } from './build/pack-views.js';
+import { reproduceCommands } from './build/reproduce.js';
+import { blockTable, logitsTable, routingTable, tapTable, unpairedTable } from './build/tables.js';
+import { fileViews } from './build/tensor-views.js';
+import { reportVerdict } from './build/verdict-sentence.js';
 
 /** Options of {@link createReport}. */
 export interface ReportOptions {

@@ -1,7 +1,7 @@
 import { basename, resolve } from 'node:path';
 import { MetricSums, type TensorMetrics } from '../diff/metrics.js';
 import { ZayascopeError } from '../errors.js';
-import type { ZayaLayout, ZayaSource } from '../models/zaya-source.js';
+import type { ZayaLayout, ZayaSource } from '../models/zaya/source.js';
 import { tapPattern } from '../tap-pattern.js';
 import { pairTensors, type TensorPair, type UnpairedTensor } from './pair-tensors.js';
 import { CHUNK_ELEMENTS, tensorValues } from './tensor-values.js';

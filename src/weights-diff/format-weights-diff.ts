@@ -1,4 +1,4 @@
-import { type Cell, formatError, formatShare, styled, textTable } from '../diff/text-table.js';
+import { type Cell, formatError, formatShare, styled, textTable } from '../text-table.js';
 import type { WeightDiff, WeightsDiffReport } from './diff-weights.js';
 import type { UnpairedTensor } from './pair-tensors.js';
 

@@ -1,4 +1,4 @@
-import type { ZayaSource } from '../models/zaya-source.js';
+import type { ZayaSource } from '../models/zaya/source.js';
 import type { StoredTensor, TensorInfo } from '../weights/checkpoint.js';
 import { isFloatDtype } from './tensor-values.js';
 

@@ -1,5 +1,5 @@
 import { ZayascopeError } from '../errors.js';
-import type { ZayaSource } from '../models/zaya-source.js';
+import type { ZayaSource } from '../models/zaya/source.js';
 import { tensorValues } from './tensor-values.js';
 
 /** A weight in memory. */

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { capture } from '../../dist/capture/capture.js';
-import { openZaya } from '../../dist/models/zaya-model.js';
+import { openZaya } from '../../dist/models/zaya/model.js';
 import { syntheticConfig, writeSyntheticModel } from './synthetic-model.mjs';
 
 const { values } = parseArgs({

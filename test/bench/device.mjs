@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { capture } from '../../dist/capture/capture.js';
-import { openZaya } from '../../dist/models/zaya-model.js';
+import { openZaya } from '../../dist/models/zaya/model.js';
 import { syntheticConfig, writeSyntheticModel } from './synthetic-model.mjs';
 
 const { values: options } = parseArgs({

@@ -14,11 +14,11 @@ import { Graph } from '../../dist/graph/graph.js';
 import { mulMat } from '../../dist/graph/ops-products.js';
 import { resolvePolicy } from '../../dist/graph/policy.js';
 import { ResidentMemory } from '../../dist/graph/resident.js';
-import { allocateCache } from '../../dist/models/zaya-cache.js';
-import { openZaya } from '../../dist/models/zaya-model.js';
-import { planZaya } from '../../dist/models/zaya-plan.js';
-import { synthZaya } from '../../dist/models/zaya-synth.js';
-import { checkWeights } from '../../dist/models/zaya-weights.js';
+import { allocateCache } from '../../dist/models/zaya/cache.js';
+import { openZaya } from '../../dist/models/zaya/model.js';
+import { planZaya } from '../../dist/models/zaya/plan.js';
+import { synthZaya } from '../../dist/models/zaya/synth.js';
+import { checkWeights } from '../../dist/models/zaya/weights.js';
 
 const { values: options } = parseArgs({
   options: {

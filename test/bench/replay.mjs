@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { capture } from '../../dist/capture/capture.js';
 import { Dump } from '../../dist/dump/reader.js';
-import { localErrors } from '../../dist/locate/locate-local.js';
-import { openZaya } from '../../dist/models/zaya-model.js';
+import { localErrors } from '../../dist/locate/faults/local.js';
+import { openZaya } from '../../dist/models/zaya/model.js';
 
 const tiny = join(import.meta.dirname, '..', '..', 'dumps', 'tiny');
 const { values } = parseArgs({

@@ -6,7 +6,7 @@ import { capture } from '../../src/capture/capture.js';
 import { diffDumps } from '../../src/diff/diff.js';
 import type { DiffReport, FloatTapReport } from '../../src/diff/report.js';
 import { Dump } from '../../src/dump/reader.js';
-import { openZaya } from '../../src/models/zaya-model.js';
+import { openZaya } from '../../src/models/zaya/model.js';
 import { root, runScripts } from '../reference/python.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'zayascope-capture-'));

@@ -6,7 +6,7 @@ import { capture } from '../../src/capture/capture.js';
 import { captureSession } from '../../src/capture/capture-session.js';
 import { diffDumps } from '../../src/diff/diff.js';
 import { Dump } from '../../src/dump/reader.js';
-import { openZaya, type ZayaModel } from '../../src/models/zaya-model.js';
+import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
 import { root } from '../reference/python.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'zayascope-session-'));

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { proveCapture } from '../../src/capture/prove.js';
-import { openZaya, type ZayaModel } from '../../src/models/zaya-model.js';
-import type { ZayaPlan, ZayaPlanOptions } from '../../src/models/zaya-plan.js';
+import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
+import type { ZayaPlan, ZayaPlanOptions } from '../../src/models/zaya/plan.js';
 import { runCommand } from '../cli/run-command.js';
 import { root } from '../reference/python.js';
 

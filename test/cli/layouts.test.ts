@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dump } from '../../src/dump/reader.js';
-import { readZayaConfig } from '../../src/models/zaya-config.js';
+import { readZayaConfig } from '../../src/models/zaya/config.js';
 import { writeBlocksGguf } from '../models/blocks-gguf.js';
 import { WIDE_CONFIG, writeLegacyModel, writeRandomModel } from '../models/random-model.js';
 import { runCommand } from './run-command.js';

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { SYNTH_SIZES } from '../../src/models/zaya-synth.js';
+import { SYNTH_SIZES } from '../../src/models/zaya/synth.js';
 import { temporaryFolder } from '../weights/fixtures.js';
 import { runCommand } from './run-command.js';
 

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parseTokens, readSequences, readTokens } from '../../src/cli/tokens.js';
+import { parseTokens, readSequences, readTokens } from '../../src/cli/options/tokens.js';
 
 let folder: string;
 beforeAll(() => {

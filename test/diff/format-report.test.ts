@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { diffDumps } from '../../src/diff/diff.js';
-import { formatComparison } from '../../src/diff/format-comparison.js';
-import { formatReport } from '../../src/diff/format-report.js';
+import { formatComparison } from '../../src/diff/format/comparison.js';
+import { formatReport } from '../../src/diff/format/report.js';
 import { reportToJson } from '../../src/diff/report.js';
 import type { TapSpec } from '../../src/dump/format.js';
 import { TAPS } from '../dump/dump-fixture.js';

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { diffDumps } from '../../src/diff/diff.js';
-import { LogitsComparison, type TokenLogits } from '../../src/diff/logits.js';
+import { LogitsComparison, type TokenLogits } from '../../src/diff/logits/logits.js';
 import type { TensorBatch } from '../../src/dump/reader.js';
 import { randomNumbers } from './random-numbers.js';
 import { dumpWith } from './two-dumps.js';

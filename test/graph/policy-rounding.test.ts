@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { POLICIES, type Policy } from '../../src/graph/policy.js';
 import type { Tensor } from '../../src/graph/tensor.js';
-import { readZayaConfig } from '../../src/models/zaya-config.js';
-import { openZaya, type ZayaModel } from '../../src/models/zaya-model.js';
-import { planZaya } from '../../src/models/zaya-plan.js';
-import { zayaSites } from '../../src/models/zaya-sites.js';
-import { zayaTaps } from '../../src/models/zaya-taps.js';
+import { readZayaConfig } from '../../src/models/zaya/config.js';
+import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
+import { planZaya } from '../../src/models/zaya/plan.js';
+import { zayaSites } from '../../src/models/zaya/sites.js';
+import { zayaTaps } from '../../src/models/zaya/taps.js';
 import { toBf16 } from './rounding.js';
 
 const folder = join(import.meta.dirname, '..', '..', 'dumps', 'tiny', 'model');

@@ -6,7 +6,7 @@ import { add, scale } from '../../src/graph/ops-arithmetic.js';
 import { cont, copyInto, permute } from '../../src/graph/ops-layout.js';
 import { ResidentMemory, readResident, writeResident } from '../../src/graph/resident.js';
 import type { Tensor } from '../../src/graph/tensor.js';
-import { NO_TAPS, type Taps, tap, tapAs, tapParts } from '../../src/models/tap.js';
+import { NO_TAPS, type Taps, tap, tapAs, tapParts } from '../../src/models/runtime/tap.js';
 
 const backend = openBackend('cpu', { threads: 1 });
 afterAll(() => backend.close());

@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { policy, resolvePolicy } from '../../src/graph/policy.js';
-import { attribute } from '../../src/locate/attribution.js';
-import type { PolicyProblem } from '../../src/locate/policy-tests.js';
-import { openZaya } from '../../src/models/zaya-model.js';
+import { attribute } from '../../src/locate/bisect/attribution.js';
+import type { PolicyProblem } from '../../src/locate/replay/policy-tests.js';
+import { openZaya } from '../../src/models/zaya/model.js';
 import { tapPattern } from '../../src/tap-pattern.js';
 import { nmse } from '../models/nmse.js';
 

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { AttributionReport } from '../../src/locate/attribution.js';
-import type { BisectReport } from '../../src/locate/bisect.js';
+import type { AttributionReport } from '../../src/locate/bisect/attribution.js';
+import type { BisectReport } from '../../src/locate/bisect/bisect.js';
 import { runCommand } from '../cli/run-command.js';
 import { temporaryFolder } from '../weights/fixtures.js';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { deltaDebug } from '../../src/locate/delta-debug.js';
-import { type Oracle, TestLedger } from '../../src/locate/test-ledger.js';
+import { deltaDebug } from '../../src/locate/bisect/delta-debug.js';
+import { type Oracle, TestLedger } from '../../src/locate/bisect/test-ledger.js';
 import { seededIntegers } from '../weights/fixtures.js';
 
 const SITES = Array.from({ length: 32 }, (_, index) => `s${index}`);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { capture } from '../../src/capture/capture.js';
 import { Dump } from '../../src/dump/reader.js';
-import { openZaya } from '../../src/models/zaya-model.js';
+import { openZaya } from '../../src/models/zaya/model.js';
 import { runCommand } from '../cli/run-command.js';
 import { root } from '../reference/python.js';
 

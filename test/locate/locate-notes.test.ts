@@ -10,7 +10,7 @@ import {
   openForeignSource,
   openZaya,
 } from '../../src/index.js';
-import { modelNotes } from '../../src/locate/locate-notes.js';
+import { modelNotes } from '../../src/locate/faults/notes.js';
 import { root } from '../reference/python.js';
 
 const tiny = join(root, 'dumps', 'tiny');

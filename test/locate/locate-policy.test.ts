@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dump } from '../../src/dump/reader.js';
 import { policy } from '../../src/graph/policy.js';
-import { locatePolicy } from '../../src/locate/locate-policy.js';
-import type { LocateReport } from '../../src/locate/locate-report.js';
+import { locatePolicy } from '../../src/locate/faults/policy.js';
+import type { LocateReport } from '../../src/locate/faults/report.js';
 import { root } from '../reference/python.js';
 
 const tiny = join(root, 'dumps', 'tiny');

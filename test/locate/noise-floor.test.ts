@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { capture } from '../../src/capture/capture.js';
 import { Dump } from '../../src/dump/reader.js';
-import { commonRows, noiseFloor, TapNoiseSums } from '../../src/locate/noise-floor.js';
-import { judge, noiseRatio } from '../../src/locate/verdict.js';
-import { openZaya } from '../../src/models/zaya-model.js';
+import { judge, noiseRatio } from '../../src/locate/faults/verdict.js';
+import { commonRows, noiseFloor, TapNoiseSums } from '../../src/locate/noise/noise-floor.js';
+import { openZaya } from '../../src/models/zaya/model.js';
 import { root } from '../reference/python.js';
 
 const tiny = join(root, 'dumps', 'tiny');

@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { diffDumps } from '../../src/diff/diff.js';
 import { Dump } from '../../src/dump/reader.js';
-import { locateDumps } from '../../src/locate/locate-dumps.js';
-import type { LocateReport } from '../../src/locate/locate-report.js';
+import { locateDumps } from '../../src/locate/faults/dumps.js';
+import type { LocateReport } from '../../src/locate/faults/report.js';
 import { plantFaults, removeFaults } from '../faults/faults.js';
 import { root } from '../reference/python.js';
 

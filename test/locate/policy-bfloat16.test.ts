@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { toFloat32 } from '../../src/dump/float.js';
 import { Dump } from '../../src/dump/reader.js';
-import { graftTaps } from '../../src/locate/graft.js';
-import { openZaya } from '../../src/models/zaya-model.js';
+import { graftTaps } from '../../src/locate/replay/graft.js';
+import { openZaya } from '../../src/models/zaya/model.js';
 import { nmse } from '../models/nmse.js';
 import { pythonJson } from '../reference/python.js';
 

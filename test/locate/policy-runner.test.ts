@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type Policy, policy, resolvePolicy, type Setting } from '../../src/graph/policy.js';
-import { openPolicyRunner } from '../../src/locate/policy-runner.js';
-import { openZaya } from '../../src/models/zaya-model.js';
+import { openPolicyRunner } from '../../src/locate/replay/policy-runner.js';
+import { openZaya } from '../../src/models/zaya/model.js';
 
 const tiny = join(import.meta.dirname, '..', '..', 'dumps', 'tiny');
 const model = join(tiny, 'model');

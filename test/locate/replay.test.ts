@@ -5,9 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { capture } from '../../src/capture/capture.js';
 import { captureSession } from '../../src/capture/capture-session.js';
 import { Dump } from '../../src/dump/reader.js';
-import { localErrors } from '../../src/locate/locate-local.js';
-import { replay } from '../../src/locate/replay.js';
-import { openZaya, type ZayaModel } from '../../src/models/zaya-model.js';
+import { localErrors } from '../../src/locate/faults/local.js';
+import { replay } from '../../src/locate/replay/replay.js';
+import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
 import { root } from '../reference/python.js';
 
 const tiny = join(root, 'dumps', 'tiny');

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { ReproReport } from '../../src/locate/repro-run.js';
+import type { ReproReport } from '../../src/locate/repro/run.js';
 import { runCommand } from '../cli/run-command.js';
 
 const CONV = 'layers.3.self_attn.qkv_proj.conv_qk_grouped';

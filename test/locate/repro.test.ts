@@ -7,9 +7,9 @@ import { captureSession } from '../../src/capture/capture-session.js';
 import { Dump } from '../../src/dump/reader.js';
 import type { ZayascopeError } from '../../src/errors.js';
 import { type Policy, policy } from '../../src/graph/policy.js';
-import { type ReproOptions, writeRepro } from '../../src/locate/repro.js';
-import { type ReproReport, type ReproResult, runRepro } from '../../src/locate/repro-run.js';
-import { openZaya } from '../../src/models/zaya-model.js';
+import { type ReproOptions, writeRepro } from '../../src/locate/repro/repro.js';
+import { type ReproReport, type ReproResult, runRepro } from '../../src/locate/repro/run.js';
+import { openZaya } from '../../src/models/zaya/model.js';
 import { writeSafetensors } from '../../src/weights/safetensors-write.js';
 import { SMALL_CONFIG, WIDE_CONFIG, writeRandomModel } from '../models/random-model.js';
 

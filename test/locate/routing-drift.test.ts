@@ -5,10 +5,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TensorBatch } from '../../src/dump/reader.js';
 import { Dump } from '../../src/dump/reader.js';
 import { policy } from '../../src/graph/policy.js';
-import { locateDumps } from '../../src/locate/locate-dumps.js';
-import { locatePolicy } from '../../src/locate/locate-policy.js';
-import type { LocateReport } from '../../src/locate/locate-report.js';
-import { RoutingSums } from '../../src/locate/routing-drift.js';
+import { locateDumps } from '../../src/locate/faults/dumps.js';
+import { locatePolicy } from '../../src/locate/faults/policy.js';
+import type { LocateReport } from '../../src/locate/faults/report.js';
+import { RoutingSums } from '../../src/locate/routing/drift.js';
 import { runScripts } from '../reference/python.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'zayascope-routing-'));

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { expect, it } from 'vitest';
 import { Dump } from '../../src/dump/reader.js';
-import { openStepper } from '../../src/locate/step.js';
-import { openZaya } from '../../src/models/zaya-model.js';
+import { openStepper } from '../../src/locate/step/step.js';
+import { openZaya } from '../../src/models/zaya/model.js';
 
 const AsyncFunction = (async () => {}).constructor as new (
   ...args: string[]

@@ -2,12 +2,12 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dump } from '../../src/dump/reader.js';
 import type { ZayascopeError } from '../../src/errors.js';
-import { openStepper, Stepper, type StepperOptions } from '../../src/locate/step.js';
-import { type SegmentRunner, segmentRunner } from '../../src/locate/step-segment.js';
-import type { StepValue } from '../../src/locate/step-value.js';
-import { loadZayaWeights } from '../../src/models/zaya-loader.js';
-import { openZaya, type ZayaModel } from '../../src/models/zaya-model.js';
-import { zayaTaps } from '../../src/models/zaya-taps.js';
+import { type SegmentRunner, segmentRunner } from '../../src/locate/step/segment.js';
+import { openStepper, Stepper, type StepperOptions } from '../../src/locate/step/step.js';
+import type { StepValue } from '../../src/locate/step/value.js';
+import { loadZayaWeights } from '../../src/models/zaya/loader.js';
+import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
+import { zayaTaps } from '../../src/models/zaya/taps.js';
 
 const MODEL = 'dumps/tiny/model';
 const TOKENS = (

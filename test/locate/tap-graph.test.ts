@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { toFloat32 } from '../../src/dump/float.js';
 import { Dump, type TensorBatch } from '../../src/dump/reader.js';
-import { graftTaps } from '../../src/locate/graft.js';
-import { blockCount, directInputs, tapInputs, tapPlace } from '../../src/locate/tap-graph.js';
-import { openZaya, type ZayaModel } from '../../src/models/zaya-model.js';
-import { zayaTaps } from '../../src/models/zaya-taps.js';
+import { graftTaps } from '../../src/locate/replay/graft.js';
+import { blockCount, directInputs, tapInputs, tapPlace } from '../../src/locate/replay/tap-graph.js';
+import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
+import { zayaTaps } from '../../src/models/zaya/taps.js';
 import { root } from '../reference/python.js';
 
 const tiny = join(root, 'dumps', 'tiny');

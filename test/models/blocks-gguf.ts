@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
-import { ggufNames } from '../../src/models/zaya-gguf-names.js';
-import { planGguf } from '../../src/models/zaya-gguf-plan.js';
-import { openZayaSource } from '../../src/models/zaya-source.js';
+import { ggufNames } from '../../src/models/zaya/gguf-names.js';
+import { planGguf } from '../../src/models/zaya/gguf-plan.js';
+import { openZayaSource } from '../../src/models/zaya/source.js';
 import { writeGguf } from '../../src/weights/gguf-write.js';
 import { readTensor } from '../../src/weights/tensor-data.js';
 

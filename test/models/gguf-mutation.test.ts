@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { convertZaya } from '../../src/models/zaya-convert.js';
+import { convertZaya } from '../../src/models/zaya/convert.js';
 import { temporaryFolder } from '../weights/fixtures.js';
 import { writeBlocksGguf } from './blocks-gguf.js';
 import { SMALL_CONFIG, writeRandomModel } from './random-model.js';

@@ -2,7 +2,7 @@ import { writeSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../../src/errors.js';
-import { openZaya } from '../../src/models/zaya-model.js';
+import { openZaya } from '../../src/models/zaya/model.js';
 import { native } from '../../src/native.js';
 import { seededIntegers } from '../weights/fixtures.js';
 

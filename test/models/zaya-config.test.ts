@@ -13,7 +13,7 @@ import {
   readZayaConfig,
   rotaryDim,
   routerClasses,
-} from '../../src/models/zaya-config.js';
+} from '../../src/models/zaya/config.js';
 import { parseJsonObject } from '../../src/weights/json-object.js';
 import { seededIntegers, temporaryFolder } from '../weights/fixtures.js';
 

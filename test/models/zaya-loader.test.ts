@@ -4,10 +4,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Backend, openBackend } from '../../src/graph/backend.js';
 import { policy } from '../../src/graph/policy.js';
 import { readResident } from '../../src/graph/resident.js';
-import { parseZayaConfig } from '../../src/models/zaya-config.js';
-import { type LoadOptions, loadZayaWeights, type ZayaWeights } from '../../src/models/zaya-loader.js';
-import { planZaya } from '../../src/models/zaya-plan.js';
-import { requiredTensors } from '../../src/models/zaya-weights.js';
+import { parseZayaConfig } from '../../src/models/zaya/config.js';
+import { type LoadOptions, loadZayaWeights, type ZayaWeights } from '../../src/models/zaya/loader.js';
+import { planZaya } from '../../src/models/zaya/plan.js';
+import { requiredTensors } from '../../src/models/zaya/weights.js';
 import { temporaryFolder } from '../weights/fixtures.js';
 import { SMALL_CONFIG, writeLegacyModel, writeRandomModel } from './random-model.js';
 

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openBackend } from '../../src/graph/backend.js';
 import { loadPolicy } from '../../src/graph/policy.js';
-import { loadZayaWeights } from '../../src/models/zaya-loader.js';
-import { openZaya } from '../../src/models/zaya-model.js';
-import { synthZaya } from '../../src/models/zaya-synth.js';
+import { loadZayaWeights } from '../../src/models/zaya/loader.js';
+import { openZaya } from '../../src/models/zaya/model.js';
+import { synthZaya } from '../../src/models/zaya/synth.js';
 import { nmse } from './nmse.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'zayascope-repack-'));

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ZayascopeError } from '../../src/errors.js';
-import { openZaya, type ZayaModel } from '../../src/models/zaya-model.js';
+import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
 import { pythonJson, root } from '../reference/python.js';
 import { nmse } from './nmse.js';
 

@@ -1,9 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { openZaya } from '../../src/models/zaya-model.js';
-import { openZayaSource } from '../../src/models/zaya-source.js';
-import { synthZaya } from '../../src/models/zaya-synth.js';
+import { openZaya } from '../../src/models/zaya/model.js';
+import { openZayaSource } from '../../src/models/zaya/source.js';
+import { synthZaya } from '../../src/models/zaya/synth.js';
 import { temporaryFolder } from '../weights/fixtures.js';
 
 const TOKENS = Array.from({ length: 256 }, (_, i) => (i * 389 + 7) % 1024);

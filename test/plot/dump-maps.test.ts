@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { toFloat64 } from '../../src/dump/float.js';
 import type { TapSpec } from '../../src/dump/format.js';
-import { routingMap } from '../../src/plot/routing-map.js';
-import { tokenBlockHeatMap } from '../../src/plot/token-block-heat-map.js';
+import { tokenBlockHeatMap } from '../../src/plot/error/token-block-heat-map.js';
+import { routingMap } from '../../src/plot/routing/routing-map.js';
 import { addTo, dumpWith } from '../diff/two-dumps.js';
 import { tapsOf, tinyDumps } from './tiny-dumps.js';
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type FloatTapReport, tapError } from '../../src/diff/report.js';
+import { metricByKind } from '../../src/plot/error/metric-by-kind.js';
 import type { Figure } from '../../src/plot/figure.js';
-import { metricByKind } from '../../src/plot/metric-by-kind.js';
 import { floating, tapsOf, tinyDumps } from './tiny-dumps.js';
 
 const dumps = tinyDumps();

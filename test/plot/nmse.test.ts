@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { tapError } from '../../src/diff/report.js';
-import { locateDumps } from '../../src/locate/locate-dumps.js';
+import { locateDumps } from '../../src/locate/faults/dumps.js';
+import { nmsePerBlock } from '../../src/plot/error/nmse-per-block.js';
+import { nmsePerTap } from '../../src/plot/error/nmse-per-tap.js';
 import type { Trace } from '../../src/plot/figure.js';
-import { nmsePerBlock } from '../../src/plot/nmse-per-block.js';
-import { nmsePerTap } from '../../src/plot/nmse-per-tap.js';
 import { floating, tapsOf, tiny, tinyDumps } from './tiny-dumps.js';
 
 const dumps = tinyDumps();

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { MetricSums } from '../../src/diff/metrics.js';
-import type { LocatedKind, LocateReport } from '../../src/locate/locate-report.js';
-import { errorShares } from '../../src/plot/error-shares.js';
-import { weightErrors } from '../../src/plot/weight-errors.js';
+import type { LocatedKind, LocateReport } from '../../src/locate/faults/report.js';
+import { errorShares } from '../../src/plot/error/error-shares.js';
+import { weightErrors } from '../../src/plot/weights/weight-errors.js';
 import type { WeightDiff, WeightsDiffReport } from '../../src/weights-diff/diff-weights.js';
 
 function tensor(name: string, error: number): WeightDiff {

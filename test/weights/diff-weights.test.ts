@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { parseZayaConfig } from '../../src/models/zaya-config.js';
-import { convertZaya } from '../../src/models/zaya-convert.js';
-import { openZayaSource } from '../../src/models/zaya-source.js';
+import { parseZayaConfig } from '../../src/models/zaya/config.js';
+import { convertZaya } from '../../src/models/zaya/convert.js';
+import { openZayaSource } from '../../src/models/zaya/source.js';
 import { openCheckpoint } from '../../src/weights/checkpoint.js';
 import { type TensorSource, writeSafetensors } from '../../src/weights/safetensors-write.js';
 import { readTensor, tensorChunks } from '../../src/weights/tensor-data.js';

@@ -1,13 +1,13 @@
 /** Turns values of another program into a dump of tier full. */
 import { ZayascopeError } from '../../errors.js';
 import type { DumpModel, RowIndex, TapSpec } from '../format.js';
+import { compileNameMap, type NameMap } from '../names/name-map.js';
+import { listNames, resolveNames, type UnmappedChoice } from '../names/resolve-names.js';
 import { rowStats } from '../row-stats.js';
 import { DumpWriter, type TapStats, type TapValue } from '../writer.js';
 import { type ForeignSource, toTapElements, UNKNOWN } from './foreign.js';
 import { type ImportSequence, importSequence } from './import-steps.js';
-import { compileNameMap, type NameMap } from './name-map.js';
 import { type PlannedTap, planTap } from './plan-import.js';
-import { listNames, resolveNames, type UnmappedChoice } from './resolve-names.js';
 import { selectionPattern } from './selection-pattern.js';
 
 /** Options of {@link importDump}. */

@@ -1,4 +1,4 @@
-import type { NameMap } from './name-map.js';
+import type { NameMap } from '../names/name-map.js';
 
 /** The tap names themselves, and PyTorch's with the leading `model.`: for files that hold taps already. */
 export const ZAYA: NameMap = {

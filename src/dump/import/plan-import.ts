@@ -1,10 +1,10 @@
 /** Plans an import on shapes alone: everything that can be wrong with names, shapes and dtypes shows before a byte is written. */
 import type { TapInfo, TapSpec } from '../format.js';
+import { blockOfTap } from '../names/name-map.js';
+import type { ResolvedTap } from '../names/resolve-names.js';
 import { type ForeignValue, importError, tapDtypeOf } from './foreign.js';
 import type { ImportStep } from './import-steps.js';
 import { fitShape, guessTokenShape, type PlannedLayout, planLayout, squeezed } from './layout.js';
-import { blockOfTap } from './name-map.js';
-import type { ResolvedTap } from './resolve-names.js';
 
 /** A tap to write. */
 export interface PlannedTap {

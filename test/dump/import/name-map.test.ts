@@ -1,10 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { compileNameMap, type NameRule } from '../../../src/dump/import/name-map.js';
-import { NAME_MAPS, readNameMap } from '../../../src/dump/import/name-map-file.js';
-import { readZayaConfig } from '../../../src/models/zaya-config.js';
-import { zayaTaps } from '../../../src/models/zaya-taps.js';
+import { NAME_MAPS, readNameMap } from '../../../src/dump/names/file.js';
+import { compileNameMap, type NameRule } from '../../../src/dump/names/name-map.js';
+import { readZayaConfig } from '../../../src/models/zaya/config.js';
+import { zayaTaps } from '../../../src/models/zaya/taps.js';
 import { temporaryFolder } from '../dump-fixture.js';
 
 const model = join(import.meta.dirname, '..', '..', '..', 'dumps', 'tiny', 'model');

@@ -1,0 +1,86 @@
+import { Command, Option } from 'commander';
+import type { AttributionGroup, AttributionReport } from '../../locate/bisect/attribution.js';
+import { cancelOnSignal } from '../cancel-on-signal.js';
+import type { CommandContext } from '../command-line.js';
+import { toJson } from '../json.js';
+import { addPolicyPairOptions, type PolicyPairOptions, policyProblem } from '../options/policy-pair.js';
+import { progressBar } from '../progress.js';
+import { fields, table } from '../table.js';
+
+interface AttributeCommandOptions extends PolicyPairOptions {
+  by: AttributionGroup;
+  json?: boolean;
+}
+
+const GROUPS: readonly AttributionGroup[] = ['kind', 'module', 'op', 'block'];
+
+/** `zayascope attribute`: what each group of dtype choices adds to a drift. */
+export function attributeCommand(context: CommandContext): Command {
+  const command = new Command('attribute').description(
+    'For each group of the choices in which two policies differ: the error with it alone, and with all but it.',
+  );
+  return addPolicyPairOptions(command)
+    .addOption(
+      new Option('--by <group>', 'kind of choice, part of a block, value or module, or block')
+        .choices(GROUPS)
+        .default('op'),
+    )
+    .option('--json', 'print the result as JSON: the data of a waterfall')
+    .addHelpText(
+      'after',
+      '\nErrors are energy NMSEs of the logits. They need not add up.' +
+        '\n\nExample:\n  zayascope attribute --model dumps/tiny/model --good f32 --bad llamacpp --tokens-file dumps/tiny/prompt.json',
+    )
+    .action((options: AttributeCommandOptions) => runAttribute(options, context));
+}
+
+async function runAttribute(options: AttributeCommandOptions, context: CommandContext): Promise<void> {
+  const { terminal } = context;
+  const problem = await policyProblem('attribute', options, terminal);
+  const { attribute } = await import('../../locate/bisect/attribution.js');
+  const { backend, threads, by } = options;
+  using cancellation = cancelOnSignal();
+  try {
+    using bar = progressBar(terminal, 'attribute', 'runs');
+    const report = await attribute(problem, {
+      backend,
+      by,
+      signal: cancellation.signal,
+      onProgress: bar.update,
+      ...(threads === undefined ? {} : { threads }),
+    });
+    bar[Symbol.dispose]();
+    terminal.result(options.json ? toJson(report) : formatAttribution(report));
+  } catch (error) {
+    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
+    throw error;
+  }
+}
+
+function formatAttribution({ good, bad, against, rows, cost }: AttributionReport): string {
+  const summary = fields([
+    ['good', `${good.policy}: NMSE ${formatError(good.error)}`],
+    ['bad', `${bad.policy}: NMSE ${formatError(bad.error)}`],
+    ['against', against],
+    ['cost', `${cost.forwardPasses.toFixed(1)} forward passes in ${cost.runs} runs`],
+  ]);
+  const columns = [
+    { title: 'group' },
+    { title: 'sites', align: 'right' },
+    { title: 'alone', align: 'right' },
+    { title: 'all but it', align: 'right' },
+    { title: 'up to it', align: 'right' },
+  ] as const;
+  const lines = rows.map(({ group, sites, alone, repaired, cumulative }) => [
+    group,
+    String(sites),
+    formatError(alone),
+    formatError(repaired),
+    formatError(cumulative),
+  ]);
+  return `${summary}\n\n${table(columns, lines)}`;
+}
+
+function formatError(error: number): string {
+  return error === 0 ? '0' : error.toExponential(2);
+}

@@ -1,0 +1,210 @@
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Command, Option } from 'commander';
+import type { CaptureResult } from '../../capture/capture.js';
+import type { DumpTier } from '../../dump/format.js';
+import { ZayascopeError } from '../../errors.js';
+import { tapPattern } from '../../tap-pattern.js';
+import { cancelOnSignal } from '../cancel-on-signal.js';
+import type { CommandContext } from '../command-line.js';
+import { formatBytes, formatCount, formatMs } from '../format-number.js';
+import { toJson } from '../json.js';
+import { addRunOptions, openOptions, type RunOptions } from '../options/run.js';
+import { addTokenOptions, resolveSequences, type TokenOptions } from '../options/tokens-or-prompt.js';
+import { progressBar } from '../progress.js';
+import { fields } from '../table.js';
+
+interface CaptureCommandOptions extends TokenOptions, RunOptions {
+  model: string;
+  out?: string;
+  prove?: boolean;
+  taps: string;
+  positions: string;
+  tier: DumpTier;
+  oneByOne?: boolean;
+  overwrite?: boolean;
+  json?: boolean;
+}
+
+/** `zayascope capture`: runs a model and writes its values into a dump. */
+export function captureCommand(context: CommandContext): Command {
+  const command = new Command('capture')
+    .description('Runs a prompt through a model and writes every selected value into a dump.')
+    .requiredOption('--model <path>', 'model folder (transformers or legacy layout) or GGUF file')
+    .option('--out <folder>', 'folder of the dump; made if absent');
+  return addRunOptions(addTokenOptions(command))
+    .option(
+      '--taps <globs>',
+      'values to capture: globs such as layers.{0..3}.mlp.**, separated by commas',
+      '**',
+    )
+    .option('--positions <range>', 'token positions: all, last, or a:b (from a up to but without b)', 'all')
+    .addOption(
+      new Option('--tier <tier>', 'values and statistics, statistics per token, or SHA-256 per value')
+        .choices(['full', 'stats', 'hash'])
+        .default('full'),
+    )
+    .option(
+      '--one-by-one',
+      'run the sequences of --tokens-file alone instead of as one batch, padded on the left',
+    )
+    .option(
+      '--prove',
+      'write nothing: run with and without the taps and say whether the logits are the same bits, or which taps change them',
+    )
+    .option('--overwrite', 'replace a dump that is in the folder already')
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nCtrl-C stops the run and leaves a partial dump, readable up to its last complete batch (exit code 130).' +
+        '\nExit code 1: --prove found a change.' +
+        '\n\nExample:\n  zayascope capture --model dumps/tiny/model --tokens-file dumps/tiny/prompt.json --out out/run',
+    )
+    .action((options: CaptureCommandOptions) => runCapture(options, context));
+}
+
+async function runCapture(options: CaptureCommandOptions, context: CommandContext): Promise<void> {
+  const { terminal } = context;
+  const { out } = options;
+  if (options.prove) return runProve(options, context);
+  if (out === undefined)
+    throw new ZayascopeError('BAD_ARGUMENT', 'capture: expected --out or --prove, got neither', {
+      op: 'capture',
+    });
+  const { sequences } = await resolveSequences('capture', options, options.model, terminal);
+  tapPattern(options.taps); // a typing error should show before gigabytes are loaded
+  const { openZaya } = await import('../../models/zaya/model.js');
+  const { capture } = await import('../../capture/capture.js');
+  const started = performance.now();
+  using cancellation = cancelOnSignal();
+  try {
+    if (terminal.isInteractive) terminal.notice(`loading ${options.model}\n`);
+    using model = await openZaya(options.model, openOptions(options));
+    if (cancellation.signal.aborted)
+      throw new ZayascopeError('CANCELLED', 'capture: cancelled before the run began', { op: 'capture' });
+    using bar = progressBar(terminal, 'capture', 'segments');
+    const result = await capture(model, sequences, {
+      out,
+      taps: options.taps,
+      positions: options.positions,
+      tier: options.tier,
+      batched: options.oneByOne !== true,
+      overwrite: options.overwrite === true,
+      onProgress: bar.update,
+      signal: cancellation.signal,
+    });
+    bar[Symbol.dispose]();
+    const summary = await summarise({ ...options, out }, result, performance.now() - started);
+    terminal.result(options.json ? toJson(summary) : formatSummary(summary));
+  } catch (error) {
+    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
+    throw error;
+  }
+}
+
+/** `capture --prove`: for the first sequence. */
+async function runProve(options: CaptureCommandOptions, context: CommandContext): Promise<void> {
+  const { terminal } = context;
+  const { sequences } = await resolveSequences('capture', options, options.model, terminal);
+  tapPattern(options.taps);
+  const { openZaya } = await import('../../models/zaya/model.js');
+  const { proveCapture } = await import('../../capture/prove.js');
+  const { formatProof } = await import('./prove.js');
+  using cancellation = cancelOnSignal();
+  try {
+    using model = await openZaya(options.model, openOptions(options));
+    using bar = progressBar(terminal, 'prove', 'runs at most');
+    const proof = await proveCapture(model, sequences[0]!, {
+      taps: options.taps,
+      onProgress: bar.update,
+      signal: cancellation.signal,
+    });
+    bar[Symbol.dispose]();
+    terminal.result(options.json ? toJson(proof) : formatProof(proof));
+    if (!proof.isEqual || !proof.isDeterministic) context.exitWith(1);
+  } catch (error) {
+    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
+    throw error;
+  }
+}
+
+/** What `capture --json` prints. */
+interface CaptureSummary {
+  out: string;
+  status: 'partial' | 'complete';
+  tier: DumpTier;
+  policy: string;
+  backend: string;
+  device: string;
+  threads: number;
+  taps: number;
+  blocks: number;
+  sequences: number;
+  /** Of all sequences. */
+  tokens: number;
+  positions: string;
+  estimatedBytes: number;
+  sizeBytes: number;
+  /** Forward passes with their writing. */
+  elapsedMs: number;
+  /** With loading, compiling and closing. */
+  totalMs: number;
+  /** For each sequence, where the last token's logits are largest, and how large. */
+  topTokens: { id: number; logit: number }[];
+}
+
+async function summarise(
+  { out, positions }: { out: string; positions: string },
+  { manifest, estimatedBytes, logits, elapsedMs }: CaptureResult,
+  totalMs: number,
+): Promise<CaptureSummary> {
+  const { status, tier, policy, backend, taps, sequences } = manifest;
+  return {
+    out,
+    status,
+    tier,
+    policy: policy.name,
+    backend: backend.name,
+    device: String(backend.device),
+    threads: Number(backend.threads),
+    taps: taps.length,
+    blocks: new Set(taps.map(({ block }) => block).filter((block) => block !== null)).size,
+    sequences: sequences.length,
+    tokens: sequences.reduce((sum, { tokens }) => sum + tokens.length, 0),
+    positions,
+    estimatedBytes,
+    sizeBytes: await folderBytes(out),
+    elapsedMs,
+    totalMs,
+    topTokens: logits.map(topToken),
+  };
+}
+
+function topToken(logits: Float32Array): { id: number; logit: number } {
+  const id = logits.reduce((best, value, at) => (value > logits[best]! ? at : best), 0);
+  return { id, logit: logits[id]! };
+}
+
+async function folderBytes(folder: string): Promise<number> {
+  const sizes = (await readdir(folder)).map(async (name) => (await stat(join(folder, name))).size);
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+}
+
+function formatSummary(summary: CaptureSummary): string {
+  const { taps, blocks, tokens, positions, sizeBytes, estimatedBytes, threads } = summary;
+  return fields([
+    ['dump', `${summary.out}: ${summary.status}, tier ${summary.tier}`],
+    [
+      'run',
+      `policy ${summary.policy}, ${summary.backend} (${summary.device})${threads === 0 ? '' : `, ${threads} ${threads === 1 ? 'thread' : 'threads'}`}`,
+    ],
+    ['taps', `${formatCount(taps)}, ${blocks} blocks`],
+    [
+      'tokens',
+      `${formatCount(tokens)}${summary.sequences > 1 ? ` in ${summary.sequences} sequences` : ''}, positions ${positions}`,
+    ],
+    ['size', `${formatBytes(sizeBytes)} (estimated ${formatBytes(estimatedBytes)})`],
+    ['time', `${formatMs(summary.elapsedMs)} to run and write, ${formatMs(summary.totalMs)} in all`],
+    ['next token', summary.topTokens.map(({ id, logit }) => `${id} (logit ${logit.toFixed(4)})`).join(', ')],
+  ]);
+}

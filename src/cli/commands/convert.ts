@@ -1,0 +1,102 @@
+import { Command, Option } from 'commander';
+import type { ConvertResult } from '../../models/zaya/convert.js';
+import type { GgufType } from '../../models/zaya/gguf-types.js';
+import { cancelOnSignal } from '../cancel-on-signal.js';
+import type { CommandContext } from '../command-line.js';
+import { formatBytes, formatCount, formatMs } from '../format-number.js';
+import { toJson } from '../json.js';
+import { ggufTypeOption } from '../options/gguf-type.js';
+import { progressBar } from '../progress.js';
+import { fields } from '../table.js';
+
+interface ConvertCommandOptions {
+  type: GgufType;
+  out: string;
+  imatrix?: string;
+  overwrite?: boolean;
+  json?: boolean;
+}
+
+/** `zayascope convert`: a model as a GGUF file. */
+export function convertCommand(context: CommandContext): Command {
+  return new Command('convert')
+    .description(
+      'Writes a model as a GGUF file that the public llama.cpp branch loads (half-layer dialect), quantised by ggml.',
+    )
+    .argument('<model>', 'a model folder of either layout, or a GGUF file in F32, F16 or BF16')
+    .addOption(ggufTypeOption())
+    .requiredOption('--out <file>', 'file to write, ending in .gguf; it appears when it is complete')
+    .addOption(
+      new Option('--imatrix <file>', "importance matrix of llama.cpp's llama-imatrix (GGUF or .dat)"),
+    )
+    .option('--overwrite', 'replace a file of that name')
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nThe tokenizer (tokenizer.json) and chat template beside the model are embedded, the vocabulary is trimmed to' +
+        '\nthe tokenizer. Router, convolutions, norms and biases are never quantised.' +
+        '\n\nExample:\n  zayascope convert dumps/tiny/model --type q8_0 --out out/tiny-q8_0.gguf',
+    )
+    .action((model: string, options: ConvertCommandOptions) => runConvert(model, options, context));
+}
+
+async function runConvert(
+  model: string,
+  { type, out, imatrix, overwrite, json }: ConvertCommandOptions,
+  context: CommandContext,
+): Promise<void> {
+  const { terminal } = context;
+  const { convertZaya } = await import('../../models/zaya/convert.js');
+  const { readImportance } = await import('../../weights/imatrix.js');
+  const started = performance.now();
+  using cancellation = cancelOnSignal();
+  try {
+    using bar = progressBar(terminal, 'convert', 'MiB');
+    const mebibytes = (bytes: number) => Math.floor(bytes / 2 ** 20);
+    const result = await convertZaya(model, {
+      type,
+      out,
+      overwrite: overwrite === true,
+      ...(imatrix === undefined ? {} : { importance: await readImportance(imatrix) }),
+      onProgress: (done, total) => bar.update(mebibytes(done), mebibytes(total)),
+      signal: cancellation.signal,
+    });
+    bar[Symbol.dispose]();
+    const elapsedMs = performance.now() - started;
+    if (!json) for (const line of notices(result)) terminal.notice(`zayascope: ${line}\n`);
+    terminal.result(json ? toJson({ ...result, elapsedMs }) : summary(result, elapsedMs));
+  } catch (error) {
+    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
+    throw error;
+  }
+}
+
+function notices({ fallbacks, unweighted }: ConvertResult): string[] {
+  return [
+    ...fallbacks.map(
+      ({ tensor, columns, wanted, used }) =>
+        `${tensor}: rows of ${columns} do not hold whole blocks of ${wanted}, stored as ${used}`,
+    ),
+    ...unweighted.map((tensor) => `${tensor}: quantised without importance, the matrix has none for it`),
+  ];
+}
+
+function summary(result: ConvertResult, elapsedMs: number): string {
+  const { dtypes, vocabulary, sourceVocabulary, weighted } = result;
+  const trimmed = vocabulary < sourceVocabulary ? `, trimmed from ${formatCount(sourceVocabulary)}` : '';
+  return fields([
+    ['file', `${result.out}: ${result.type}, ${formatBytes(result.sizeBytes)}`],
+    ['tensors', `${formatCount(result.tensors)}, ${formatCount(result.parameters)} parameters`],
+    [
+      'dtypes',
+      dtypes
+        .map(({ dtype, tensors, sizeBytes }) => `${dtype} ${formatBytes(sizeBytes)} in ${tensors} tensors`)
+        .join(', '),
+    ],
+    ['vocabulary', `${formatCount(vocabulary)}${trimmed}`],
+    ['tokenizer', result.hasTokenizer ? 'embedded' : 'none: the model has no tokenizer.json'],
+    ...(weighted > 0 ? [['importance', `used for ${weighted} tensors`] as const] : []),
+    ['fallbacks', `${result.fallbacks.length}`],
+    ['time', formatMs(elapsedMs)],
+  ]);
+}

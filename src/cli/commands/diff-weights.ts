@@ -1,0 +1,67 @@
+import { Command } from 'commander';
+import type { CommandContext } from '../command-line.js';
+import { toJson } from '../json.js';
+import { thresholdOption } from '../options/values.js';
+import { progressBar } from '../progress.js';
+
+interface DiffWeightsCommandOptions {
+  tensors: string;
+  failAbove?: number;
+  all?: boolean;
+  json?: boolean;
+}
+
+/** `zayascope diff-weights`: compares the weights of two models. */
+export function diffWeightsCommand(context: CommandContext): Command {
+  return new Command('diff-weights')
+    .description(
+      'Compares every tensor of two models in any layout and dtype: the first thing to check of a conversion.',
+    )
+    .argument('<reference>', 'model folder (transformers or legacy layout) or GGUF file that counts as right')
+    .argument('<tested>', 'model folder or GGUF file to judge')
+    .option(
+      '--fail-above <nmse>',
+      'largest energy NMSE (error power / reference power) that a tensor may have (default: report only)',
+      thresholdOption,
+    )
+    .option(
+      '--tensors <globs>',
+      'tensors to compare, as globs over names of the transformers layout, e.g. "model.layers.{0..3}.mlp.**"',
+      '**',
+    )
+    .option('--all', 'list every tensor, not only the worst')
+    .option('--json', 'print all metrics of all tensors as JSON')
+    .addHelpText(
+      'after',
+      '\nGGUF names are mapped, quantised values dequantised (both need the native addon). Exit code 1: a tensor' +
+        '\nexceeds --fail-above, is on one side only, or differs in shape; a vocabulary that one side has trimmed is' +
+        '\ncompared up to its end.' +
+        '\n\nExample:\n  zayascope diff-weights ZAYA1-8B ZAYA1-8B-Q8_0.gguf --fail-above 1e-4',
+    )
+    .action((reference: string, tested: string, options: DiffWeightsCommandOptions) =>
+      runDiffWeights(reference, tested, options, context),
+    );
+}
+
+async function runDiffWeights(
+  referencePath: string,
+  testedPath: string,
+  { tensors, failAbove, all, json }: DiffWeightsCommandOptions,
+  { terminal, exitWith }: CommandContext,
+): Promise<void> {
+  const { openZayaSource } = await import('../../models/zaya/source.js');
+  const { diffWeights } = await import('../../weights-diff/diff-weights.js');
+  const { formatWeightsDiff } = await import('../../weights-diff/format-weights-diff.js');
+  const reference = await openZayaSource(referencePath);
+  const tested = await openZayaSource(testedPath);
+  using bar = progressBar(terminal, 'diff-weights', 'tensors');
+  const report = await diffWeights(reference, tested, {
+    tensors,
+    onProgress: bar.update,
+    ...(failAbove === undefined ? {} : { failAbove }),
+  });
+  bar[Symbol.dispose]();
+  const options = { color: terminal.hasColor, verbose: all === true };
+  terminal.result(json ? toJson(report) : formatWeightsDiff(report, options));
+  if (!report.pass) exitWith(1);
+}

@@ -1,0 +1,69 @@
+import { Command } from 'commander';
+import type { CommandContext } from '../command-line.js';
+import { thresholdOption } from '../options/values.js';
+import { progressBar } from '../progress.js';
+
+interface DiffCommandOptions {
+  failAbove?: number;
+  taps: string;
+  map?: string;
+  all?: boolean;
+  json?: boolean;
+}
+
+/** `zayascope diff`: compares two dumps. */
+export function diffCommand(context: CommandContext): Command {
+  return new Command('diff')
+    .description('Compares two dumps, tap by tap; the first divergence comes first. Needs no native addon.')
+    .argument('<reference>', 'dump that counts as right')
+    .argument('<tested>', 'dump to judge')
+    .option(
+      '--fail-above <nmse>',
+      'largest energy NMSE (error power / reference power) that a tap may have, e.g. 1e-10; integers must be equal (default: report only)',
+      thresholdOption,
+    )
+    .option('--taps <globs>', 'taps to compare, as globs separated by commas', '**')
+    .option(
+      '--map <map>',
+      'names and layouts of the tested dump: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file (default: tap names)',
+    )
+    .option('--all', 'list every tap, not only the worst of each block')
+    .option('--json', 'print all metrics of all taps as JSON')
+    .addHelpText(
+      'after',
+      '\nExit code 1: a tap exceeds --fail-above, or something cannot be paired. What a dump was not asked to' +
+        '\ncapture (its --taps and --positions) is named, but is no failure.' +
+        '\n\nExample:\n  zayascope diff dumps/tiny/reference-float32 out/run --fail-above 1e-10',
+    )
+    .action((reference: string, tested: string, options: DiffCommandOptions) =>
+      runDiff(reference, tested, options, context),
+    );
+}
+
+async function runDiff(
+  referenceFolder: string,
+  testedFolder: string,
+  { failAbove, taps, map, all, json }: DiffCommandOptions,
+  { terminal, exitWith }: CommandContext,
+): Promise<void> {
+  const { Dump } = await import('../../dump/reader.js');
+  const { diffDumps } = await import('../../diff/diff.js');
+  const { reportToJson } = await import('../../diff/report.js');
+  const { formatReport } = await import('../../diff/format/report.js');
+  const { readNameMap } = await import('../../dump/names/file.js');
+  const nameMap = map === undefined ? undefined : await readNameMap(map);
+  await using reference = await Dump.open(referenceFolder);
+  await using tested = await Dump.open(testedFolder);
+  using bar = progressBar(terminal, 'diff', 'files');
+  const report = await diffDumps(reference, tested, {
+    taps,
+    onProgress: bar.update,
+    ...(nameMap === undefined ? {} : { map: nameMap }),
+    ...(failAbove === undefined ? {} : { failAbove }),
+  });
+  bar[Symbol.dispose]();
+  terminal.result(
+    json ? reportToJson(report) : formatReport(report, { color: terminal.hasColor, verbose: all === true }),
+  );
+  if (!report.pass) exitWith(1);
+}

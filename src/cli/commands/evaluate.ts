@@ -1,0 +1,164 @@
+import { Command, Option } from 'commander';
+import { ZayascopeError } from '../../errors.js';
+import type { Evaluation } from '../../evaluate/evaluate.js';
+import type { TextScores } from '../../evaluate/scores.js';
+import { cancelOnSignal } from '../cancel-on-signal.js';
+import type { CommandContext } from '../command-line.js';
+import { formatCount, formatMs } from '../format-number.js';
+import { toJson } from '../json.js';
+import { addRunOptions, openOptions, type RunOptions } from '../options/run.js';
+import { addTokenOptions, resolveTokens, type TokenOptions } from '../options/tokens-or-prompt.js';
+import { integerOption } from '../options/values.js';
+import { progressBar } from '../progress.js';
+import { fields } from '../table.js';
+
+const MAX_TEXT_BYTES = 256 * 1024 * 1024;
+
+interface EvaluateCommandOptions extends TokenOptions, RunOptions {
+  model: string;
+  against?: string;
+  againstPolicy?: string;
+  text?: string;
+  context: number;
+  maxTokens?: number;
+  json?: boolean;
+}
+
+/** `zayascope evaluate`: perplexity of a model, and the distance of a second one's predictions. */
+export function evaluateCommand(context: CommandContext): Command {
+  const command = new Command('evaluate')
+    .description('Perplexity of a model over a text; KL, Δp and top-1 agreement of a second one.')
+    .requiredOption('--model <path>', 'model folder or GGUF file; it also gives the tokenizer')
+    .addOption(
+      new Option('--text <file>', 'UTF-8 text to score').conflicts(['tokens', 'tokensFile', 'prompt']),
+    )
+    .option('--against <path>', 'second model (default with --against-policy: the same one)')
+    .option('--against-policy <name>', 'dtypes of the second model (default: those of the first)');
+  return addRunOptions(addTokenOptions(command))
+    .option('--context <tokens>', 'tokens of a window', integerOption(2, 2 ** 20), 512)
+    .option('--max-tokens <count>', 'use only this many tokens of the text', integerOption(2, 2 ** 31 - 1))
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nWindows do not overlap and each starts with an empty past; its first token is not scored. The text begins' +
+        '\nwith bos (--special changes that). Figures of llama-perplexity differ: it scores the second half of each' +
+        '\nwindow only.' +
+        '\n\nExample:\n  zayascope evaluate --model ZAYA1-8B --against ZAYA1-8B-Q4_K_M.gguf --text wiki.test.raw --max-tokens 4096',
+    )
+    .action((options: EvaluateCommandOptions) => runEvaluate(options, context));
+}
+
+/** What `evaluate --json` prints. */
+interface EvaluationSummary extends Evaluation {
+  model: string;
+  policy: string;
+  against: string | null;
+  againstPolicy: string | null;
+  elapsedMs: number;
+}
+
+async function runEvaluate(options: EvaluateCommandOptions, context: CommandContext): Promise<void> {
+  const { terminal } = context;
+  const all = await textTokens(options, context);
+  const tokens = all.slice(0, options.maxTokens);
+  const { openZaya } = await import('../../models/zaya/model.js');
+  const { evaluate } = await import('../../evaluate/evaluate.js');
+  const { model: path, policy } = options;
+  const isPair = options.against !== undefined || options.againstPolicy !== undefined;
+  const against = options.against ?? path;
+  const againstPolicy = options.againstPolicy ?? policy;
+  const run = openOptions(options);
+  using cancellation = cancelOnSignal();
+  try {
+    using model = await openZaya(path, run);
+    using second = isPair ? await openZaya(against, { ...run, policy: againstPolicy }) : undefined;
+    const cancel = (): void => {
+      model.backend.native.cancel();
+      second?.backend.native.cancel();
+    };
+    cancellation.signal.addEventListener('abort', cancel);
+    const started = performance.now();
+    using bar = progressBar(terminal, 'evaluate', 'tokens');
+    const result = await evaluate(model, tokens, {
+      context: options.context,
+      onProgress: bar.update,
+      signal: cancellation.signal,
+      ...(second === undefined ? {} : { against: second }),
+    });
+    bar[Symbol.dispose]();
+    const summary: EvaluationSummary = {
+      model: path,
+      policy,
+      against: isPair ? against : null,
+      againstPolicy: isPair ? againstPolicy : null,
+      ...result,
+      elapsedMs: performance.now() - started,
+    };
+    terminal.result(options.json ? toJson(summary) : formatSummary(summary));
+  } catch (error) {
+    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
+    throw error;
+  }
+}
+
+async function textTokens(options: EvaluateCommandOptions, { terminal }: CommandContext): Promise<number[]> {
+  if (options.text === undefined)
+    return (await resolveTokens('evaluate', options, options.model, terminal)).tokens;
+  const { readSmallFile } = await import('../../weights/file-access.js');
+  const bytes = await readSmallFile('evaluate', options.text, MAX_TEXT_BYTES);
+  let prompt: string;
+  try {
+    prompt = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `evaluate: expected UTF-8 text, got other bytes (${options.text})`,
+      {
+        op: 'evaluate',
+        cause,
+      },
+    );
+  }
+  const special = options.special ?? (options.chat ? undefined : 'bos');
+  const text = { ...options, prompt, ...(special === undefined ? {} : { special }) };
+  return (await resolveTokens('evaluate', text, options.model, terminal)).tokens;
+}
+
+function formatSummary(summary: EvaluationSummary): string {
+  const { reference, tested, logits, probabilityChange: change } = summary;
+  const lines: [string, string][] = [
+    ['model', `${summary.model}, policy ${summary.policy}`],
+    ...(summary.against === null
+      ? []
+      : ([['against', `${summary.against}, policy ${summary.againstPolicy}`]] as [string, string][])),
+    [
+      'text',
+      `${formatCount(summary.tokens)} tokens, ${summary.windows} windows of ${summary.context}, ${formatCount(summary.scored)} scored`,
+    ],
+    ['perplexity', describeScores(reference)],
+  ];
+  if (tested !== null && logits !== null && change !== null) {
+    const { percentiles } = change;
+    const ratio = Math.exp(tested.meanNll - reference.meanNll);
+    lines.push(
+      ['  against', `${describeScores(tested)}, ratio ${ratio.toFixed(6)}`],
+      ['KL', `mean ${logits.klMean.toExponential(3)}, max ${logits.klMax.toExponential(3)} nats`],
+      ['top-1', `the same for ${percent(logits.top1Agreement)} of the tokens`],
+      ['top-10', `${percent(logits.topAgreement)} shared`],
+      ['Δp', `mean ${percent(change.mean)}, rms ${percent(change.rms)} (of the text's token)`],
+      [
+        '',
+        `1 %: ${percent(percentiles[1])}, median ${percent(percentiles[50])}, 99 %: ${percent(percentiles[99])}`,
+      ],
+    );
+  }
+  return fields([...lines, ['time', formatMs(summary.elapsedMs)]]);
+}
+
+function describeScores({ perplexity, perplexityError, meanNll }: TextScores): string {
+  return `${perplexity.toFixed(4)} ± ${perplexityError.toFixed(4)} (${meanNll.toFixed(6)} nats a token)`;
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(3)} %`;
+}

@@ -1,0 +1,119 @@
+import { Command, Option } from 'commander';
+import type { ImportResult } from '../../dump/import/import-dump.js';
+import type { UnmappedChoice } from '../../dump/names/resolve-names.js';
+import type { CommandContext } from '../command-line.js';
+import { formatCount } from '../format-number.js';
+import { toJson } from '../json.js';
+import { parseTokens, readTokens } from '../options/tokens.js';
+import { integerOption } from '../options/values.js';
+import { packageVersion } from '../package-version.js';
+import { fields } from '../table.js';
+
+interface ImportCommandOptions {
+  out: string;
+  tokens?: string;
+  tokensFile?: string;
+  config?: string;
+  map: string;
+  keepUnmapped?: boolean;
+  dropUnmapped?: boolean;
+  bf16Bits?: boolean;
+  vocabulary?: number;
+  overwrite?: boolean;
+  json?: boolean;
+}
+
+/** `zayascope import`: makes a dump of another program's values. */
+export function importCommand(context: CommandContext): Command {
+  return new Command('import')
+    .description("Makes a dump of another program's values. Needs no native addon.")
+    .argument(
+      '<source>',
+      'safetensors or .npz file, folder of .npy files, folder that zayascope_dump.h wrote, or raw F32 logits (.bin)',
+    )
+    .requiredOption('--out <folder>', 'folder of the dump; made if absent')
+    .option(
+      '--map <map>',
+      'which name is which tap: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file',
+      'zaya',
+    )
+    .option('--config <file>', "the model's config.json: shapes are checked against it, axes get names")
+    .option('--tokens <ids>', 'ids of all tokens of the sequence, separated by commas')
+    .addOption(
+      new Option(
+        '--tokens-file <file>',
+        'file with token ids: integers, a JSON array, or {"tokens": [...]}',
+      ).conflicts('tokens'),
+    )
+    .option('--keep-unmapped', 'store values that the map does not know under their own names')
+    .addOption(
+      new Option(
+        '--drop-unmapped',
+        'leave values out that the map does not know (default: refuse)',
+      ).conflicts('keepUnmapped'),
+    )
+    .option('--bf16-bits', 'uint16 arrays of NumPy hold bits of BF16')
+    .option(
+      '--vocabulary <count>',
+      'logits of one token in a .bin of several tokens',
+      integerOption(1, 2 ** 31 - 1),
+    )
+    .option('--overwrite', 'replace a dump that is in the folder already')
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nAll values are of one sequence. docs/import.md describes the sources, the maps and their JSON form.' +
+        '\n\nExample:\n  zayascope import out/llamacpp --map llamacpp --config ZAYA1-8B/config.json --out out/port',
+    )
+    .action((source: string, options: ImportCommandOptions) => runImport(source, options, context));
+}
+
+async function runImport(
+  path: string,
+  options: ImportCommandOptions,
+  { terminal }: CommandContext,
+): Promise<void> {
+  const { out, tokens, tokensFile, map, keepUnmapped, dropUnmapped, bf16Bits, vocabulary } = options;
+  const { readNameMap } = await import('../../dump/names/file.js');
+  const { openForeignSource } = await import('../../dump/import/open-source.js');
+  const { importDump } = await import('../../dump/import/import-dump.js');
+  const nameMap = await readNameMap(map);
+  const ids =
+    tokens !== undefined
+      ? parseTokens(tokens, '--tokens')
+      : tokensFile === undefined
+        ? undefined
+        : await readTokens(tokensFile);
+  const { importTarget } = await import('../../capture/import-target.js');
+  const described = options.config === undefined ? {} : await importTarget(options.config);
+  const unmapped: UnmappedChoice = keepUnmapped ? 'keep' : dropUnmapped ? 'drop' : 'fail';
+  await using source = await openForeignSource(path, {
+    bf16Bits: bf16Bits === true,
+    ...(vocabulary === undefined ? {} : { vocabulary }),
+  });
+  const result = await importDump(source, {
+    out,
+    map: nameMap,
+    ...(ids === undefined ? {} : { tokens: ids }),
+    ...described,
+    unmapped,
+    importer: { name: 'zayascope', version: packageVersion() },
+    overwrite: options.overwrite === true,
+  });
+  terminal.result(options.json ? toJson(result) : formatResult(result));
+}
+
+function formatResult(result: ImportResult): string {
+  const { out, taps, steps, tokens, unmapped, superseded, ignored, notes } = result;
+  return fields([
+    ['dump', out],
+    ['taps', formatCount(taps.length)],
+    ['tokens', `${formatCount(tokens)} in ${formatCount(steps)} ${steps === 1 ? 'step' : 'steps'}`],
+    ['unmapped', formatCount(unmapped.length)],
+    [
+      'not used',
+      `${formatCount(superseded.length)} with a better source, ${formatCount(ignored.length)} known to be no tap`,
+    ],
+    ...notes.map((note): [string, string] => ['note', note]),
+  ]);
+}

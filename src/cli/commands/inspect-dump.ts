@@ -1,0 +1,194 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { HASH_FILE, type Manifest, STATS_FILE, type TapInfo } from '../../dump/format.js';
+import { Dump } from '../../dump/reader.js';
+import { ZayascopeError } from '../../errors.js';
+import { tapPattern } from '../../tap-pattern.js';
+import { formatBytes, formatCount } from '../format-number.js';
+import { fields, table } from '../table.js';
+import { type TapTotals, tapTotals } from '../tap-totals.js';
+
+/** What `inspect --json` prints of a dump. */
+export interface DumpSummary {
+  kind: 'dump';
+  folder: string;
+  manifest: Omit<Manifest, 'taps'>;
+  files: readonly DumpFileSummary[];
+  taps: readonly (TapInfo & Partial<TapTotals> & { sha256?: readonly string[] })[];
+  /** True if the user asked for taps: then they are listed with their statistics or hashes. */
+  listsTaps: boolean;
+}
+
+/** One file of a dump that holds tensors. */
+export interface DumpFileSummary {
+  name: string;
+  taps: number;
+  /** Token rows of its whole batches. */
+  rows: number;
+  sizeBytes: number;
+  /** `whole`, `cut` where it ends after a whole batch without a footer, or why it cannot be read. */
+  state: string;
+}
+
+/** Reads manifest, index columns and, for `pattern`, statistics of a dump. @throws `IO`, `BAD_DUMP`; `BAD_ARGUMENT` for a pattern without a match. */
+export async function summariseDump(folder: string, pattern: string | undefined): Promise<DumpSummary> {
+  await using dump = await Dump.open(folder);
+  const { taps: _, ...manifest } = dump.manifest;
+  return {
+    kind: 'dump',
+    folder,
+    manifest,
+    files: await summariseFiles(dump),
+    taps: pattern === undefined ? dump.taps : await describeTaps(dump, pattern),
+    listsTaps: pattern !== undefined,
+  };
+}
+
+async function summariseFiles(dump: Dump): Promise<DumpFileSummary[]> {
+  const { tier } = dump.manifest;
+  if (tier !== 'full') {
+    const name = tier === 'hash' ? HASH_FILE : STATS_FILE;
+    const records = async () => (tier === 'hash' ? await dump.hashes() : await dump.stats()).length;
+    return [
+      await summariseFile(dump, name, dump.taps.length, async () => ({
+        rows: await records(),
+        state: 'whole',
+      })),
+    ];
+  }
+  const files = new Map<string, TapInfo[]>();
+  for (const tap of dump.taps) files.set(tap.file, [...(files.get(tap.file) ?? []), tap]);
+  return Promise.all(
+    [...files].map(([name, taps]) =>
+      summariseFile(dump, name, taps.length, async () => ({
+        rows: (await dump.rows(taps[0]!.name)).position.length,
+        state: (await dump.isWhole(taps[0]!.name)) ? 'whole' : 'cut',
+      })),
+    ),
+  );
+}
+
+async function summariseFile(
+  { dir }: Dump,
+  name: string,
+  taps: number,
+  read: () => Promise<{ rows: number; state: string }>,
+): Promise<DumpFileSummary> {
+  const sizeBytes = await stat(join(dir, name)).then(
+    ({ size }) => size,
+    () => 0,
+  );
+  try {
+    return { name, taps, sizeBytes, ...(await read()) };
+  } catch (error) {
+    // A partial dump may have lost a file: that is what the user wants to see, together with the others.
+    if (error instanceof ZayascopeError) return { name, taps, sizeBytes, rows: 0, state: error.message };
+    throw error;
+  }
+}
+
+async function describeTaps(dump: Dump, pattern: string): Promise<DumpSummary['taps']> {
+  const matches = tapPattern(pattern);
+  const taps = dump.taps.filter(({ name }) => matches(name));
+  if (taps.length === 0)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `inspect: expected a pattern that matches a tap, got ${pattern}`,
+      {
+        op: 'inspect',
+      },
+    );
+  if (dump.manifest.tier === 'hash') {
+    const hashes = await dump.hashes();
+    const of = (name: string) => hashes.filter(({ tap }) => tap === name).map(({ sha256 }) => sha256);
+    return taps.map((tap) => ({ ...tap, sha256: of(tap.name) }));
+  }
+  const totals = tapTotals(await dump.stats());
+  return taps.map((tap) => ({ ...tap, ...totals.get(tap.name) }));
+}
+
+/** The summary for people. */
+export function formatDump(summary: DumpSummary): string {
+  const { manifest, files, taps } = summary;
+  const { status, tier, created, producer, model, policy, backend, selection, sequences, steps } = manifest;
+  const { name, version, ...producerDetails } = producer;
+  const { name: policyName } = policy;
+  const { name: backendName, ...backendDetails } = backend;
+  const head = fields([
+    ['dump', `${summary.folder}: ${status}, tier ${tier}, ${created}`],
+    ['producer', `${name} ${version}${details(producerDetails)}`],
+    ['model', `${model.name} (${model.type}, ${model.dtype})`],
+    ['config', `SHA-256 ${model.configSha256}`],
+    ['weights', `identity ${model.weightsSha256}`],
+    ['policy', policyName],
+    ['backend', `${backendName}${details(backendDetails)}`],
+    ['selection', `taps ${selection.taps}, positions ${selection.positions}`],
+    ['tokens', sequences.map(({ tokens }) => formatCount(tokens.length)).join(' + ')],
+    ['steps', status === 'complete' ? String(steps) : 'not finished'],
+    ['taps', `${formatCount(taps.length)}${summary.listsTaps ? ' that match' : ''}${dtypes(taps)}`],
+  ]);
+  return `${head}\n\n${fileTable(files)}${summary.listsTaps ? `\n\n${tapTable(summary)}` : ''}`;
+}
+
+function details(values: Record<string, unknown>): string {
+  const shown = Object.entries(values).filter(([, value]) =>
+    ['string', 'number', 'boolean'].includes(typeof value),
+  );
+  return shown.length === 0 ? '' : ` (${shown.map(([key, value]) => `${key} ${value}`).join(', ')})`;
+}
+
+function dtypes(taps: readonly TapInfo[]): string {
+  const kinds = [...new Set(taps.map(({ dtype }) => dtype))];
+  const count = (kind: string) => taps.filter(({ dtype }) => dtype === kind).length;
+  return ` (${kinds.map((kind) => `${kind} ${count(kind)}`).join(', ')})`;
+}
+
+function fileTable(files: readonly DumpFileSummary[]): string {
+  return table(
+    [
+      { title: 'file' },
+      { title: 'taps', align: 'right' },
+      { title: 'rows', align: 'right' },
+      { title: 'size', align: 'right' },
+      { title: 'state' },
+    ],
+    files.map(({ name, taps, rows, sizeBytes, state }) => [
+      name,
+      String(taps),
+      formatCount(rows),
+      formatBytes(sizeBytes),
+      state,
+    ]),
+  );
+}
+
+function tapTable({ taps, manifest }: DumpSummary): string {
+  const shape = ({ axes, shape }: TapInfo) =>
+    `${axes.join(',')} [${shape.map((size) => size ?? '?').join(', ')}]`;
+  if (manifest.tier === 'hash')
+    return table(
+      [{ title: 'tap' }, { title: 'dtype' }, { title: 'SHA-256 of the first step' }],
+      taps.map((tap) => [tap.name, tap.dtype, tap.sha256?.[0] ?? 'none']),
+    );
+  const number = (value: number | undefined) => (value === undefined ? 'none' : value.toPrecision(4));
+  const right = (title: string) => ({ title, align: 'right' }) as const;
+  return table(
+    [
+      { title: 'tap' },
+      { title: 'dtype' },
+      { title: 'axes, shape of a row' },
+      ...['min', 'max', 'mean', 'rms', 'nan', 'inf'].map(right),
+    ],
+    taps.map((tap) => [
+      tap.name,
+      tap.dtype,
+      shape(tap),
+      number(tap.min),
+      number(tap.max),
+      number(tap.mean),
+      number(tap.rms),
+      String(tap.nan ?? 'none'),
+      String(tap.inf ?? 'none'),
+    ]),
+  );
+}

@@ -1,0 +1,205 @@
+import { basename } from 'node:path';
+import { describeModel } from '../../capture/describe-model.js';
+import { ZayascopeError } from '../../errors.js';
+import { isSkipReachable } from '../../models/runtime/skip-class.js';
+import { rotaryDim, type ZayaConfig } from '../../models/zaya/config.js';
+import { openZayaSource, type ZayaLayout, type ZayaSource } from '../../models/zaya/source.js';
+import { axisSize, type ZayaTap, zayaTaps } from '../../models/zaya/taps.js';
+import { type RequiredTensor, requiredTensors } from '../../models/zaya/weights.js';
+import { tapPattern } from '../../tap-pattern.js';
+import type { Checkpoint, StoredTensor } from '../../weights/checkpoint.js';
+import { tensorValues } from '../../weights-diff/tensor-values.js';
+import { formatBytes, formatCount } from '../format-number.js';
+import { fields, table } from '../table.js';
+
+/** What `inspect --json` prints of a model. */
+export interface ModelSummary {
+  kind: 'model';
+  name: string;
+  layout: ZayaLayout;
+  /** Of a GGUF file what its metadata says. */
+  config: ZayaConfig;
+  /** Elements of all tensors that the config requires. */
+  parameters: number;
+  dtypes: readonly { dtype: string; tensors: number; sizeBytes: number }[];
+  files: readonly { name: string; tensors: number; sizeBytes: number }[];
+  requiredTensors: number;
+  /** Required but absent. */
+  missing: readonly string[];
+  /** Present in another shape than the config gives. */
+  unfit: readonly { name: string; expected: readonly number[]; got: readonly number[] }[];
+  /** Present but not used by the model. */
+  unexpected: readonly string[];
+  /** For each block, whether its router can choose the class that skips the experts; null where its balancing biases are missing or unfit. */
+  skipReachable: readonly (boolean | null)[];
+  configSha256: string;
+  weightsSha256: string;
+  /** All taps of the model, or those that were asked for. */
+  taps: readonly ZayaTap[];
+  /** True if the user asked for taps: then they are listed. */
+  listsTaps: boolean;
+}
+
+/** Reads config, headers and balancing biases of a model in any layout. @throws as `openZayaSource`; `BAD_ARGUMENT` for a pattern without a match. */
+export async function summariseModel(path: string, pattern: string | undefined): Promise<ModelSummary> {
+  const source = await openZayaSource(path);
+  const { config, checkpoint, layout } = source;
+  const { name, configSha256, weightsSha256 } = await describeModel(source);
+  const required = requiredTensors(config);
+  const stored = new Map<string, StoredTensor>([...checkpoint.tensors, ...checkpoint.unreadable]);
+  const names = new Set(required.map(({ name }) => name));
+  // A tied head may be stored all the same; the reference then uses it.
+  names.add('lm_head.weight');
+  return {
+    kind: 'model',
+    name,
+    layout,
+    config,
+    parameters: required.reduce((sum, { shape }) => sum + elements(shape), 0),
+    dtypes: countDtypes(stored.values()),
+    files: countFiles(checkpoint, stored.values()),
+    requiredTensors: required.length,
+    missing: required.filter(({ name }) => !stored.has(name)).map(({ name }) => name),
+    unfit: required.flatMap((tensor) => unfit(tensor, stored)),
+    unexpected: [...stored.keys()].filter((name) => !names.has(name)).sort(),
+    skipReachable: await skipReachable(source),
+    configSha256,
+    weightsSha256,
+    taps: selectTaps(config, pattern),
+    listsTaps: pattern !== undefined,
+  };
+}
+
+function selectTaps(config: ZayaConfig, pattern = '**'): ZayaTap[] {
+  const matches = tapPattern(pattern);
+  const taps = zayaTaps(config).filter(({ name }) => matches(name));
+  if (taps.length === 0)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `inspect: expected a pattern that matches a tap, got ${pattern}`,
+      {
+        op: 'inspect',
+      },
+    );
+  return taps;
+}
+
+function unfit(
+  { name, shape }: RequiredTensor,
+  stored: ReadonlyMap<string, StoredTensor>,
+): ModelSummary['unfit'] {
+  const got = stored.get(name)?.shape;
+  return got === undefined || String(got) === String(shape) ? [] : [{ name, expected: shape, got }];
+}
+
+async function skipReachable({ config, checkpoint }: ZayaSource): Promise<(boolean | null)[]> {
+  const blocks = config.layer_types.map(async (_, block) => {
+    const tensor = checkpoint.tensors.get(`model.layers.${block}.mlp.gate.balancing_biases`);
+    if (tensor === undefined || elements(tensor.shape) !== config.num_experts + 1) return null;
+    return isSkipReachable(await tensorValues(tensor, 0, config.num_experts + 1));
+  });
+  return Promise.all(blocks);
+}
+
+function countDtypes(tensors: Iterable<StoredTensor>): ModelSummary['dtypes'] {
+  const counts = new Map<string, { dtype: string; tensors: number; sizeBytes: number }>();
+  for (const { dtype, sizeBytes } of tensors) {
+    const count = counts.get(dtype) ?? { dtype, tensors: 0, sizeBytes: 0 };
+    counts.set(dtype, { dtype, tensors: count.tensors + 1, sizeBytes: count.sizeBytes + sizeBytes });
+  }
+  return [...counts.values()].sort((a, b) => b.sizeBytes - a.sizeBytes);
+}
+
+function countFiles({ files }: Checkpoint, tensors: Iterable<StoredTensor>): ModelSummary['files'] {
+  const counts = new Map(files.map((file) => [file, { name: basename(file), tensors: 0, sizeBytes: 0 }]));
+  for (const { parts } of tensors) {
+    for (const { file, sizeBytes } of parts) counts.get(file)!.sizeBytes += sizeBytes;
+    for (const file of new Set(parts.map((part) => part.file))) counts.get(file)!.tensors++;
+  }
+  return [...counts.values()];
+}
+
+/** The summary for people. */
+export function formatModel(summary: ModelSummary): string {
+  const { config, dtypes, files, missing, unfit, unexpected, requiredTensors: wanted } = summary;
+  const lines = fields([
+    ['model', `${summary.name} (${config.model_type}, ${layoutText(summary.layout)})`],
+    ['blocks', `${config.num_hidden_layers}, hidden ${config.hidden_size}, vocabulary ${config.vocab_size}`],
+    ['attention', attention(config)],
+    [
+      'experts',
+      `${config.num_experts} of width ${config.moe_intermediate_size} and the skip class, router ${config.router_hidden_size}`,
+    ],
+    ['skip class', skipText(summary.skipReachable)],
+    ...layerTypes(config),
+    ['parameters', `${formatCount(summary.parameters)}, balancing biases included`],
+    [
+      'dtypes',
+      dtypes
+        .map(({ dtype, tensors, sizeBytes }) => `${dtype} ${formatBytes(sizeBytes)} in ${tensors} tensors`)
+        .join(', '),
+    ],
+    ['files', files.map(({ name, sizeBytes }) => `${name} ${formatBytes(sizeBytes)}`).join(', ')],
+    ['tensors', `${wanted - missing.length} of ${wanted} that the config requires`],
+    ...missing.map((name): [string, string] => ['missing', name]),
+    ...unfit.map(({ name, expected, got }): [string, string] => [
+      'unfit',
+      `${name}: expected [${expected}], got [${got}]`,
+    ]),
+    ...unexpected.map((name): [string, string] => ['unexpected', name]),
+    ['config', `SHA-256 ${summary.configSha256}`],
+    ['weights', `identity ${summary.weightsSha256}`],
+    ['taps', tapCount(summary)],
+  ]);
+  return summary.listsTaps ? `${lines}\n\n${tapTable(summary)}` : lines;
+}
+
+function layoutText(layout: ZayaLayout): string {
+  return layout.startsWith('gguf ') ? `GGUF, ${layout.slice('gguf '.length)} dialect` : `${layout} layout`;
+}
+
+function skipText(reachable: ModelSummary['skipReachable']): string {
+  const blocks = (wanted: boolean | null) =>
+    [...reachable.keys()].filter((block) => reachable[block] === wanted);
+  const [within, unknown] = [blocks(true), blocks(null)];
+  const known = reachable.length - unknown.length;
+  const reach =
+    within.length === 0
+      ? `out of reach of the router in all ${known} blocks`
+      : `within reach of the router in ${within.length} of ${known} blocks${within.length < known ? `: ${within.join(', ')}` : ''}`;
+  return unknown.length === 0 ? reach : `${reach}; not known of ${unknown.join(', ')}`;
+}
+
+function attention(config: ZayaConfig): string {
+  const { num_attention_heads: heads, num_key_value_heads: kvHeads, head_dim: dim } = config;
+  return `${heads} query and ${kvHeads} key/value heads of ${dim}, convolutions of ${config.cca_time0} and ${config.cca_time1}`;
+}
+
+function layerTypes(config: ZayaConfig): [string, string][] {
+  return [...new Set(config.layer_types)].map((type) => {
+    const count = config.layer_types.filter((other) => other === type).length;
+    const theta = formatCount(config.rope_parameters[type]!.rope_theta);
+    const window = type === 'hybrid_sliding' ? `, window ${config.sliding_window}` : '';
+    return [
+      type,
+      `${count} blocks, RoPE base ${theta} on ${rotaryDim(config, type)} of ${config.head_dim}${window}`,
+    ];
+  });
+}
+
+function tapCount({ taps, listsTaps }: ModelSummary): string {
+  const outside = taps.filter(({ block }) => block === null).length;
+  return `${taps.length}${listsTaps ? ' that match' : ''}: ${outside} outside the blocks, ${taps.length - outside} inside`;
+}
+
+function tapTable({ taps, config }: ModelSummary): string {
+  const size = (axis: string) => (axis === 'T' || axis === 'S' ? axis : String(axisSize(config, axis, 1)));
+  return table(
+    [{ title: 'tap' }, { title: 'dtype' }, { title: 'axes' }, { title: 'shape' }],
+    taps.map(({ name, dtype, axes }) => [name, dtype, axes.join(','), `[${axes.map(size).join(', ')}]`]),
+  );
+}
+
+function elements(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}

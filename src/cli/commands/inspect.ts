@@ -1,0 +1,63 @@
+import { readdir, stat } from 'node:fs/promises';
+import { Command } from 'commander';
+import { ZayascopeError } from '../../errors.js';
+import type { CommandContext } from '../command-line.js';
+import { toJson } from '../json.js';
+
+interface InspectOptions {
+  taps?: string;
+  json?: boolean;
+}
+
+/** `zayascope inspect`: what a model folder or a dump holds. */
+export function inspectCommand(context: CommandContext): Command {
+  return new Command('inspect')
+    .description(
+      'Prints what a model or a dump holds. Reads headers only; needs the native addon for GGUF files alone.',
+    )
+    .argument(
+      '<path>',
+      'a model folder (transformers or legacy layout), a GGUF file, or a dump (partial ones too)',
+    )
+    .option(
+      '--taps <globs>',
+      'list these taps: of a model with their shapes, of a dump with their statistics',
+    )
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nExit code 1: the weights of a model do not fit its config (missing tensors or other shapes).' +
+        '\n\nExample:\n  zayascope inspect dumps/tiny/reference-float32 --taps "layers.{0..2}.mlp.experts"',
+    )
+    .action((path: string, options: InspectOptions) => runInspect(path, options, context));
+}
+
+async function runInspect(path: string, options: InspectOptions, context: CommandContext): Promise<void> {
+  const { terminal } = context;
+  const print = <T>(summary: T, format: (summary: T) => string): void =>
+    terminal.result(options.json ? toJson(summary) : format(summary));
+  if ((await kindOf(path)) === 'dump') {
+    const { formatDump, summariseDump } = await import('./inspect-dump.js');
+    print(await summariseDump(path, options.taps), formatDump);
+  } else {
+    const { formatModel, summariseModel } = await import('./inspect-model.js');
+    const summary = await summariseModel(path, options.taps);
+    print(summary, formatModel);
+    if (summary.missing.length > 0 || summary.unfit.length > 0) context.exitWith(1);
+  }
+}
+
+async function kindOf(path: string): Promise<'dump' | 'model'> {
+  const isGguf = (name: string) => name.toLowerCase().endsWith('.gguf');
+  const found = await stat(path).catch(() => undefined);
+  const names = found?.isDirectory() ? await readdir(path) : undefined;
+  if (names?.includes('manifest.json')) return 'dump';
+  if (names?.includes('config.json') || names?.some(isGguf)) return 'model';
+  if (found?.isFile() && isGguf(path)) return 'model';
+  const got = found === undefined ? 'nothing' : names === undefined ? 'another file' : 'neither';
+  throw new ZayascopeError(
+    'IO',
+    `inspect: expected a folder with config.json (a model) or manifest.json (a dump), or a .gguf file, got ${got} (${path})`,
+    { op: 'inspect', tensor: path },
+  );
+}

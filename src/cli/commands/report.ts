@@ -1,0 +1,101 @@
+import { Command } from 'commander';
+import type { LocateReport } from '../../locate/faults/report.js';
+import type { CommandContext } from '../command-line.js';
+import { formatBytes } from '../format-number.js';
+import { toJson } from '../json.js';
+import { thresholdOption } from '../options/values.js';
+import { progressBar } from '../progress.js';
+import { fields } from '../table.js';
+
+interface ReportCommandOptions {
+  out: string;
+  noiseFloor?: string;
+  model?: string;
+  failAbove?: number;
+  title?: string;
+  overwrite?: boolean;
+  json?: boolean;
+}
+
+/** `zayascope report`: two dumps compared, as a page. */
+export function reportCommand(context: CommandContext): Command {
+  return new Command('report')
+    .description('Compares two dumps and writes what it finds as one HTML file that works offline.')
+    .argument('<reference>', 'dump that counts as right')
+    .argument('<tested>', 'dump to judge')
+    .requiredOption('--out <file>', 'HTML file to write')
+    .option(
+      '--noise-floor <dump>',
+      "the reference's own run in low precision: every error is shown beside it",
+    )
+    .option('--model <path>', 'model that both ran: also shows what every op errs by itself')
+    .option(
+      '--fail-above <nmse>',
+      'largest energy NMSE that a tap may have, e.g. 1e-10; integers must be equal (default: report only)',
+      thresholdOption,
+    )
+    .option('--title <text>', 'heading of the page (default: the names of the dumps)')
+    .option('--overwrite', 'replace a file that is there already')
+    .option('--json', 'print the outcome as JSON')
+    .addHelpText(
+      'after',
+      '\nExit code 1: as for `zayascope diff`. Without --model it needs no native addon. docs/report.md shows a page.' +
+        '\n\nExample:\n  zayascope report dumps/tiny/reference-float32 out/run --noise-floor dumps/tiny/reference-bfloat16 --out report.html',
+    )
+    .action((reference: string, tested: string, options: ReportCommandOptions) =>
+      runReport(reference, tested, options, context),
+    );
+}
+
+async function runReport(
+  referenceFolder: string,
+  testedFolder: string,
+  options: ReportCommandOptions,
+  { terminal, exitWith }: CommandContext,
+): Promise<void> {
+  const { out, model, failAbove, title, overwrite = false } = options;
+  const { Dump } = await import('../../dump/reader.js');
+  const { createReport } = await import('../../report/report.js');
+  const { checkReportPath, writeReport } = await import('../../report/write-report.js');
+  await checkReportPath(out, overwrite);
+  await using reference = await Dump.open(referenceFolder);
+  await using tested = await Dump.open(testedFolder);
+  await using noise = options.noiseFloor === undefined ? null : await Dump.open(options.noiseFloor);
+  using bar = progressBar(terminal, 'report', 'steps');
+  let located: LocateReport | undefined;
+  if (model !== undefined) {
+    const { locateDumps } = await import('../../locate/faults/dumps.js');
+    located = await locateDumps(reference, tested, model, {
+      onProgress: (_what, done, total) => bar.update(done, total),
+      ...(noise === null ? {} : { noise }),
+    });
+  }
+  const report = await createReport(reference, tested, {
+    onProgress: (_what, done, total) => bar.update(done, total),
+    ...(noise === null ? {} : { noiseFloor: noise }),
+    ...(located === undefined ? {} : { located: { report: located, model: model! } }),
+    ...(failAbove === undefined ? {} : { failAbove }),
+    ...(title === undefined ? {} : { title }),
+  });
+  const sizeBytes = await writeReport(out, report.html, overwrite);
+  bar[Symbol.dispose]();
+  const { outcome, sentence, tensorTaps, diff } = report;
+  terminal.result(
+    options.json
+      ? toJson({
+          out,
+          outcome,
+          sentence,
+          pass: diff.pass,
+          taps: diff.tapReports.length,
+          tensorTaps,
+          sizeBytes,
+        })
+      : fields([
+          ['report', `${out}, ${formatBytes(sizeBytes)}`],
+          ['outcome', `${outcome}  ${sentence}`],
+          ['tensors', `of ${tensorTaps} of ${diff.tapReports.length} taps`],
+        ]),
+  );
+  if (!diff.pass) exitWith(1);
+}

@@ -1,0 +1,179 @@
+import { Command } from 'commander';
+import { ZayascopeError } from '../../errors.js';
+import type { ReproComparison, ReproReport, ReproResult } from '../../locate/repro/run.js';
+import type { CommandContext } from '../command-line.js';
+import { toJson } from '../json.js';
+import { integerOption, thresholdOption } from '../options/values.js';
+import { fields, table } from '../table.js';
+
+interface ReproWriteOptions {
+  op?: string;
+  model?: string;
+  policy: string;
+  sequence: number;
+  positions: string;
+  out?: string;
+  json?: boolean;
+}
+
+interface ReproRunOptions {
+  backends?: string;
+  dtypeVariants?: boolean;
+  failAbove?: number;
+  json?: boolean;
+}
+
+/** `zayascope repro`: one value of a dump as a folder of its own; `repro run` computes it again. */
+export function reproCommand(context: CommandContext): Command {
+  return new Command('repro')
+    .description('Writes a small folder that computes one value of a dump again, without model and dump.')
+    .argument('<dump>', 'dump of tier full, of any program')
+    .option('--op <tap>', 'value to reproduce, e.g. layers.3.self_attn.qkv_proj.conv_qk_grouped (required)')
+    .option('--model <folder>', 'model folder or GGUF file that has the weights (required)')
+    .option('--out <folder>', 'folder to make; must be new or empty (required)')
+    .option('--policy <name>', 'a preset or a .json file: the settings to reproduce', 'f32')
+    .option('--sequence <number>', 'sequence of the dump', integerOption(0, 2 ** 31 - 1), 0)
+    .option(
+      '--positions <range>',
+      'positions to compare: all, last, or a:b; the tokens before are kept',
+      'all',
+    )
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nExample:\n  zayascope repro dumps/tiny/reference-float32 --op layers.3.self_attn.qkv_proj.conv_qk_grouped --model dumps/tiny/model --out out/conv' +
+        '\n  zayascope repro run out/conv --dtype-variants',
+    )
+    .action((dump: string, options: ReproWriteOptions) => writeFolder(dump, options, context))
+    .addCommand(runCommand(context));
+}
+
+function runCommand(context: CommandContext): Command {
+  return new Command('run')
+    .description(
+      'Computes the value of such a folder again and compares it with the dump and with exact arithmetic.',
+    )
+    .argument('<folder>', 'what `zayascope repro` wrote')
+    .option('--backends <names>', 'devices or backends, separated by commas (default: every device)')
+    .option(
+      '--dtype-variants',
+      'also with every other dtype and form where it matters, and under the presets',
+    )
+    .option(
+      '--fail-above <nmse>',
+      'exit code 1 if a device is further from the dump under the stored policy, or cannot run it',
+      thresholdOption,
+    )
+    .option('--json', 'print the result as JSON')
+    .action((folder: string, options: ReproRunOptions) => runFolder(folder, options, context));
+}
+
+async function writeFolder(
+  path: string,
+  options: ReproWriteOptions,
+  { terminal }: CommandContext,
+): Promise<void> {
+  // Commander would ask for required options of `repro` in `repro run` too.
+  const { op, model, out } = options;
+  if (op === undefined || model === undefined || out === undefined)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `repro: expected --op, --model and --out, got no ${op === undefined ? '--op' : model === undefined ? '--model' : '--out'}`,
+      { op: 'repro' },
+    );
+  const { Dump } = await import('../../dump/reader.js');
+  const { loadPolicy } = await import('../../graph/policy.js');
+  const { writeRepro } = await import('../../locate/repro/repro.js');
+  const policy = await loadPolicy(options.policy);
+  await using dump = await Dump.open(path);
+  const { graph, ...rest } = await writeRepro({
+    dump,
+    op,
+    model,
+    policy,
+    out,
+    sequence: options.sequence,
+    positions: options.positions,
+  });
+  const summary = { out, ...rest, nodes: graph.length };
+  if (options.json) return terminal.result(toJson(summary));
+  const settings = Object.entries(summary.policy.settings).map(([site, value]) => `${site}=${value}`);
+  terminal.result(
+    fields([
+      ['folder', summary.out],
+      ['op', `${summary.op}, ${summary.nodes} nodes`],
+      ['from', `${summary.dump.producer}, policy ${summary.dump.policy}`],
+      [
+        'weights',
+        `${summary.model.name}${summary.model.sameWeights ? '' : ' (not those that the dump names)'}`,
+      ],
+      ['policy', `${summary.policy.name}${settings.length === 0 ? '' : `: ${settings.join(', ')}`}`],
+      ['next', `zayascope repro run ${summary.out} --dtype-variants`],
+    ]),
+  );
+}
+
+async function runFolder(
+  folder: string,
+  { backends, dtypeVariants = false, failAbove, json }: ReproRunOptions,
+  { terminal, exitWith }: CommandContext,
+): Promise<void> {
+  const { runRepro } = await import('../../locate/repro/run.js');
+  const report = await runRepro(folder, {
+    dtypeVariants,
+    ...(backends === undefined ? {} : { backends: backends.split(',').map((name) => name.trim()) }),
+  });
+  const fails = ({ isPolicy, expected }: ReproResult) =>
+    failAbove !== undefined && isPolicy && !(expected !== undefined && expected.nmse <= failAbove);
+  terminal.result(json ? toJson(report) : formatReport(report));
+  if (report.results.some(fails)) exitWith(1);
+}
+
+function formatReport(report: ReproReport): string {
+  const { op, reference, reference64, positions, graphChanged, results } = report;
+  const head = fields([
+    ['op', `${op}, positions ${positions.start} to ${positions.end - 1}`],
+    ['dump', reference],
+    [
+      'exact',
+      reference64 === undefined
+        ? 'not evaluated: too many products'
+        : `double precision, no rounding; the dump's own NMSE against it is ${reference64.nmse.toExponential(2)}`,
+    ],
+    ...(graphChanged
+      ? ([['note', 'this version builds another graph than the one that was stored']] as const)
+      : []),
+  ]);
+  const rows = results.map((result) => [
+    result.device,
+    result.variant,
+    ...cells(result.expected),
+    result.exact?.nmse.toExponential(2) ?? '',
+    result.error ?? '',
+  ]);
+  const right = (title: string) => ({ title, align: 'right' }) as const;
+  return `${head}\n\n${table(
+    [
+      { title: 'device' },
+      { title: 'variant' },
+      right('NMSE to dump'),
+      right('max abs'),
+      right('>1 ULP'),
+      right('equal'),
+      right('NMSE to exact'),
+      { title: '' },
+    ],
+    rows,
+  )}`;
+}
+
+function cells(comparison: ReproComparison | undefined): string[] {
+  if (comparison === undefined) return ['', '', '', ''];
+  const { nmse, maxAbs, bitEqual, ulp } = comparison;
+  return [
+    nmse.toExponential(2),
+    maxAbs.toExponential(2),
+    ulp === undefined ? '' : `${(100 * ulp.shareOverOne).toFixed(1)} %`,
+    `${(100 * bitEqual).toFixed(1)} %`,
+  ];
+}

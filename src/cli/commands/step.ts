@@ -1,0 +1,98 @@
+import { Command, Option } from 'commander';
+import type { StepStop } from '../../locate/step/step.js';
+import type { CommandContext } from '../command-line.js';
+import { toJson } from '../json.js';
+import { addRunOptions, openOptions, type RunOptions } from '../options/run.js';
+import { addTokenOptions, resolveTokens, type TokenOptions } from '../options/tokens-or-prompt.js';
+import { fields } from '../table.js';
+
+interface StepOptions extends TokenOptions, RunOptions {
+  model: string;
+  break?: string;
+  until?: 'nan';
+  print: Statistic | 'all';
+  json?: boolean;
+}
+
+const STATISTICS = ['min', 'max', 'mean', 'rms', 'absmax', 'nan', 'inf'] as const;
+type Statistic = (typeof STATISTICS)[number];
+
+/** Elements printed. */
+const FIRST = 8;
+
+/** `zayascope step`: runs up to a value and prints it. */
+export function stepCommand(context: CommandContext): Command {
+  const command = new Command('step')
+    .description('Runs a prompt up to a value and prints its statistics and first elements.')
+    .requiredOption('--model <folder>', 'model folder or GGUF file');
+  return addRunOptions(addTokenOptions(command))
+    .option('--break <globs>', 'stop at the first value of these names (default: run to the end)')
+    .addOption(
+      new Option('--until <condition>', 'stop at the first value with a NaN or an infinity').choices(['nan']),
+    )
+    .addOption(
+      new Option('--print <statistic>', 'print only this number, for scripts')
+        .choices(['all', ...STATISTICS])
+        .default('all'),
+    )
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nExit code 1: --break or --until was given and nothing stopped the run.' +
+        '\n\nExample:\n  zayascope step --model dumps/tiny/model --tokens-file dumps/tiny/prompt.json --break layers.3.mlp.gate:router_probs',
+    )
+    .action((options: StepOptions) => runStep(options, context));
+}
+
+async function runStep(options: StepOptions, { terminal, exitWith }: CommandContext): Promise<void> {
+  const { tokens } = await resolveTokens('step', options, options.model, terminal);
+  const { openZaya } = await import('../../models/zaya/model.js');
+  const { openStepper } = await import('../../locate/step/step.js');
+  using model = await openZaya(options.model, openOptions(options));
+  using stepper = openStepper(model, tokens);
+  if (options.break !== undefined) stepper.breakpoint(options.break);
+  if (options.until !== undefined) stepper.breakpoint(options.until);
+  const stop = await stepper.continue();
+  const asked = options.break !== undefined || options.until !== undefined;
+  if (asked && stop.reason === 'end') exitWith(1);
+  const summary = summarise(stop, stepper.names.length);
+  if (options.json) terminal.result(toJson(summary));
+  else if (options.print !== 'all') terminal.result(String(stop.value.stats[options.print]));
+  else terminal.result(format(summary));
+}
+
+function summarise({ reason, value }: StepStop, total: number) {
+  const { name, block, index, dtype, axes, shape, stats, data } = value;
+  return {
+    reason,
+    name,
+    block,
+    index,
+    total,
+    dtype,
+    axes,
+    shape,
+    stats,
+    first: [...data.subarray(0, FIRST)],
+  };
+}
+
+function format({
+  reason,
+  name,
+  index,
+  total,
+  dtype,
+  axes,
+  shape,
+  stats,
+  first,
+}: ReturnType<typeof summarise>) {
+  return fields([
+    ['value', `${name} (${index + 1} of ${total})`],
+    ['stopped by', reason === 'end' ? 'nothing: the end of the run' : reason],
+    ['shape', `${axes.map((axis, at) => `${axis} ${shape[at]}`).join(', ')}; ${dtype}`],
+    ...STATISTICS.map((statistic) => [statistic, String(stats[statistic])] as const),
+    ['first', first.join(', ')],
+  ]);
+}

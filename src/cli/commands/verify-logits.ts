@@ -1,0 +1,57 @@
+import { Command } from 'commander';
+import type { CommandContext } from '../command-line.js';
+import { toJson } from '../json.js';
+import { integerOption, thresholdOption } from '../options/values.js';
+
+interface VerifyLogitsOptions {
+  all?: boolean;
+  vocabulary?: number;
+  failAbove: number;
+  json?: boolean;
+}
+
+/** `zayascope verify-logits`: the check that ports of a model are accepted by. */
+export function verifyLogitsCommand(context: CommandContext): Command {
+  return new Command('verify-logits')
+    .description(
+      "Checks final logits against a reference's, as llama.cpp's conversion scripts do. Needs no native addon.",
+    )
+    .argument('<reference>', 'dump with lm_head, or raw F32 file (data/pytorch-NAME.bin)')
+    .argument('<tested>', 'dump with lm_head, or raw F32 file (data/llamacpp-NAME.bin)')
+    .option('--all', 'all positions, aggregated (default: the last token)')
+    .option(
+      '--vocabulary <count>',
+      'logits of one token in raw files that hold several (default: a raw file is one token)',
+      integerOption(1, 2 ** 31 - 1),
+    )
+    .option('--fail-above <nmse>', 'largest variance NMSE that passes', thresholdOption, 1e-2)
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nNMSE here is MSE / variance of the reference: below 1e-6 essentially identical, 1e-4 excellent, 1e-3 very' +
+        '\ngood, 1e-2 good, 0.1 acceptable, 1 poor, beyond worse than random. Of NAME.bin, token ids are read from' +
+        '\nNAME-tokens.bin. A vocabulary trimmed on one side is compared up to its end. Exit code 1: the check fails, or' +
+        '\nother tokens were fed.' +
+        '\n\nExample:\n  zayascope verify-logits data/pytorch-ZAYA1-8B.bin data/llamacpp-ZAYA1-8B.bin',
+    )
+    .action((reference: string, tested: string, options: VerifyLogitsOptions) =>
+      runVerifyLogits(reference, tested, options, context),
+    );
+}
+
+async function runVerifyLogits(
+  referencePath: string,
+  testedPath: string,
+  { all = false, vocabulary, failAbove, json }: VerifyLogitsOptions,
+  { terminal, exitWith }: CommandContext,
+): Promise<void> {
+  const { verifyLogits } = await import('../../diff/logits/verify-logits.js');
+  const { formatLogitsCheck } = await import('../../diff/format/logits-check.js');
+  const report = await verifyLogits(referencePath, testedPath, {
+    all,
+    failAbove,
+    ...(vocabulary === undefined ? {} : { vocabulary }),
+  });
+  terminal.result(json ? toJson(report) : formatLogitsCheck(report, terminal.hasColor));
+  if (!report.pass) exitWith(1);
+}

@@ -1,0 +1,85 @@
+import type { Command } from 'commander';
+import { ZayascopeError } from '../../errors.js';
+import type { PolicyProblem } from '../../locate/replay/policy-tests.js';
+import type { Terminal } from '../terminal.js';
+import { BACKEND_HELP, prepareDevice, STRICT_HELP } from './run.js';
+import { addTokenOptions, resolveTokens, type TokenOptions } from './tokens-or-prompt.js';
+import { integerOption } from './values.js';
+
+/** What {@link addPolicyPairOptions} adds to a command's options. */
+export interface PolicyPairOptions extends TokenOptions {
+  model: string;
+  good: string;
+  bad: string;
+  reference?: string;
+  backend: string;
+  strictF32?: boolean;
+  threads?: number;
+}
+
+/** Adds the options that say which two policies are compared on which prompt. */
+export function addPolicyPairOptions(command: Command): Command {
+  command
+    .requiredOption('--model <path>', 'model folder or GGUF file')
+    .requiredOption('--good <policy>', 'preset or .json file that is taken for right')
+    .requiredOption('--bad <policy>', 'preset or .json file that drifts');
+  return addTokenOptions(command)
+    .option(
+      '--reference <dump>',
+      "measure errors against this dump's lm_head instead of the good run's logits; it also gives the tokens",
+    )
+    .option('--backend <name>', BACKEND_HELP, 'cpu')
+    .option('--strict-f32', STRICT_HELP)
+    .option(
+      '--threads <count>',
+      'CPU threads, 1 to 512 (default: all; 1 for weights below 64 MB)',
+      integerOption(1, 512),
+    );
+}
+
+/**
+ * The problem that the user described.
+ * @param op name of the command, for errors. @throws `BAD_ARGUMENT` for no tokens, or others than the reference's; what reading policies and dumps throws.
+ */
+export async function policyProblem(
+  op: string,
+  options: PolicyPairOptions,
+  terminal: Terminal,
+): Promise<PolicyProblem> {
+  const { loadPolicy } = await import('../../graph/policy.js');
+  const { model } = options;
+  await prepareDevice(options);
+  const [good, bad] = [await loadPolicy(options.good), await loadPolicy(options.bad)];
+  const isGiven = [options.tokens, options.tokensFile, options.prompt].some((value) => value !== undefined);
+  const reference = options.reference === undefined ? undefined : await readReference(op, options.reference);
+  const tokens =
+    isGiven || reference === undefined
+      ? (await resolveTokens(op, options, model, terminal)).tokens
+      : reference.tokens;
+  if (reference === undefined) return { model, tokens, good, bad };
+  if (tokens.join() !== reference.tokens.join())
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `${op}: expected the ${reference.tokens.length} tokens of the reference, got ${tokens.length} others (${options.reference})`,
+      { op },
+    );
+  return { model, tokens, good, bad, reference: reference.logits };
+}
+
+async function readReference(
+  op: string,
+  folder: string,
+): Promise<{ tokens: number[]; logits: Float32Array }> {
+  const { Dump } = await import('../../dump/reader.js');
+  const { toFloat32 } = await import('../../dump/float.js');
+  await using dump = await Dump.open(folder);
+  const tokens = dump.manifest.sequences[0]?.tokens ?? [];
+  const { data, dtype, shape } = await dump.read('lm_head', { sequence: 0 });
+  if (shape[0] !== tokens.length)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `${op}: expected a dump with lm_head at all ${tokens.length} positions of its sequence, got ${shape[0]} (${folder})`,
+      { op },
+    );
+  return { tokens: [...tokens], logits: toFloat32(data, dtype).slice() };
+}

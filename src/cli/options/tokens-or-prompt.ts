@@ -1,0 +1,110 @@
+import { type Command, Option } from 'commander';
+import { ZayascopeError } from '../../errors.js';
+import type { SpecialTokens, TextTokenizer } from '../../text/tokenizer.js';
+import type { Terminal } from '../terminal.js';
+import { parseTokens, readSequences } from './tokens.js';
+
+/** What {@link addTokenOptions} adds to a command's options. */
+export interface TokenOptions {
+  tokens?: string;
+  tokensFile?: string;
+  prompt?: string;
+  chat?: boolean;
+  system?: string;
+  special?: SpecialTokens;
+}
+
+/** Adds the options that say which tokens a model is fed: ids, a file of ids, or text. */
+export function addTokenOptions(command: Command): Command {
+  return command
+    .option('--tokens <ids>', 'token ids, separated by commas')
+    .addOption(
+      new Option(
+        '--tokens-file <file>',
+        'file with token ids: integers, a JSON array, or {"tokens": [...]}; several sequences as [[...], [...]] or {"sequences": [...]}',
+      ).conflicts('tokens'),
+    )
+    .addOption(
+      new Option('--prompt <text>', "text, through the model's own tokenizer").conflicts([
+        'tokens',
+        'tokensFile',
+      ]),
+    )
+    .option('--chat', "send --prompt as a user's message through the model's chat template")
+    .option('--system <text>', 'system message before it; with --chat')
+    .addOption(
+      new Option(
+        '--special <which>',
+        'special tokens around a plain --prompt: those that the tokenizer adds (default), bos alone as llama.cpp, or none',
+      ).choices(['tokenizer', 'bos', 'none']),
+    );
+}
+
+/** Sequences of tokens to feed, and where they came from text the tokenizer that made them. */
+export interface ResolvedSequences {
+  sequences: number[][];
+  tokenizer: TextTokenizer | undefined;
+}
+
+/** {@link resolveSequences} for a command that feeds a single one. @throws `BAD_ARGUMENT` for a file with several. */
+export async function resolveTokens(
+  op: string,
+  options: TokenOptions,
+  model: string,
+  terminal: Terminal,
+): Promise<{ tokens: number[]; tokenizer: TextTokenizer | undefined }> {
+  const { sequences, tokenizer } = await resolveSequences(op, options, model, terminal);
+  if (sequences.length > 1)
+    throw bad(op, 'a single sequence of tokens', `${sequences.length} (${options.tokensFile})`);
+  return { tokens: sequences[0]!, tokenizer };
+}
+
+/**
+ * The tokens that the user asked for. Ids made from text are printed as a notice, because runs compare only if they were fed the same.
+ *
+ * @param op name of the command, for errors. @param model model folder or GGUF file, which has the tokenizer.
+ * @throws `BAD_ARGUMENT` for none of the options, options of text without text, malformed ids; what reading and tokenizing throw.
+ */
+export async function resolveSequences(
+  op: string,
+  options: TokenOptions,
+  model: string,
+  terminal: Terminal,
+): Promise<ResolvedSequences> {
+  const { tokens, tokensFile, prompt, chat, system, special } = options;
+  if (prompt === undefined) {
+    const textOnly = Object.entries({ chat, system, special }).find(([, value]) => value !== undefined);
+    if (textOnly !== undefined) throw bad(op, `--${textOnly[0]} with --prompt`, 'it without');
+    if (tokens !== undefined) return { sequences: [parseTokens(tokens, '--tokens')], tokenizer: undefined };
+    if (tokensFile !== undefined) return { sequences: await readSequences(tokensFile), tokenizer: undefined };
+    throw bad(op, '--tokens, --tokens-file or --prompt', 'none of them');
+  }
+  if (chat && special !== undefined)
+    throw bad(op, '--special with plain text', 'it with --chat, whose template has its own special tokens');
+  const { promptTokens } = await import('../../text/token-source.js');
+  const made = await promptTokens(model, {
+    text: prompt,
+    ...(chat === undefined ? {} : { chat }),
+    ...(system === undefined ? {} : { system }),
+    ...(special === undefined ? {} : { special }),
+  });
+  const { before, after } = made.added;
+  const added = [
+    ...(before.length > 0 ? [`${before.join(' ')} before`] : []),
+    ...(after.length > 0 ? [`${after.join(' ')} after`] : []),
+  ];
+  const note = added.length > 0 ? `, of which the tokenizer added ${added.join(' and ')}` : '';
+  terminal.notice(`zayascope: ${made.tokens.length} tokens${note}: ${shorten(made.tokens)}\n`);
+  return { sequences: [made.tokens], tokenizer: made.tokenizer };
+}
+
+/** More ids than fit a few lines are cut in the middle. */
+function shorten(ids: readonly number[]): string {
+  const MOST = 128;
+  if (ids.length <= MOST) return ids.join(',');
+  return `${ids.slice(0, MOST - 16).join(',')},...,${ids.slice(-16).join(',')}`;
+}
+
+function bad(op: string, expected: string, got: string): ZayascopeError {
+  return new ZayascopeError('BAD_ARGUMENT', `${op}: expected ${expected}, got ${got}`, { op });
+}

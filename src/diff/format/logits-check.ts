@@ -1,0 +1,109 @@
+import { type Cell, formatError, formatShare, styled, textTable } from '../../text-table.js';
+import type { LogitsCheckReport, TokensCheck, TopToken } from '../logits/check.js';
+
+/** The report for people: what was compared, the likeliest tokens side by side, the metrics, the verdict. */
+export function formatLogitsCheck(report: LogitsCheckReport, color = false): string {
+  const sections = [
+    headLines(report),
+    topLines(report, color),
+    metricLines(report),
+    [verdict(report, color)],
+  ];
+  return sections
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join('\n'))
+    .join('\n\n');
+}
+
+function headLines({ reference, tested, tokens, vocabulary, rows }: LogitsCheckReport): string[] {
+  const lines = [`${reference.name} (reference) against ${tested.name}`, describeTokens(tokens)];
+  const larger = Math.max(reference.vocabulary, tested.vocabulary);
+  if (rows > 0)
+    lines.push(
+      `${rows === 1 ? 'last token' : `${rows} rows`}, ${vocabulary} logits${rows === 1 ? '' : ' each'}`,
+    );
+  if (larger !== vocabulary)
+    lines.push(
+      `note: the ${reference.vocabulary === larger ? 'reference' : 'tested side'} has ${larger} logits a token, the other a trimmed vocabulary of ${vocabulary}: the first ${vocabulary} are compared`,
+    );
+  return lines;
+}
+
+function describeTokens({ outcome, reference, tested, first }: TokensCheck): string {
+  if (outcome === 'same') return `tokens: the same ${reference}`;
+  if (outcome === 'unknown') {
+    const without =
+      reference === null
+        ? tested === null
+          ? 'both sides come'
+          : 'the reference comes'
+        : 'the tested side comes';
+    return `tokens: not compared, ${without} without`;
+  }
+  const { sequence, position, reference: x, tested: y } = first!;
+  const where = sequence === 0 ? `position ${position}` : `sequence ${sequence} position ${position}`;
+  return `tokens: DIFFERENT from ${where} on (${x ?? 'none'} and ${y ?? 'none'}; ${reference} and ${tested} in all)`;
+}
+
+function topLines({ top, rows }: LogitsCheckReport, color: boolean): string[] {
+  if (top === null) return [];
+  const strong = (text: string): Cell => ({ text, style: 'strong' });
+  const cells = (token: TopToken | undefined): string[] =>
+    token === undefined ? ['', ''] : [String(token.id), token.logit.toFixed(4)];
+  const lines = top.reference.map((reference, rank) => {
+    const tested = top.tested[rank];
+    const isSame = reference.id === tested?.id;
+    const shared = top.tested.some(({ id }) => id === reference.id);
+    const mark: Cell = isSame
+      ? { text: '' }
+      : { text: shared ? 'other rank' : 'not in the tested top', style: 'bad' };
+    return [String(rank + 1), ...cells(reference), ...cells(tested), mark];
+  });
+  const head = ['', 'reference', 'logit', 'tested', 'logit', ''].map(strong);
+  const title = `likeliest tokens${rows > 1 ? ' of the last row' : ''}`;
+  return [title, ...textTable([head, ...lines], 'rrrrrl', color)];
+}
+
+function metricLines({ metrics, referenceVariance, logits, rows }: LogitsCheckReport): string[] {
+  if (metrics === null || logits === null || referenceVariance === null) return [];
+  const { nmse, nmseVariance, snrDb, mse, mae, maxAbs } = metrics;
+  const margins = logits.tokens.map(({ margin }) => margin.reference);
+  const change = logits.tokens.reduce(
+    (most, { probabilityChange: change }) => (Math.abs(change) > Math.abs(most) ? change : most),
+    0,
+  );
+  const many = rows > 1;
+  const lines: [string, string][] = [
+    ['MSE', formatValue(mse)],
+    ['reference variance', formatValue(referenceVariance)],
+    ['NMSE (MSE / variance)', `${formatValue(nmseVariance)}  ${decibels(nmseVariance)}`],
+    ['NMSE (error / energy)', `${formatValue(nmse)}  ${decibels(nmse)} (SNR ${snrDb.toFixed(2)} dB)`],
+    ['max abs error', formatValue(maxAbs)],
+    ['mean abs error', formatValue(mae)],
+    [
+      'KL (reference to tested)',
+      many
+        ? `mean ${formatError(logits.klMean)}, max ${formatError(logits.klMax)} nats`
+        : `${formatError(logits.klMean)} nats`,
+    ],
+    ['top-1 agreement', formatShare(logits.top1Agreement)],
+    ['top-10 shared', formatShare(logits.topAgreement)],
+    [many ? 'least top-1 margin' : 'top-1 margin', `${formatValue(Math.min(...margins))} of the reference`],
+    [many ? 'largest Δp' : 'Δp', `${change.toExponential(2)} of the reference's top token`],
+  ];
+  return textTable(lines, 'll', false);
+}
+
+function verdict({ pass, band, failAbove, rows }: LogitsCheckReport, color: boolean): string {
+  const word = styled(pass ? 'PASS' : 'FAIL', pass ? 'good' : 'bad', color);
+  if (rows === 0) return `${word}  other tokens were fed, so the logits were not compared`;
+  return `${word}  ${band}; NMSE (MSE / variance) may be at most ${failAbove}`;
+}
+
+function formatValue(value: number): string {
+  return value === 0 || !Number.isFinite(value) ? String(value) : value.toExponential(4);
+}
+
+function decibels(nmse: number): string {
+  return nmse === 0 ? '-Infinity dB' : `${(10 * Math.log10(nmse)).toFixed(2)} dB`;
+}

@@ -1,0 +1,192 @@
+import { type Cell, formatError, formatShare, type Style, styled, textTable } from '../../text-table.js';
+import type { DiffReport, ElementPlace, NotCaptured, TapReport, Unpaired } from '../report.js';
+import { tapDiffering, tapError } from '../report.js';
+import { exceeds } from '../summary.js';
+
+/** Options of {@link formatReport} and `formatComparison`. */
+export interface FormatOptions {
+  /** ANSI colours. Default false. */
+  color?: boolean;
+  /** List every tap under its block, not only the worst one. Default false. */
+  verbose?: boolean;
+}
+
+/** Unpaired entries and flips shown without `verbose`. */
+const FEW = 10;
+
+/** The report for people: verdict, first divergence, what is missing, then a line per block, and with `verbose` one per tap. */
+export function formatReport(
+  report: DiffReport,
+  { color = false, verbose = false }: FormatOptions = {},
+): string {
+  const sections = [
+    headLines(report, color),
+    unpairedLines(report, color, verbose),
+    blockLines(report, color),
+    verbose ? tapLines(report, color) : [],
+    routingLines(report, verbose),
+    logitsLines(report),
+  ];
+  return sections
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join('\n'))
+    .join('\n\n');
+}
+
+function headLines(report: DiffReport, color: boolean): string[] {
+  const { reference, tested, failAbove, pass, firstDivergence, notes, tapReports, unpaired } = report;
+  const identical = tapReports.filter((tap) => tap.identical).length;
+  const lines = [
+    `${reference.label} (reference, ${reference.policy}) against ${tested.label} (${tested.policy})`,
+  ];
+  const limit = failAbove === null ? 'no threshold' : `energy NMSE at most ${failAbove}`;
+  const counts = `${tapReports.length} taps compared, ${identical} identical, ${unpaired.length} unpaired`;
+  lines.push(`${styled(pass ? 'PASS' : 'FAIL', pass ? 'good' : 'bad', color)}  ${limit}; ${counts}`);
+  for (const note of notes) lines.push(styled(`note: ${note}`, 'bad', color));
+  if (firstDivergence === null) {
+    if (tapReports.length > 0)
+      lines.push(failAbove === null ? 'every compared value is identical' : 'no tap exceeds the threshold');
+  } else {
+    const tap = tapReports.find(({ name }) => name === firstDivergence.tap)!;
+    const what =
+      firstDivergence.criterion === 'threshold' ? 'first above the threshold' : 'first that is not identical';
+    lines.push(`${what}: ${styled(tap.name, 'strong', color)}  ${describeTap(tap)}`);
+  }
+  return lines;
+}
+
+function describeTap(tap: TapReport): string {
+  if (tap.kind === 'integer')
+    return `${tap.metrics.differing} of ${tap.metrics.elements} entries differ${atPlace(tap.first[0])}`;
+  if (tap.kind === 'hash') return `${tap.differing} of ${tap.rows} hashes differ`;
+  if (tap.kind === 'statistics') return `NMSE at least ${formatError(tap.nmseAtLeast)}`;
+  const { nmse, maxAbs } = tap.metrics;
+  return `NMSE ${formatError(nmse)}, largest error ${formatError(maxAbs)}${atPlace(tap.worst)}`;
+}
+
+function atPlace(place: ElementPlace | null | undefined): string {
+  if (place === null || place === undefined) return '';
+  const { sequence, position, index, reference, tested } = place;
+  const where = `${sequence === 0 ? '' : `sequence ${sequence} `}position ${position}${index.length === 0 ? '' : ` [${index.join(', ')}]`}`;
+  return ` at ${where}: ${Number(reference.toPrecision(6))} and ${Number(tested.toPrecision(6))}`;
+}
+
+function unpairedLines({ unpaired, notCaptured }: DiffReport, color: boolean, verbose: boolean): string[] {
+  const shown = verbose ? unpaired : unpaired.slice(0, FEW);
+  const lines = shown.map((entry) => `${styled('unpaired', 'bad', color)}  ${describeUnpaired(entry)}`);
+  if (shown.length < unpaired.length) lines.push(`... and ${unpaired.length - shown.length} more unpaired`);
+  return [...lines, ...notCaptured.map(describeNotCaptured)];
+}
+
+function describeUnpaired({ tap, file, side, reason, rows, example }: Unpaired): string {
+  const where = side === 'both' ? '' : side === 'tested' ? ' in the tested dump' : ' in the reference';
+  const count = rows === 0 ? '' : ` (${rows} ${rows === 1 ? 'row' : 'rows'}, first ${example})`;
+  return `${tap ?? `rows of ${file}`} ${reason}${where}${count}`;
+}
+
+function describeNotCaptured({ side, selection, taps, rows }: NotCaptured): string {
+  return `not captured by the ${side} (${selection}): ${taps} taps, ${rows} rows`;
+}
+
+function blockLines({ blocks, kind, failAbove }: DiffReport, color: boolean): string[] {
+  if (blocks.length === 0) return [];
+  const error = kind === 'statistics' ? 'NMSE at least' : 'NMSE';
+  const header = ['block', 'taps', 'identical', `worst ${error}`, `last ${error}`, 'differing', 'worst tap'];
+  const rows = blocks.map((block): (string | Cell)[] => [
+    block.label,
+    String(block.taps),
+    String(block.identicalTaps),
+    errorCell(block.worst?.nmse ?? null, failAbove),
+    errorCell(block.last?.nmse ?? null, failAbove),
+    countCell(block.differing),
+    block.worst === null || block.worst.nmse === 0
+      ? ''
+      : { text: withoutBlock(block.worst.tap, block.block), style: 'faint' },
+  ]);
+  return textTable([header.map(strong), ...rows], 'lrrrrrl', color);
+}
+
+function tapLines({ tapReports, failAbove }: DiffReport, color: boolean): string[] {
+  const header = [
+    'tap',
+    'dtypes',
+    'NMSE',
+    'var. NMSE',
+    'max abs',
+    'cosine',
+    '<0.1 %',
+    '>1 ULP',
+    'same bits',
+    '',
+  ];
+  const rows = tapReports.map((tap): (string | Cell)[] => {
+    const { reference, tested } = tap.dtypes;
+    const dtypes = reference === tested ? reference : `${reference}/${tested}`;
+    const mark: Cell = { text: failAbove !== null && exceeds(tap, failAbove) ? 'above' : '', style: 'bad' };
+    if (tap.kind !== 'float') {
+      const error = tapError(tap);
+      const shown = error === null ? countCell(tapDiffering(tap)) : errorCell(error, failAbove);
+      return [tap.name, dtypes, shown, '', '', '', '', '', tap.identical ? '100 %' : '', mark];
+    }
+    const { nmse, nmseVariance, maxAbs, cosine, withinTenthPercent, bitEqual } = tap.metrics;
+    return [
+      tap.name,
+      dtypes,
+      errorCell(nmse, failAbove),
+      formatError(nmseVariance),
+      formatError(maxAbs),
+      cosine.toFixed(6),
+      formatShare(withinTenthPercent),
+      `${formatShare(tap.ulp.shareOverOne)} ${tap.ulp.dtype}`,
+      formatShare(bitEqual),
+      mark,
+    ];
+  });
+  return textTable([header.map(strong), ...rows], 'llrrrrrrrl', color);
+}
+
+function routingLines({ routing }: DiffReport, verbose: boolean): string[] {
+  if (routing === null) return [];
+  const { choices, same, flipped, flips } = routing;
+  const lines = [
+    `routing: ${formatShare(same)} of ${choices} choices take the same expert, ${flipped} flipped`,
+  ];
+  const shown = verbose ? flips : flips.slice(0, FEW);
+  for (const { block, sequence, position, reference, tested, margin } of shown)
+    lines.push(
+      `  block ${block} ${sequence === 0 ? '' : `sequence ${sequence} `}position ${position}: expert ${reference} became ${tested}, margin of the reference ${formatError(margin)}`,
+    );
+  if (shown.length < flipped) lines.push(`  ... and ${flipped - shown.length} more`);
+  return lines;
+}
+
+function logitsLines({ logits }: DiffReport): string[] {
+  if (logits === null) return [];
+  const { tokens, klMean, klMax, top1Agreement, topAgreement } = logits;
+  const least = Math.min(...tokens.map(({ margin }) => margin.reference));
+  return [
+    `logits: ${tokens.length} tokens, KL mean ${formatError(klMean)} max ${formatError(klMax)} nats, top-1 agrees for ${formatShare(top1Agreement)}, top-10 for ${formatShare(topAgreement)}, least top-1 margin ${formatError(least)}`,
+  ];
+}
+
+function errorCell(error: number | null, failAbove: number | null): Cell {
+  const style: Style | undefined =
+    failAbove === null || error === null ? undefined : error <= failAbove ? 'good' : 'bad';
+  return style === undefined ? { text: formatError(error) } : { text: formatError(error), style };
+}
+
+function countCell(count: number): Cell {
+  return count === 0 ? { text: '0', style: 'faint' } : { text: String(count), style: 'bad' };
+}
+
+function strong(text: string): Cell {
+  return { text, style: 'strong' };
+}
+
+/** A tap's name without the block that its row names already. */
+function withoutBlock(tap: string, block: number | null): string {
+  const prefix = `layers.${block}`;
+  if (!tap.startsWith(prefix)) return tap;
+  const rest = tap.slice(prefix.length);
+  return rest === '' ? '(block output)' : rest.replace(/^\./, '');
+}

@@ -1,0 +1,65 @@
+import { ZayascopeError } from '../../errors.js';
+import type { LogitsSource } from './check-source.js';
+
+/**
+ * Which rows of two sides to compare: those of the last token of each sequence, or `all`, as pairs of indices in order of sequence and position.
+ *
+ * @throws `BAD_ARGUMENT` with `all` for a raw file of one row; `UNPAIRED` where one side lacks a row that the other has, or the last token's.
+ */
+export function pairRows(reference: LogitsSource, tested: LogitsSource, all: boolean): [number, number][] {
+  const left = all ? allRows(reference) : lastRows(reference);
+  const right = all ? allRows(tested) : lastRows(tested);
+  const keys = [...left.keys()];
+  const unpaired = [...keys, ...right.keys()].find((key) => !left.has(key) || !right.has(key));
+  if (unpaired !== undefined) {
+    const { name } = left.has(unpaired) ? reference : tested;
+    throw failure('UNPAIRED', 'the same rows of logits on both sides', `${unpaired} in ${name} only`);
+  }
+  if (keys.length === 0) throw failure('UNPAIRED', 'at least one row of logits', 'none');
+  return keys.map((key) => [left.get(key)!, right.get(key)!]);
+}
+
+function allRows(source: LogitsSource): Map<string, number> {
+  const { rows, kind, name } = source;
+  if (kind === 'raw file' && rows.length === 1)
+    throw failure(
+      'BAD_ARGUMENT',
+      'logits of all positions (of a raw file also the length of a row)',
+      `a single row in ${name}`,
+    );
+  return new Map(
+    ordered(source).map((index) => {
+      const { sequence, position } = rows[index]!;
+      return [`sequence ${sequence} position ${position}`, index];
+    }),
+  );
+}
+
+/** By sequence alone: a raw file of one row may not know its position. */
+function lastRows(source: LogitsSource): Map<string, number> {
+  const { rows, tokens, name } = source;
+  const last = new Map(ordered(source).map((index) => [rows[index]!.sequence, index]));
+  return new Map(
+    [...last].map(([sequence, index]) => {
+      const { position } = rows[index]!;
+      const end = (tokens?.[sequence]?.length ?? 0) - 1;
+      if (position >= 0 && end >= 0 && position !== end)
+        throw failure(
+          'UNPAIRED',
+          `logits of position ${end}, the last token`,
+          `none after ${position} in ${name}`,
+        );
+      return [`the last token of sequence ${sequence}`, index];
+    }),
+  );
+}
+
+function ordered({ rows }: LogitsSource): number[] {
+  return rows
+    .map((_, index) => index)
+    .sort((a, b) => rows[a]!.sequence - rows[b]!.sequence || rows[a]!.position - rows[b]!.position);
+}
+
+function failure(code: 'BAD_ARGUMENT' | 'UNPAIRED', expected: string, got: string): ZayascopeError {
+  return new ZayascopeError(code, `verifyLogits: expected ${expected}, got ${got}`, { op: 'verifyLogits' });
+}

@@ -1,0 +1,184 @@
+/** The check that ports are accepted by: final logits of a tested run against a reference's. Needs no native addon. */
+import { ZayascopeError } from '../../errors.js';
+import { MetricSums, type TensorMetrics } from '../metrics.js';
+import { pairRows } from './check-rows.js';
+import type { LogitsRow, LogitsSource } from './check-source.js';
+import { type LogitRows, LogitsComparison, type LogitsReport, mostLikely } from './logits.js';
+
+/** The variance NMSE from which llama.cpp's check fails. */
+export const DEFAULT_LIMIT = 1e-2;
+
+/** What llama.cpp's check calls a variance NMSE below a bound; beyond the last it is {@link WORST_BAND}. */
+const BANDS = [
+  [1e-6, 'essentially identical'],
+  [1e-4, 'excellent'],
+  [1e-3, 'very good'],
+  [1e-2, 'good'],
+  [0.1, 'acceptable'],
+  [1, 'poor'],
+] as const;
+
+const WORST_BAND = 'worse than random';
+
+/** The band of a variance NMSE; `perfect` for 0. NaN is in the worst. */
+export function logitsBand(nmseVariance: number): string {
+  if (nmseVariance === 0) return 'perfect';
+  return BANDS.find(([bound]) => nmseVariance < bound)?.[1] ?? WORST_BAND;
+}
+
+/** Options of {@link checkLogits}. */
+export interface LogitsCheckOptions {
+  /** Compare all positions, aggregated, instead of the last of each sequence. Default false. */
+  all?: boolean;
+  /** Largest variance NMSE that passes, 0 or more. Default {@link DEFAULT_LIMIT}. */
+  failAbove?: number;
+}
+
+/** One of the likeliest tokens of the last row. */
+export interface TopToken {
+  id: number;
+  logit: number;
+}
+
+/** The outcome. Numbers may be infinite. */
+export interface LogitsCheckReport {
+  /** True if the tokens do not differ and the variance NMSE is at most the limit. */
+  pass: boolean;
+  failAbove: number;
+  reference: { name: string; vocabulary: number };
+  tested: { name: string; vocabulary: number };
+  tokens: TokensCheck;
+  /** Columns compared: the smaller vocabulary (a trimmed one lacks the last ids, which are padding). */
+  vocabulary: number;
+  /** Rows compared. 0, with nothing below, where the tokens differ: what follows other tokens cannot be compared. */
+  rows: number;
+  band: string | null;
+  metrics: TensorMetrics | null;
+  /** Population variance of the reference's logits. */
+  referenceVariance: number | null;
+  /** KL, agreement of the likeliest tokens and their margins. */
+  logits: LogitsReport | null;
+  /** The likeliest tokens in the last row compared. */
+  top: { reference: TopToken[]; tested: TopToken[] } | null;
+}
+
+/** Whether both sides were fed the same. `unknown`: a side does not say. */
+export interface TokensCheck {
+  outcome: 'same' | 'different' | 'unknown';
+  /** Tokens of all sequences of the sides; null where unknown. */
+  reference: number | null;
+  tested: number | null;
+  /** The first difference; undefined as an id where that side has no such token. */
+  first: { sequence: number; position: number; reference?: number; tested?: number } | null;
+}
+
+/**
+ * Compares logits.
+ *
+ * @throws `BAD_ARGUMENT` for a negative limit, and with `all` for a raw file of one row; `UNPAIRED` where one side lacks a row that the
+ * other has.
+ */
+export async function checkLogits(
+  reference: LogitsSource,
+  tested: LogitsSource,
+  options: LogitsCheckOptions = {},
+): Promise<LogitsCheckReport> {
+  const { all = false, failAbove = DEFAULT_LIMIT } = options;
+  if (!(failAbove >= 0))
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `verifyLogits: expected a limit of 0 or more, got ${failAbove}`,
+      {
+        op: 'verifyLogits',
+      },
+    );
+  const tokens = compareTokens(reference, tested);
+  const vocabulary = Math.min(reference.vocabulary, tested.vocabulary);
+  const sides = { reference: describe(reference), tested: describe(tested) };
+  const base = { failAbove, ...sides, tokens, vocabulary };
+  const nothing = { band: null, metrics: null, referenceVariance: null, logits: null, top: null };
+  if (tokens.outcome === 'different') return { ...base, pass: false, rows: 0, ...nothing };
+  const pairs = pairRows(reference, tested, all);
+  const sums = new MetricSums();
+  const variance = new Variance();
+  const comparison = new LogitsComparison();
+  let top: LogitsCheckReport['top'] = null;
+  for (const [left, right] of pairs) {
+    const a = (await reference.read(left)).subarray(0, vocabulary);
+    const b = (await tested.read(right)).subarray(0, vocabulary);
+    sums.add(a, b);
+    variance.add(a);
+    comparison.add(asRows(a, reference.rows[left]!), asRows(b, tested.rows[right]!));
+    top = { reference: topTokens(a), tested: topTokens(b) };
+  }
+  const metrics = sums.metrics();
+  return {
+    ...base,
+    pass: metrics.nmseVariance <= failAbove,
+    rows: pairs.length,
+    band: logitsBand(metrics.nmseVariance),
+    metrics,
+    referenceVariance: variance.value(),
+    logits: comparison.report(),
+    top,
+  };
+}
+
+function compareTokens({ tokens: a }: LogitsSource, { tokens: b }: LogitsSource): TokensCheck {
+  const count = (tokens: LogitsSource['tokens']): number | null =>
+    tokens?.reduce((sum, { length }) => sum + length, 0) ?? null;
+  const counts = { reference: count(a), tested: count(b) };
+  if (a === undefined || b === undefined) return { outcome: 'unknown', ...counts, first: null };
+  for (let sequence = 0; sequence < Math.max(a.length, b.length); sequence++) {
+    const [left, right] = [a[sequence] ?? [], b[sequence] ?? []];
+    for (let position = 0; position < Math.max(left.length, right.length); position++) {
+      const [x, y] = [left[position], right[position]];
+      if (x === y) continue;
+      const ids = { ...(x === undefined ? {} : { reference: x }), ...(y === undefined ? {} : { tested: y }) };
+      return { outcome: 'different', ...counts, first: { sequence, position, ...ids } };
+    }
+  }
+  return { outcome: 'same', ...counts, first: null };
+}
+
+function asRows(data: Float32Array, { sequence, position }: LogitsRow): LogitRows {
+  return {
+    dtype: 'F32',
+    shape: [1, data.length],
+    data,
+    sequence: Int32Array.of(sequence),
+    position: Int32Array.of(position),
+  };
+}
+
+function topTokens(logits: Float32Array): TopToken[] {
+  return mostLikely(logits).map((id) => ({ id, logit: logits[id]! }));
+}
+
+function describe({ name, vocabulary }: LogitsSource): { name: string; vocabulary: number } {
+  return { name, vocabulary };
+}
+
+/** Population variance of finite values in one pass, around the first of them. */
+class Variance {
+  #shift: number | undefined;
+  #count = 0;
+  #sum = 0;
+  #squares = 0;
+
+  add(values: Float32Array): void {
+    for (const value of values) {
+      if (!Number.isFinite(value)) continue;
+      this.#shift ??= value;
+      const offset = value - this.#shift;
+      this.#count++;
+      this.#sum += offset;
+      this.#squares += offset * offset;
+    }
+  }
+
+  value(): number {
+    if (this.#count === 0) return 0;
+    return Math.max(0, this.#squares / this.#count - (this.#sum / this.#count) ** 2);
+  }
+}

@@ -1,0 +1,230 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { ZayascopeError } from '../../errors.js';
+import { CorruptBytes } from './flatbuffer.js';
+import {
+  type BatchMessage,
+  type Block,
+  type Column,
+  parseBatch,
+  parseFooter,
+  parseMessage,
+  parseSchema,
+} from './metadata.js';
+
+const MAGIC = 'ARROW1';
+/** Metadata (a schema, a footer) larger than this is taken for corruption. A footer has 24 bytes per batch. */
+const MAX_METADATA_BYTES = 2 ** 28;
+/** Bodies up to this size are read whole: a decode step's batch has dozens of columns of a few kilobytes. */
+const SMALL_BODY_BYTES = 2 ** 19;
+/** Below the 2 GiB at which one read fails or aborts the process. */
+const MAX_READ_BYTES = 2 ** 30;
+const CACHED_BATCHES = 16;
+
+/** Memory that successive reads reuse; it grows to the largest of them. */
+export class ReusableBuffer {
+  #memory = new ArrayBuffer(0);
+
+  /** Memory of at least `bytes`; invalidates what was read into it before. */
+  take(bytes: number): ArrayBuffer {
+    if (this.#memory.byteLength < bytes) this.#memory = new ArrayBuffer(bytes);
+    return this.#memory;
+  }
+}
+
+/**
+ * Random access to the record batches of one Arrow IPC file, by byte ranges. A file without a footer is scanned as a stream up to its last
+ * whole batch. Nothing in the file is trusted: sizes are checked against the file's before anything is allocated or read. Errors are
+ * `BAD_DUMP` and `IO`, and name the file.
+ */
+export class ArrowReader {
+  /** File name without folder. */
+  readonly file: string;
+  readonly columns: readonly Column[];
+  /** False for a file that was not finished. */
+  readonly hasFooter: boolean;
+  readonly #handle: FileHandle;
+  readonly #batches: readonly Block[];
+  readonly #dictionaries: readonly Block[];
+  readonly #recent = new Map<number, BatchMessage>();
+  #small: { batch: number; body: Promise<Uint8Array> } | undefined;
+
+  private constructor(handle: FileHandle, file: string, contents: Contents) {
+    this.#handle = handle;
+    this.file = file;
+    this.columns = contents.columns;
+    this.hasFooter = contents.hasFooter;
+    this.#batches = contents.batches;
+    this.#dictionaries = contents.dictionaries;
+  }
+
+  /** Opens a file and reads its schema and the positions of its batches. */
+  static async open(path: string): Promise<ArrowReader> {
+    const file = basename(path);
+    const handle = await open(path, 'r').catch((cause) => {
+      throw readError('IO', file, 'a readable file', cause);
+    });
+    try {
+      const { size } = await handle.stat();
+      const contents = (await readFooter(handle, size)) ?? (await scan(handle, size));
+      return new ArrowReader(handle, file, contents);
+    } catch (cause) {
+      await handle.close();
+      throw readError('BAD_DUMP', file, 'an Arrow IPC file', cause);
+    }
+  }
+
+  get batchCount(): number {
+    return this.#batches.length;
+  }
+
+  get dictionaryCount(): number {
+    return this.#dictionaries.length;
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close();
+  }
+
+  /** Rows, nodes and buffers of a record batch. */
+  async batch(index: number): Promise<BatchMessage> {
+    const known = this.#recent.get(index);
+    if (known !== undefined) return known;
+    const message = await this.#message(this.#batches[index]!);
+    if (this.#recent.size >= CACHED_BATCHES) this.#recent.delete(this.#recent.keys().next().value!);
+    this.#recent.set(index, message);
+    return message;
+  }
+
+  /** Bytes [start, end) of the body of a record batch, read into `into` or into fresh memory. */
+  async read(index: number, start: number, end: number, into?: ReusableBuffer): Promise<Uint8Array> {
+    const block = this.#batches[index]!;
+    if (block.bodyBytes > SMALL_BODY_BYTES) return this.#range(block, start, end, into);
+    if (this.#small?.batch !== index)
+      this.#small = { batch: index, body: this.#range(block, 0, block.bodyBytes, undefined) };
+    const body = await this.#small.body;
+    const out = memory(end - start, into);
+    out.set(body.subarray(start, end));
+    return out;
+  }
+
+  /** Metadata and whole body of a dictionary batch. */
+  async dictionary(index: number): Promise<{ message: BatchMessage; body: Uint8Array }> {
+    const block = this.#dictionaries[index]!;
+    return {
+      message: await this.#message(block),
+      body: await this.#range(block, 0, block.bodyBytes, undefined),
+    };
+  }
+
+  /** `BAD_DUMP` about this file. */
+  corrupt(expected: string, got: string): ZayascopeError {
+    return readError('BAD_DUMP', this.file, expected, new CorruptBytes(got));
+  }
+
+  async #message(block: Block): Promise<BatchMessage> {
+    try {
+      const bytes = await readBytes(this.#handle, block.offset, block.metadataBytes);
+      return parseBatch(bytes.subarray(8), block.bodyBytes);
+    } catch (cause) {
+      throw readError('BAD_DUMP', this.file, 'the metadata of a batch', cause);
+    }
+  }
+
+  async #range(
+    block: Block,
+    start: number,
+    end: number,
+    into: ReusableBuffer | undefined,
+  ): Promise<Uint8Array> {
+    const position = block.offset + block.metadataBytes + start;
+    try {
+      return await readBytes(this.#handle, position, end - start, into);
+    } catch (cause) {
+      throw readError('BAD_DUMP', this.file, `${end - start} bytes at ${position}`, cause);
+    }
+  }
+}
+
+interface Contents {
+  columns: readonly Column[];
+  batches: readonly Block[];
+  dictionaries: readonly Block[];
+  hasFooter: boolean;
+}
+
+/** What the footer says, or undefined where the file does not end in one. */
+async function readFooter(handle: FileHandle, size: number): Promise<Contents | undefined> {
+  if (size < 8) throw new CorruptBytes(`${size} bytes`);
+  const head = await readBytes(handle, 0, 8);
+  if (Buffer.from(head.subarray(0, 6)).toString('latin1') !== MAGIC)
+    throw new CorruptBytes('no ARROW1 at its start');
+  if (size < 18) return undefined;
+  const tail = await readBytes(handle, size - 10, 10);
+  if (Buffer.from(tail.subarray(4)).toString('latin1') !== MAGIC) return undefined;
+  const bytes = new DataView(tail.buffer, tail.byteOffset).getInt32(0, true);
+  if (bytes <= 0 || bytes > Math.min(size - 18, MAX_METADATA_BYTES))
+    throw new CorruptBytes(`a footer of ${bytes} bytes`);
+  return { ...parseFooter(await readBytes(handle, size - 10 - bytes, bytes), size), hasFooter: true };
+}
+
+/** Reads messages from the start, up to the last one that is whole. */
+async function scan(handle: FileHandle, size: number): Promise<Contents> {
+  let columns: readonly Column[] | undefined;
+  const batches: Block[] = [];
+  const dictionaries: Block[] = [];
+  let offset = 8;
+  while (offset + 8 <= size) {
+    const framing = await readBytes(handle, offset, 8);
+    const view = new DataView(framing.buffer, framing.byteOffset, 8);
+    const length = view.getInt32(4, true);
+    if (view.getInt32(0, true) !== -1 || length <= 0) break;
+    if (length > MAX_METADATA_BYTES || offset + 8 + length > size) break;
+    const message = parseMessage(await readBytes(handle, offset + 8, length));
+    const block = { offset, metadataBytes: 8 + length, bodyBytes: message.bodyBytes };
+    const end = offset + block.metadataBytes + block.bodyBytes;
+    if (end > size) break;
+    if (message.kind === 'schema') columns = parseSchema(message.header);
+    else if (message.kind === 'batch') batches.push(block);
+    else dictionaries.push(block);
+    offset = end;
+  }
+  if (columns === undefined) throw new CorruptBytes('no whole schema in a file without footer');
+  return { columns, batches, dictionaries, hasFooter: false };
+}
+
+async function readBytes(
+  handle: FileHandle,
+  position: number,
+  length: number,
+  into?: ReusableBuffer,
+): Promise<Uint8Array> {
+  const bytes = memory(length, into);
+  let done = 0;
+  while (done < length) {
+    const part = Math.min(length - done, MAX_READ_BYTES);
+    const { bytesRead } = await handle.read(bytes, done, part, position + done);
+    if (bytesRead === 0) throw new CorruptBytes(`only ${done}`);
+    done += bytesRead;
+  }
+  return bytes;
+}
+
+function memory(length: number, into: ReusableBuffer | undefined): Uint8Array {
+  return into === undefined ? new Uint8Array(length) : new Uint8Array(into.take(length), 0, length);
+}
+
+function readError(code: 'IO' | 'BAD_DUMP', file: string, expected: string, cause: unknown): ZayascopeError {
+  if (cause instanceof ZayascopeError) return cause;
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const systemError = cause instanceof Error && 'syscall' in cause;
+  return new ZayascopeError(
+    systemError ? 'IO' : code,
+    `readDump: expected ${expected}, got ${reason} (${file})`,
+    {
+      op: 'readDump',
+      tensor: file,
+      cause,
+    },
+  );
+}

@@ -1,0 +1,208 @@
+import { type Cell, formatError, formatShare, styled, textTable } from '../../text-table.js';
+import { blockCount, tapPlace } from '../replay/tap-graph.js';
+import { routingLines } from '../routing/format.js';
+import { blockWords, opWords } from './plain-words.js';
+import type { LocatedKind, LocatedOp, LocateReport } from './report.js';
+
+/** Options of {@link formatLocate}. */
+export interface LocateFormatOptions {
+  /** ANSI colours. Default false. */
+  color?: boolean;
+  /** List every op. Default false. */
+  verbose?: boolean;
+}
+
+/** The report for people: verdict, first fault, ops at fault, choices, drift, routing; with `verbose` every op. */
+export function formatLocate(
+  report: LocateReport,
+  { color = false, verbose = false }: LocateFormatOptions = {},
+): string {
+  const sections = [
+    headLines(report, color),
+    kindLines(report, color),
+    choiceLines(report, color),
+    driftLines(report),
+    routingLines(report.routing, color, verbose),
+    verbose ? opLines(report, color) : [],
+  ];
+  return sections
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join('\n'))
+    .join('\n\n');
+}
+
+function headLines(report: LocateReport, color: boolean): string[] {
+  const { mode, reference, tested, noise, found, kinds, final, firstFault, nonFinite, notes } = report;
+  const against = mode === 'policy' ? `policy ${tested}` : tested;
+  const floor = noise === null ? '' : `, noise floor ${noise}`;
+  const lines = [`${reference} (reference) against ${against}${floor}`];
+  const what =
+    mode === 'dumps-alone'
+      ? 'where errors begin that the inputs do not have'
+      : `${kinds.length} ${kinds.length === 1 ? 'kind of op makes' : 'kinds of op make'} more error of ${kinds.length === 1 ? 'its' : 'their'} own than a right one`;
+  lines.push(
+    found
+      ? `${styled('FAULT', 'bad', color)}  ${what}`
+      : `${styled('SILENT', 'good', color)}  ${silence(report)}`,
+  );
+  if (nonFinite !== null)
+    lines.push(
+      `NaN or infinity arises at ${styled(nonFinite.tap, 'strong', color)}, in ${nonFinite.count} values`,
+    );
+  else if (firstFault !== null) lines.push(`first fault: ${styled(firstFault, 'strong', color)}`);
+  lines.push(finalWords(final));
+  for (const note of notes) lines.push(`note: ${note}`);
+  return lines;
+}
+
+function silence({ mode, ops }: LocateReport): string {
+  const judged = ops.filter(({ verdict }) => verdict !== 'not judged').length;
+  return mode === 'dumps-alone'
+    ? `no value of ${ops.length} leaves its limit`
+    : `none of ${judged} ops makes more error of its own than a right one`;
+}
+
+function finalWords({ tap, nmse, floorNmse, noise }: LocateReport['final']): string {
+  const beside = [
+    ...(floorNmse === null ? [] : [`policy f32: ${formatError(floorNmse)}`]),
+    ...(noise === null
+      ? []
+      : [`noise: ${formatError(noise.noiseNmse)}, ratio ${noise.ratio.toFixed(2)}, ${noise.verdict}`]),
+  ];
+  return `${tap}: NMSE ${formatError(nmse)}${beside.length === 0 ? '' : ` (${beside.join('; ')})`}`;
+}
+
+function kindLines({ kinds, mode, ops, bisect }: LocateReport, color: boolean): string[] {
+  if (kinds.length === 0) return [];
+  const total = blockCount(ops.map(({ tap }) => tap));
+  const alone = mode === 'dumps-alone';
+  const header = [
+    '',
+    'op',
+    'blocks',
+    alone ? 'largest error' : 'own error',
+    'median',
+    'limit',
+    alone ? '' : 'share*',
+  ];
+  const rows = kinds.map((kind, index): (string | Cell)[] => [
+    String(index + 1),
+    { text: kindName(kind), style: 'strong' },
+    blockWords(kind.blocks, total).replace(/^blocks? /, ''),
+    formatError(kind.largest),
+    formatError(kind.median),
+    formatError(kind.limit),
+    kind.share === null ? '' : formatShare(kind.share),
+  ]);
+  const lines = textTable([header.map(strong), ...rows], 'rllrrrr', color);
+  for (const [index, { sentence, next }] of kinds.entries())
+    lines.push(`${index + 1}. ${sentence}`, `   next: ${next}`);
+  if (bisect !== null)
+    lines.push(
+      `together: ${bisect} with the reference's tokens finds a smallest set of choices that explains the error`,
+    );
+  if (!alone)
+    lines.push(
+      styled(
+        '* estimated share of the final error: each error is split between the op and its inputs, taken as uncorrelated',
+        'faint',
+        color,
+      ),
+    );
+  return lines;
+}
+
+function choiceLines({ choices, tested, final, ops }: LocateReport, color: boolean): string[] {
+  if (choices.length === 0) return [];
+  const total = blockCount(ops.map(({ tap }) => tap));
+  const header = [
+    'choice alone',
+    'set',
+    'blocks',
+    'shows at',
+    'own error',
+    'under f32',
+    `${final.tap} alone`,
+  ];
+  const rows = choices.map(({ sites, set, blocks, shows, finalAlone }): string[] => [
+    sites.replace(/^layers\.(\d+|\{[^#:]*?\}+)\.?/, ''),
+    set,
+    blockWords(blocks, total).replace(/^blocks? /, ''),
+    shows === null ? 'nowhere' : nameOf(shows.kind),
+    shows === null ? '0' : formatError(shows.largest),
+    shows === null ? '' : formatError(shows.floor),
+    formatError(finalAlone),
+  ]);
+  const none = choices.filter(({ shows }) => shows === null || shows.largest <= 4 * shows.floor);
+  return [
+    `each choice of policy ${tested} by itself, all else as in f32:`,
+    ...textTable([header.map(strong), ...rows], 'llllrrr', color),
+    ...none.map(({ sentence }) => `about zero, as f32 itself: ${sentence}`),
+  ];
+}
+
+/** Ops that enlarge errors most, and how far values lie from the noise. */
+function driftLines({ ops, noiseByTap, mode }: LocateReport): string[] {
+  const lines: string[] = [];
+  const verdicts = noiseByTap ?? ops.map(({ drift }) => ({ verdict: drift }));
+  const count = (wanted: string) => verdicts.filter(({ verdict }) => verdict === wanted).length;
+  lines.push(
+    `whole run, ${noiseByTap === null ? 'fixed thresholds' : 'against the noise floor'}: ${count('identical')} values identical, ${count('within noise')} within noise, ${count('above noise')} above noise, ${count('broken')} broken`,
+  );
+  const kinds = new Map<string, LocatedOp[]>();
+  for (const op of ops)
+    if (op.amplification !== null && op.verdict !== 'fault' && passesOn(op)) {
+      const kind = tapPlace(op.tap).suffix;
+      kinds.set(kind, [...(kinds.get(kind) ?? []), op]);
+    }
+  const ranked = [...kinds]
+    .map(([kind, list]) => ({
+      kind,
+      worst: list.reduce((a, b) => (b.amplification! > a.amplification! ? b : a)),
+    }))
+    .filter(({ worst }) => worst.amplification! > 2)
+    .sort((a, b) => b.worst.amplification! - a.worst.amplification!)
+    .slice(0, 3)
+    .map(({ worst }) => `${worst.tap} ${worst.amplification!.toFixed(1)}x`);
+  if (ranked.length > 0)
+    lines.push(
+      mode === 'dumps-alone'
+        ? `errors grow most at (by a fault or not cannot be said): ${ranked.join(', ')}`
+        : `enlarge the errors of their inputs most (not faults of theirs): ${ranked.join(', ')}`,
+    );
+  return lines;
+}
+
+/** True where nearly all of an error comes from the inputs. */
+function passesOn({ tap, local, cumulative, amplification }: LocatedOp): boolean {
+  return (local ?? 0) < 0.1 * cumulative && Number.isFinite(amplification) && !tap.endsWith(':margin');
+}
+
+function opLines({ ops }: LocateReport, color: boolean): string[] {
+  const header = ['op', 'own error', 'limit', 'inherited', 'whole run', 'amplification', 'verdict'];
+  const rows = ops.map(
+    ({ tap, local, limit, inherited, cumulative, amplification, verdict }): (string | Cell)[] => [
+      tap,
+      formatError(local),
+      formatError(limit),
+      formatError(inherited),
+      formatError(cumulative),
+      amplification === null ? '–' : `${amplification.toPrecision(2)}x`,
+      verdict === 'fault' ? { text: verdict, style: 'bad' } : verdict,
+    ],
+  );
+  return textTable([header.map(strong), ...rows], 'lrrrrrl', color);
+}
+
+function kindName({ kind }: LocatedKind): string {
+  return `${nameOf(kind)}: ${opWords(kind).name}`;
+}
+
+/** A tap without its block as tables name it. */
+function nameOf(kind: string): string {
+  return kind === '' ? '(block output)' : kind.replace(/^\./, '');
+}
+
+function strong(text: string): Cell {
+  return { text, style: 'strong' };
+}

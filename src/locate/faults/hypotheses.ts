@@ -1,0 +1,79 @@
+import type { Dump } from '../../dump/reader.js';
+import { type Policy, SITE_KINDS, siteKind } from '../../graph/policy.js';
+import { type PolicySite, zayaSites } from '../../models/zaya/sites.js';
+import { tapPlace } from '../replay/tap-graph.js';
+import { type LocalOptions, localErrors } from './local.js';
+import { choiceSentence } from './plain-words.js';
+import type { LocatedKind } from './report.js';
+import type { PolicyRunners } from './runners.js';
+
+/** Where a choice shows whose site is not named after the value that it changes. */
+const SHOWS_AT: Readonly<Record<string, string>> = {
+  '.self_attn:k_cache#dtype': '.self_attn:attn_weights',
+  '.self_attn:v_cache#dtype': '.self_attn:attn_output',
+  '.mlp.gate:expert#skip': '.mlp.experts',
+  '.self_attn.qk_norm#eps': '.self_attn.qk_norm:key',
+};
+
+/** An own error must fall to a hundredth of its energy for a choice to explain it. */
+const EXPLAINS = 0.01;
+/** Kinds of op that are explained, and choices tried for each. */
+const MAX_KINDS = 8;
+const MAX_CHOICES = 12;
+
+interface Hypothesis {
+  sites: string;
+  set: string;
+}
+
+/**
+ * Tries whether a known choice of dtype or form explains ops at fault: each is recomputed from the tested dump's inputs under `base` with that choice, and where that leaves less than a hundredth
+ * of its own error, the choice is named. One replay serves one choice of every kind at once, for each op reads the dump's values.
+ * @returns sentences by kind of op; kinds that nothing explains are absent.
+ */
+export async function explainFaults(
+  { runners, base }: { runners: PolicyRunners; base: Policy },
+  tested: Dump,
+  kinds: readonly LocatedKind[],
+  hooks: Pick<LocalOptions, 'signal' | 'onProgress'>,
+): Promise<Map<string, string>> {
+  const sites = zayaSites(runners.model!.config);
+  const open = kinds.slice(0, MAX_KINDS).map((kind) => ({ kind, left: hypotheses(kind.kind, sites) }));
+  const explained = new Map<string, string>();
+  for (let round = 0; round < MAX_CHOICES; round++) {
+    const trying = open.filter(({ kind, left }) => left[round] !== undefined && !explained.has(kind.kind));
+    if (trying.length === 0) break;
+    const choices = trying.map(({ left }) => left[round]!);
+    const rules = [...base.rules, ...choices];
+    const runner = await runners.use({ name: 'hypothesis', description: 'choices under test', rules });
+    const local = await localErrors(runner, tested, { right: 'computed', ...hooks });
+    for (const [index, { kind }] of trying.entries()) {
+      const left = local.get(kind.worst)!.nmse;
+      if (!(left < EXPLAINS * kind.largest)) continue;
+      const { sites: site, set } = choices[index]!;
+      const sentence = choiceSentence(siteKind(site), set, kind.kind);
+      explained.set(
+        kind.kind,
+        `${sentence}: recomputed so, its error falls from ${kind.largest.toExponential(1)} to ${left === 0 ? '0' : left.toExponential(1)}.`,
+      );
+    }
+  }
+  return explained;
+}
+
+/** Choices that change a kind of op, likelier ones first. */
+function hypotheses(kind: string, sites: readonly PolicySite[]): Hypothesis[] {
+  const found = new Map<string, Hypothesis>();
+  for (const { name, block, values } of sites) {
+    const suffix = block === null ? name : tapPlace(name).suffix;
+    const at = SHOWS_AT[suffix] ?? suffix.slice(0, suffix.lastIndexOf('#'));
+    // Parts of an op are named after it, e.g. `.input_layernorm:normalised`.
+    if (at !== kind && !(kind !== '' && at.startsWith(`${kind}:`))) continue;
+    for (const set of values.slice(1))
+      found.set(`${suffix} ${set}`, { sites: block === null ? suffix : `layers.*${suffix}`, set });
+  }
+  const order = Object.keys(SITE_KINDS);
+  const last = (each: Hypothesis) =>
+    siteKind(each.sites) === 'round' ? order.length : order.indexOf(siteKind(each.sites));
+  return [...found.values()].sort((a, b) => last(a) - last(b));
+}

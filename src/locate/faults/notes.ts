@@ -1,0 +1,32 @@
+import { basename, resolve } from 'node:path';
+import { UNKNOWN } from '../../dump/import/foreign.js';
+import type { Dump } from '../../dump/reader.js';
+import type { ZayaModel } from '../../models/zaya/model.js';
+import { weightsSha256 } from '../../weights/identity.js';
+
+/** Name of a dump's folder. */
+export function label(dump: Dump): string {
+  return basename(resolve(dump.dir));
+}
+
+/** What a reader must know about a model and the dumps it is compared with: other weights, partial dumps. */
+export async function modelNotes(
+  { weights }: ZayaModel,
+  dumps: readonly Pick<Dump, 'dir' | 'manifest'>[],
+): Promise<string[]> {
+  const own = await weightsSha256(weights.checkpoint);
+  const notes: string[] = [];
+  for (const { dir, manifest } of dumps) {
+    const name = basename(resolve(dir));
+    // A quantised or renamed copy has another identity, though it may be the same model; an imported dump has none.
+    const { layout = 'transformers', weightsSha256: theirs } = manifest.model;
+    if (
+      theirs !== own &&
+      theirs !== UNKNOWN &&
+      layout.startsWith('gguf') === weights.source.layout.startsWith('gguf')
+    )
+      notes.push(`DIFFERENT WEIGHTS: ${name} was made with other weights than the model's.`);
+    if (manifest.status === 'partial') notes.push(`${name} is partial: its producer did not finish.`);
+  }
+  return notes;
+}

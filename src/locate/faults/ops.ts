@@ -1,0 +1,121 @@
+import type { FloatTapReport, IntegerTapReport } from '../../diff/report.js';
+import { blockCount, tapInputs } from '../replay/tap-graph.js';
+import { aloneLimit, verdictAlone } from './alone.js';
+import { errorOf, type OpEvidence } from './evidence.js';
+import type { LocatedOp, NonFiniteOrigin, OpVerdict } from './report.js';
+import { errorShares, type ShareTap } from './share.js';
+import { judge } from './verdict.js';
+
+/** A right op may make 9 times the energy NMSE that was measured as its noise: a ratio of 3 of the errors themselves. */
+const LIMIT_FACTOR = 9;
+/** Where a floor was measured, an op may still make this much: two or three units in the last place of F32, for one that was exact in the floor. */
+const LEAST_LIMIT = 1e-13;
+/** Limit of an op whose floor was not measured: an order above what F32 arithmetic in any order makes of products of a few thousand terms. */
+const UNMEASURED_LIMIT = 1e-11;
+
+/** Options of {@link locateOps}. */
+export interface LocateOpsOptions {
+  /** Smallest limit of an op's own error, energy NMSE; default {@link LEAST_LIMIT}. */
+  failAbove?: number | undefined;
+  /** Choices of experts that differ only by a tie: see `routing/drift.ts`. */
+  ties: ReadonlySet<string>;
+  /**
+   * Two dumps without a model: an op fails where its cumulative error is above {@link aloneLimit} while those of its inputs are not. Holds the taps of experts that contradict the tested
+   * run's own probabilities, which fail too.
+   */
+  alone?: { wrongChoices: ReadonlySet<string> } | undefined;
+}
+
+/** What {@link locateOps} gives. */
+export interface LocatedOps {
+  ops: LocatedOp[];
+  nonFinite: NonFiniteOrigin | null;
+  /** Estimated share of the final error by kind of op. */
+  shares: Map<string, number>;
+  /** Last value held, whose error `shares` splits: the logits where they are. */
+  final: string;
+}
+
+/** Judges each op of a run. `evidence` by tap, in execution order. */
+export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: LocateOpsOptions): LocatedOps {
+  const names = [...evidence.keys()];
+  const held = new Set(names);
+  const blocks = blockCount(names);
+  const ops: LocatedOp[] = [];
+  const shareTaps: ShareTap[] = [];
+  let nonFinite: NonFiniteOrigin | null = null;
+  for (const [tap, own] of evidence) {
+    const inputs = tapInputs(tap, blocks, held);
+    const from = inputs.inputs.map((name) => evidence.get(name)!);
+    const cumulative = errorOf(own.cumulative);
+    const local = own.local?.nmse ?? null;
+    const finiteInputs = from.every((input) => extraNonFinite(input.cumulative) === 0);
+    const count = extraNonFinite(own.cumulative);
+    if (nonFinite === null && count > 0 && finiteInputs)
+      nonFinite = { tap, block: own.cumulative.block, count, place: placeOf(own) };
+    const floor = own.floors.length === 0 ? null : Math.max(...own.floors);
+    const least = options.failAbove ?? (floor === null ? UNMEASURED_LIMIT : LEAST_LIMIT);
+    const limit = options.alone
+      ? aloneLimit(own, options.failAbove)
+      : local === null
+        ? null
+        : Math.max(least, LIMIT_FACTOR * (floor ?? 0));
+    const worstInput = Math.max(0, ...from.map((input) => errorOf(input.cumulative)));
+    ops.push({
+      tap,
+      block: own.cumulative.block,
+      local,
+      floor,
+      limit,
+      cumulative,
+      inherited: local === null ? null : Math.max(0, cumulative - local) || 0,
+      amplification:
+        worstInput === 0 || own.cumulative.kind === 'integer'
+          ? null
+          : Math.sqrt(cumulative / worstInput) || 0,
+      verdict: options.alone
+        ? verdictAlone(own, from, options.failAbove, options.alone.wrongChoices)
+        : verdictOf(own, { local, limit, finiteInputs, isTie: options.ties.has(tap) }),
+      drift: own.noise?.verdict ?? judge({ nmse: cumulative }),
+      inputs: inputs.inputs,
+    });
+    shareTaps.push({ name: tap, cumulative, energy: energyOf(own.cumulative), local: local ?? 0, inputs });
+  }
+  const final = held.has('lm_head') ? 'lm_head' : lastFloat(evidence);
+  return { ops, nonFinite, shares: errorShares(shareTaps, final), final };
+}
+
+function verdictOf(
+  { local: error }: OpEvidence,
+  known: { local: number | null; limit: number | null; finiteInputs: boolean; isTie: boolean },
+): OpVerdict {
+  const { local, limit, finiteInputs, isTie } = known;
+  if (local === null || limit === null) return 'not judged';
+  if (local === 0) return 'exact';
+  // Derived from a value that is judged itself, and read by nothing.
+  if (error!.tap.name.endsWith('.mlp.gate:margin')) return 'not judged';
+  if (isTie) return 'within noise';
+  if (error!.tap.dtype === 'I32') return finiteInputs ? 'fault' : 'not judged';
+  if (local <= limit) return 'within noise';
+  return finiteInputs ? 'fault' : 'not judged';
+}
+
+function energyOf(report: FloatTapReport | IntegerTapReport): number {
+  return report.kind === 'float' ? report.metrics.mse * report.metrics.elements : 0;
+}
+
+/** NaNs and infinities of the tested side that the reference lacks. */
+function extraNonFinite(report: FloatTapReport | IntegerTapReport): number {
+  if (report.kind === 'integer') return 0;
+  const { nan, inf } = report.metrics;
+  return Math.max(0, nan.tested + inf.tested - nan.reference - inf.reference);
+}
+
+function placeOf({ cumulative }: OpEvidence): NonFiniteOrigin['place'] {
+  return cumulative.kind === 'float' ? cumulative.worst : null;
+}
+
+function lastFloat(evidence: ReadonlyMap<string, OpEvidence>): string {
+  const names = [...evidence].filter(([, { cumulative }]) => cumulative.kind === 'float');
+  return names.at(-1)?.[0] ?? '';
+}

@@ -1,0 +1,22 @@
+import type { Dump } from '../../dump/reader.js';
+import type { Policy } from '../../graph/policy.js';
+import type { OpenZayaOptions } from '../../models/zaya/model.js';
+
+/** Options of both forms of `locate`. */
+export interface LocateOptions extends Omit<OpenZayaOptions, 'policy'> {
+  /** The reference's own run in low precision: what is within its error is no fault. */
+  noise?: Dump;
+  /**
+   * Two dumps with a model: dtypes in which the tested program means to compute, in which its ops are recomputed. Default: `pytorch-bf16` or `pytorch-f16` for a dump of transformers in that
+   * dtype, else `f32`, whose ops round nothing.
+   */
+  recompute?: Policy | undefined;
+  /** Smallest own error (energy NMSE) that counts as a fault, where none larger is measured to be usual. Default 1e-13, or 1e-11 where nothing could be measured. */
+  failAbove?: number;
+  /** The policy as commands of the report spell it; default its name. */
+  policyArgument?: string;
+  /** Called with what is being done, and how far it is. */
+  onProgress?: (what: string, done: number, total: number) => void;
+  /** Stops with `CANCELLED`. */
+  signal?: AbortSignal;
+}

@@ -1,0 +1,118 @@
+/** What `locate` finds, as plain data. Numbers may be infinite or NaN. */
+import type { ElementPlace } from '../../diff/report.js';
+import type { TapNoise } from '../noise/noise-floor.js';
+import type { RoutingDrift } from '../routing/drift.js';
+import type { Spread } from './spread.js';
+import type { Verdict } from './verdict.js';
+
+/** How an op fares by itself: on the inputs that it got. */
+export type OpVerdict =
+  /** Its own error is 0. */
+  | 'exact'
+  /** Its own error is within its limit. */
+  | 'within noise'
+  /** Its own error is above its limit. */
+  | 'fault'
+  /** Nothing could be said: no model, or inputs that are not finite. */
+  | 'not judged';
+
+/** One op, named by the tap that it makes. */
+export interface LocatedOp {
+  tap: string;
+  block: number | null;
+  /** Energy NMSE of the op's own error: computed from the same inputs by the right op. null: not computed. */
+  local: number | null;
+  /** Energy NMSE that a right op has there, as measured (see `docs/locate.md`); null: not measured. */
+  floor: number | null;
+  /** `local` above this is a fault; null where nothing is judged. */
+  limit: number | null;
+  /** Energy NMSE of the value in the whole run, against the reference; integers: share of entries that differ. */
+  cumulative: number;
+  /** What is left of `cumulative` without `local`; null where that is unknown. */
+  inherited: number | null;
+  /** Relative L2 error of the value over that of its worst input; null where the inputs have none, and for integers. */
+  amplification: number | null;
+  verdict: OpVerdict;
+  /** Of `cumulative`, against the noise floor or the plain thresholds. */
+  drift: Verdict;
+  /** Values that the op reads. */
+  inputs: readonly string[];
+}
+
+/** Ops of one kind (the same value of several blocks) that are at fault, or in a dump without model: suspected. */
+export interface LocatedKind {
+  /** Tap without its block, e.g. `.self_attn.o_proj`. */
+  kind: string;
+  /** The op in words. */
+  name: string;
+  /** Blocks with a fault; empty for embedding and head. */
+  blocks: number[];
+  /** The op with the largest error, own (or without a model: in the whole run) over limit. */
+  worst: string;
+  /** Largest and median own error (energy NMSE) over those blocks; without a model the cumulative one. */
+  largest: number;
+  median: number;
+  /** Limit at `worst`. */
+  limit: number;
+  /** Estimated share of the final error; null without a model. See `errorShares`. */
+  share: number | null;
+  /** Where the largest error of `worst` stands; `reference` is the right value. */
+  place: ElementPlace | null;
+  spread: Spread | null;
+  /** One sentence in plain words. */
+  sentence: string;
+  /** Command line of the next step. */
+  next: string;
+}
+
+/** A choice of the tested policy by itself: all other sites are as in policy f32. */
+export interface LocatedChoice {
+  /** Pattern of the sites, e.g. `layers.{0..7}.self_attn.qkv_proj.conv_qk_grouped#patches`, and their value. */
+  sites: string;
+  set: string;
+  blocks: number[];
+  /** Tap (without block) at which its error first shows, and the largest and median own error there, beside what policy f32 has; null where it changes nothing. */
+  shows: { kind: string; largest: number; median: number; floor: number } | null;
+  /** Energy NMSE of the last value (the logits, where held) of a run with this choice alone. */
+  finalAlone: number;
+  sentence: string;
+}
+
+/** The value where NaN or infinity arises. */
+export interface NonFiniteOrigin {
+  tap: string;
+  block: number | null;
+  /** NaNs and infinities in it that the reference lacks; its inputs have none. */
+  count: number;
+  place: ElementPlace | null;
+}
+
+/** The outcome of `locate`. */
+export interface LocateReport {
+  format: 'zayascope-locate';
+  version: 1;
+  /** `policy`: a run of the model under a policy; `dumps`: a tested dump whose ops were recomputed; `dumps-alone`: two dumps without a model. */
+  mode: 'policy' | 'dumps' | 'dumps-alone';
+  reference: string;
+  /** Name of the tested dump or policy. */
+  tested: string;
+  noise: string | null;
+  /** False: no fault was found. */
+  found: boolean;
+  /** The first op in execution order that fails while its inputs pass. */
+  firstFault: string | null;
+  nonFinite: NonFiniteOrigin | null;
+  /** The last value held (the logits, where held): its energy NMSE, and where it was measured that of policy f32 and the noise floor. */
+  final: { tap: string; nmse: number; floorNmse: number | null; noise: TapNoise | null };
+  /** At fault, most important first. */
+  kinds: LocatedKind[];
+  choices: LocatedChoice[];
+  /** Command line that finds out which choices of the policy explain the final error together; null without a policy or an error. */
+  bisect: string | null;
+  /** All ops in execution order. */
+  ops: LocatedOp[];
+  noiseByTap: TapNoise[] | null;
+  routing: RoutingDrift | null;
+  /** What a reader must know, and what could not be said. */
+  notes: string[];
+}

@@ -1,0 +1,81 @@
+import { toFloat32 } from '../../dump/float.js';
+import type { Dump, TensorBatch } from '../../dump/reader.js';
+import { ZayascopeError } from '../../errors.js';
+import type { CompiledGraph } from '../../graph/compile.js';
+import type { Tensor } from '../../graph/tensor.js';
+import type { Taps } from '../../models/runtime/tap.js';
+import { tapPattern } from '../../tap-pattern.js';
+
+/** Which values of a dump take the place of computed ones. */
+export interface GraftOptions {
+  dump: Dump;
+  /** Tap pattern of the values to replace; default `**`: each op then works on the dump's values, so that what it shows differs by its own error only. */
+  replace?: string;
+  /** Sequence of the dump; default 0. */
+  sequence?: number;
+  /** Taps to make readable; default: all. */
+  wants?: (name: string) => boolean;
+  /** Reads all rows of a value; default: from the dump, each time anew. */
+  read?: (name: string) => Promise<TensorBatch>;
+}
+
+/** Taps that replace values, and what fills them in before a segment runs. */
+export interface GraftTaps extends Taps {
+  /** Names of the values replaced so far: complete once a plan has been built with these taps. */
+  readonly replaced: ReadonlySet<string>;
+  /** For `RunOptions.prepare`. Throws `BAD_DUMP` where the dump lacks rows, `SHAPE_MISMATCH` where a value has another shape. */
+  prepare(segment: number, graph: CompiledGraph): Promise<void>;
+}
+
+/** Input names of grafts start so; no tap does. */
+const PREFIX = 'graft:';
+
+/**
+ * Replaces values of a run by those of a dump of the same tokens, read block by block. A value that the dump does not hold is computed. Derived values that nothing reads (`margin`)
+ * are never replaced.
+ *
+ * @throws `BAD_ARGUMENT` for a dump that is not of tier full, and a malformed pattern.
+ */
+export function graftTaps({
+  dump,
+  replace = '**',
+  sequence = 0,
+  wants = () => true,
+  read = (name) => dump.read(name, { sequence }),
+}: GraftOptions): GraftTaps {
+  if (dump.manifest.tier !== 'full')
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `graft: expected a dump of tier full, got ${dump.manifest.tier} (${dump.dir})`,
+      { op: 'graft' },
+    );
+  const matches = tapPattern(replace);
+  const held = new Set(dump.taps.map(({ name }) => name));
+  const replaced = new Set<string>();
+  return {
+    replaced,
+    wants,
+    apply(name, value) {
+      if (!held.has(name) || !matches(name)) return value;
+      replaced.add(name);
+      return value.graph.input(PREFIX + name, value.dtype, value.shape);
+    },
+    async prepare(_, compiled) {
+      for (const input of compiled.inputs)
+        if (input.name.startsWith(PREFIX)) compiled.setInput(input.name, await graftValue(read, input));
+    },
+  };
+}
+
+async function graftValue(read: NonNullable<GraftOptions['read']>, tensor: Tensor): Promise<ArrayBufferView> {
+  const name = tensor.name.slice(PREFIX.length);
+  const { data, dtype, shape } = await read(name);
+  const elements = tensor.shape.reduce((product, size) => product * size, 1);
+  if (data.length !== elements)
+    throw new ZayascopeError(
+      'SHAPE_MISMATCH',
+      `graft: expected the values of [${tensor.shape.join(', ')}] in the dump, got [${shape.join(', ')}] (${name})`,
+      { op: 'graft', tensor: name, shapes: [tensor.shape, shape] },
+    );
+  return dtype === 'I32' ? data : toFloat32(data, dtype);
+}

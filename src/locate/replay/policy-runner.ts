@@ -1,0 +1,267 @@
+import { ZayascopeError } from '../../errors.js';
+import type { Backend } from '../../graph/backend.js';
+import type { Graph } from '../../graph/graph.js';
+import { type Policy, resolvePolicy, type Setting } from '../../graph/policy.js';
+import { ResidentMemory, readResident, writeResident } from '../../graph/resident.js';
+import type { ResidentTensor } from '../../graph/tensor.js';
+import { NO_TAPS } from '../../models/runtime/tap.js';
+import { checkTokenIds } from '../../models/runtime/token-ids.js';
+import { allocateStates } from '../../models/zaya/cache.js';
+import type { ZayaConfig } from '../../models/zaya/config.js';
+import { allocateInputs, perType } from '../../models/zaya/inputs.js';
+import { loadZayaWeights, type ZayaWeights } from '../../models/zaya/loader.js';
+import { openZaya } from '../../models/zaya/model.js';
+import type { ZayaContext } from '../../models/zaya/module.js';
+import { buildSegment, LOGITS } from '../../models/zaya/segments.js';
+import { type PolicySite, zayaSites } from '../../models/zaya/sites.js';
+import { checkWeights, type RequiredTensor } from '../../models/zaya/weights.js';
+import { RecentlyUsed } from './recently-used.js';
+import { SegmentGraphs } from './segment-graphs.js';
+
+/** Options of {@link openPolicyRunner}. */
+export interface PolicyRunnerOptions {
+  /** Backend or device name. Default `cpu`. */
+  backend?: string;
+  /** CPU threads; default as in `openZaya`. */
+  threads?: number;
+  /** Memory for states at the starts of segments, in bytes; default 512 MiB. */
+  stateBytes?: number;
+  /** Memory for compiled segments, in bytes; default 512 MiB. One is kept whatever its size. */
+  graphBytes?: number;
+}
+
+/** What runs have cost. */
+export interface RunCost {
+  /** Runs asked for. */
+  runs: number;
+  /** Blocks computed, over all runs; a whole run computes every block of the model. */
+  blockRuns: number;
+  /** {@link blockRuns} by the blocks of the model. */
+  forwardPasses: number;
+}
+
+/** Runs one prompt under any mixture of policies, computing only what differs from earlier runs. */
+export interface PolicyRunner extends Disposable {
+  readonly config: ZayaConfig;
+  readonly sites: readonly PolicySite[];
+  /** What the checkpoint has of what the model needs. */
+  readonly tensors: readonly RequiredTensor[];
+  /** Name of the device. */
+  readonly device: string;
+  /** False if the device may round F32 operands of products: see `Backend.strictF32`. */
+  readonly strictF32: boolean;
+  readonly weights: ZayaWeights;
+  readonly cost: Readonly<RunCost>;
+  /**
+   * Logits F32 [T, V] of the prompt under a setting, bit-equal to a whole run. At each site it must choose what one of the runner's policies chooses (`BAD_ARGUMENT` for a weight
+   * that was not loaded so). Runs must not overlap.
+   */
+  run(setting: Setting): Promise<Float32Array>;
+  /** Stops the run in progress (`CANCELLED`). */
+  cancel(): void;
+  close(): void;
+}
+
+/** Weights as one policy wants them. */
+interface WeightSet {
+  weights: ZayaWeights;
+  setting: Setting;
+}
+
+/** The states that a segment starts from. */
+interface Boundary {
+  hidden: Uint8Array;
+  router: Uint8Array;
+}
+
+/**
+ * Loads a model for runs under mixtures of `policies`. Weights are loaded once, and again for each policy that wants other dtypes.
+ *
+ * The residual stream and the router state at the start of each segment are kept under the choices at all sites before it, so that a run starts at the first segment that no
+ * earlier run has reached with the same choices. Graphs of segments are kept the same way.
+ *
+ * @param tokens one prompt. @throws what `openZaya` throws; `BAD_ARGUMENT` for no policy, no token, or ids outside the vocabulary.
+ */
+export async function openPolicyRunner(
+  path: string,
+  policies: readonly Policy[],
+  tokens: readonly number[],
+  options: PolicyRunnerOptions = {},
+): Promise<PolicyRunner> {
+  const { stateBytes = 2 ** 29, graphBytes = 2 ** 29 } = options;
+  if (policies.length === 0 || tokens.length === 0)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `openPolicyRunner: expected at least one policy and one token, got ${policies.length} and ${tokens.length}`,
+      { op: 'openPolicyRunner' },
+    );
+  const model = await openZaya(path, {
+    policy: policies[0]!,
+    ...(options.backend === undefined ? {} : { backend: options.backend }),
+    ...(options.threads === undefined ? {} : { threads: options.threads }),
+  });
+  const { backend, config } = model;
+  const sets: WeightSet[] = [{ weights: model.weights, setting: resolvePolicy(policies[0]!) }];
+  const memory = new ResidentMemory(backend);
+  let graphs: SegmentGraphs | undefined;
+  const close = () => {
+    graphs?.close();
+    memory.close();
+    for (const { weights } of sets.slice(1)) weights.close();
+    model.close();
+  };
+  try {
+    checkTokenIds('openPolicyRunner', tokens, config.vocab_size);
+    const tensors = checkWeights(model.weights.checkpoint, config).tensors;
+    const sites = zayaSites(config, tensors);
+    for (const policy of policies.slice(1)) await addSet(sets, policy, sites, path, backend);
+    const inputs = allocateInputs(memory, config, callSizes(tokens.length), undefined);
+    inputs.place({ past: 0, padding: [] });
+    const states = allocateStates(memory, model.weights, 1);
+    const context = segmentContexts(config, tensors, sets, inputs.tensors, states);
+    const blocks = config.num_hidden_layers;
+    const sizes = { blocks, batch: 1, tokens: tokens.length, logits: 'all' as const };
+    const compiled = new SegmentGraphs(backend, graphBytes, (segment, setting) =>
+      buildSegment(segment, sizes, context(setting)),
+    );
+    graphs = compiled;
+    const boundaries = new RecentlyUsed<Boundary>(
+      stateBytes,
+      ({ hidden, router }) => hidden.length + router.length,
+    );
+    const [hidden, router] = [inputs.tensors.get('hidden')!, inputs.tensors.get('router')!];
+    const last = blocks + 1;
+    const namesOf = Array.from({ length: last + 1 }, (_, segment) =>
+      sites.filter(({ segments }) => segments.includes(segment)).map(({ name }) => name),
+    );
+    const prefixes = new Map<string, number>();
+    const cost: RunCost = { runs: 0, blockRuns: 0, forwardPasses: 0 };
+    const run = async (setting: Setting): Promise<Float32Array> => {
+      checkWeightSites(sites, sets, setting);
+      cost.runs++;
+      const choices = namesOf.map((names) => names.map(setting).join(' '));
+      const starts = startKeys(choices, prefixes);
+      let segment = last;
+      while (segment > 0 && !boundaries.has(starts[segment]!)) segment--;
+      const start = boundaries.get(starts[segment]!);
+      if (start !== undefined) {
+        writeResident(hidden, start.hidden);
+        writeResident(router, start.router);
+      }
+      for (; ; segment++) {
+        const graph = compiled.get(segment, choices[segment]!, setting);
+        if (segment === 0) graph.setInput('tokens', Int32Array.from(tokens));
+        for (const { weights } of sets) await weights.ensure?.(segment);
+        await backend.native.compute([graph.native]);
+        if (segment > 0 && segment < last) {
+          cost.blockRuns++;
+          cost.forwardPasses = cost.blockRuns / blocks;
+        }
+        if (segment === last) {
+          const { bytes } = graph.outputs().find(({ name }) => name === LOGITS)!;
+          return new Float32Array(bytes.slice().buffer);
+        }
+        boundaries.set(starts[segment + 1]!, { hidden: readResident(hidden), router: readResident(router) });
+      }
+    };
+    const cancel = () => backend.native.cancel();
+    return {
+      config,
+      sites,
+      tensors,
+      device: backend.device.name,
+      strictF32: backend.strictF32,
+      weights: model.weights,
+      cost,
+      run,
+      cancel,
+      close,
+      [Symbol.dispose]: close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+function callSizes(tokens: number) {
+  return { batch: 1, tokens, span: tokens, padded: false };
+}
+
+/** Loads the weights again if a policy wants a weight in a dtype that no set has. */
+async function addSet(
+  sets: WeightSet[],
+  policy: Policy,
+  sites: readonly PolicySite[],
+  path: string,
+  backend: Backend,
+): Promise<void> {
+  const setting = resolvePolicy(policy);
+  const differs = sites.some(
+    ({ kind, name }) => kind === 'weight' && sets.every((set) => set.setting(name) !== setting(name)),
+  );
+  if (differs) sets.push({ weights: await loadZayaWeights(path, backend, policy), setting });
+}
+
+function checkWeightSites(sites: readonly PolicySite[], sets: readonly WeightSet[], setting: Setting): void {
+  const missing = sites.find(
+    ({ kind, name }) => kind === 'weight' && sets.every((set) => set.setting(name) !== setting(name)),
+  );
+  if (missing !== undefined)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `run: expected a weight dtype of one of the runner's policies, got ${setting(missing.name)} (${missing.name})`,
+      { op: 'run', tensor: missing.name },
+    );
+}
+
+/** For each segment a key of all choices before it. `prefixes` numbers those seen so far. */
+function startKeys(choices: readonly string[], prefixes: Map<string, number>): string[] {
+  let prefix = 0;
+  return choices.map((choice, segment) => {
+    const key = `${segment} ${prefix}`;
+    const extended = `${prefix} ${choice}`;
+    const known = prefixes.get(extended);
+    prefix = known ?? prefixes.size + 1;
+    if (known === undefined) prefixes.set(extended, prefix);
+    return key;
+  });
+}
+
+/** What the model file reads, with each weight from the set that has it as the setting wants it. */
+function segmentContexts(
+  config: ZayaConfig,
+  tensors: readonly RequiredTensor[],
+  sets: readonly WeightSet[],
+  inputs: ReadonlyMap<string, ResidentTensor>,
+  states: ReturnType<typeof allocateStates>,
+) {
+  const matrices = new Set(
+    tensors.filter(({ role }) => role === 'matmul' || role === 'embedding').map(({ name }) => name),
+  );
+  const chosen = (name: string, setting: Setting): ResidentTensor => {
+    const site = `${name.replace(/^model\./, '').replace(/\.weight$/, '')}#weight`;
+    const set = matrices.has(name) ? sets.find((each) => each.setting(site) === setting(site))! : sets[0]!;
+    return set.weights.tensors.get(name)!;
+  };
+  return (setting: Setting) =>
+    (graph: Graph, block: number | null): ZayaContext => {
+      const input = (name: string) => graph.resident(inputs.get(name)!);
+      const type = config.layer_types[block ?? 0]!;
+      return {
+        graph,
+        config,
+        setting,
+        taps: NO_TAPS,
+        batch: 1,
+        weight: (name) => graph.resident(chosen(name, setting)),
+        hasWeight: (name) => sets[0]!.weights.tensors.has(name),
+        state: input,
+        constant: (name) =>
+          input(name === 'mask' || name === 'cos' || name === 'sin' ? perType(name, type) : name),
+        padding: undefined,
+        history: (layer, name) => graph.resident(states[layer]![name]!),
+        cache: undefined,
+      };
+    };
+}

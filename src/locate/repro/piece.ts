@@ -1,0 +1,191 @@
+/** The piece of the model between a value and the nearest values that are given: the graph of its segment, cut there. */
+import type { Dtype } from '../../dtype.js';
+import { ZayascopeError } from '../../errors.js';
+import { needed } from '../../graph/compile.js';
+import type { Graph } from '../../graph/graph.js';
+import type { Setting } from '../../graph/policy.js';
+import type { Shape } from '../../graph/shape.js';
+import type { Tensor } from '../../graph/tensor.js';
+import {
+  convChannels,
+  convStateLength,
+  kWidth,
+  routerClasses,
+  type ZayaConfig,
+} from '../../models/zaya/config.js';
+import { weightSite } from '../../models/zaya/loader.js';
+import type { ZayaConstant, ZayaContext } from '../../models/zaya/module.js';
+import { buildSegment } from '../../models/zaya/segments.js';
+import { type ZayaTap, zayaTaps } from '../../models/zaya/taps.js';
+import { type RequiredTensor, requiredTensors, type WeightRole } from '../../models/zaya/weights.js';
+
+/** What a piece is cut from. */
+export interface PieceSource {
+  config: ZayaConfig;
+  /** The tensors that the config asks for, by name. */
+  required: ReadonlyMap<string, RequiredTensor>;
+  /** The value that the piece computes. */
+  op: ZayaTap;
+  /** Tokens of the one sequence, from its start. */
+  tokens: number;
+  /** Stored dtypes of weights by name. A weight without one is taken for F32: enough for those outside the piece. */
+  stored: ReadonlyMap<string, Dtype>;
+  /** True for values that are given: the graph is cut at them. */
+  isGiven(name: string): boolean;
+}
+
+/** Something that a piece reads: a value of the model, a weight, a state, token ids, or what follows from the config. */
+export interface Leaf {
+  kind: 'tap' | 'weight' | 'history' | 'tokens' | 'constant';
+  /** Of kind `weight`: its full name; of kind `tap`: the tap's. */
+  name: string;
+  /** Input of the graph. */
+  input: string;
+  dtype: Dtype;
+  shape: Shape;
+}
+
+/** A graph whose only output is the op's value and whose leaves are all inputs, so that it needs no model. */
+export interface Piece {
+  graph: Graph;
+  /** Nodes that the output needs, in execution order; leaves among them. */
+  nodes: readonly Tensor[];
+  leaves: readonly Leaf[];
+  /** Policy sites that were asked for while the segment was built, whether or not they matter to the piece. */
+  sites: ReadonlySet<string>;
+}
+
+/**
+ * The tap of this name in a run without a cache.
+ * @throws `BAD_ARGUMENT` for a name that no such run computes: what only a cached run has (`conv_state`, `k_cache`) is no result of one op.
+ */
+export function opTap(config: ZayaConfig, name: string): ZayaTap {
+  const found = zayaTaps(config).find((tap) => tap.name === name);
+  if (found === undefined)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `repro: expected a value that a run without a cache computes, such as layers.0.self_attn.o_proj, got ${name}`,
+      { op: 'repro', tensor: name },
+    );
+  return found;
+}
+
+/** The tensors that a config asks for, by name. */
+export function requiredByName(config: ZayaConfig): ReadonlyMap<string, RequiredTensor> {
+  return new Map(requiredTensors(config).map((tensor) => [tensor.name, tensor]));
+}
+
+/** Builds the piece under a policy. Throws what the op's rules throw for settings that do not fit (`DTYPE_UNSUPPORTED`, `SHAPE_MISMATCH`). */
+export function buildPiece(source: PieceSource, setting: Setting): Piece {
+  const { config, op, tokens } = source;
+  const blocks = config.num_hidden_layers;
+  const sites = new Set<string>();
+  const asked: Setting = (site) => {
+    sites.add(site);
+    return setting(site);
+  };
+  const segment = segmentOf(op, blocks);
+  const graph = buildSegment(segment, { blocks, batch: 1, tokens, logits: 'all' }, (graph) =>
+    pieceContext(graph, source, asked, segment),
+  );
+  for (const name of [...graph.outputs.keys()]) if (name !== op.name) graph.outputs.delete(name);
+  graph.effects.length = 0; // states go nowhere
+  const nodes = needed(graph);
+  const leaves = nodes.filter((node) => node.op === 'input').map(leafOf);
+  return { graph, nodes, leaves, sites };
+}
+
+/** The nodes as plain data: equal for pieces that compute the same. */
+export function describeNodes(nodes: readonly Tensor[]): unknown[] {
+  const places = new Map(nodes.map((node, place) => [node, place]));
+  return nodes.map(({ op, name, dtype, shape, params, strides, sources }) =>
+    op === 'input'
+      ? { op, name, dtype, shape }
+      : { op, dtype, shape, strides, params, sources: sources.map((each) => places.get(each)) },
+  );
+}
+
+function segmentOf({ name, block }: ZayaTap, blocks: number): number {
+  if (block !== null) return block + 1;
+  return name === 'norm' || name === 'lm_head' ? blocks + 1 : 0;
+}
+
+function pieceContext(
+  graph: Graph,
+  { config, required, op, tokens, stored, isGiven }: PieceSource,
+  setting: Setting,
+  segment: number,
+): ZayaContext {
+  const inputs = new Map<string, Tensor>();
+  const leaf = (kind: Leaf['kind'], name: string, dtype: Dtype, shape: Shape): Tensor => {
+    const input = `${kind}:${name}`;
+    const tensor = inputs.get(input) ?? graph.input(input, dtype, shape);
+    inputs.set(input, tensor);
+    return tensor;
+  };
+  const constants: Record<ZayaConstant, readonly [Dtype, Shape]> = {
+    mask: ['F32', [tokens, tokens]],
+    cos: ['F32', [tokens, 1, config.head_dim]],
+    sin: ['F32', [tokens, 1, config.head_dim]],
+    expert_ids: ['I32', [routerClasses(config), 1]],
+    expert_keep: ['F32', [routerClasses(config), 1]],
+  };
+  return {
+    graph,
+    config,
+    setting,
+    taps: {
+      wants: (name) => name === op.name,
+      apply: (name, value) =>
+        name !== op.name && isGiven(name) ? leaf('tap', name, value.dtype, value.shape) : value,
+    },
+    batch: 1,
+    weight(name) {
+      const { shape, role } = required.get(name) ?? headWeight(config);
+      return leaf('weight', name, weightDtype(name, role, stored.get(name) ?? 'F32', setting), shape);
+    },
+    hasWeight: (name) => required.has(name) || stored.has(name),
+    state: (name) =>
+      name === 'hidden'
+        ? leaf('tap', hiddenBefore(segment), 'F32', [tokens, config.hidden_size])
+        : leaf('tap', `layers.${segment - 2}.mlp.gate:router_hidden_states`, 'F32', [
+            tokens,
+            config.router_hidden_size,
+          ]),
+    constant: (name) => leaf('constant', name, ...constants[name]),
+    padding: undefined,
+    history: (layer, name) =>
+      leaf(
+        'history',
+        `layers.${layer}.${name}`,
+        'F32',
+        name === 'conv_state'
+          ? [1, convStateLength(config), convChannels(config)]
+          : [1, 1, kWidth(config) / 2],
+      ),
+    cache: undefined,
+  };
+}
+
+/** The value that the residual stream holds before a segment. */
+function hiddenBefore(segment: number): string {
+  return segment === 1 ? 'input_affine' : `layers.${segment - 2}`;
+}
+
+/** The dtype that a weight is loaded in: matrices as the policy says, everything else F32, as the loader does. */
+function weightDtype(name: string, role: WeightRole, stored: Dtype, setting: Setting): Dtype {
+  if (role !== 'matmul' && role !== 'embedding') return 'F32';
+  const dtype = setting(weightSite(name));
+  return dtype === 'stored' ? stored : (dtype as Dtype);
+}
+
+/** A checkpoint may hold a head that its config ties. */
+function headWeight(config: ZayaConfig): { shape: Shape; role: WeightRole } {
+  return { shape: [config.vocab_size, config.hidden_size], role: 'matmul' };
+}
+
+function leafOf({ name: input, dtype, shape }: Tensor): Leaf {
+  const colon = input.indexOf(':');
+  if (colon < 0) return { kind: 'tokens', name: input, input, dtype, shape };
+  return { kind: input.slice(0, colon) as Leaf['kind'], name: input.slice(colon + 1), input, dtype, shape };
+}

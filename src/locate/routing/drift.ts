@@ -1,0 +1,267 @@
+import { toFloat32, toFloat64 } from '../../dump/float.js';
+import type { Dump, TensorBatch } from '../../dump/reader.js';
+import type { LocalError } from '../faults/local.js';
+import { noiseRatio } from '../faults/verdict.js';
+import { tapPlace } from '../replay/tap-graph.js';
+
+/**
+ * Why a token took another expert.
+ * - `close call`: its margin is within twice the error that the block's other tokens have in their biased probabilities
+ * - `inherited`: a token that it sees (itself included) flipped in an earlier block, so its input is another one
+ * - `large error`: neither; this token's probabilities are off by more than others' are
+ * - `wrong choice`: the margin is more than the token's own error explains: the choice contradicts the tested run's own probabilities. No rounding does that
+ * - `unknown`: the probabilities were not held
+ */
+export type FlipCause = 'close call' | 'inherited' | 'large error' | 'wrong choice' | 'unknown';
+
+/** A token whose expert differs. */
+export interface RoutingFlip {
+  block: number;
+  sequence: number;
+  position: number;
+  /** Experts; the number of experts stands for the skip class. */
+  reference: number;
+  tested: number;
+  /** Lead of the reference's choice over the tested one in the reference's biased probabilities; null where they were not held. */
+  margin: number | null;
+  /** Largest error of the token's own biased probabilities; null where they were not held. */
+  error: number | null;
+  cause: FlipCause;
+}
+
+/** Routing of one block, and the error of its output over tokens that have kept their experts so far, and over the others. */
+export interface RoutingBlock {
+  block: number;
+  choices: number;
+  flipped: number;
+  /** Tokens that took the reference's expert in this block and all before (with a noise floor: in that run too). */
+  sameTokens: number;
+  /** Energy NMSE of the block's output over those tokens and over the others; 0 without such tokens, null where outputs were not held. */
+  sameNmse: number | null;
+  flippedNmse: number | null;
+  /** Noise ratio over the same tokens; null without a noise floor. */
+  sameRatio: number | null;
+}
+
+/** What remains when each token is sent to the reference's expert. */
+export interface PinnedRouting {
+  /** Energy NMSE of the last value held, pinned and not. */
+  finalNmse: number;
+  freeNmse: number;
+  /** Tokens that would have chosen another expert although all before were right. */
+  flipped: number;
+}
+
+/** How routing drifts. */
+export interface RoutingDrift {
+  choices: number;
+  flipped: number;
+  blocks: RoutingBlock[];
+  /** In execution order, at most 1000. */
+  flips: RoutingFlip[];
+  /** null where the tested program was not run. */
+  pinned: PinnedRouting | null;
+}
+
+const MAX_FLIPS = 1000;
+/** Errors of biased probabilities vary from token to token. */
+const CLOSE_FACTOR = 2;
+
+interface BlockRows {
+  experts: Map<string, readonly [reference: number, tested: number]>;
+  /** Biased probabilities: the reference's, and the token's largest error. */
+  biased: Map<string, { values: Float64Array; error: number }>;
+  /** Energies of the output's error and of the reference. */
+  outputs: Map<string, readonly [error: number, size: number]>;
+}
+
+const ROUTING_TAPS = /^layers\.\d+(|\.mlp\.gate:expert|\.mlp\.gate:biased_router_probs)$/;
+
+/** True for the values that {@link RoutingSums} wants. */
+export function isRoutingTap(name: string): boolean {
+  return ROUTING_TAPS.test(name);
+}
+
+/** Gathers what tells how routing drifts: a few numbers a token and block. */
+export class RoutingSums {
+  readonly #blocks = new Map<number, BlockRows>();
+
+  /** Adds rows of a tap for which {@link isRoutingTap} holds, the same of both sides. */
+  add(reference: TensorBatch, tested: TensorBatch): void {
+    const { block, suffix } = tapPlace(reference.tap.name);
+    let rows = this.#blocks.get(block!);
+    if (rows === undefined) {
+      rows = { experts: new Map(), biased: new Map(), outputs: new Map() };
+      this.#blocks.set(block!, rows);
+    }
+    const count = reference.shape[0]!;
+    const width = reference.data.length / count;
+    const isExpert = suffix.endsWith(':expert');
+    if (suffix === '') {
+      addOutputs(rows, reference, tested);
+      return;
+    }
+    const a = toFloat64(reference.data, reference.dtype);
+    const b = toFloat64(tested.data, tested.dtype);
+    for (let row = 0; row < count; row++) {
+      const key = rowKey(reference, row);
+      if (isExpert) rows.experts.set(key, [a[row]!, b[row]!]);
+      else {
+        const values = a.subarray(row * width, (row + 1) * width);
+        let error = 0;
+        for (let k = 0; k < width; k++) error = Math.max(error, Math.abs(values[k]! - b[row * width + k]!));
+        rows.biased.set(key, { values, error });
+      }
+    }
+  }
+
+  /** null where no block's experts were added. @param noise the same of the reference's own low-precision run. */
+  report(noise?: RoutingSums): Omit<RoutingDrift, 'pinned'> | null {
+    const blocks: RoutingBlock[] = [];
+    const flips: RoutingFlip[] = [];
+    let [choices, flipped] = [0, 0];
+    const gone = new Set<string>();
+    const goneInNoise = new Set<string>();
+    const numbers = [...this.#blocks.keys()].filter((block) => this.#blocks.get(block)!.experts.size > 0);
+    for (const block of numbers.sort((a, b) => a - b)) {
+      const rows = this.#blocks.get(block)!;
+      const noiseRows = noise === undefined ? undefined : noise.#blocks.get(block);
+      const found = [...rows.experts].filter(([, [a, b]]) => a !== b);
+      const clean = largestCleanError(noiseRows ?? rows, noiseRows === undefined ? gone : goneInNoise);
+      for (const [key] of found)
+        if (flips.length < MAX_FLIPS) flips.push(describeFlip(block, key, rows, clean, gone));
+      for (const [key] of found) gone.add(key);
+      for (const [key, [a, b]] of noiseRows?.experts ?? []) if (a !== b) goneInNoise.add(key);
+      choices += rows.experts.size;
+      flipped += found.length;
+      blocks.push({
+        block,
+        choices: rows.experts.size,
+        flipped: found.length,
+        ...outputErrors(rows, gone, noiseRows, goneInNoise),
+      });
+    }
+    return blocks.length === 0 ? null : { choices, flipped, blocks, flips };
+  }
+}
+
+/**
+ * Taps of experts whose every difference in a replay is a tie: the two experts' biased probabilities, as the dump holds them, are equal to within their dtype's precision. Another order
+ * of the same rounding may then choose either.
+ */
+export async function tiedChoices(dump: Dump, local: ReadonlyMap<string, LocalError>): Promise<Set<string>> {
+  const tied = new Set<string>();
+  for (const [name, { differing, differences }] of local) {
+    if (!name.endsWith('.mlp.gate:expert') || differing === 0 || differing > differences.length) continue;
+    const biased = dump.taps.find((tap) => tap.name === name.replace(/:expert$/, ':biased_router_probs'));
+    if (biased === undefined) continue;
+    const precision = { F32: 2 ** -22, F16: 2 ** -10, BF16: 2 ** -7, I32: 0 }[biased.dtype];
+    const rows = await dump.rows(biased.name);
+    let all = true;
+    for (const { sequence, position, reference, tested } of differences) {
+      const row = rows.position.findIndex((at, k) => at === position && rows.sequence[k] === sequence);
+      const batch = await dump.readRows(biased.name, row, row + 1);
+      const values = batch === undefined ? undefined : toFloat32(batch.data, batch.dtype);
+      const [a, b] = [values?.[reference] ?? Number.NaN, values?.[tested] ?? Number.NaN];
+      all &&= Math.abs(a - b) <= precision * Math.max(Math.abs(a), Math.abs(b));
+    }
+    if (all) tied.add(name);
+  }
+  return tied;
+}
+
+function describeFlip(
+  block: number,
+  key: string,
+  { experts, biased }: BlockRows,
+  clean: number,
+  gone: ReadonlySet<string>,
+): RoutingFlip {
+  const [reference, tested] = experts.get(key)!;
+  const [sequence, position] = key.split(' ').map(Number) as [number, number];
+  const probabilities = biased.get(key);
+  const margin =
+    probabilities === undefined
+      ? null
+      : (probabilities.values[reference] ?? Number.NaN) - (probabilities.values[tested] ?? Number.NaN);
+  const error = probabilities?.error ?? null;
+  const sees = [...gone].some((other) => {
+    const [otherSequence, otherPosition] = other.split(' ').map(Number) as [number, number];
+    return otherSequence === sequence && otherPosition <= position;
+  });
+  return {
+    block,
+    sequence,
+    position,
+    reference,
+    tested,
+    margin,
+    error,
+    cause: causeOf(margin, error, clean, sees),
+  };
+}
+
+function causeOf(margin: number | null, error: number | null, clean: number, sees: boolean): FlipCause {
+  if (margin === null || error === null || Number.isNaN(margin)) return 'unknown';
+  // Both probabilities may be off by the error, in opposite directions; rounding of the sums is F32's.
+  if (margin > 2 * error + 2 ** -22) return 'wrong choice';
+  if (margin <= 2 * CLOSE_FACTOR * clean) return 'close call';
+  return sees ? 'inherited' : 'large error';
+}
+
+/** Largest error of the biased probabilities of tokens that have always taken the reference's expert. */
+function largestCleanError({ experts, biased }: BlockRows, gone: ReadonlySet<string>): number {
+  let largest = 0;
+  for (const [key, { error }] of biased) {
+    const [a, b] = experts.get(key) ?? [0, 1];
+    if (a === b && !gone.has(key) && Number.isFinite(error)) largest = Math.max(largest, error);
+  }
+  return largest;
+}
+
+function outputErrors(
+  rows: BlockRows,
+  gone: ReadonlySet<string>,
+  noise: BlockRows | undefined,
+  goneInNoise: ReadonlySet<string>,
+): Pick<RoutingBlock, 'sameTokens' | 'sameNmse' | 'flippedNmse' | 'sameRatio'> {
+  const isSame = (key: string) => !gone.has(key) && !goneInNoise.has(key);
+  const sameTokens = [...rows.experts.keys()].filter(isSame).length;
+  if (rows.outputs.size === 0) return { sameTokens, sameNmse: null, flippedNmse: null, sameRatio: null };
+  const sameNmse = nmseOver(rows, isSame);
+  return {
+    sameTokens,
+    sameNmse,
+    flippedNmse: nmseOver(rows, (key) => !isSame(key)),
+    sameRatio: noise === undefined ? null : noiseRatio(sameNmse, nmseOver(noise, isSame)),
+  };
+}
+
+function nmseOver({ outputs }: BlockRows, wanted: (key: string) => boolean): number {
+  let [error, size] = [0, 0];
+  for (const [key, energies] of outputs)
+    if (wanted(key)) {
+      error += energies[0];
+      size += energies[1];
+    }
+  if (error === 0) return 0;
+  return size === 0 ? Number.POSITIVE_INFINITY : error / size;
+}
+
+function addOutputs({ outputs }: BlockRows, reference: TensorBatch, tested: TensorBatch): void {
+  const [a, b] = [toFloat32(reference.data, reference.dtype), toFloat32(tested.data, tested.dtype)];
+  const width = a.length / reference.shape[0]!;
+  for (let row = 0; row < reference.shape[0]!; row++) {
+    let [error, size] = [0, 0];
+    for (let k = row * width; k < (row + 1) * width; k++) {
+      const difference = a[k]! - b[k]!;
+      error += difference * difference;
+      size += a[k]! * a[k]!;
+    }
+    outputs.set(rowKey(reference, row), [Number.isNaN(error) ? Number.POSITIVE_INFINITY : error, size]);
+  }
+}
+
+function rowKey({ sequence, position }: TensorBatch, row: number): string {
+  return `${sequence[row]} ${position[row]}`;
+}

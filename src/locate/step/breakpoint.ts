@@ -1,0 +1,27 @@
+import { ZayascopeError } from '../../errors.js';
+import { tapPattern } from '../../tap-pattern.js';
+import type { StepValue, ValueStats } from './value.js';
+
+/** Stops `Stepper.continue`: a name or tap pattern, a predicate over a value's name and statistics, or `nan` for the first value that holds a NaN or an infinity. */
+export type Breakpoint = string | ((name: string, stats: ValueStats) => boolean);
+
+/** A breakpoint, ready to be asked. */
+export interface CompiledBreakpoint {
+  /** The pattern, `nan`, or `predicate`. */
+  reason: string;
+  hit(value: StepValue): boolean;
+}
+
+/** Throws `BAD_ARGUMENT` for a pattern that is malformed or matches none of the names. */
+export function compileBreakpoint(at: Breakpoint, names: readonly string[]): CompiledBreakpoint {
+  if (typeof at === 'function') return { reason: 'predicate', hit: ({ name, stats }) => at(name, stats) };
+  if (at === 'nan') return { reason: at, hit: ({ stats }) => stats.nan + stats.inf > 0 };
+  const matches = tapPattern(at);
+  if (!names.some(matches))
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `breakpoint: expected a pattern that matches a value, got '${at}'`,
+      { op: 'breakpoint' },
+    );
+  return { reason: at, hit: ({ name }) => matches(name) };
+}

@@ -1,0 +1,151 @@
+import { ZayascopeError } from '../../errors.js';
+import type { Backend } from '../../graph/backend.js';
+import { compileGraphs } from '../../graph/compile.js';
+import type { Graph } from '../../graph/graph.js';
+import { resolvePolicy } from '../../graph/policy.js';
+import { ResidentMemory, readResident, writeResident } from '../../graph/resident.js';
+import type { ResidentTensor } from '../../graph/tensor.js';
+import { allocateStates } from '../../models/zaya/cache.js';
+import { allocateInputs, perType } from '../../models/zaya/inputs.js';
+import type { ZayaModel } from '../../models/zaya/model.js';
+import type { ZayaContext } from '../../models/zaya/module.js';
+import { buildSegment, LOGITS } from '../../models/zaya/segments.js';
+import { elements } from './value.js';
+
+/** What a segment hands to the next: the residual stream F32 [N, H] and the router's state F32 [N, R]. */
+export interface Boundary {
+  hidden: Uint8Array;
+  router: Uint8Array;
+}
+
+/** A segment's values by tap name, and what it hands on. */
+export interface SegmentResult {
+  values: Map<string, Float32Array | Int32Array>;
+  shapes: Map<string, readonly number[]>;
+  after: Boundary;
+}
+
+/** Runs single segments of one sequence: 0 the embedding, 1 … L the blocks, L + 1 the head. */
+export interface SegmentRunner extends Disposable {
+  readonly segments: number;
+  /**
+   * Runs a segment from what the one before handed on (absent for the embedding). Builds and compiles its graph each time, so that no other segment's memory is held.
+   * @param wants values to show. @param replaced values that take the place of computed ones; these are shown in place of them.
+   */
+  run(
+    segment: number,
+    before: Boundary | undefined,
+    wants: (name: string) => boolean,
+    replaced: ReadonlyMap<string, Float32Array | Int32Array>,
+  ): Promise<SegmentResult>;
+  close(): void;
+}
+
+/** Input names of replaced values start so; no tap does. */
+const REPLACED = 'replaced:';
+
+/** Allocates what all segments share. Throws `BACKEND` when the device has too little memory. */
+export function segmentRunner(model: ZayaModel, tokens: readonly number[]): SegmentRunner {
+  const { backend, weights, config, policy } = model;
+  const setting = resolvePolicy(policy);
+  const memory = new ResidentMemory(backend);
+  try {
+    const sizes = { batch: 1, tokens: tokens.length, span: tokens.length, padded: false };
+    const inputs = allocateInputs(memory, config, sizes, undefined);
+    const states = allocateStates(memory, weights, 1);
+    inputs.place({ past: 0, padding: [] });
+    const hidden = inputs.tensors.get('hidden')!;
+    const router = inputs.tensors.get('router')!;
+    const blocks = config.num_hidden_layers;
+    const close = () => memory.close();
+    return {
+      segments: blocks + 2,
+      async run(segment, before, wants, replaced) {
+        const context = (graph: Graph, block: number | null): ZayaContext => {
+          const type = config.layer_types[block ?? 0]!;
+          const resident = (tensors: ReadonlyMap<string, ResidentTensor>, name: string) =>
+            graph.resident(tensors.get(name)!);
+          return {
+            graph,
+            config,
+            setting,
+            taps: {
+              wants,
+              apply: (name, value) =>
+                replaced.has(name) ? graph.input(REPLACED + name, value.dtype, value.shape) : value,
+            },
+            batch: 1,
+            weight: (name) => resident(weights.tensors, name),
+            hasWeight: (name) => weights.tensors.has(name),
+            state: (name) => resident(inputs.tensors, name),
+            constant: (name) =>
+              resident(
+                inputs.tensors,
+                name === 'mask' || name === 'cos' || name === 'sin' ? perType(name, type) : name,
+              ),
+            padding: undefined,
+            history: (layer, name) => graph.resident(states[layer]![name]!),
+            cache: undefined,
+          };
+        };
+        const counts = { blocks, batch: 1, tokens: tokens.length, logits: 'all' } as const;
+        const graph = buildSegment(segment, counts, context);
+        if (segment > blocks) graph.outputs.delete(LOGITS);
+        requireReplaceable(graph, replaced);
+        await weights.ensure?.(segment);
+        if (before !== undefined) {
+          writeResident(hidden, before.hidden);
+          writeResident(router, before.router);
+        }
+        return compute(backend, graph, replaced, tokens, () => ({
+          hidden: readResident(hidden),
+          router: readResident(router),
+        }));
+      },
+      close,
+      [Symbol.dispose]: close,
+    };
+  } catch (error) {
+    memory.close();
+    throw error;
+  }
+}
+
+async function compute(
+  backend: Backend,
+  graph: Graph,
+  replaced: ReadonlyMap<string, Float32Array | Int32Array>,
+  tokens: readonly number[],
+  after: () => Boundary,
+): Promise<SegmentResult> {
+  const values = new Map<string, Float32Array | Int32Array>();
+  const shapes = new Map<string, readonly number[]>();
+  if (graph.outputs.size === 0 && graph.effects.length === 0) return { values, shapes, after: after() };
+  using compiled = compileGraphs(backend, [graph]);
+  const only = compiled.graphs[0]!;
+  for (const { name } of only.inputs)
+    only.setInput(
+      name,
+      name === 'tokens' ? Int32Array.from(tokens) : replaced.get(name.slice(REPLACED.length))!,
+    );
+  await backend.native.compute([only.native]);
+  for (const output of only.outputs()) {
+    values.set(output.name, replaced.get(output.name) ?? elements(output));
+    shapes.set(output.name, output.shape);
+  }
+  return { values, shapes, after: after() };
+}
+
+/** A value that nothing in the graph goes on from never passes through the seam's `apply`. */
+function requireReplaceable(graph: Graph, replaced: ReadonlyMap<string, unknown>): void {
+  for (const name of replaced.keys())
+    if (!graph.tensors.some((tensor) => tensor.name === REPLACED + name))
+      throw new ZayascopeError(
+        'BAD_ARGUMENT',
+        `replace: expected a value that others are computed from, got ${name}`,
+        {
+          op: 'replace',
+          tensor: name,
+        },
+      );
+}

@@ -1,0 +1,75 @@
+import type { Graph } from '../../graph/graph.js';
+import { VIEW_OPS } from '../../graph/ops.js';
+import { concat, cont, copy, reshape, slice } from '../../graph/ops-layout.js';
+import type { Shape } from '../../graph/shape.js';
+import type { Tensor } from '../../graph/tensor.js';
+
+/**
+ * What happens at the named values of a model: the only seam between the model file and everything that watches or changes it. An observer answers `wants`; replacing a value
+ * (graft) or rounding it is done by `apply`, which returns the tensor that the model goes on with.
+ */
+export interface Taps {
+  /** True if the value is to be readable after the run. A value that nothing wants and nothing changes costs nothing. */
+  wants(name: string): boolean;
+  /** The tensor to go on with; identity if absent. Must keep shape and dtype. */
+  apply?(name: string, value: Tensor): Tensor;
+}
+
+/** Taps that nobody watches. */
+export const NO_TAPS: Taps = { wants: () => false };
+
+/** Passes a value through the seam. What is shown is the value computed here, also where another one takes its place. */
+export function tap(graph: Graph, taps: Taps, name: string, value: Tensor): Tensor {
+  // A state is replaced later in the run: what is shown is its value at this point.
+  if (taps.wants(name)) graph.output(name, looksAtResident(value) ? copy(value) : cont(value));
+  return taps.apply?.(name, value) ?? value;
+}
+
+/** True for resident memory and views of it. */
+function looksAtResident(value: Tensor): boolean {
+  return value.op === 'resident' || (VIEW_OPS.has(value.op) && looksAtResident(value.sources[0]!));
+}
+
+/**
+ * As {@link tap}, for a value that the model holds in another layout than its name promises: `shown` leads to the promised one and `back` from there. Neither is built unless the
+ * value is wanted or may be changed.
+ */
+export function tapAs(
+  graph: Graph,
+  taps: Taps,
+  name: string,
+  value: Tensor,
+  shown: (value: Tensor) => Tensor,
+  back: (value: Tensor) => Tensor,
+): Tensor {
+  if (taps.apply === undefined && !taps.wants(name)) return value;
+  const view = shown(value);
+  const used = tap(graph, taps, name, view);
+  return used === view ? value : back(used);
+}
+
+/**
+ * As {@link tap}, for consecutive parts of one value along an axis that have names of their own: `parts` [name, count, shape to show it in] in order, counts adding up to the axis.
+ */
+export function tapParts(
+  graph: Graph,
+  taps: Taps,
+  value: Tensor,
+  axis: number,
+  parts: readonly (readonly [name: string, count: number, shape: Shape])[],
+): Tensor {
+  if (taps.apply === undefined && !parts.some(([name]) => taps.wants(name))) return value;
+  let start = 0;
+  let changed = false;
+  const used: Tensor[] = [];
+  for (const [name, count, shape] of parts) {
+    if (count === 0) continue;
+    const part = slice(value, axis, start, start + count);
+    start += count;
+    const shown = reshape(cont(part), shape);
+    const result = tap(graph, taps, name, shown);
+    changed ||= result !== shown;
+    used.push(result === shown ? part : reshape(result, part.shape));
+  }
+  return changed ? used.reduce((joined, part) => concat(joined, part, axis)) : value;
+}

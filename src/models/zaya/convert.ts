@@ -1,0 +1,180 @@
+import { stat } from 'node:fs/promises';
+import { basename, resolve } from 'node:path';
+import { type Dtype, isQuantized, sizeBytes } from '../../dtype.js';
+import { ZayascopeError } from '../../errors.js';
+import type { GgufValue } from '../../native.js';
+import type { TensorInfo } from '../../weights/checkpoint.js';
+import { convertTensor } from '../../weights/convert-tensor.js';
+import { checkGgufTarget } from '../../weights/gguf-target.js';
+import { convertTokenizer } from '../../weights/gguf-tokenizer.js';
+import { type GgufTensorSpec, writeGguf } from '../../weights/gguf-write.js';
+import type { ImportanceMatrix } from '../../weights/imatrix.js';
+import { tensorChunks } from '../../weights/tensor-data.js';
+import type { ZayaConfig } from './config.js';
+import { type DtypeFallback, planGguf } from './gguf-plan.js';
+import type { GgufType } from './gguf-types.js';
+import { openZayaSource, type ZayaSource } from './source.js';
+import { checkWeights } from './weights.js';
+
+const OP = 'convertZaya';
+
+/** Options of {@link convertZaya}. */
+export interface ConvertOptions {
+  type: GgufType;
+  /** File to write; its name ends in `.gguf`. */
+  out: string;
+  /** Replace a file of that name. Default false. */
+  overwrite?: boolean;
+  /** Importance of columns, by GGUF name; see `readImportance`. */
+  importance?: ImportanceMatrix;
+  /** Called as data is written: bytes done and in all. */
+  onProgress?: (doneBytes: number, totalBytes: number) => void;
+  /** Stops the conversion (`CANCELLED`); no file is left. */
+  signal?: AbortSignal;
+}
+
+/** What {@link convertZaya} has written. */
+export interface ConvertResult {
+  out: string;
+  type: GgufType;
+  sizeBytes: number;
+  tensors: number;
+  parameters: number;
+  dtypes: readonly { dtype: Dtype; tensors: number; sizeBytes: number }[];
+  /** Tensors whose rows forced another dtype. */
+  fallbacks: readonly DtypeFallback[];
+  /** Rows of the embedding written, and in the source. */
+  vocabulary: number;
+  sourceVocabulary: number;
+  hasTokenizer: boolean;
+  /** Quantised tensors with importance, and without although importance was given. */
+  weighted: number;
+  unweighted: readonly string[];
+}
+
+/**
+ * Writes a model (either checkpoint layout, or a GGUF file in F32, F16 or BF16) as a GGUF file in the half-layer dialect that the public llama.cpp branch loads, quantised by
+ * ggml; the dtypes are those of `gguf-types.ts`. The vocabulary is trimmed to the tokenizer's, where there is one. Streams: memory does not grow with the model.
+ *
+ * @throws errors of {@link openZayaSource}; `BAD_ARGUMENT` for a quantised source, importance of another size, a wrong file name; `BAD_CHECKPOINT` for values that the type
+ * cannot hold (beyond F16, not finite where quantised) or a tokenizer larger than the embedding; `NO_SPACE`; `IO` for an existing file or a failed write.
+ */
+export async function convertZaya(path: string, options: ConvertOptions): Promise<ConvertResult> {
+  const { type, out, importance, onProgress, signal } = options;
+  const target = [OP, out, options.overwrite === true] as const;
+  await checkGgufTarget(...target, []); // before anything is read
+  const source = await openZayaSource(path);
+  const { lmHead } = checkWeights(source.checkpoint, source.config);
+  checkPlain(source);
+  const tokenizer = await tokenizerOf(source);
+  const config = await writtenConfig(source, lmHead, tokenizer?.size);
+  const plan = planGguf(config, type, basename(resolve(path)).replace(/\.gguf$/i, ''), tokenizer?.metadata);
+  await checkGgufTarget(...target, plan.tensors);
+  const quantised = plan.tensors.filter(({ dtype }) => isQuantized(dtype));
+  if (importance !== undefined) for (const tensor of quantised) checkImportance(tensor, importance);
+  await writeGguf(
+    out,
+    plan.metadata,
+    plan.tensors,
+    (tensor, index) => {
+      const stored = source.checkpoint.tensors.get(plan.tensors[index]!.source.name)!;
+      return convertTensor(tensor, stored, importance?.get(tensor.name), signal);
+    },
+    onProgress,
+  );
+  const weighted = importance === undefined ? [] : quantised.filter(({ name }) => importance.has(name));
+  return {
+    out,
+    type,
+    sizeBytes: (await stat(out)).size,
+    tensors: plan.tensors.length,
+    parameters: plan.tensors.reduce((sum, { shape }) => sum + elements(shape), 0),
+    dtypes: countDtypes(plan.tensors),
+    fallbacks: plan.fallbacks,
+    vocabulary: config.vocab_size,
+    sourceVocabulary: source.config.vocab_size,
+    hasTokenizer: tokenizer !== undefined,
+    weighted: weighted.length,
+    unweighted:
+      importance === undefined
+        ? []
+        : quantised.filter((each) => !weighted.includes(each)).map(({ name }) => name),
+  };
+}
+
+function checkPlain({ checkpoint }: ZayaSource): void {
+  for (const { name, dtype, file } of checkpoint.tensors.values())
+    if (isQuantized(dtype))
+      throw misuse(
+        'a source in F32, F16 or BF16 (quantising twice adds error twice)',
+        dtype,
+        `${name} in ${file}`,
+      );
+}
+
+/** Keys of the source's tokenizer: of a folder translated, of a GGUF file as they are. */
+async function tokenizerOf({ path, metadata }: ZayaSource) {
+  if (metadata === undefined) return convertTokenizer(path);
+  const entries = Object.entries(metadata).filter(([key]) => key.startsWith('tokenizer.'));
+  const tokens: GgufValue | undefined = metadata['tokenizer.ggml.tokens'];
+  if (!Array.isArray(tokens?.value)) return undefined;
+  return { metadata: Object.fromEntries(entries), size: tokens.value.length };
+}
+
+async function writtenConfig(
+  { config, checkpoint, path }: ZayaSource,
+  lmHead: TensorInfo,
+  tokens = config.vocab_size,
+): Promise<ZayaConfig> {
+  if (tokens > config.vocab_size)
+    throw new ZayascopeError(
+      'BAD_CHECKPOINT',
+      `${OP}: expected a tokenizer of at most ${config.vocab_size} tokens, the rows of the embedding, got ${tokens} (${path})`,
+      { op: OP, tensor: 'model.embed_tokens.weight' },
+    );
+  const embedding = checkpoint.tensors.get('model.embed_tokens.weight')!;
+  const isTied = lmHead === embedding || (config.tie_word_embeddings && (await sameData(lmHead, embedding)));
+  return { ...config, vocab_size: tokens, tie_word_embeddings: isTied };
+}
+
+async function sameData(a: TensorInfo, b: TensorInfo): Promise<boolean> {
+  if (a.dtype !== b.dtype || a.sizeBytes !== b.sizeBytes) return false;
+  const others = tensorChunks(b);
+  for await (const chunk of tensorChunks(a)) {
+    const other = await others.next();
+    if (other.done === true || Buffer.compare(chunk, other.value) !== 0) return false;
+  }
+  return true;
+}
+
+function checkImportance({ name, shape }: GgufTensorSpec, importance: ImportanceMatrix): void {
+  const values = importance.get(name);
+  const columns = shape.at(-1)!;
+  const expected = shape.length === 3 ? shape[0]! * columns : columns;
+  if (values !== undefined && values.length !== expected)
+    throw misuse(`importance of ${expected} columns`, `${values.length}`, name);
+}
+
+function countDtypes(tensors: readonly GgufTensorSpec[]): ConvertResult['dtypes'] {
+  const counts = new Map<Dtype, { dtype: Dtype; tensors: number; sizeBytes: number }>();
+  for (const { dtype, shape } of tensors) {
+    const count = counts.get(dtype) ?? { dtype, tensors: 0, sizeBytes: 0 };
+    counts.set(dtype, {
+      dtype,
+      tensors: count.tensors + 1,
+      sizeBytes: count.sizeBytes + sizeBytes(dtype, elements(shape)),
+    });
+  }
+  return [...counts.values()].sort((a, b) => b.sizeBytes - a.sizeBytes);
+}
+
+function elements(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+function misuse(expected: string, got: string, where: string): ZayascopeError {
+  return new ZayascopeError('BAD_ARGUMENT', `${OP}: expected ${expected}, got ${got} (${where})`, {
+    op: OP,
+    tensor: where,
+  });
+}

@@ -1,0 +1,139 @@
+/**
+ * What stands between the model file and the rest: weights, states, policy and taps by name. The model file itself holds only the equations.
+ */
+
+import type { Dtype } from '../../dtype.js';
+import type { Graph } from '../../graph/graph.js';
+import { add } from '../../graph/ops-arithmetic.js';
+import { cast } from '../../graph/ops-layout.js';
+import { mulMat } from '../../graph/ops-products.js';
+import type { Setting } from '../../graph/policy.js';
+import type { Tensor } from '../../graph/tensor.js';
+import { type Taps, tap, tapAs, tapParts } from '../runtime/tap.js';
+import type { ZayaConfig } from './config.js';
+
+/** What the model file needs from around it. Weight names are those of the checkpoint. */
+export interface ZayaContext {
+  graph: Graph;
+  config: ZayaConfig;
+  /** The policy's value at a site, e.g. `layers.3.self_attn.qk_norm#eps`. */
+  setting: Setting;
+  taps: Taps;
+  /** Sequences in the batch, B; all have the same number of tokens. */
+  batch: number;
+  /** A weight by its full name; throws `MISSING_TENSOR`. */
+  weight(name: string): Tensor;
+  /** True if the checkpoint has the weight. */
+  hasWeight(name: string): boolean;
+  /** A value that outlives the segment: `hidden` F32 [N, H], `router` F32 [N, R]. */
+  state(name: 'hidden' | 'router'): Tensor;
+  /** A value that depends on the run but not on the weights. */
+  constant(name: ZayaConstant): Tensor;
+  /** F32 [N, 1], 0 for padding and 1 for tokens; absent where nothing is padded. */
+  padding: Tensor | undefined;
+  /** What a block remembers of the tokens before: `conv_state` F32 [B, L, C] raw q‖k rows, `delayed_state` F32 [B, 1, nk·d/2]. */
+  history(layer: number, name: 'conv_state' | 'delayed_state'): Tensor;
+  /** Absent in a run that starts and ends with this call. */
+  cache: ZayaCacheView | undefined;
+}
+
+/**
+ * - `mask` F32 [T, S] or [B, 1, T, S], `cos` and `sin` F32 [N, 1, d]: for the layer type of the block at hand
+ * - `expert_ids` I32 [E + 1, 1]: the expert to run for a router class, 0 for the skip class; `expert_keep` F32 [E + 1, 1]: 1 for experts, 0 for the skip class
+ */
+export type ZayaConstant = 'mask' | 'cos' | 'sin' | 'expert_ids' | 'expert_keep';
+
+/** The KV cache as a run sees it. */
+export interface ZayaCacheView {
+  /** Cached positions that the run reads, from 0; those not written yet are masked. */
+  span: number;
+  /** [B, capacity, nk·d] in the policy's dtype. */
+  keys(layer: number): Tensor;
+  /** [B, nk·d, capacity] in the policy's dtype: transposed, as attention reads it. */
+  values(layer: number): Tensor;
+  /** I32 [N]: row of the keys, of B·capacity, that a token goes to. */
+  keyRows: Tensor;
+  /** I32 [N·nk·d]: element of the values, of B·nk·d·capacity, that an element of a token goes to. */
+  valueElements: Tensor;
+}
+
+/** A module of the reference: its path is the prefix of its weights and taps. */
+export class Module {
+  readonly context: ZayaContext;
+  readonly path: string;
+
+  constructor(context: ZayaContext, path: string) {
+    this.context = context;
+    this.path = path;
+    context.graph.scope(path);
+  }
+
+  child(name: string): Module {
+    return new Module(this.context, this.#join(`.${name}`));
+  }
+
+  weight(name: string): Tensor {
+    return this.context.weight(this.#weightName(name));
+  }
+
+  optionalWeight(name: string): Tensor | undefined {
+    return this.context.hasWeight(this.#weightName(name)) ? this.weight(name) : undefined;
+  }
+
+  /** A weight that matmuls read. Its dtype was chosen when it was loaded, by the policy at `name#weight`. */
+  matrix(name: string): Tensor {
+    this.context.setting(this.#join(`.${name.replace(/\.weight$/, '')}#weight`));
+    return this.weight(name);
+  }
+
+  /** The policy's value at a site of this module, e.g. `#eps` or `:act1#form`. */
+  setting(suffix: string): string {
+    return this.context.setting(this.#join(suffix));
+  }
+
+  /** Rounds a value where the policy says so; `suffix` as for {@link tap}. */
+  round(suffix: string, value: Tensor): Tensor {
+    const dtype = this.setting(`${suffix}#round`);
+    return dtype === 'none' ? value : cast(cast(value, dtype as Dtype), 'F32');
+  }
+
+  /** True if the policy rounds one of the values: then a fused op must be taken apart. */
+  rounds(...suffixes: readonly string[]): boolean {
+    return suffixes.map((suffix) => this.setting(`${suffix}#round`)).some((dtype) => dtype !== 'none');
+  }
+
+  /** Rounds a value as the policy says and passes it through the seam. `suffix`: '' for the module's output, `.child` for a child's, `:value` for a value inside it. */
+  tap(suffix: string, value: Tensor): Tensor {
+    const rounded = value.dtype === 'F32' ? this.round(suffix, value) : value;
+    return tap(this.context.graph, this.context.taps, this.#join(suffix), rounded);
+  }
+
+  tapAs(suffix: string, value: Tensor, shown: (x: Tensor) => Tensor, back: (x: Tensor) => Tensor): Tensor {
+    return tapAs(this.context.graph, this.context.taps, this.#join(suffix), value, shown, back);
+  }
+
+  tapParts(value: Tensor, axis: number, parts: readonly (readonly [string, number, number[]])[]): Tensor {
+    const named = parts.map(([suffix, count, shape]) => [this.#join(suffix), count, shape] as const);
+    return tapParts(this.context.graph, this.context.taps, value, axis, named);
+  }
+
+  /** Shows a value that nothing in the graph goes on from. */
+  show(suffix: string, make: () => Tensor): void {
+    const name = this.#join(suffix);
+    if (this.context.taps.wants(name)) this.context.graph.output(name, make());
+  }
+
+  linear(name: string, x: Tensor): Tensor {
+    const product = mulMat(this.matrix(`${name}.weight`), x);
+    const bias = this.optionalWeight(`${name}.bias`);
+    return this.tap(`.${name}`, bias === undefined ? product : add(product, bias));
+  }
+
+  #join(suffix: string): string {
+    return this.path === '' ? suffix.replace(/^\./, '') : this.path + suffix;
+  }
+
+  #weightName(name: string): string {
+    return name.startsWith('lm_head.') ? name : `model.${this.#join(`.${name}`)}`;
+  }
+}

@@ -1,0 +1,167 @@
+import { toFloat32 } from '../../dump/float.js';
+import type { Dump } from '../../dump/reader.js';
+import type { Figure } from '../figure.js';
+import { formatError, titled } from '../log-values.js';
+import { requireSome } from '../require-some.js';
+import { FAULT_COLOR, NEUTRAL_COLOR } from '../theme.js';
+import { type TokenMark, tokenMap, tokenName } from '../token-map.js';
+
+/** Options of {@link routingMap}. */
+export interface RoutingMapOptions {
+  title?: string;
+  /** Sequence of the dumps. Default 0. */
+  sequence?: number;
+  /** Text of each token, for the hover. */
+  tokenTexts?: readonly string[];
+}
+
+/** One colour an expert, from the first again after sixteen. Grey is left to the skip class. */
+const EXPERT_COLORS = [
+  '#4e79a7',
+  '#f28e2b',
+  '#59a14f',
+  '#e15759',
+  '#76b7b2',
+  '#b07aa1',
+  '#edc948',
+  '#9c755f',
+  '#a0cbe8',
+  '#ffbe7d',
+  '#8cd17d',
+  '#ff9d9a',
+  '#2f7f79',
+  '#d4a6c8',
+  '#8a6d00',
+  '#d7b5a6',
+];
+
+/** What one block's router chose. */
+interface BlockChoices {
+  tap: string;
+  block: string;
+  /** By position. */
+  choices: Map<number, { expert: number; tested: number | undefined; margin: number | undefined }>;
+}
+
+/**
+ * The expert that each token (x) takes in each block (y), and with a tested dump the tokens that took another one, marked, with the margin by which the reference's best was ahead. The skip class is
+ * grey.
+ *
+ * @throws `BAD_ARGUMENT` for a reference without `mlp.gate:expert` or without the sequence.
+ */
+export async function routingMap(
+  reference: Dump,
+  tested?: Dump,
+  options: RoutingMapOptions = {},
+): Promise<Figure> {
+  const { sequence = 0 } = options;
+  const rows = await readChoices(reference, tested, sequence);
+  requireSome('routingMap', 'a dump that holds layers.*.mlp.gate:expert', rows.length);
+  const positions = [...new Set(rows.flatMap(({ choices }) => [...choices.keys()]))].sort((a, b) => a - b);
+  const all = rows.flatMap(({ choices }) => [...choices.values()]);
+  const flipped = all.filter(({ expert, tested: other }) => other !== undefined && other !== expert).length;
+  const configured = Number(reference.manifest.model.config.num_experts);
+  const skip = Number.isInteger(configured) ? configured : Number.POSITIVE_INFINITY;
+  const classes =
+    Math.max(...all.map(({ expert }) => expert), skip === Number.POSITIVE_INFINITY ? 0 : skip) + 1;
+  const named = (expert: number) => (expert === skip ? 'the skip class' : `expert ${expert}`);
+
+  const token = tokenName(reference, sequence, options.tokenTexts);
+  const flips: TokenMark[] = [];
+  const cells = rows.map(({ tap, block, choices }) =>
+    positions.map((position) => {
+      const choice = choices.get(position);
+      if (choice === undefined) return { z: null, tap, hover: '' };
+      const { expert, tested: other, margin } = choice;
+      const isFlip = other !== undefined && other !== expert;
+      const hover = [
+        `<b>${tap}</b>`,
+        `block ${block}, token ${position} (${token(position)})`,
+        isFlip ? `${named(expert)} became ${named(other)}` : named(expert),
+        ...(margin === undefined ? [] : [`margin ${formatError(margin)}`]),
+      ].join('<br>');
+      if (isFlip) flips.push({ x: position, y: block, tap, hover });
+      return { z: expert, tap, hover };
+    }),
+  );
+  const colors = {
+    zmin: -0.5,
+    zmax: classes - 0.5,
+    colorscale: steps(classes, skip),
+    colorbar: {
+      title: { text: 'expert', side: 'right' },
+      thickness: 16,
+      tickvals: Array.from({ length: classes }, (_, expert) => expert),
+      ticktext: Array.from({ length: classes }, (_, expert) => (expert === skip ? 'skip' : String(expert))),
+    },
+  };
+  const data = tokenMap(
+    positions,
+    rows.map(({ block }) => block),
+    cells,
+    colors,
+    {
+      name: 'flipped',
+      symbol: { size: 11, color: '#ffffff', line: { color: FAULT_COLOR, width: 2 } },
+      places: flips,
+    },
+  );
+  const isCompared = all.some(({ tested: other }) => other !== undefined);
+  const title =
+    options.title ?? (isCompared ? 'Expert of each token, and what flipped' : 'Expert of each token');
+  return {
+    name: 'routing-map',
+    title,
+    description: `Experts of ${positions.length} tokens in ${rows.length} blocks${isCompared ? `; ${flipped} of ${all.length} choices flipped` : ''}.`,
+    data,
+    layout: {
+      title: titled(title, isCompared ? `${flipped} of ${all.length} choices flipped, marked ✕` : ''),
+      xaxis: { title: { text: 'token position' }, showgrid: false },
+      yaxis: { title: { text: 'block' }, type: 'category', autorange: 'reversed', showgrid: false },
+      height: Math.min(900, 180 + 34 * rows.length),
+    },
+  };
+}
+
+async function readChoices(
+  reference: Dump,
+  tested: Dump | undefined,
+  sequence: number,
+): Promise<BlockChoices[]> {
+  const rows: BlockChoices[] = [];
+  for (const { name, block } of reference.taps) {
+    if (block === null || name !== `layers.${block}.mlp.gate:expert`) continue;
+    const expert = await readByPosition(reference, name, sequence);
+    requireSome('routingMap', `rows of sequence ${sequence} (${name})`, expert.size);
+    const other = tested === undefined ? new Map() : await readByPosition(tested, name, sequence);
+    const margin = await readByPosition(reference, `layers.${block}.mlp.gate:margin`, sequence);
+    const choices = [...expert].map(
+      ([position, chosen]) =>
+        [position, { expert: chosen, tested: other.get(position), margin: margin.get(position) }] as const,
+    );
+    rows.push({ tap: name, block: String(block), choices: new Map(choices) });
+  }
+  return rows;
+}
+
+/** Values of a tap with one number a token, by position, as computed last; empty where the dump lacks it or the sequence. */
+async function readByPosition(dump: Dump, name: string, sequence: number): Promise<Map<number, number>> {
+  const values = new Map<number, number>();
+  if (!dump.taps.some((tap) => tap.name === name)) return values;
+  for await (const { data, dtype, position } of dump.stream(name, { sequence })) {
+    const numbers = dtype === 'I32' ? data : toFloat32(data, dtype);
+    for (const [row, at] of position.entries()) values.set(at, numbers[row]!);
+  }
+  return values;
+}
+
+/** A colour scale of flat steps. */
+function steps(count: number, skip: number): [number, string][] {
+  return Array.from({ length: count }, (_, index): [number, string][] => {
+    const color = index === skip ? NEUTRAL_COLOR : EXPERT_COLORS[index % EXPERT_COLORS.length]!;
+    return [
+      [index / count, color],
+      [(index + 1) / count, color],
+    ];
+  }).flat();
+}

@@ -1,0 +1,127 @@
+import { toFloat32 } from '../../dump/float.js';
+import type { Dump } from '../../dump/reader.js';
+import { ZayascopeError } from '../../errors.js';
+import type { Figure, Trace } from '../figure.js';
+import { legendAbove } from '../legend.js';
+import { formatError, logAxis, titled } from '../log-values.js';
+import { requireSome } from '../require-some.js';
+import { FAULT_COLOR, NEUTRAL_COLOR, SERIES_COLORS } from '../theme.js';
+
+/** One choice of an expert. */
+interface Choice {
+  tap: string;
+  position: number;
+  /** Lead of the reference's best biased probability over its second. */
+  margin: number;
+  /** Largest error of the token's biased probabilities. */
+  error: number;
+  flipped: boolean;
+}
+
+/**
+ * Every choice of an expert: the margin of the reference's best biased probability (x) against the largest error of the token's biased probabilities (y), flipped ones marked. No rounding can
+ * flip a choice whose margin is above twice its error: right of the line.
+ *
+ * @throws `BAD_ARGUMENT` where the dumps share no block with `mlp.gate:biased_router_probs`; `UNPAIRED` where they hold other rows of it.
+ */
+export async function routingMargins(
+  reference: Dump,
+  tested: Dump,
+  options: { title?: string; sequence?: number } = {},
+): Promise<Figure> {
+  const { title = 'Lead of the best expert, and error of the probabilities', sequence = 0 } = options;
+  const choices = await readChoices(reference, tested, sequence);
+  requireSome('routingMargins', 'rows of layers.*.mlp.gate:biased_router_probs in both', choices.length);
+  const errors = choices.map(({ error }) => error).filter((error) => error > 0);
+  const ends = [Math.min(...errors), Math.max(...errors)];
+  const possible = choices.filter(({ margin, error }) => margin <= 2 * error).length;
+  const flipped = choices.filter((choice) => choice.flipped).length;
+  return {
+    name: 'routing-margins',
+    title,
+    description: `Margin against error of ${choices.length} choices of an expert, both logarithmic: ${possible} could flip, ${flipped} did.`,
+    data: [
+      {
+        type: 'scatter',
+        mode: 'lines',
+        name: 'margin = 2 × error',
+        x: ends.map((error) => 2 * error),
+        y: ends,
+        line: { dash: 'dot', color: NEUTRAL_COLOR },
+        hoverinfo: 'skip',
+      },
+      points(
+        'same expert',
+        choices.filter((choice) => !choice.flipped),
+        {
+          size: 5,
+          color: SERIES_COLORS[0],
+          opacity: 0.6,
+        },
+      ),
+      points(
+        'flipped',
+        choices.filter((choice) => choice.flipped),
+        {
+          size: 11,
+          symbol: 'x',
+          color: FAULT_COLOR,
+        },
+      ),
+    ],
+    layout: {
+      title: titled(title, `${possible} of ${choices.length} choices could flip, ${flipped} did`),
+      xaxis: logAxis('margin of the reference (probability)'),
+      yaxis: logAxis('largest error of the biased probabilities'),
+      ...legendAbove(3),
+    },
+  };
+}
+
+async function readChoices(reference: Dump, tested: Dump, sequence: number): Promise<Choice[]> {
+  const held = new Set(tested.taps.map(({ name }) => name));
+  const choices: Choice[] = [];
+  for (const { name } of reference.taps) {
+    if (!name.endsWith('.mlp.gate:biased_router_probs') || !held.has(name)) continue;
+    const [a, b] = [await reference.read(name, { sequence }), await tested.read(name, { sequence })];
+    const [left, right] = [toFloat32(a.data, a.dtype), toFloat32(b.data, b.dtype)];
+    if (left.length !== right.length || a.position.some((position, row) => position !== b.position[row]))
+      throw new ZayascopeError(
+        'UNPAIRED',
+        `routingMargins: expected the same rows in both dumps, got ${a.shape[0]} and ${b.shape[0]} of [${a.shape.slice(1)}] and [${b.shape.slice(1)}] (${name})`,
+        { op: 'routingMargins', tensor: name, shapes: [a.shape, b.shape] },
+      );
+    const width = left.length / a.shape[0]!;
+    for (let row = 0; row < a.shape[0]!; row++) {
+      const own = left.subarray(row * width, (row + 1) * width);
+      const other = right.subarray(row * width, (row + 1) * width);
+      const [best, second] = Array.from(own).sort((x, y) => y - x) as [number, number];
+      choices.push({
+        tap: name.replace(/:biased_router_probs$/, ':expert'),
+        position: a.position[row]!,
+        margin: best - second,
+        error: own.reduce((most, value, at) => Math.max(most, Math.abs(value - other[at]!)), 0),
+        flipped: own.indexOf(best) !== other.indexOf(Math.max(...other)),
+      });
+    }
+  }
+  return choices;
+}
+
+function points(name: string, choices: readonly Choice[], marker: object): Trace {
+  return {
+    type: 'scatter',
+    mode: 'markers',
+    name,
+    x: choices.map(({ margin }) => margin),
+    y: choices.map(({ error }) => error),
+    marker,
+    customdata: choices.map(({ tap, position, margin, error }) => [
+      tap,
+      position,
+      formatError(margin),
+      formatError(error),
+    ]),
+    hovertemplate: `%{customdata[0]}<br>token %{customdata[1]}<br>margin %{customdata[2]}, error %{customdata[3]}<extra>${name}</extra>`,
+  };
+}

@@ -1,0 +1,78 @@
+import type { DiffReport, TapReport } from '../../diff/report.js';
+import { tapDiffering, tapError } from '../../diff/report.js';
+import { exceeds } from '../../diff/summary.js';
+import { formatError } from '../../text-table.js';
+import type { LocateReport } from '../../locate/faults/report.js';
+import type { TapNoise } from '../../locate/noise/noise-floor.js';
+
+/** The outcome that stands on top of a report. */
+export interface ReportVerdict {
+  /** `PASS` and `FAIL` as `zayascope diff` means them; `NOT JUDGED` where everything was paired but no limit was given and values differ. */
+  outcome: 'PASS' | 'FAIL' | 'NOT JUDGED';
+  /** Outcome, first divergence and worst tap in one sentence. */
+  sentence: string;
+}
+
+/** Says the outcome of a diff in one sentence, with what the noise floor and `locate` add where they were measured. */
+export function reportVerdict(
+  report: DiffReport,
+  noise: readonly TapNoise[] | null,
+  located: LocateReport | null,
+): ReportVerdict {
+  const { tapReports, unpaired, failAbove, pass, firstDivergence } = report;
+  const identical = tapReports.every((tap) => tap.identical);
+  const outcome = !pass ? 'FAIL' : failAbove === null && !identical ? 'NOT JUDGED' : 'PASS';
+  const parts = [judged(report, identical)];
+  if (unpaired.length > 0) parts.push(`${count(unpaired.length, 'entry')} could not be paired`);
+  if (firstDivergence !== null) {
+    const what = firstDivergence.criterion === 'threshold' ? 'first above it' : 'first that differs';
+    parts.push(`${what}: ${describe(tapReports.find(({ name }) => name === firstDivergence.tap)!)}`);
+  }
+  const worst = worstTap(tapReports);
+  if (worst !== null && worst.name !== firstDivergence?.tap) parts.push(`worst: ${describe(worst)}`);
+  if (noise !== null) {
+    const beyond = noise.filter(({ verdict }) => verdict === 'above noise' || verdict === 'broken').length;
+    parts.push(`${beyond} of ${count(noise.length, 'tap')} beyond the noise floor`);
+  }
+  if (located?.firstFault) parts.push(`first op at fault: ${located.firstFault}`);
+  return { outcome, sentence: `${parts.join('; ')}.` };
+}
+
+function judged({ tapReports, failAbove }: DiffReport, identical: boolean): string {
+  if (identical) return `All ${count(tapReports.length, 'tap')} are identical`;
+  if (failAbove === null) {
+    const differ = tapReports.filter((tap) => !tap.identical).length;
+    return `${differ} of ${count(tapReports.length, 'tap')} ${differ === 1 ? 'differs' : 'differ'}, and no limit was given`;
+  }
+  const above = tapReports.filter((tap) => exceeds(tap, failAbove)).length;
+  return above === 0
+    ? `All ${count(tapReports.length, 'tap')} are within energy NMSE ${failAbove}`
+    : `${above} of ${count(tapReports.length, 'tap')} ${above === 1 ? 'is' : 'are'} above energy NMSE ${failAbove}`;
+}
+
+/** The tap with the largest error, or without floats the one with most differing entries; null where nothing differs. NaN counts as largest. */
+function worstTap(taps: readonly TapReport[]): TapReport | null {
+  const size = (tap: TapReport): number => {
+    const error = tapError(tap);
+    return error === null ? 0 : Number.isNaN(error) ? Number.POSITIVE_INFINITY : error;
+  };
+  const largest = (by: (tap: TapReport) => number): TapReport | null =>
+    taps.reduce<TapReport | null>(
+      (most, tap) => (by(tap) > (most === null ? 0 : by(most)) ? tap : most),
+      null,
+    );
+  return largest(size) ?? largest(tapDiffering);
+}
+
+function describe(tap: TapReport): string {
+  const error = tapError(tap);
+  if (error !== null)
+    return `${tap.name} (NMSE ${tap.kind === 'statistics' ? 'at least ' : ''}${formatError(error)})`;
+  return `${tap.name} (differing: ${count(tapDiffering(tap), tap.kind === 'hash' ? 'hash' : 'entry')})`;
+}
+
+const PLURALS = { tap: 'taps', entry: 'entries', hash: 'hashes' } as const;
+
+function count(number: number, what: keyof typeof PLURALS): string {
+  return `${number} ${number === 1 ? what : PLURALS[what]}`;
+}

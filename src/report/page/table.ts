@@ -1,0 +1,160 @@
+/// <reference lib="dom" />
+import type { formatCell } from './cell.js';
+import type { CellValue, PageTable } from './data.js';
+
+/** What the page does with a table after it is made. */
+export interface ShownTable {
+  /** Shows only the rows for which `keep` is true (besides the text filter). */
+  restrict(keep: (row: CellValue[]) => boolean): void;
+  /** Marks a row as the current one, or none. */
+  mark(row: CellValue[] | null): void;
+}
+
+/** Options of {@link showTable}. */
+export interface TableOptions {
+  /** Accessible name. */
+  label: string;
+  /** Rows drawn before "show all". */
+  limit: number;
+  format: typeof formatCell;
+  /** Makes the first cell of every row a button. */
+  onOpen?: (row: CellValue[]) => void;
+}
+
+/**
+ * Draws a table whose columns sort and whose rows a text filters, into `host`. Runs in the browser: its source is put into the page, so it uses nothing from outside itself.
+ * Text is set as text, never as HTML.
+ */
+export function showTable(host: HTMLElement, table: PageTable, options: TableOptions): ShownTable {
+  const { label, limit, format, onOpen } = options;
+  let keep = (_row: CellValue[]): boolean => true;
+  let marked: CellValue[] | null = null;
+  let sort: { column: number; descending: boolean } | null = null;
+  let showsAll = false;
+
+  const make = <K extends keyof HTMLElementTagNameMap>(
+    tag: K,
+    className = '',
+    text = '',
+  ): HTMLElementTagNameMap[K] => {
+    const element = document.createElement(tag);
+    if (className !== '') element.className = className;
+    if (text !== '') element.textContent = text;
+    return element;
+  };
+  /** Numbers that JSON lacks come as their names. */
+  const numberOf = (value: CellValue): number | null =>
+    typeof value === 'number' ? value : value === null || value === '' ? null : Number(value);
+  /** Nothing goes last in either direction; NaN counts as the largest number. */
+  const compare = (a: CellValue[], b: CellValue[]): number => {
+    const { column, descending } = sort!;
+    const [x, y] = [a[column]!, b[column]!];
+    if (x === null || y === null) return x === y ? 0 : x === null ? 1 : -1;
+    const sign = descending ? -1 : 1;
+    if (table.columns[column]!.kind === 'text')
+      return sign * String(x).localeCompare(String(y), 'en', { numeric: true });
+    const [p, q] = [numberOf(x)!, numberOf(y)!];
+    if (Number.isNaN(p) || Number.isNaN(q)) return sign * (Number(Number.isNaN(p)) - Number(Number.isNaN(q)));
+    return p === q ? 0 : sign * (p < q ? -1 : 1);
+  };
+
+  const bar = make('div', 'table-bar');
+  const field = make('label', '', 'Filter ');
+  const filter = make('input');
+  filter.type = 'search';
+  filter.placeholder = 'words in any column';
+  filter.setAttribute('aria-label', `Filter ${label}`);
+  field.append(filter);
+  const count = make('span', 'count');
+  count.setAttribute('role', 'status');
+  bar.append(field, count);
+  const scroll = make('div', 'table-scroll');
+  scroll.tabIndex = 0;
+  scroll.setAttribute('role', 'region');
+  scroll.setAttribute('aria-label', label);
+  const element = make('table');
+  element.setAttribute('aria-label', label);
+  const head = make('tr');
+  const headers = table.columns.map((column, at) => {
+    const cell = make('th', column.kind === 'text' ? '' : 'number');
+    cell.scope = 'col';
+    cell.title = column.help;
+    const button = make('button', '', column.label);
+    button.type = 'button';
+    button.addEventListener('click', () => {
+      // Errors are looked for from the largest on, names from the first.
+      const first = column.kind === 'text' ? false : at > 1;
+      sort = {
+        column: at,
+        descending: sort?.column === at ? !sort.descending : first,
+      };
+      draw();
+    });
+    cell.append(button);
+    head.append(cell);
+    return cell;
+  });
+  const body = make('tbody');
+  const top = make('thead');
+  top.append(head);
+  element.append(top, body);
+  scroll.append(element);
+  const more = make('button', 'more');
+  more.type = 'button';
+  more.addEventListener('click', () => {
+    showsAll = true;
+    draw();
+  });
+  host.replaceChildren(bar, scroll, more);
+  filter.addEventListener('input', draw);
+
+  function rowElement(row: CellValue[]): HTMLTableRowElement {
+    const line = make('tr');
+    line.classList.toggle('current', row === marked);
+    for (const [at, column] of table.columns.entries()) {
+      const text = format(row[at]!, column.kind);
+      const cell = make('td', column.kind === 'text' ? '' : 'number', at === 0 && onOpen ? '' : text);
+      if (at === 0 && onOpen) {
+        const button = make('button', 'link', text);
+        button.type = 'button';
+        button.addEventListener('click', () => onOpen(row));
+        cell.append(button);
+      }
+      if (text === 'above' || text === 'fault' || text === 'broken') cell.classList.add('bad');
+      line.append(cell);
+    }
+    return line;
+  }
+
+  function draw(): void {
+    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const rows = table.rows.filter((row) => {
+      if (!keep(row)) return false;
+      if (words.length === 0) return true;
+      const text = row.join(' ').toLowerCase();
+      return words.every((word) => text.includes(word));
+    });
+    if (sort !== null) rows.sort(compare);
+    const visible = showsAll ? rows : rows.slice(0, limit);
+    body.replaceChildren(...visible.map(rowElement));
+    count.textContent = `${rows.length} of ${table.rows.length} rows`;
+    more.hidden = visible.length === rows.length;
+    more.textContent = `Show all ${rows.length} rows`;
+    for (const [at, cell] of headers.entries()) {
+      const state = sort?.column !== at ? 'none' : sort.descending ? 'descending' : 'ascending';
+      cell.setAttribute('aria-sort', state);
+    }
+  }
+
+  draw();
+  return {
+    restrict(condition) {
+      keep = condition;
+      draw();
+    },
+    mark(row) {
+      marked = row;
+      draw();
+    },
+  };
+}
