@@ -29,7 +29,7 @@ export function importCommand(context: CommandContext): Command {
     .description("Makes a dump of another program's values. Needs no native addon.")
     .argument(
       '<source>',
-      'safetensors or .npz file, folder of .npy files, folder that zayascope_dump.h wrote, or raw F32 logits (.bin)',
+      'safetensors, .npy, .npz or PyTorch file, folder of .npy files, folder that zayascope_dump.h wrote, or raw F32 logits (.bin, .txt)',
     )
     .requiredOption('--out <folder>', 'folder of the dump; made if absent')
     .option(

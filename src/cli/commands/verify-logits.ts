@@ -16,8 +16,14 @@ export function verifyLogitsCommand(context: CommandContext): Command {
     .description(
       "Checks final logits against a reference's, as llama.cpp's conversion scripts do. Needs no native addon.",
     )
-    .argument('<reference>', 'dump with lm_head, or raw F32 file (data/pytorch-NAME.bin)')
-    .argument('<tested>', 'dump with lm_head, or raw F32 file (data/llamacpp-NAME.bin)')
+    .argument(
+      '<reference>',
+      'dump with lm_head, raw F32 file (data/pytorch-NAME.bin), or another file of logits',
+    )
+    .argument(
+      '<tested>',
+      'dump with lm_head, raw F32 file (data/llamacpp-NAME.bin), or another file of logits',
+    )
     .option('--all', 'all positions, aggregated (default: the last token)')
     .option(
       '--vocabulary <count>',
@@ -30,8 +36,10 @@ export function verifyLogitsCommand(context: CommandContext): Command {
       'after',
       '\nNMSE here is MSE / variance of the reference: below 1e-6 essentially identical, 1e-4 excellent, 1e-3 very' +
         '\ngood, 1e-2 good, 0.1 acceptable, 1 poor, beyond worse than random. Of NAME.bin, token ids are read from' +
-        '\nNAME-tokens.bin. A vocabulary trimmed on one side is compared up to its end. Exit code 1: the check fails, or' +
-        '\nother tokens were fed.' +
+        '\nNAME-tokens.bin. Other files: what import reads (.npy, .npz, safetensors, .pt, the .txt of the scripts), with one' +
+        '\nvalue of floats or one named lm_head or logits; and files of llama-perplexity (--kl-divergence-base), whose' +
+        '\nlog-probabilities are compared as such, at all positions that both sides have. A vocabulary trimmed on one side' +
+        '\nis compared up to its end. Exit code 1: the check fails, or other tokens were fed.' +
         '\n\nExample:\n  zayascope verify-logits data/pytorch-ZAYA1-8B.bin data/llamacpp-ZAYA1-8B.bin',
     )
     .action((reference: string, tested: string, options: VerifyLogitsOptions) =>

@@ -15,17 +15,26 @@ export function formatLogitsCheck(report: LogitsCheckReport, color = false): str
     .join('\n\n');
 }
 
-function headLines({ reference, tested, tokens, vocabulary, rows }: LogitsCheckReport): string[] {
+function headLines({
+  reference,
+  tested,
+  tokens,
+  vocabulary,
+  rows,
+  values,
+  notes,
+}: LogitsCheckReport): string[] {
   const lines = [`${reference.name} (reference) against ${tested.name}`, describeTokens(tokens)];
   const larger = Math.max(reference.vocabulary, tested.vocabulary);
   if (rows > 0)
     lines.push(
-      `${rows === 1 ? 'last token' : `${rows} rows`}, ${vocabulary} logits${rows === 1 ? '' : ' each'}`,
+      `${rows === 1 ? 'last token' : `${rows} rows`}, ${vocabulary} ${values}${rows === 1 ? '' : ' each'}`,
     );
   if (larger !== vocabulary)
     lines.push(
       `note: the ${reference.vocabulary === larger ? 'reference' : 'tested side'} has ${larger} logits a token, the other a trimmed vocabulary of ${vocabulary}: the first ${vocabulary} are compared`,
     );
+  lines.push(...notes.map((note) => `note: ${note}`));
   return lines;
 }
 
@@ -45,7 +54,7 @@ function describeTokens({ outcome, reference, tested, first }: TokensCheck): str
   return `tokens: DIFFERENT from ${where} on (${x ?? 'none'} and ${y ?? 'none'}; ${reference} and ${tested} in all)`;
 }
 
-function topLines({ top, rows }: LogitsCheckReport, color: boolean): string[] {
+function topLines({ top, rows, values }: LogitsCheckReport, color: boolean): string[] {
   if (top === null) return [];
   const strong = (text: string): Cell => ({ text, style: 'strong' });
   const cells = (token: TopToken | undefined): string[] =>
@@ -59,7 +68,8 @@ function topLines({ top, rows }: LogitsCheckReport, color: boolean): string[] {
       : { text: shared ? 'other rank' : 'not in the tested top', style: 'bad' };
     return [String(rank + 1), ...cells(reference), ...cells(tested), mark];
   });
-  const head = ['', 'reference', 'logit', 'tested', 'logit', ''].map(strong);
+  const unit = values === 'logits' ? 'logit' : 'log p';
+  const head = ['', 'reference', unit, 'tested', unit, ''].map(strong);
   const title = `likeliest tokens${rows > 1 ? ' of the last row' : ''}`;
   return [title, ...textTable([head, ...lines], 'rrrrrl', color)];
 }

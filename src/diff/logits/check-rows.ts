@@ -1,12 +1,23 @@
 import { ZayascopeError } from '../../errors.js';
 import type { LogitsSource } from './check-source.js';
 
+/** Rows of two sides to compare. */
+export interface PairedRows {
+  /** Indices into the rows of both sides. */
+  pairs: [reference: number, tested: number][];
+  /** What was left out. */
+  note?: string;
+}
+
 /**
- * Which rows of two sides to compare: those of the last token of each sequence, or `all`, as pairs of indices in order of sequence and position.
+ * Which rows of two sides to compare: those of the last token of each sequence, or `all`, in order of sequence and position. A file of llama-perplexity lacks the last token of each chunk: all the rows that it
+ * shares with the other side are compared.
  *
  * @throws `BAD_ARGUMENT` with `all` for a raw file of one row; `UNPAIRED` where one side lacks a row that the other has, or the last token's.
  */
-export function pairRows(reference: LogitsSource, tested: LogitsSource, all: boolean): [number, number][] {
+export function pairRows(reference: LogitsSource, tested: LogitsSource, all: boolean): PairedRows {
+  if (reference.kind === 'perplexity file' || tested.kind === 'perplexity file')
+    return sharedRows(reference, tested);
   const left = all ? allRows(reference) : lastRows(reference);
   const right = all ? allRows(tested) : lastRows(tested);
   const keys = [...left.keys()];
@@ -16,7 +27,25 @@ export function pairRows(reference: LogitsSource, tested: LogitsSource, all: boo
     throw failure('UNPAIRED', 'the same rows of logits on both sides', `${unpaired} in ${name} only`);
   }
   if (keys.length === 0) throw failure('UNPAIRED', 'at least one row of logits', 'none');
-  return keys.map((key) => [left.get(key)!, right.get(key)!]);
+  return { pairs: keys.map((key) => [left.get(key)!, right.get(key)!]) };
+}
+
+function sharedRows(reference: LogitsSource, tested: LogitsSource): PairedRows {
+  const [left, right] = [allRows(reference), allRows(tested)];
+  const pairs = [...left].flatMap(([key, index]): [number, number][] => {
+    const other = right.get(key);
+    return other === undefined ? [] : [[index, other]];
+  });
+  if (pairs.length === 0)
+    throw failure(
+      'UNPAIRED',
+      'a row of the same chunk and position on both sides (sequence k of a dump is chunk k)',
+      `none of ${left.size} in ${reference.name} and ${right.size} in ${tested.name}`,
+    );
+  const most = Math.max(left.size, right.size);
+  return pairs.length === most
+    ? { pairs }
+    : { pairs, note: `${pairs.length} rows that both sides have are compared, of ${most}` };
 }
 
 function allRows(source: LogitsSource): Map<string, number> {

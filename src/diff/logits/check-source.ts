@@ -1,26 +1,35 @@
-import { open, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { toFloat32 } from '../../dump/float.js';
 import { MANIFEST_FILE } from '../../dump/format.js';
+import {
+  isPerplexityFile,
+  openPerplexityFile,
+  PERPLEXITY_RANGE,
+} from '../../dump/import/source-perplexity.js';
 import { Dump } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
+import { openFileLogits } from './file-logits.js';
 
 const OP = 'verifyLogits';
 const TAP = 'lm_head';
-const MAX_TOKENS_BYTES = 64 * 1024 * 1024;
 
 /** Logits of one side, read row by row. */
 export interface LogitsSource extends AsyncDisposable {
   /** Basename of the dump or file. */
   readonly name: string;
-  readonly kind: 'dump' | 'raw file';
+  readonly kind: 'dump' | 'raw file' | 'perplexity file';
+  /** What a row is: log-probabilities lack the constant that a soft-max does not see. */
+  readonly values: 'logits' | 'log-probabilities';
+  /** What a user should know about how they were read. */
+  readonly notes: readonly string[];
   /** Token ids by sequence; undefined where none came with the logits. */
   readonly tokens: readonly (readonly number[])[] | undefined;
   /** Length V of a row. */
   readonly vocabulary: number;
   /** The rows there are. A raw file with a single row and no tokens does not know its position: -1. */
   readonly rows: readonly LogitsRow[];
-  /** Logits F32 [V] of entry `index` of {@link rows}. */
+  /** Logits (or log-probabilities) F32 [V] of entry `index` of {@link rows}. */
   read(index: number): Promise<Float32Array>;
 }
 
@@ -31,19 +40,20 @@ export interface LogitsRow {
 }
 
 /**
- * Opens logits: a dump that holds `lm_head`, or a raw file of little-endian F32 as llama.cpp's model-conversion scripts write it (`data/pytorch-NAME.bin`,
- * `data/llamacpp-NAME.bin`: the last token's logits), with token ids as I32 in `NAME-tokens.bin` beside it, where there is one.
- * https://github.com/ggml-org/llama.cpp/tree/master/examples/model-conversion
+ * Opens logits, by what the path holds: a dump with `lm_head`; a file of llama-perplexity; or any file that `import` reads, with one value of floats or one named `lm_head`, `logits` or `result_output`, among them the raw
+ * little-endian F32 of llama.cpp's model-conversion scripts (`data/pytorch-NAME.bin`, `data/llamacpp-NAME.bin`: the last token's logits) and their text. Token ids are taken from `NAME-tokens.bin` beside the file (I32), or from
+ * a value `tokens` or `input_ids` in it. https://github.com/ggml-org/llama.cpp/tree/master/examples/model-conversion
  *
  * @param vocabulary length of a row of a raw file that holds the logits of several tokens; default: the file is one row.
- * @throws `IO` for what cannot be read; `BAD_DUMP`; `BAD_ARGUMENT` for a dump without logits and for a file whose size does not fit.
+ * @throws `IO` for what cannot be read; `BAD_DUMP`, `BAD_CHECKPOINT` for a malformed file; `BAD_ARGUMENT` for a file of another kind, saying which, without logits, or whose size does not fit.
  */
 export async function openLogits(path: string, vocabulary?: number): Promise<LogitsSource> {
   const found = await stat(path).catch((cause: unknown) => {
     throw ioError('a dump or a raw file of F32 logits', String((cause as Error).message), path, cause);
   });
   if (found.isDirectory()) return openDump(path);
-  return openRaw(path, found.size, vocabulary);
+  if (await isPerplexityFile(path)) return openPerplexity(path);
+  return openFileLogits(path, vocabulary);
 }
 
 async function openDump(path: string): Promise<LogitsSource> {
@@ -60,6 +70,8 @@ async function openDump(path: string): Promise<LogitsSource> {
     return {
       name: basename(resolve(path)),
       kind: 'dump',
+      values: 'logits',
+      notes: [],
       tokens: dump.manifest.sequences.map(({ tokens }) => tokens),
       vocabulary: tap.shape[0]!,
       rows: places.map((row) => ({ sequence: sequence[row]!, position: position[row]! })),
@@ -77,60 +89,23 @@ async function openDump(path: string): Promise<LogitsSource> {
   }
 }
 
-async function openRaw(
-  path: string,
-  sizeBytes: number,
-  rowLength: number | undefined,
-): Promise<LogitsSource> {
-  const vocabulary = rowLength ?? sizeBytes / 4;
-  const count = sizeBytes / 4 / vocabulary;
-  if (sizeBytes === 0 || !Number.isInteger(vocabulary) || !Number.isInteger(count))
-    throw bad(
-      rowLength === undefined ? 'F32 values' : `rows of ${rowLength} F32 values`,
-      `${sizeBytes} bytes`,
-      path,
-    );
-  const tokens = await readTokensBeside(path);
-  if (tokens !== undefined && count > tokens.length)
-    throw bad(`at most a row for each of the ${tokens.length} tokens`, `${count} rows`, path);
-  // Fewer rows than tokens are those of the last ones.
-  const first = tokens === undefined ? (count === 1 ? -1 : 0) : tokens.length - count;
-  const file = await open(path, 'r').catch((cause: unknown) => {
-    throw ioError('a readable file', String((cause as Error).message), path, cause);
-  });
+/** Log-probabilities of llama-perplexity, chunk by chunk. */
+async function openPerplexity(path: string): Promise<LogitsSource> {
+  const file = await openPerplexityFile(path);
+  const { chunks, vocabulary, rows } = file;
   return {
     name: basename(resolve(path)),
-    kind: 'raw file',
-    tokens: tokens === undefined ? undefined : [tokens],
+    kind: 'perplexity file',
+    values: 'log-probabilities',
+    notes: [
+      `${basename(path)} holds log-probabilities of llama-perplexity (${chunks.length} chunks of ${chunks[0]!.length} tokens, those of each one's second half), clipped ${PERPLEXITY_RANGE} nats below the likeliest and rounded to 65,536 steps; both sides are compared as such`,
+    ],
+    tokens: chunks,
     vocabulary,
-    rows: Array.from({ length: count }, (_, row) => ({ sequence: 0, position: first + row })),
-    async read(index) {
-      const values = new Float32Array(vocabulary);
-      const bytes = new Uint8Array(values.buffer);
-      const { bytesRead } = await file.read(bytes, 0, bytes.length, index * bytes.length);
-      if (bytesRead !== bytes.length)
-        throw ioError(`${bytes.length} bytes of row ${index}`, `${bytesRead}`, path);
-      return values;
-    },
-    [Symbol.asyncDispose]: () => file.close(),
+    rows,
+    read: (index) => file.read(index),
+    [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
   };
-}
-
-/** Ids in `<name>-tokens.bin` beside `<name>.bin`, I32. */
-async function readTokensBeside(path: string): Promise<number[] | undefined> {
-  const beside = path.replace(/(\.bin)?$/, '-tokens.bin');
-  const found = await stat(beside).catch(() => undefined);
-  if (found === undefined) return undefined;
-  if (found.size === 0 || found.size % 4 !== 0 || found.size > MAX_TOKENS_BYTES)
-    throw bad('token ids as I32', `${found.size} bytes`, beside);
-  const file = await open(beside, 'r');
-  try {
-    const ids = new Int32Array(found.size / 4);
-    await file.read(new Uint8Array(ids.buffer), 0, found.size, 0);
-    return [...ids];
-  } finally {
-    await file.close();
-  }
 }
 
 function bad(expected: string, got: string, where: string): ZayascopeError {

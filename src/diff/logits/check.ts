@@ -1,8 +1,9 @@
 /** The check that ports are accepted by: final logits of a tested run against a reference's. Needs no native addon. */
 import { ZayascopeError } from '../../errors.js';
 import { MetricSums, type TensorMetrics } from '../metrics.js';
-import { pairRows } from './check-rows.js';
+import { type PairedRows, pairRows } from './check-rows.js';
 import type { LogitsRow, LogitsSource } from './check-source.js';
+import { clippedLogProbabilities } from './log-probabilities.js';
 import { type LogitRows, LogitsComparison, type LogitsReport, mostLikely } from './logits.js';
 
 /** The variance NMSE from which llama.cpp's check fails. */
@@ -58,6 +59,10 @@ export interface LogitsCheckReport {
   referenceVariance: number | null;
   /** KL, agreement of the likeliest tokens and their margins. */
   logits: LogitsReport | null;
+  /** What the rows are: log-probabilities where a side has nothing else. */
+  values: LogitsSource['values'];
+  /** What a reader should know about the sides. */
+  notes: readonly string[];
   /** The likeliest tokens in the last row compared. */
   top: { reference: TopToken[]; tested: TopToken[] } | null;
 }
@@ -95,17 +100,23 @@ export async function checkLogits(
   const tokens = compareTokens(reference, tested);
   const vocabulary = Math.min(reference.vocabulary, tested.vocabulary);
   const sides = { reference: describe(reference), tested: describe(tested) };
-  const base = { failAbove, ...sides, tokens, vocabulary };
+  const isPartial = [reference, tested].some(({ values }) => values === 'log-probabilities');
+  const values = isPartial ? 'log-probabilities' : 'logits';
+  const notes = [...new Set([...reference.notes, ...tested.notes])];
+  const base = { failAbove, ...sides, tokens, vocabulary, values, notes } as const;
   const nothing = { band: null, metrics: null, referenceVariance: null, logits: null, top: null };
   if (tokens.outcome === 'different') return { ...base, pass: false, rows: 0, ...nothing };
-  const pairs = pairRows(reference, tested, all);
+  const { pairs, note }: PairedRows = pairRows(reference, tested, all);
+  if (note !== undefined) notes.push(note);
   const sums = new MetricSums();
   const variance = new Variance();
   const comparison = new LogitsComparison();
   let top: LogitsCheckReport['top'] = null;
   for (const [left, right] of pairs) {
-    const a = (await reference.read(left)).subarray(0, vocabulary);
-    const b = (await tested.read(right)).subarray(0, vocabulary);
+    const [x, y] = [await reference.read(left), await tested.read(right)];
+    // Logits alone lack no constant: with a side of log-probabilities both are made such.
+    const a = (isPartial ? clippedLogProbabilities(x) : x).subarray(0, vocabulary);
+    const b = (isPartial ? clippedLogProbabilities(y) : y).subarray(0, vocabulary);
     sums.add(a, b);
     variance.add(a);
     comparison.add(asRows(a, reference.rows[left]!), asRows(b, tested.rows[right]!));
@@ -124,16 +135,20 @@ export async function checkLogits(
   };
 }
 
-function compareTokens({ tokens: a }: LogitsSource, { tokens: b }: LogitsSource): TokensCheck {
+function compareTokens(reference: LogitsSource, tested: LogitsSource): TokensCheck {
+  const [{ tokens: a }, { tokens: b }] = [reference, tested];
+  // llama-perplexity keeps the text's first token of a chunk although it feeds bos in its place, and a dump may hold some of the chunks.
+  const isPart = (reference.kind === 'perplexity file') !== (tested.kind === 'perplexity file');
+  const extent = isPart ? Math.min : Math.max;
   const count = (tokens: LogitsSource['tokens']): number | null =>
     tokens?.reduce((sum, { length }) => sum + length, 0) ?? null;
   const counts = { reference: count(a), tested: count(b) };
   if (a === undefined || b === undefined) return { outcome: 'unknown', ...counts, first: null };
-  for (let sequence = 0; sequence < Math.max(a.length, b.length); sequence++) {
+  for (let sequence = 0; sequence < extent(a.length, b.length); sequence++) {
     const [left, right] = [a[sequence] ?? [], b[sequence] ?? []];
-    for (let position = 0; position < Math.max(left.length, right.length); position++) {
+    for (let position = 0; position < extent(left.length, right.length); position++) {
       const [x, y] = [left[position], right[position]];
-      if (x === y) continue;
+      if (x === y || (isPart && position === 0)) continue;
       const ids = { ...(x === undefined ? {} : { reference: x }), ...(y === undefined ? {} : { tested: y }) };
       return { outcome: 'different', ...counts, first: { sequence, position, ...ids } };
     }

@@ -8,7 +8,21 @@ import type { Transform } from './layout.js';
 export const UNKNOWN = 'unknown';
 
 /** Element types that other programs write, as safetensors spells them. */
-export const FOREIGN_DTYPES = ['F32', 'F16', 'BF16', 'F64', 'I8', 'I16', 'I32', 'I64', 'U8', 'BOOL'] as const;
+export const FOREIGN_DTYPES = [
+  'F32',
+  'F16',
+  'BF16',
+  'F64',
+  'I8',
+  'I16',
+  'I32',
+  'I64',
+  'U8',
+  'U16',
+  'U32',
+  'U64',
+  'BOOL',
+] as const;
 
 /** One of {@link FOREIGN_DTYPES}. */
 export type ForeignDtype = (typeof FOREIGN_DTYPES)[number];
@@ -23,6 +37,9 @@ const BYTES: Record<ForeignDtype, number> = {
   I32: 4,
   I64: 8,
   U8: 1,
+  U16: 2,
+  U32: 4,
+  U64: 8,
   BOOL: 1,
 };
 
@@ -36,8 +53,14 @@ export interface ForeignValue {
   shape: readonly number[];
   /** Applied before any layout of a map: leads from the stored axes to those that the other program means. Default: none. */
   layout?: readonly Transform[];
+  /** Where it lies, for messages. Default: the name alone. */
+  origin?: string;
+  /** Why the value cannot be used (its dtype); such a value can be left out, not imported. `dtype` and `shape` then mean nothing. */
+  unusable?: string;
   /** Contiguous little-endian elements, in memory of their own. */
   read(): Promise<Uint8Array>;
+  /** Bytes `[begin, end)` of what {@link read} gives, where they can be had alone. */
+  readRange?(begin: number, end: number): Promise<Uint8Array>;
 }
 
 /** One forward step of one sequence. */
@@ -93,16 +116,14 @@ export function toTapElements(bytes: Uint8Array, dtype: ForeignDtype, name: stri
       return Float32Array.from(new Float64Array(buffer, byteOffset, length));
     case 'I32':
       return new Int32Array(buffer, byteOffset, length);
-    case 'I64': {
-      const wide = new BigInt64Array(buffer, byteOffset, length);
-      const out = new Int32Array(length);
-      for (let k = 0; k < length; k++) {
-        out[k] = Number(wide[k]);
-        if (BigInt(out[k]!) !== wide[k])
-          throw importError('BAD_ARGUMENT', 'integers that fit 32 bits', `${wide[k]}`, name);
-      }
-      return out;
-    }
+    case 'I64':
+      return narrowed(new BigInt64Array(buffer, byteOffset, length), name);
+    case 'U64':
+      return narrowed(new BigUint64Array(buffer, byteOffset, length), name);
+    case 'U32':
+      return narrowed(new Uint32Array(buffer, byteOffset, length), name);
+    case 'U16':
+      return Int32Array.from(new Uint16Array(buffer, byteOffset, length));
     case 'I16':
       return Int32Array.from(new Int16Array(buffer, byteOffset, length));
     case 'I8':
@@ -111,6 +132,16 @@ export function toTapElements(bytes: Uint8Array, dtype: ForeignDtype, name: stri
     case 'BOOL':
       return Int32Array.from(own);
   }
+}
+
+function narrowed(wide: BigInt64Array | BigUint64Array | Uint32Array, name: string): Int32Array {
+  const out = new Int32Array(wide.length);
+  for (let k = 0; k < wide.length; k++) {
+    out[k] = Number(wide[k]);
+    if (out[k] !== Number(wide[k]))
+      throw importError('BAD_ARGUMENT', 'integers that fit 32 bits', `${wide[k]}`, name);
+  }
+  return out;
 }
 
 /** An error of an import: expectation, what came, where. */

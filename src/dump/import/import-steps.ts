@@ -50,12 +50,21 @@ function guessCount(source: ForeignSource): number {
   for (const rows of source.values.map(firstAxis))
     if (rows !== undefined) counts.set(rows, (counts.get(rows) ?? 0) + 1);
   const [most] = [...counts].sort(([, a], [, b]) => b - a);
+  const unusable = source.values.find((value) => value.unusable !== undefined);
+  if (most === undefined && unusable !== undefined)
+    throw importError(
+      'BAD_ARGUMENT',
+      'a value that a dump can hold',
+      unusable.unusable!,
+      unusable.origin ?? unusable.name,
+    );
   if (most === undefined)
     throw importError('BAD_ARGUMENT', 'a value with a token axis, or token ids', 'neither', source.name);
   return most[0];
 }
 
-function firstAxis({ shape, layout }: ForeignValue): number | undefined {
+function firstAxis({ shape, layout, unusable }: ForeignValue): number | undefined {
+  if (unusable !== undefined) return undefined;
   const meant = layout === undefined ? shape : [...shape].reverse();
   return meant.length > 2 && meant[0] === 1 ? meant[1] : meant[0];
 }

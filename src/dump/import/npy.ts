@@ -1,5 +1,6 @@
 /** NumPy's array file: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html */
 import { type ForeignDtype, foreignBytes, importError } from './foreign.js';
+import { parsePythonLiteral } from './python-literal.js';
 
 /** What the header of an array says. */
 export interface NpyHeader {
@@ -8,6 +9,8 @@ export interface NpyHeader {
   shape: number[];
   /** The first axis is the fastest. */
   fortran: boolean;
+  /** Elements are stored with their most significant byte first. */
+  bigEndian: boolean;
   /** Where the elements begin, in bytes. */
   dataOffset: number;
 }
@@ -15,30 +18,54 @@ export interface NpyHeader {
 /** Bytes from the start that hold every header that is read: NumPy keeps them below 64 KiB. */
 export const NPY_HEADER_BYTES = 65_536 + 12;
 
+/** NumPy's kind and size; the byte order stands in front. */
 const DTYPES: Readonly<Record<string, ForeignDtype>> = {
-  '<f4': 'F32',
-  '<f2': 'F16',
-  '<f8': 'F64',
-  '|i1': 'I8',
-  '<i2': 'I16',
-  '<i4': 'I32',
-  '<i8': 'I64',
-  '|u1': 'U8',
-  '|b1': 'BOOL',
+  f4: 'F32',
+  f2: 'F16',
+  f8: 'F64',
+  i1: 'I8',
+  i2: 'I16',
+  i4: 'I32',
+  i8: 'I64',
+  u1: 'U8',
+  u4: 'U32',
+  u8: 'U64',
+  b1: 'BOOL',
+  // What ml_dtypes and JAX write for bfloat16, the only type of theirs with two bytes.
+  V2: 'BF16',
 };
+
+/** Why others are not read. */
+const REFUSED: readonly (readonly [RegExp, string])[] = [
+  [/^O/, 'Python objects, which only running a pickle gives back; save plain arrays'],
+  [/^c/, 'complex numbers; save real and imaginary part'],
+  [/^f(16|12)/, 'long doubles, whose bytes depend on the machine; save float64'],
+  [
+    /^V1$/,
+    'one-byte values of ml_dtypes, which the file does not tell apart (float8_e4m3, float8_e5m2, ..); save float32',
+  ],
+  [/^[mM]/, 'dates or durations'],
+  [/^[SUa]/, 'text'],
+];
+
+/** The array's header with a dtype that an import cannot use: the file is well-formed, but this array is not for a dump. */
+export interface UnusableNpy {
+  unusable: string;
+}
 
 /**
  * Reads the header of a `.npy` file.
  * @param start its first bytes, up to {@link NPY_HEADER_BYTES}. @param fileBytes size of the whole file.
- * @param bf16Bits arrays of uint16, and of the 2-byte void that `ml_dtypes` writes, hold bits of BF16: NumPy has no such type.
- * @throws `BAD_DUMP` for a malformed file, `BAD_ARGUMENT` for a dtype that a dump cannot hold.
+ * @param bf16Bits arrays of uint16 hold bits of BF16: NumPy has no such type.
+ * @returns what it says, or why an array of its dtype cannot be used.
+ * @throws `BAD_DUMP` for a malformed file.
  */
 export function parseNpyHeader(
   start: Uint8Array,
   fileBytes: number,
   bf16Bits: boolean,
   where: string,
-): NpyHeader {
+): NpyHeader | UnusableNpy {
   const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
   if (start.length < 12 || magic.some((byte, at) => start[at] !== byte))
     throw importError('BAD_DUMP', 'a .npy file', 'other bytes at its start', where);
@@ -50,28 +77,48 @@ export function parseNpyHeader(
   const dataOffset = 8 + lengthBytes + (major === 1 ? view.getUint16(8, true) : view.getUint32(8, true));
   if (dataOffset > start.length)
     throw importError('BAD_DUMP', 'a whole header', `${start.length} bytes`, where);
-  const text = new TextDecoder().decode(start.subarray(8 + lengthBytes, dataOffset));
-  const descr = /'descr'\s*:\s*'([^']*)'/.exec(text)?.[1];
-  const order = /'fortran_order'\s*:\s*(True|False)/.exec(text)?.[1];
-  const sizes = /'shape'\s*:\s*\(([\d,\s]*)\)/.exec(text)?.[1];
-  if (order === undefined || sizes === undefined)
-    throw importError('BAD_DUMP', 'fortran_order and shape in the header', text.trim().slice(0, 80), where);
-  const isBits = descr === '<u2' || descr === '|V2';
-  const dtype = isBits && bf16Bits ? 'BF16' : DTYPES[descr ?? ''];
-  if (dtype === undefined)
+  const text = new TextDecoder(major < 3 ? 'latin1' : 'utf-8').decode(
+    start.subarray(8 + lengthBytes, dataOffset),
+  );
+  const header = parsePythonLiteral(text);
+  const field = (key: string): unknown => (header instanceof Map ? header.get(key) : undefined);
+  const [fortran, shape, descr] = [field('fortran_order'), field('shape'), field('descr')];
+  if (typeof fortran !== 'boolean' || !isShape(shape) || descr === undefined)
     throw importError(
-      'BAD_ARGUMENT',
-      `${Object.keys(DTYPES).join(', ')}${isBits ? ' (or that uint16 is declared to hold bits of BF16)' : ''}`,
-      descr === undefined ? 'a structured dtype' : `dtype '${descr}'`,
+      'BAD_DUMP',
+      'descr, fortran_order and shape in the header',
+      text.trim().slice(0, 80),
       where,
     );
-  const shape = sizes
-    .split(',')
-    .map((size) => size.trim())
-    .filter((size) => size !== '')
-    .map(Number);
+  const [, order, kind] = /^([<>|=]?)(.*)$/.exec(String(descr)) as unknown as [string, string, string];
+  if (typeof descr !== 'string')
+    return { unusable: 'a structured dtype; save its fields as arrays of their own' };
+  const isBits = kind === 'u2';
+  const dtype = isBits && bf16Bits ? 'BF16' : DTYPES[kind];
+  if (dtype === undefined) {
+    const why = isBits
+      ? 'uint16, which may be numbers or bits of BF16; --bf16-bits declares the latter'
+      : (REFUSED.find(([pattern]) => pattern.test(kind))?.[1] ?? 'a dtype that a dump cannot hold');
+    return { unusable: `dtype '${descr.slice(0, 20)}', ${why}` };
+  }
   const bytes = shape.reduce((all, size) => all * size, foreignBytes(dtype));
-  if (bytes !== fileBytes - dataOffset)
-    throw importError('BAD_DUMP', `${bytes} bytes of elements`, `${fileBytes - dataOffset}`, where);
-  return { dtype, shape, fortran: order === 'True', dataOffset };
+  const stored = fileBytes - dataOffset;
+  if (bytes !== stored)
+    throw importError(
+      'BAD_DUMP',
+      `${bytes} bytes of elements`,
+      `${stored}${stored > bytes && bytes > 0 ? ' (several arrays in one file?)' : ''}`,
+      where,
+    );
+  return { dtype, shape, fortran, bigEndian: order === '>' && foreignBytes(dtype) > 1, dataOffset };
+}
+
+function isShape(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+}
+
+/** Turns elements of `size` bytes around, in place. */
+export function swapBytes(bytes: Uint8Array, size: number): Uint8Array {
+  for (let at = 0; at + size <= bytes.length; at += size) bytes.subarray(at, at + size).reverse();
+  return bytes;
 }

@@ -2,7 +2,7 @@
 import type { TapInfo, TapSpec } from '../format.js';
 import { blockOfTap } from '../names/name-map.js';
 import type { ResolvedTap } from '../names/resolve-names.js';
-import { type ForeignValue, importError, tapDtypeOf } from './foreign.js';
+import { FOREIGN_DTYPES, type ForeignValue, importError, tapDtypeOf } from './foreign.js';
 import type { ImportStep } from './import-steps.js';
 import { fitShape, guessTokenShape, type PlannedLayout, planLayout, squeezed } from './layout.js';
 
@@ -29,6 +29,20 @@ export function planTap(
   const laid = tap.values.map((value, k) => {
     const { start, count } = steps[k]!;
     if (value === undefined) return undefined;
+    if (value.unusable !== undefined)
+      throw importError(
+        'BAD_ARGUMENT',
+        `a dtype of ${FOREIGN_DTYPES.join(', ')}`,
+        value.unusable,
+        value.origin ?? where,
+      );
+    if (value.shape.includes(0))
+      throw importError(
+        'BAD_ARGUMENT',
+        'a value with elements',
+        `shape [${value.shape.join(', ')}]`,
+        value.origin ?? where,
+      );
     const layout = planLayout(
       value.shape,
       [...(value.layout ?? []), ...(rule?.layout ?? [])],

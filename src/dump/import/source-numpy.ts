@@ -1,9 +1,11 @@
 import { open, readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { fileSizeBytes, ioError, readInto, withFile } from '../../weights/file-access.js';
-import { type ForeignSource, type ForeignValue, importError } from './foreign.js';
-import { NPY_HEADER_BYTES, type NpyHeader, parseNpyHeader } from './npy.js';
-import { readZipDirectory, readZipMember, type ZipMember } from './zip.js';
+import { sniffFile, wrongKind } from '../../weights/formats/file-kind.js';
+import { readZipDirectory, readZipMember, readZipStart, type ZipReader } from '../../weights/formats/zip.js';
+import { fromStoredAxes, plainSource, readsFrom } from './file-values.js';
+import { type ForeignSource, type ForeignValue, foreignBytes, importError } from './foreign.js';
+import { NPY_HEADER_BYTES, type NpyHeader, parseNpyHeader, swapBytes, type UnusableNpy } from './npy.js';
 
 const OP = 'importDump';
 
@@ -14,88 +16,95 @@ export interface NumpyOptions {
 }
 
 /**
- * Opens a folder of `.npy` files, one array each; a name is the file's without `.npy`, all arrays are of one forward step. Arrays in Fortran order are transposed.
- * Throws `BAD_DUMP` for malformed files, `BAD_ARGUMENT` for other dtypes and for a folder without arrays, `IO`.
+ * Opens a folder of `.npy` files, one array each; a name is the file's without `.npy`, all arrays are of one forward step. Arrays in Fortran order are transposed, big-endian ones turned around.
+ * Throws `BAD_DUMP` for malformed files, `BAD_ARGUMENT` for a folder without arrays, `IO`.
  */
 export async function openNpyFolder(folder: string, options: NumpyOptions = {}): Promise<ForeignSource> {
   const entries = await readdir(folder).catch((cause: unknown) => {
     throw ioError(OP, 'a readable folder', folder, cause);
   });
   const files = entries.filter((entry) => entry.endsWith('.npy')).sort();
-  if (files.length === 0) throw importError('BAD_ARGUMENT', '.npy files', 'none', folder);
+  if (files.length === 0)
+    throw importError('BAD_ARGUMENT', '.npy files', `${entries.length} other files`, folder);
   const values: ForeignValue[] = [];
-  for (const file of files) {
-    const path = join(folder, file);
-    const size = await fileSizeBytes(OP, path);
-    const start = new Uint8Array(Math.min(size, NPY_HEADER_BYTES));
-    await withFile(OP, path, (handle) => readInto(OP, handle, path, 0, start));
-    const header = parseNpyHeader(start, size, options.bf16Bits === true, path);
-    values.push(
-      value(file.slice(0, -'.npy'.length), header, async () => {
-        const bytes = new Uint8Array(size - header.dataOffset);
-        await withFile(OP, path, (handle) => readInto(OP, handle, path, header.dataOffset, bytes));
-        return bytes;
-      }),
-    );
-  }
-  return source('npy folder', folder, values, async () => {});
+  for (const file of files) values.push(await npyValue(join(folder, file), options));
+  return plainSource('npy folder', basename(resolve(folder)), values);
+}
+
+/** Opens one `.npy` file; otherwise as {@link openNpyFolder}. */
+export async function openNpy(path: string, options: NumpyOptions = {}): Promise<ForeignSource> {
+  return plainSource('npy', basename(path), [await npyValue(path, options)]);
+}
+
+async function npyValue(path: string, options: NumpyOptions): Promise<ForeignValue> {
+  const found = await sniffFile(OP, path);
+  if (found.kind !== 'npy') throw wrongKind('BAD_ARGUMENT', OP, 'a NumPy array (.npy)', found, path);
+  const size = found.sizeBytes;
+  const start = new Uint8Array(Math.min(size, NPY_HEADER_BYTES));
+  await withFile(OP, path, (handle) => readInto(OP, handle, path, 0, start));
+  const header = parseNpyHeader(start, size, options.bf16Bits === true, path);
+  const offset = 'unusable' in header ? size : header.dataOffset;
+  const name = basename(path).replace(/\.npy$/, '');
+  return { ...arrayValue(name, header, readsFrom(path, offset, size - offset)), origin: path };
 }
 
 /** Opens a `.npz` archive as `numpy.savez` and `savez_compressed` write it; otherwise as {@link openNpyFolder}. */
 export async function openNpz(path: string, options: NumpyOptions = {}): Promise<ForeignSource> {
-  const size = await fileSizeBytes(OP, path);
+  const fileBytes = await fileSizeBytes(OP, path);
   const handle = await open(path, 'r').catch((cause: unknown) => {
     throw ioError(OP, 'a readable file', path, cause);
   });
+  const reader: ZipReader = { op: OP, code: 'BAD_DUMP', handle, fileBytes, file: path };
   try {
-    const members = (await readZipDirectory(handle, size, path)).filter(({ name }) => name.endsWith('.npy'));
-    if (members.length === 0) throw importError('BAD_ARGUMENT', 'arrays', 'none', path);
+    const all = await readZipDirectory(reader);
+    const members = all.filter(({ name }) => name.endsWith('.npy'));
+    if (members.length === 0)
+      throw importError(
+        'BAD_ARGUMENT',
+        'arrays (.npy) in the archive',
+        all.length === 0
+          ? 'an empty archive'
+          : `a zip archive of ${all.length} other files, ${all[0]!.name} the first`,
+        path,
+      );
     const values: ForeignValue[] = [];
     for (const member of members) {
-      const parse = (bytes: Uint8Array): NpyHeader =>
-        parseNpyHeader(bytes, member.sizeBytes, options.bf16Bits === true, `${member.name} in ${path}`);
-      // A deflated member has to be inflated for its header: it is inflated again when its turn comes, so that one is in memory at a time.
-      const header = parse(await startOf(member));
-      values.push(
-        value(member.name.slice(0, -'.npy'.length), header, async () =>
-          (await readZipMember(handle, member, path)).subarray(header.dataOffset),
-        ),
+      // The header alone is inflated; the array is when its turn comes, so that one is in memory at a time.
+      const header = parseNpyHeader(
+        await readZipStart(reader, member, NPY_HEADER_BYTES),
+        member.sizeBytes,
+        options.bf16Bits === true,
+        `${member.name} in ${path}`,
       );
+      const offset = 'unusable' in header ? 0 : header.dataOffset;
+      const read = async (): Promise<Uint8Array> => (await readZipMember(reader, member)).subarray(offset);
+      const name = member.name.slice(0, -'.npy'.length);
+      values.push({ ...arrayValue(name, header, { read }), origin: `${member.name} in ${path}` });
     }
-    return source('npz', path, values, () => handle.close());
+    return plainSource('npz', basename(path), values, { close: () => handle.close() });
   } catch (error) {
     await handle.close();
     throw error;
   }
-
-  async function startOf(member: ZipMember): Promise<Uint8Array> {
-    const bytes = await readZipMember(handle, member, path);
-    return bytes.subarray(0, Math.min(bytes.length, NPY_HEADER_BYTES));
-  }
 }
 
-function value(name: string, header: NpyHeader, read: () => Promise<Uint8Array>): ForeignValue {
-  const { dtype, shape, fortran } = header;
-  if (!fortran || shape.length < 2) return { name, step: 0, dtype, shape, read };
+type Reading = Pick<ForeignValue, 'read' | 'readRange'>;
+
+function arrayValue(name: string, header: NpyHeader | UnusableNpy, reading: Reading): ForeignValue {
+  if ('unusable' in header) return { name, step: 0, dtype: 'U8', shape: [], ...reading, ...header };
+  const { dtype, shape, fortran, bigEndian } = header;
+  const ordered = bigEndian ? turned(reading, foreignBytes(dtype)) : reading;
+  if (!fortran || shape.length < 2) return { name, step: 0, dtype, shape, ...ordered };
   // The first axis is the fastest: as stored, the axes are the other way round.
-  const axes = shape.map((_, axis) => shape.length - 1 - axis);
-  return { name, step: 0, dtype, shape: [...shape].reverse(), layout: [{ op: 'permute', axes }], read };
+  const stored = fromStoredAxes(shape, shape.map((_, axis) => axis).reverse());
+  return { name, step: 0, dtype, ...stored, ...ordered };
 }
 
-function source(
-  kind: string,
-  path: string,
-  values: readonly ForeignValue[],
-  close: () => Promise<void>,
-): ForeignSource {
+function turned({ read, readRange }: Reading, size: number): Reading {
   return {
-    kind,
-    name: basename(resolve(path)),
-    values,
-    steps: undefined,
-    mayLackFirstRows: false,
-    producer: {},
-    notes: [],
-    [Symbol.asyncDispose]: close,
+    read: async () => swapBytes((await read()).slice(), size),
+    ...(readRange === undefined
+      ? {}
+      : { readRange: async (begin: number, end: number) => swapBytes(await readRange(begin, end), size) }),
   };
 }

@@ -1,24 +1,17 @@
 import { basename } from 'node:path';
-import { readInto, withFile } from '../../weights/file-access.js';
 import { readSafetensorsHeader } from '../../weights/safetensors.js';
+import { plainSource, readsFrom } from './file-values.js';
 import { FOREIGN_DTYPES, type ForeignSource, type ForeignValue, importError } from './foreign.js';
 
 /**
  * Opens a safetensors file: keys are names, all rows are of one forward step. A key may end in `#0`, the step, as `zayascope export` writes where a shape varies.
- * Throws `BAD_CHECKPOINT` for a malformed file, `BAD_ARGUMENT` for a dtype that a dump cannot hold and for keys of several steps, `IO`.
+ * Throws `BAD_CHECKPOINT` for a malformed file, `BAD_ARGUMENT` for keys of several steps, `IO`.
  */
 export async function openSafetensorsSource(path: string): Promise<ForeignSource> {
   const { tensors, metadata } = await readSafetensorsHeader(path);
   const values = tensors.map((tensor): ForeignValue => {
     const { name: key, shape, offsetBytes, sizeBytes } = tensor;
     const dtype = FOREIGN_DTYPES.find((known) => known === tensor.dtype);
-    if (dtype === undefined)
-      throw importError(
-        'BAD_ARGUMENT',
-        FOREIGN_DTYPES.join(', '),
-        `dtype ${tensor.dtype}`,
-        `${key} in ${path}`,
-      );
     const step = /^(.+)#(\d+)(?:\.\d+)?$/.exec(key);
     if (step !== null && key !== `${step[1]}#0`)
       throw importError(
@@ -30,25 +23,13 @@ export async function openSafetensorsSource(path: string): Promise<ForeignSource
     return {
       name: step?.[1] ?? key,
       step: 0,
-      dtype,
+      dtype: dtype ?? 'U8',
       shape,
-      async read() {
-        const bytes = new Uint8Array(sizeBytes);
-        await withFile('importDump', path, (handle) =>
-          readInto('importDump', handle, path, offsetBytes, bytes),
-        );
-        return bytes;
-      },
+      ...(dtype === undefined ? { unusable: `dtype ${tensor.dtype}` } : {}),
+      origin: `${key} in ${path}`,
+      ...readsFrom(path, offsetBytes, sizeBytes),
     };
   });
-  return {
-    kind: 'safetensors',
-    name: basename(path),
-    values,
-    steps: undefined,
-    mayLackFirstRows: false,
-    producer: metadata.size === 0 ? {} : { metadata: Object.fromEntries(metadata) },
-    notes: [],
-    [Symbol.asyncDispose]: async () => {},
-  };
+  const producer = metadata.size === 0 ? {} : { metadata: Object.fromEntries(metadata) };
+  return plainSource('safetensors', basename(path), values, { producer });
 }

@@ -1,0 +1,122 @@
+/** Logits in a file of another program: which of its values they are, and which positions their rows are of. */
+import { basename, resolve } from 'node:path';
+import { toFloat32 } from '../../dump/float.js';
+import {
+  type ForeignSource,
+  type ForeignValue,
+  foreignBytes,
+  tapDtypeOf,
+  toTapElements,
+} from '../../dump/import/foreign.js';
+import { planLayout } from '../../dump/import/layout.js';
+import { openForeignSource } from '../../dump/import/open-source.js';
+import { tokensBeside } from '../../dump/import/tokens-beside.js';
+import { ZayascopeError } from '../../errors.js';
+import type { LogitsSource } from './check-source.js';
+
+const OP = 'verifyLogits';
+/** Names that programs give to their logits, the surest first. */
+const NAMES = ['lm_head', 'logits', 'result_output', 'model.lm_head', 'output'];
+const TOKEN_NAMES = ['tokens', 'input_ids', 'token_ids'];
+
+/** Opens a file of any kind that `import` reads. Throws as it does, and `BAD_ARGUMENT` where it holds no logits or does not say which they are. */
+export async function openFileLogits(path: string, vocabulary?: number): Promise<LogitsSource> {
+  const source = await openForeignSource(path, vocabulary === undefined ? {} : { vocabulary });
+  try {
+    return await fromSource(source, path, vocabulary);
+  } catch (error) {
+    await source[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function fromSource(
+  source: ForeignSource,
+  path: string,
+  rowLength: number | undefined,
+): Promise<LogitsSource> {
+  const value = findLogits(source, path);
+  const { dtype } = value;
+  const plan = planLayout(
+    value.shape,
+    value.layout ?? [],
+    { tokens: 1, visible: 1, target: undefined },
+    value.name,
+  );
+  const shape = plan.shape.filter((size, axis) => size !== 1 || axis === plan.shape.length - 1);
+  const vocabulary = rowLength ?? shape.at(-1) ?? 1;
+  const elements = shape.reduce((all, size) => all * size, 1);
+  if (shape.length > 2 || elements === 0 || elements % vocabulary !== 0)
+    throw bad(
+      rowLength === undefined
+        ? 'logits of shape [tokens, vocabulary] or [vocabulary]'
+        : `rows of ${rowLength} values`,
+      `[${value.shape.join(', ')}]`,
+      value.origin ?? path,
+    );
+  const count = elements / vocabulary;
+  const tokens = source.steps?.[0]?.tokens ?? (await tokensBeside(OP, path)) ?? (await ownTokens(source));
+  if (tokens !== undefined && count > tokens.length)
+    throw bad(`at most a row for each of the ${tokens.length} tokens`, `${count} rows`, path);
+  // Fewer rows than tokens are those of the last ones.
+  const first = tokens === undefined ? (count === 1 ? -1 : 0) : tokens.length - count;
+  let whole: Float32Array | undefined;
+  const { readRange } = value;
+  const rowBytes = vocabulary * foreignBytes(dtype);
+  const asFloats = (bytes: Uint8Array): Float32Array =>
+    toFloat32(toTapElements(bytes, dtype, value.name), tapDtypeOf(dtype));
+  return {
+    name: basename(resolve(path)),
+    kind: 'raw file',
+    values: 'logits',
+    notes: [...source.notes, ...(dtype === 'F64' ? [`${basename(path)}: F64 rounded to F32`] : [])],
+    tokens: tokens === undefined ? undefined : [tokens],
+    vocabulary,
+    rows: Array.from({ length: count }, (_, row) => ({ sequence: 0, position: first + row })),
+    async read(index) {
+      if (readRange !== undefined && value.layout === undefined)
+        return asFloats(await readRange(index * rowBytes, (index + 1) * rowBytes));
+      whole ??= toFloat32(
+        plan.apply(toTapElements(await value.read(), dtype, value.name)),
+        tapDtypeOf(dtype),
+      );
+      return whole.slice(index * vocabulary, (index + 1) * vocabulary);
+    },
+    [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
+  };
+}
+
+function findLogits(source: ForeignSource, path: string): ForeignValue {
+  const floats = source.values.filter(
+    ({ dtype, unusable }) => unusable === undefined && ['F32', 'F16', 'BF16', 'F64'].includes(dtype),
+  );
+  const named = NAMES.map((name) => floats.filter((value) => value.name === name)).find(
+    ({ length }) => length > 0,
+  );
+  const found = named ?? floats;
+  if (found.length === 1) return found[0]!;
+  const names = source.values.map(({ name, unusable }) =>
+    unusable === undefined ? name : `${name} (${unusable})`,
+  );
+  throw bad(
+    `one value of floats, or one named ${NAMES.slice(0, 3).join(', ')}`,
+    names.length === 0
+      ? 'none'
+      : `${names.length}: ${names.slice(0, 6).join(', ')}${names.length > 6 ? ', ..' : ''}`,
+    path,
+  );
+}
+
+/** Ids that stand beside the logits in the same file. */
+async function ownTokens({ values }: ForeignSource): Promise<number[] | undefined> {
+  const value = values.find(({ name, dtype }) => TOKEN_NAMES.includes(name) && tapDtypeOf(dtype) === 'I32');
+  if (value === undefined || value.shape.filter((size) => size !== 1).length > 1) return undefined;
+  return [...toTapElements(await value.read(), value.dtype, value.name)];
+}
+
+function bad(expected: string, got: string, where: string): ZayascopeError {
+  return new ZayascopeError('BAD_ARGUMENT', `${OP}: expected ${expected}, got ${got} (${where})`, {
+    op: OP,
+    tensor: where,
+  });
+}

@@ -1,0 +1,76 @@
+/** The literals that NumPy's headers are made of: a dictionary of strings, booleans, numbers, tuples and lists. */
+type Literal = string | number | boolean | null | Literal[] | Map<string, Literal>;
+
+const MAX_DEPTH = 16;
+
+/** The value of a literal as Python's `ast.literal_eval` reads it (and Python 2's long integers); undefined for anything else. */
+export function parsePythonLiteral(text: string): Literal | undefined {
+  let at = 0;
+  const blank = (): void => {
+    while (/\s/.test(text[at] ?? '')) at++;
+  };
+  const take = (token: string): boolean => {
+    blank();
+    if (!text.startsWith(token, at)) return false;
+    at += token.length;
+    return true;
+  };
+  const fail = (): never => {
+    throw new SyntaxError();
+  };
+  const items = (close: string, depth: number): Literal[] => {
+    const list: Literal[] = [];
+    while (!take(close)) {
+      list.push(value(depth + 1));
+      if (!take(',')) {
+        if (!take(close)) fail();
+        break;
+      }
+    }
+    return list;
+  };
+  const value = (depth: number): Literal => {
+    if (depth > MAX_DEPTH) fail();
+    blank();
+    const rest = text.slice(at, at + 4096);
+    const string = /^[uUbB]?('(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")/.exec(rest);
+    if (string !== null) {
+      at += string[0].length;
+      return string[1]!.slice(1, -1);
+    }
+    const word = /^(True|False|None|[-+]?\d+(?:\.\d+)?)[lL]?/.exec(rest);
+    if (word !== null) {
+      at += word[0].length;
+      const constants: Record<string, Literal> = { True: true, False: false, None: null };
+      return constants[word[1]!] ?? (word[1] === 'None' ? null : Number(word[1]));
+    }
+    if (take('(')) {
+      const list = items(')', depth);
+      // Parentheses around one value without a comma are no tuple.
+      return list.length === 1 && text[at - 2] !== ',' && !/,\s*\)$/.test(text.slice(0, at))
+        ? list[0]!
+        : list;
+    }
+    if (take('[')) return items(']', depth);
+    if (!take('{')) return fail();
+    const map = new Map<string, Literal>();
+    while (!take('}')) {
+      const key = value(depth + 1);
+      if (typeof key !== 'string' || !take(':')) return fail();
+      map.set(key, value(depth + 1));
+      if (!take(',')) {
+        if (!take('}')) fail();
+        break;
+      }
+    }
+    return map;
+  };
+  try {
+    const found = value(0);
+    blank();
+    return at === text.length ? found : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

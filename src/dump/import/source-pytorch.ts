@@ -1,0 +1,36 @@
+import { basename } from 'node:path';
+import { readPytorchFile } from '../../weights/formats/pytorch.js';
+import { fromStoredAxes, plainSource, readsFrom } from './file-values.js';
+import { FOREIGN_DTYPES, type ForeignSource, type ForeignValue } from './foreign.js';
+
+const OP = 'importDump';
+
+/**
+ * Opens a file that `torch.save` wrote (a zip archive, PyTorch 1.6 and later): keys are names, those of nested dictionaries joined with dots; a lone tensor goes by the file's name. All values
+ * are of one forward step. No code of the file is run. Throws `BAD_DUMP` for a malformed file and for one that holds more than tensors, `IO`.
+ */
+export async function openPytorchSource(path: string): Promise<ForeignSource> {
+  const { tensors, others } = await readPytorchFile(OP, 'BAD_DUMP', path);
+  const values = tensors.map(
+    ({ name: key, dtype, shape, offsetBytes, sizeBytes, storedAxes }): ForeignValue => {
+      const known = FOREIGN_DTYPES.find((each) => each === dtype);
+      return {
+        name: key === '' ? basename(path).replace(/\.(pt|pth|bin)$/, '') : key,
+        step: 0,
+        dtype: known ?? 'U8',
+        shape,
+        ...(storedAxes === undefined ? {} : fromStoredAxes(shape, storedAxes)),
+        ...(known === undefined ? { unusable: `dtype ${dtype}` } : {}),
+        origin: `${key || 'the tensor'} in ${path}`,
+        ...readsFrom(path, offsetBytes, sizeBytes),
+      };
+    },
+  );
+  const notes =
+    others.length === 0
+      ? []
+      : [
+          `Not tensors, left out: ${others.slice(0, 8).join(', ')}${others.length > 8 ? ` and ${others.length - 8} more` : ''}.`,
+        ];
+  return plainSource('pytorch', basename(path), values, { notes });
+}

@@ -1,0 +1,27 @@
+import { stat } from 'node:fs/promises';
+import { ZayascopeError } from '../../errors.js';
+import { readSmallFile } from '../../weights/file-access.js';
+import { sniffBytes, wrongKind } from '../../weights/formats/file-kind.js';
+
+const MAX_TOKENS_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Token ids of `NAME-tokens.bin` beside `NAME.bin` (or another extension), I32 as llama.cpp's model-conversion scripts write them; undefined where there is no such file.
+ * @throws `BAD_ARGUMENT` for content that cannot be ids, `IO`; in the name of `op`.
+ */
+export async function tokensBeside(op: string, path: string): Promise<number[] | undefined> {
+  const beside = `${path.replace(/\.(bin|txt|npy|npz|safetensors|pt|pth)$/, '')}-tokens.bin`;
+  if ((await stat(beside).catch(() => undefined)) === undefined) return undefined;
+  const bytes = await readSmallFile(op, beside, MAX_TOKENS_BYTES);
+  const found = sniffBytes(bytes.subarray(0, 4096), bytes.length, bytes.at(-1));
+  if (found.kind !== 'binary') throw wrongKind('BAD_ARGUMENT', op, 'token ids as I32', found, beside);
+  const ids = bytes.length % 4 === 0 ? [...new Int32Array(bytes.buffer)] : undefined;
+  const wrong = ids?.find((id) => id < 0);
+  if (ids === undefined || wrong !== undefined)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `${op}: expected token ids as I32, got ${wrong === undefined ? `${bytes.length} bytes` : `the id ${wrong}`} (${beside})`,
+      { op, tensor: beside },
+    );
+  return ids;
+}

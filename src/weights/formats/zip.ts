@@ -1,0 +1,228 @@
+/** Reads zip archives (`numpy.savez`, `torch.save`): stored and deflated members, sizes beyond 4 GiB included. */
+import type { FileHandle } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { constants, crc32, inflateRaw, inflateRawSync } from 'node:zlib';
+import { type ErrorCode, ZayascopeError } from '../../errors.js';
+import { readInto } from '../file-access.js';
+
+const END_BYTES = 22;
+const LOCAL_BYTES = 30;
+const MAX_COMMENT_BYTES = 65_535;
+const MAX_DIRECTORY_BYTES = 256 * 1024 * 1024;
+const NEEDS_ZIP64 = 0xffffffff;
+/** Deflate cannot make less than one byte of 1,032; a few bytes more for the last block. */
+const MAX_INFLATION = 1032;
+
+/** Who reads an archive, for errors. */
+export interface ZipReader {
+  op: string;
+  code: ErrorCode;
+  handle: FileHandle;
+  fileBytes: number;
+  file: string;
+}
+
+/** A member of an archive. */
+export interface ZipMember {
+  name: string;
+  method: 'stored' | 'deflated';
+  /** Bytes in the archive, and after inflating. */
+  packedBytes: number;
+  sizeBytes: number;
+  crc: number;
+  /** Where its local header begins. */
+  offset: number;
+}
+
+/**
+ * Lists the members of an archive. Sizes are checked against the file, so that what they promise can be held or at least inflated from it.
+ * Throws the reader's code for a malformed archive, and for members that overlap or have one name; `IO`.
+ */
+export async function readZipDirectory(reader: ZipReader): Promise<ZipMember[]> {
+  const { op, handle, file, fileBytes } = reader;
+  const tail = new Uint8Array(Math.min(fileBytes, END_BYTES + MAX_COMMENT_BYTES + 20));
+  await readInto(op, handle, file, fileBytes - tail.length, tail);
+  const view = new DataView(tail.buffer);
+  let end = tail.length - END_BYTES;
+  while (end >= 0 && view.getUint32(end, true) !== 0x06054b50) end--;
+  if (end < 0) throw bad(reader, 'a zip archive', 'no end of a central directory (a cut file?)');
+  let count: number = view.getUint16(end + 10, true);
+  let size: number = view.getUint32(end + 12, true);
+  let start: number = view.getUint32(end + 16, true);
+  if (count === 0xffff || size === NEEDS_ZIP64 || start === NEEDS_ZIP64) {
+    if (end < 20 || view.getUint32(end - 20, true) !== 0x07064b50)
+      throw bad(reader, 'a zip64 directory', 'no locator of one');
+    const at = Number(view.getBigUint64(end - 12, true));
+    if (at > fileBytes - 56) throw bad(reader, 'a zip64 directory inside the file', `byte ${at}`);
+    const record = new Uint8Array(56);
+    await readInto(op, handle, file, at, record);
+    const wide = new DataView(record.buffer);
+    count = Number(wide.getBigUint64(32, true));
+    size = Number(wide.getBigUint64(40, true));
+    start = Number(wide.getBigUint64(48, true));
+  }
+  if (size > MAX_DIRECTORY_BYTES || start + size > fileBytes)
+    throw bad(reader, 'a directory inside the archive', `${size} bytes at ${start}`);
+  const directory = new Uint8Array(size);
+  await readInto(op, handle, file, start, directory);
+  const members = parseDirectory(directory, count, reader);
+  checkMembers(members, start, reader);
+  return members;
+}
+
+function parseDirectory(bytes: Uint8Array, count: number, reader: ZipReader): ZipMember[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const members: ZipMember[] = [];
+  let at = 0;
+  for (let k = 0; k < count; k++) {
+    if (at + 46 > bytes.length || view.getUint32(at, true) !== 0x02014b50)
+      throw bad(reader, `${count} members in the directory`, `${k} whole ones`);
+    const [nameBytes, extraBytes, commentBytes] = [28, 30, 32].map((offset) =>
+      view.getUint16(at + offset, true),
+    );
+    const extraStart = at + 46 + nameBytes!;
+    const next = extraStart + extraBytes! + commentBytes!;
+    if (next > bytes.length) throw bad(reader, 'whole members in the directory', 'a cut one');
+    const name = new TextDecoder().decode(bytes.subarray(at + 46, extraStart));
+    const method = view.getUint16(at + 10, true);
+    const isEncrypted = (view.getUint16(at + 8, true) & 1) !== 0;
+    if ((method !== 0 && method !== 8) || isEncrypted)
+      throw bad(
+        reader,
+        'members that are stored or deflated, not encrypted',
+        isEncrypted ? 'an encrypted one' : `${METHODS[method] ?? `method ${method}`}`,
+        name,
+      );
+    // Each field that is full stands, in this order, in the zip64 extra field.
+    const wide = zip64Fields(view, extraStart, extraStart + extraBytes!);
+    const field = (offset: number): number => {
+      const value = view.getUint32(at + offset, true);
+      return value === NEEDS_ZIP64 ? (wide.shift() ?? value) : value;
+    };
+    const sizeBytes = field(24);
+    const packedBytes = field(20);
+    const offset = field(42);
+    members.push({
+      name,
+      method: method === 0 ? 'stored' : 'deflated',
+      packedBytes,
+      sizeBytes,
+      crc: view.getUint32(at + 16, true),
+      offset,
+    });
+    at = next;
+  }
+  return members;
+}
+
+const METHODS: Readonly<Record<number, string>> = {
+  9: 'deflate64',
+  12: 'bzip2',
+  14: 'LZMA',
+  93: 'Zstandard',
+  95: 'xz',
+};
+
+/** Members lie before the directory, one after the other, and inflate to no more than they can. */
+function checkMembers(members: readonly ZipMember[], directoryStart: number, reader: ZipReader): void {
+  const names = new Set<string>();
+  let end = 0;
+  for (const { name, method, packedBytes, sizeBytes, offset } of [...members].sort(
+    (a, b) => a.offset - b.offset,
+  )) {
+    if (names.has(name)) throw bad(reader, 'each name once', 'it twice', name);
+    names.add(name);
+    if (offset < end) throw bad(reader, `a member from byte ${end} on`, `${offset}, an overlap`, name);
+    end = offset + LOCAL_BYTES + packedBytes;
+    if (!(end <= directoryStart))
+      throw bad(
+        reader,
+        `a member inside the ${directoryStart} bytes before the directory`,
+        `bytes ${offset} to ${end}`,
+        name,
+      );
+    const most = method === 'stored' ? packedBytes : packedBytes * MAX_INFLATION;
+    if (sizeBytes > most || (method === 'stored' && sizeBytes !== packedBytes))
+      throw bad(reader, `at most ${most} bytes from ${packedBytes} that are ${method}`, `${sizeBytes}`, name);
+  }
+}
+
+function zip64Fields(view: DataView, start: number, end: number): number[] {
+  for (let at = start; at + 4 <= end; at += 4 + view.getUint16(at + 2, true)) {
+    if (view.getUint16(at, true) !== 1) continue;
+    const stop = Math.min(end, at + 4 + view.getUint16(at + 2, true));
+    const fields: number[] = [];
+    for (let field = at + 4; field + 8 <= stop; field += 8)
+      fields.push(Number(view.getBigUint64(field, true)));
+    return fields;
+  }
+  return [];
+}
+
+/** Where the data of a member begins. Throws the reader's code where there is no member, `IO`. */
+export async function zipMemberStart(reader: ZipReader, member: ZipMember): Promise<number> {
+  const { op, handle, file, fileBytes } = reader;
+  const local = new Uint8Array(LOCAL_BYTES);
+  await readInto(op, handle, file, member.offset, local);
+  const view = new DataView(local.buffer);
+  if (view.getUint32(0, true) !== 0x04034b50) throw bad(reader, 'a member', 'other bytes', member.name);
+  const start = member.offset + LOCAL_BYTES + view.getUint16(26, true) + view.getUint16(28, true);
+  if (start + member.packedBytes > fileBytes)
+    throw bad(
+      reader,
+      `${member.packedBytes} bytes from byte ${start} on`,
+      'the end of the file',
+      member.name,
+    );
+  return start;
+}
+
+/** Reads one member whole, checked by its CRC. Throws the reader's code for damaged data, `IO`. */
+export async function readZipMember(reader: ZipReader, member: ZipMember): Promise<Uint8Array> {
+  const { op, handle, file } = reader;
+  const start = await zipMemberStart(reader, member);
+  const packed = new Uint8Array(member.packedBytes);
+  await readInto(op, handle, file, start, packed);
+  let bytes: Uint8Array = packed;
+  if (member.method === 'deflated')
+    bytes = await promisify(inflateRaw)(packed, { maxOutputLength: Math.max(1, member.sizeBytes) }).catch(
+      (cause: Error) => {
+        throw bad(reader, 'deflated data', cause.message, member.name);
+      },
+    );
+  if (bytes.byteLength !== member.sizeBytes || crc32(bytes) !== member.crc)
+    throw bad(reader, `${member.sizeBytes} undamaged bytes`, 'others', member.name);
+  return bytes;
+}
+
+/** The first bytes of a member, at most `most`, read and inflated no further than that. Throws as {@link readZipMember}; the CRC is not checked. */
+export async function readZipStart(reader: ZipReader, member: ZipMember, most: number): Promise<Uint8Array> {
+  const { op, handle, file } = reader;
+  const start = await zipMemberStart(reader, member);
+  const wanted = Math.min(most, member.sizeBytes);
+  // Incompressible data grows by a few bytes a block.
+  const packed = new Uint8Array(Math.min(member.packedBytes, wanted + Math.ceil(wanted / 1000) + 1024));
+  await readInto(op, handle, file, start, packed);
+  if (member.method === 'stored') return packed.subarray(0, wanted);
+  // No more than this input can give, and no more than a header's worth of it at a time.
+  for (let part = Math.min(packed.length, 1024); ; part = Math.min(packed.length, part * 4)) {
+    try {
+      const out = inflateRawSync(packed.subarray(0, part), {
+        finishFlush: constants.Z_SYNC_FLUSH,
+        maxOutputLength: part * MAX_INFLATION + 1024,
+      });
+      if (out.length >= wanted || part === packed.length) return out.subarray(0, wanted);
+    } catch (cause) {
+      throw bad(reader, 'deflated data', (cause as Error).message, member.name);
+    }
+  }
+}
+
+function bad(reader: ZipReader, expected: string, got: string, member?: string): ZayascopeError {
+  const { op, code, file } = reader;
+  const where = member === undefined ? file : `${member} in ${file}`;
+  return new ZayascopeError(code, `${op}: expected ${expected}, got ${got} (${where})`, {
+    op,
+    tensor: where,
+  });
+}
