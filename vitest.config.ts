@@ -1,8 +1,10 @@
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    // `npm run test:slow` (test/slow.config.ts) runs these: fuzzing, kills, every planted fault.
+    exclude: [...configDefaults.exclude, 'test/**/*.slow.test.ts'],
     // Create .venv and .venv-lab with the pinned Python packages on the first run; checks of 50 ms afterwards.
     globalSetup: ['test/reference/python-setup.ts', 'test/notebooks/lab-setup.ts'],
     // The addon holds a process-wide ggml registry: one process per file keeps tests independent of each other.
@@ -10,5 +12,6 @@ export default defineConfig({
     // Python starts slowly: importing torch and transformers takes seconds.
     testTimeout: 180_000,
     hookTimeout: 240_000,
+    reporters: ['default', './test/slowest-files.ts'],
   },
 });

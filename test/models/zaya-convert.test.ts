@@ -157,7 +157,12 @@ describe('convertZaya to f32', () => {
     const rows = Array.from({ length: whole.length / 61 }, (_, row) =>
       whole.subarray(61 * row, 61 * row + 52),
     );
-    expect(trimmed).toEqual(Float32Array.from(rows.flatMap((row) => [...row])));
+    // Not bit for bit: how many columns a product has decides which of ggml's kernels sums it, on some processors.
+    expect(trimmed.length).toBe(rows.length * 52);
+    const worst = rows.flatMap((row, k) =>
+      [...row].map((value, c) => Math.abs(trimmed[52 * k + c]! - value)),
+    );
+    expect(Math.max(...worst)).toBeLessThan(1e-5);
     // A GGUF file as the source keeps the tokenizer as it is.
     await convertZaya(out, { type: 'bf16', out: join(folder, 'again.gguf') });
     const again = native().ggufRead(join(folder, 'again.gguf')).metadata;
