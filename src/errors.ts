@@ -39,6 +39,17 @@ export interface ErrorDetails {
   cause?: unknown;
 }
 
+/** Longest message, in UTF-16 units: a value of a file that is quoted may be as long as the file. */
+const MAX_MESSAGE = 3000;
+
+/** A message with its middle cut out where it is too long; what and where stand at its ends. */
+function bounded(message: string): string {
+  if (message.length <= MAX_MESSAGE) return message;
+  const half = MAX_MESSAGE / 2 - 20;
+  const cut = message.length - 2 * half;
+  return `${message.slice(0, half)} [... ${cut} characters ...] ${message.slice(-half)}`;
+}
+
 /**
  * The one error class of the library. Messages read: operation, expectation, what came, where.
  *
@@ -53,7 +64,7 @@ export class ZayascopeError extends Error {
   readonly dtypes: readonly string[] | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    super(bounded(message), details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
     this.op = details.op;
     this.tensor = details.tensor;

@@ -102,8 +102,8 @@ export function tapDtypeOf(dtype: ForeignDtype): TapDtype {
 /** Elements as a dump stores them. Throws `BAD_ARGUMENT` naming the value for an integer outside of 32 bits. */
 export function toTapElements(bytes: Uint8Array, dtype: ForeignDtype, name: string): TapElements {
   const size = BYTES[dtype];
-  // Typed arrays need alignment, which a part of a larger read may lack.
-  const own = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  // Typed arrays need alignment, which a part of a larger read may lack. (A Buffer's `slice` would be a view of the same memory.)
+  const own = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
   const { buffer, byteOffset } = own;
   const length = own.byteLength / size;
   switch (dtype) {

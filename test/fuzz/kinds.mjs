@@ -1,0 +1,12 @@
+import { DUMP_KINDS } from './kinds/dump.mjs';
+import { TENSOR_KINDS } from './kinds/tensors.mjs';
+import { TEXT_KINDS } from './kinds/text.mjs';
+
+/**
+ * The kinds of file that a user may hand us. A kind has
+ * - `seeds`: folders that `seeds.mjs` makes, one of which a case begins with; `target`: what of the folder the reader is given;
+ * - `mutate(random, files)`: the files of the folder that become others;
+ * - `oracle`: the name of an independent reader in `oracle.py`, where there is one.
+ * How each is read stands in `readers.mjs`.
+ */
+export const KINDS = [...DUMP_KINDS, ...TENSOR_KINDS, ...TEXT_KINDS];
