@@ -87,6 +87,37 @@ export async function validatePlots(page: Page): Promise<string[]> {
   });
 }
 
+/** Buttons that a figure may have; none of them sends anything anywhere. */
+const BUTTONS = new Set([
+  'Download as SVG',
+  'Download as PNG',
+  'Zoom',
+  'Pan',
+  'Box Select',
+  'Lasso Select',
+  'Zoom in',
+  'Zoom out',
+  'Autoscale',
+  'Reset axes',
+  'Reset view',
+  'Toggle Spike Lines',
+  'Show closest data on hover',
+  'Compare data on hover',
+]);
+
+/** Titles of the buttons of all figures that a figure must not have, and of those that one of them lacks. */
+export async function oddButtons(page: Page): Promise<string[]> {
+  const bars = await page.evaluate(() =>
+    [...globalThis.document.querySelectorAll('.js-plotly-plot')].map((figure) =>
+      [...figure.querySelectorAll('.modebar-btn')].map((button) => button.getAttribute('data-title') ?? ''),
+    ),
+  );
+  return bars.flatMap((titles) => [
+    ...titles.filter((title) => !BUTTONS.has(title)),
+    ...['Download as SVG', 'Download as PNG'].filter((title) => !titles.includes(title)),
+  ]);
+}
+
 /**
  * Draws figures in a page and checks that each is valid plotly, with no error and no request. `ZAYASCOPE_SCREENSHOTS` names a folder that gets a picture of the page, `name`.png.
  */
@@ -99,6 +130,7 @@ export async function expectDrawn(
   const opened = await openPage(browser, figurePage(name, figures), { colorScheme });
   await waitForPlots(opened.page, figures.length);
   expect(await validatePlots(opened.page)).toEqual([]);
+  expect(await oddButtons(opened.page)).toEqual([]);
   expect(opened).toMatchObject({ errors: [], requests: [] });
   const folder = process.env.ZAYASCOPE_SCREENSHOTS;
   if (folder) await opened.page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });

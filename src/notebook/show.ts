@@ -62,7 +62,12 @@ function showFigure(figure: Figure): void {
   const html = figureHtml(figure, `zayascope-${randomUUID()}`);
   sendDisplay('show', {
     'text/html': hasBundle ? html : `${bundleHtml()}\n${html}`,
-    'application/vnd.plotly.v1+json': { data, layout: { title: { text: figure.title }, ...layout } },
+    'application/vnd.plotly.v1+json': {
+      data,
+      layout: { title: { text: figure.title }, ...layout },
+      // A front end that draws it itself has plotly's button that uploads the figure.
+      config: { showSendToCloud: false, plotlyServerURL: '', displaylogo: false },
+    },
     'text/plain': `${figure.title}. ${figure.description}`,
   });
   hasBundle = true;

@@ -87,6 +87,30 @@ export function pageRuntime(window: Browser, themes: { light: Theme; dark: Theme
     window.zayascope.onTap?.(tap);
   }
 
+  /** Plotly's own buttons include one that uploads the figure to a server: nothing of a page may leave it. */
+  function config(figure: Browser): Browser {
+    const download = (format: 'svg' | 'png') => ({
+      name: `download-${format}`,
+      title: `Download as ${format.toUpperCase()}`,
+      icon: window.Plotly.Icons.camera,
+      click: (element: Browser) => {
+        const { width, height } = element.getBoundingClientRect();
+        const filename = figure.name ?? 'figure';
+        // Three pixels of a PNG for one of the page: sharp in print.
+        const scale = format === 'png' ? 3 : 1;
+        window.Plotly.downloadImage(element, { format, width, height, scale, filename });
+      },
+    });
+    return {
+      responsive: true,
+      displaylogo: false,
+      showSendToCloud: false,
+      plotlyServerURL: '',
+      modeBarButtonsToRemove: ['toImage', 'sendChartToCloud', 'sendDataToCloud'],
+      modeBarButtonsToAdd: [download('svg'), download('png')],
+    };
+  }
+
   async function draw(element: Browser, figure: Browser): Promise<void> {
     const isNew = !drawn.has(element);
     drawn.set(element, figure);
@@ -97,8 +121,7 @@ export function pageRuntime(window: Browser, themes: { light: Theme; dark: Theme
       ...figure.layout.title,
       text: figure.layout.title?.text ?? figure.title,
     };
-    const config = { responsive: true, displaylogo: false };
-    await window.Plotly.react(element, figure.data, themed({ ...figure.layout, title }), config);
+    await window.Plotly.react(element, figure.data, themed({ ...figure.layout, title }), config(figure));
     if (isNew) element.on('plotly_click', (event: Browser) => clicked(element, event));
   }
 
