@@ -68,17 +68,22 @@ export {
 } from './diff/report.js';
 export type { ExpertFlip, RoutingReport } from './diff/routing.js';
 export { DTYPES, type Dtype } from './dtype.js';
+export type { PlainDtype, QuantisedDtype } from './dump/dtypes.js';
 export { exportSafetensors } from './dump/export-safetensors.js';
-export { type TapElements, toFloat32, toFloat64 } from './dump/float.js';
+export { type TapElements, toBigInt64, toFloat32, toFloat64 } from './dump/float.js';
 export type {
+  DumpCall,
   DumpDescription,
   DumpModel,
   DumpProducer,
+  DumpSequence,
   DumpTier,
   Manifest,
+  NotRun,
   RowIndex,
   TapDtype,
   TapInfo,
+  TapOrder,
   TapScope,
   TapSpec,
 } from './dump/format.js';
@@ -88,8 +93,16 @@ export { openForeignSource } from './dump/import/open-source.js';
 export { NAME_MAPS, readNameMap } from './dump/names/file.js';
 export type { NameMap, NameRule } from './dump/names/name-map.js';
 export { Dump, type FileRows, ReusableBuffer, type RowFilter, type TensorBatch } from './dump/reader.js';
+export type { DumpRoles, RoleName } from './dump/roles.js';
 export type { HashRow, StatsRows } from './dump/stats-reader.js';
-export { DumpWriter, type DumpWriterOptions, type TapStats, type TapValue } from './dump/writer.js';
+export {
+  type DumpEnding,
+  DumpWriter,
+  type DumpWriterOptions,
+  type TapHash,
+  type TapStats,
+  type TapValue,
+} from './dump/writer.js';
 export { type ErrorCode, type ErrorDetails, ZayascopeError } from './errors.js';
 export {
   type EvaluatedModel,

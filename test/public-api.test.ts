@@ -159,6 +159,7 @@ describe('the public API', () => {
         "tapPattern",
         "tensorMetrics",
         "tensorView",
+        "toBigInt64",
         "toFloat32",
         "toFloat64",
         "tokenBlockHeatMap",

@@ -12,7 +12,7 @@ import { configSha256, weightsSha256 } from '../weights/identity.js';
  * The `model` entry of a manifest. The identity of the weights does not depend on the layout: a legacy checkpoint has that of the transformers layout with the same values and
  * dtypes. A GGUF file has no config.json: `config` is what its metadata says, and `configSha256` is of that object's JSON text.
  */
-export async function describeModel(source: ZayaSource): Promise<DumpModel> {
+export async function describeModel(source: ZayaSource): Promise<Required<DumpModel>> {
   return {
     type: 'zaya',
     name: basename(resolve(source.path)),
@@ -23,13 +23,15 @@ export async function describeModel(source: ZayaSource): Promise<DumpModel> {
   };
 }
 
-async function configFile(folder: string): Promise<Pick<DumpModel, 'config' | 'configSha256'>> {
+type ModelConfig = Required<Pick<DumpModel, 'config' | 'configSha256'>>;
+
+async function configFile(folder: string): Promise<ModelConfig> {
   const file = join(folder, 'config.json');
   const config = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
   return { config, configSha256: await configSha256(file) };
 }
 
-function reconstructed({ config }: ZayaSource): Pick<DumpModel, 'config' | 'configSha256'> {
+function reconstructed({ config }: ZayaSource): ModelConfig {
   const text = JSON.stringify(config);
   return {
     config: JSON.parse(text) as Record<string, unknown>,

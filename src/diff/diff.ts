@@ -7,6 +7,7 @@ import { ZayascopeError } from '../errors.js';
 import { diffHashes } from './hash-diff.js';
 import { pairTaps, type TapPair } from './pairing.js';
 import type { DiffReport, NotCaptured, SideReport } from './report.js';
+import { sharedRoles } from './roles.js';
 import { diffStatistics } from './statistics-diff.js';
 import { exceeds, firstDivergence, summariseBlocks } from './summary.js';
 import { type Comparison, diffTensors } from './tensor-diff.js';
@@ -106,19 +107,26 @@ function describeSide({ dir, manifest }: DumpView): SideReport {
     producer: manifest.producer,
     policy: manifest.policy.name,
     backend: manifest.backend.name,
-    model: { name, dtype, configSha256, weightsSha256 },
+    model: {
+      name,
+      ...(dtype === undefined ? {} : { dtype }),
+      ...(configSha256 === undefined ? {} : { configSha256 }),
+      ...(weightsSha256 === undefined ? {} : { weightsSha256 }),
+    },
   };
 }
 
 async function notes(reference: DumpView, tested: DumpView, kind: DiffReport['kind']): Promise<string[]> {
   const [a, b] = [reference.manifest.model, tested.manifest.model];
   const found: string[] = [];
-  const unknown = [a, b].findIndex(({ weightsSha256 }) => weightsSha256 === UNKNOWN);
+  const unknown = [a, b].findIndex(
+    ({ weightsSha256 }) => weightsSha256 === undefined || weightsSha256 === UNKNOWN,
+  );
   if (unknown >= 0)
     found.push(
       `The ${unknown === 0 ? 'reference' : 'tested'} dump does not say which weights it is of: that both are the same model is taken on trust.`,
     );
-  else if (a.configSha256 !== b.configSha256)
+  else if ((a.configSha256 ?? b.configSha256) !== (b.configSha256 ?? a.configSha256))
     found.push(`DIFFERENT MODELS: the config.json of ${a.name} (reference) and ${b.name} (tested) differ.`);
   else if (a.weightsSha256 !== b.weightsSha256)
     found.push(
@@ -126,6 +134,10 @@ async function notes(reference: DumpView, tested: DumpView, kind: DiffReport['ki
     );
   for (const [side, dump] of [['reference', reference] as const, ['tested', tested] as const])
     found.push(...(await dumpNotes(side, dump)));
+  if (kind === 'tensors' && sharedRoles(reference, tested) === undefined)
+    found.push(
+      'Neither dump says which taps hold experts and logits (no roles, and no known model type): routing and logits are left out.',
+    );
   if (kind === 'statistics')
     found.push('One side holds statistics only: errors are the least that they allow, and may be larger.');
   if (kind === 'hashes') found.push('One side holds hashes only: values are equal or not, without an error.');

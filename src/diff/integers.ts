@@ -1,3 +1,5 @@
+import type { TapElements } from '../dump/float.js';
+
 /** Comparison of an integer tensor, such as the chosen experts. */
 export interface IntegerMetrics {
   elements: number;
@@ -14,10 +16,10 @@ export class IntegerSums {
   #differing = 0;
 
   /**
-   * Adds a part; both sides of the same length.
+   * Adds a part; both sides of the same length, and both or neither of 64 bits.
    * @returns elements of the part that differ, as long as no more than {@link MAX_LISTED} have been returned in all.
    */
-  add(a: Int32Array, b: Int32Array): number[] {
+  add(a: TapElements, b: TapElements): number[] {
     const listed: number[] = [];
     for (let k = 0; k < a.length; k++) {
       if (a[k] === b[k]) continue;

@@ -7,7 +7,15 @@
  */
 
 import { ZayascopeError } from '../errors.js';
-import { addEqualBits, addMagnitudes, addProducts, SUM, SUM_COUNT } from './sum-kernels.js';
+import {
+  addEqualBits,
+  addEqualWordPairs,
+  addMagnitudes,
+  addProducts,
+  type Floats,
+  SUM,
+  SUM_COUNT,
+} from './sum-kernels.js';
 
 /** Errors of one tensor. Ratios without a denominator are 0 where there is no error either, and Infinity otherwise. */
 export interface TensorMetrics {
@@ -39,7 +47,7 @@ export interface TensorMetrics {
   withinTenthPercent: number;
   /** Share of elements with |a−b| ≤ 0.005·|a|. */
   withinHalfPercent: number;
-  /** Share of elements with the same bits, both widened to F32: zeros of different sign differ, as do NaNs of different payload. */
+  /** Share of elements with the same bits, both widened to F32 (or F64): zeros of different sign differ, as do NaNs of different payload. */
   bitEqual: number;
   /** NaNs per side. */
   nan: { reference: number; tested: number };
@@ -82,12 +90,16 @@ export class MetricSums {
   readonly #inf = { reference: 0, tested: 0 };
   #mismatches = 0;
 
-  /** Adds a part: `a` of the reference, `b` of the tested tensor, of the same length. */
-  add(a: Float32Array, b: Float32Array): void {
-    const wordsA = new Int32Array(a.buffer, a.byteOffset, a.length);
-    const wordsB = new Int32Array(b.buffer, b.byteOffset, b.length);
+  /**
+   * Adds a part: `a` of the reference, `b` of the tested tensor, of the same length and kind: F32, or both F64 (of magnitudes below 1e154, whose squares are
+   * doubles; beyond them errors are not numbers).
+   */
+  add(a: Floats, b: Floats): void {
+    const wordsA = new Int32Array(a.buffer, a.byteOffset, a.byteLength / 4);
+    const wordsB = new Int32Array(b.buffer, b.byteOffset, b.byteLength / 4);
+    const addEqual = a instanceof Float64Array ? addEqualWordPairs : addEqualBits;
     // The variance is taken around some value of the tensor: exact for constant ones, and no cancellation for a large mean.
-    this.#shift ??= a.find(Number.isFinite);
+    this.#shift ??= (a as Float32Array).find(Number.isFinite);
     for (let start = 0; start < a.length; start += RANGE) {
       const end = Math.min(a.length, start + RANGE);
       this.#part.fill(0);
@@ -96,7 +108,7 @@ export class MetricSums {
         addMagnitudes(a, b, start, end, this.#part);
         this.#finite += end - start;
       } else this.#addNonFinite(a, b, start, end);
-      addEqualBits(wordsA, wordsB, start, end, this.#part);
+      addEqual(wordsA, wordsB, start, end, this.#part);
       this.#take(a, b, start, end);
     }
     this.#elements += a.length;
@@ -145,7 +157,7 @@ export class MetricSums {
   }
 
   /** Adds the latest range's sums to the totals, and finds where its largest error stands if it is the largest yet. */
-  #take(a: Float32Array, b: Float32Array, start: number, end: number): void {
+  #take(a: Floats, b: Floats, start: number, end: number): void {
     for (let k = 0; k < SUM.maxReference; k++) this.#sums[k]! += this.#part[k]!;
     this.#maxReference = Math.max(this.#maxReference, this.#part[SUM.maxReference]!);
     const largest = this.#part[SUM.maxError]!;
@@ -161,9 +173,10 @@ export class MetricSums {
   }
 
   /** Does a range again that holds elements which are not finite: sums over the others, counts of these. */
-  #addNonFinite(a: Float32Array, b: Float32Array, start: number, end: number): void {
+  #addNonFinite(a: Floats, b: Floats, start: number, end: number): void {
     const part = this.#part.fill(0);
-    const [x, y] = [new Float32Array(1), new Float32Array(1)];
+    const Elements = a.constructor as Float32ArrayConstructor;
+    const [x, y] = [new Elements(1), new Elements(1)];
     let maxReference = 0;
     let maxError = 0;
     for (let k = start; k < end; k++) {
@@ -177,8 +190,8 @@ export class MetricSums {
         maxError = Math.max(maxError, part[SUM.maxError]!);
         continue;
       }
-      countSpecial(x[0], 'reference', this.#nan, this.#inf);
-      countSpecial(y[0], 'tested', this.#nan, this.#inf);
+      countSpecial(x[0]!, 'reference', this.#nan, this.#inf);
+      countSpecial(y[0]!, 'tested', this.#nan, this.#inf);
       if (isMismatch(x[0], y[0])) {
         this.#mismatches++;
         maxError = Number.POSITIVE_INFINITY;

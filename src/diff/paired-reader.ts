@@ -1,5 +1,5 @@
+import { blockBytes, blockElements } from '../dump/dtypes.js';
 import type { DumpView } from '../dump/dump-view.js';
-import { elementBytes } from '../dump/format.js';
 import { type FileRows, ReusableBuffer, type TensorBatch } from '../dump/reader.js';
 import type { TapPair } from './pairing.js';
 import type { RowRun } from './row-pairing.js';
@@ -104,7 +104,7 @@ export function* partsOf(
         const { shape, dtype } = pair.reference;
         const rowBytes = shape.reduce<number>(
           (bytes, size) => bytes * (size ?? longest),
-          elementBytes(dtype),
+          blockBytes(dtype) / blockElements(dtype),
         );
         const most = Math.max(1, Math.floor(PART_BYTES / rowBytes));
         for (let at = 0; at < length; at += most)

@@ -1,11 +1,14 @@
 /** Which taps of two dumps belong together: those of the same name. Other programs' names and layouts are put right before (`mapped-dump.ts`). */
 
+import { blockElements } from '../dump/dtypes.js';
 import type { DumpView } from '../dump/dump-view.js';
 import type { Manifest, TapInfo } from '../dump/format.js';
+import { sequenceLengths } from '../dump/sequences.js';
 import { ZayascopeError } from '../errors.js';
 import { parsePositions } from '../positions.js';
 import { tapPattern } from '../tap-pattern.js';
 import type { Unpaired } from './report.js';
+import { dtypeMisfit } from './tap-comparison.js';
 
 /** Two taps that are to be compared. */
 export interface TapPair {
@@ -69,12 +72,14 @@ function commonColumns(reference: TapInfo, tested: TapInfo): number | undefined 
   const sameElse =
     reference.shape.length === tested.shape.length &&
     reference.shape.every((size, axis) => axis === reference.shape.length - 1 || size === tested.shape[axis]);
-  return typeof a === 'number' && typeof b === 'number' && b < a && sameElse ? b : undefined;
+  const whole = typeof b === 'number' && b % blockElements(reference.dtype) === 0;
+  return typeof a === 'number' && whole && b < a && sameElse ? b : undefined;
 }
 
 /** Why two taps of one name cannot be compared, or null. Sizes that vary by step are compared row by row. */
 function describeMisfit(a: TapInfo, b: TapInfo): string | null {
-  if ((a.dtype === 'I32') !== (b.dtype === 'I32')) return `has dtypes ${a.dtype} and ${b.dtype}`;
+  const dtypes = dtypeMisfit(a.dtype, b.dtype);
+  if (dtypes !== null) return dtypes;
   if (a.scope !== b.scope) return `has one value per ${a.scope} and per ${b.scope}`;
   const sameShape =
     a.shape.length === b.shape.length &&
@@ -96,16 +101,17 @@ export function positionFilter({
   selection,
   sequences,
 }: Manifest): (sequence: number, position: number) => boolean {
-  const ranges = sequences.map(({ tokens }) => {
+  const lengths = sequenceLengths(sequences);
+  const ranges = lengths.map((length) => {
     try {
-      return parsePositions(selection.positions, tokens.length);
+      return parsePositions(selection.positions, length);
     } catch {
       return undefined;
     }
   });
   return (sequence, position) => {
     const range = ranges[sequence];
-    return range !== undefined && position < sequences[sequence]!.tokens.length
+    return range !== undefined && position < lengths[sequence]!
       ? position < range.start || position >= range.end
       : false;
   };

@@ -16,7 +16,8 @@ export interface SideReport {
   /** Name of the dtype policy. */
   policy: string;
   backend: string;
-  model: { name: string; dtype: string; configSha256: string; weightsSha256: string };
+  /** What its dump says; of an unknown program only a name. */
+  model: { name: string; dtype?: string; configSha256?: string; weightsSha256?: string };
 }
 
 /** An element of a tap. */
@@ -28,6 +29,8 @@ export interface ElementPlace {
   index: number[];
   reference: number;
   tested: number;
+  /** Both values in digits, where an I64 is beyond 2^53 and the numbers above are rounded. */
+  exact?: { reference: string; tested: string };
 }
 
 /** Fields that every compared tap has. */
@@ -158,9 +161,9 @@ export interface DiffReport {
   blocks: BlockReport[];
   /** All compared taps in execution order. */
   tapReports: TapReport[];
-  /** Null where `lm_head` was not compared as a tensor. */
+  /** Null where no tap of role `logits` was compared as a tensor. */
   logits: LogitsReport | null;
-  /** Null where no `mlp.gate:expert` was compared as a tensor. */
+  /** Null where no tap of role `router.expert` was compared as a tensor. */
   routing: RoutingReport | null;
 }
 

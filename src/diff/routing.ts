@@ -1,4 +1,6 @@
+import { isExact } from '../dump/dtypes.js';
 import type { DumpView } from '../dump/dump-view.js';
+import { numberAt, toFloat64 } from '../dump/float.js';
 import type { TensorBatch } from '../dump/reader.js';
 
 /** Flips beyond this many are counted, not listed. */
@@ -12,13 +14,13 @@ export interface ExpertFlip {
   /** Expert of the reference (E stands for the skip class). */
   reference: number;
   tested: number;
-  /** How far the reference's best biased probability was ahead of the second; null where its dump lacks `mlp.gate:margin`. */
+  /** How far the reference's best biased probability was ahead of the second; null where its dump holds no tap of role `router.margin` for the block. */
   margin: number | null;
 }
 
 /** Which experts the tokens took. */
 export interface RoutingReport {
-  /** Choices compared: tokens times blocks. */
+  /** Choices compared: tokens times blocks, times the experts that each takes. */
   choices: number;
   /** Share of choices that are the same; 1 without any. */
   same: number;
@@ -27,14 +29,6 @@ export interface RoutingReport {
   blocks: { block: number; choices: number; flipped: number }[];
   /** The first flips in execution order, at most 1000. */
   flips: ExpertFlip[];
-}
-
-const EXPERT_TAP = /^layers\.(\d+)\.mlp\.gate:expert$/;
-
-/** The block whose routing a tap tells, or null. */
-export function routingBlock(tap: string): number | null {
-  const match = EXPERT_TAP.exec(tap);
-  return match === null ? null : Number(match[1]);
 }
 
 /** Accumulates a {@link RoutingReport}. */
@@ -50,20 +44,25 @@ export class RoutingComparison {
       this.#blocks.set(block, counts);
     }
     counts.choices += reference.data.length;
-    for (let k = 0; k < reference.data.length; k++) {
-      if (reference.data[k] === tested.data[k]) continue;
-      counts.flipped++;
-      if (this.#flips.length < MAX_FLIPS)
-        this.#flips.push({
-          block,
-          sequence: reference.sequence[k]!,
-          position: reference.position[k]!,
-          reference: reference.data[k]!,
-          tested: tested.data[k]!,
-          margin: null,
-          row: row + k,
-        });
-    }
+    const rows = reference.shape[0]!;
+    const width = reference.data.length / rows;
+    for (let k = 0; k < rows; k++)
+      for (const [mine, other] of changedExperts(
+        expertsOf(reference, k, width),
+        expertsOf(tested, k, width),
+      )) {
+        counts.flipped++;
+        if (this.#flips.length < MAX_FLIPS)
+          this.#flips.push({
+            block,
+            sequence: reference.sequence[k]!,
+            position: reference.position[k]!,
+            reference: mine,
+            tested: other,
+            margin: null,
+            row: row + k,
+          });
+      }
   }
 
   /** The report, with margins read from the reference dump. */
@@ -79,11 +78,23 @@ export class RoutingComparison {
   }
 }
 
-/** `mlp.gate:margin` of a block at a row of the block's file. */
+function expertsOf({ data }: TensorBatch, row: number, width: number): number[] {
+  return Array.from({ length: width }, (_, k) => numberAt(data, row * width + k));
+}
+
+/** Experts of the reference that the tested side does not take, each with one that it takes instead. Their order does not matter. */
+function changedExperts(mine: readonly number[], others: readonly number[]): [number, number][] {
+  const instead = others.filter((expert) => !mine.includes(expert));
+  return mine
+    .filter((expert) => !others.includes(expert))
+    .map((expert, place) => [expert, instead[place] ?? others[0]!]);
+}
+
+/** The margin of a block's choice at a row of the block's file. */
 async function readMargin(reference: DumpView, block: number, row: number): Promise<number | null> {
-  const name = `layers.${block}.mlp.gate:margin`;
-  if (!reference.taps.some((tap) => tap.name === name && tap.dtype === 'F32' && tap.shape.length === 0))
-    return null;
-  const batch = await reference.readRows(name, row, row + 1);
-  return batch?.data[0] ?? null;
+  const names = new Set(reference.roles?.['router.margin']);
+  const tap = reference.taps.find((each) => names.has(each.name) && each.block === block);
+  if (tap === undefined || isExact(tap.dtype) || tap.shape.length > 0) return null;
+  const batch = await reference.readRows(tap.name, row, row + 1);
+  return batch === undefined ? null : toFloat64(batch.data, batch.dtype)[0]!;
 }

@@ -1,22 +1,45 @@
-import { type TapElements, widen } from '../dump/float.js';
-import type { TapDtype } from '../dump/format.js';
+import { canDequantise, dequantise } from '../dump/dequantise.js';
+import { blockBytes, blockElements, dtypeKind, isExact, isQuantised, type TapDtype } from '../dump/dtypes.js';
+import { type TapElements, toBigInt64, toFloat64 } from '../dump/float.js';
 import type { TensorBatch } from '../dump/reader.js';
+import { widen } from '../dump/widen.js';
 import { IntegerSums } from './integers.js';
 import { MetricSums } from './metrics.js';
 import type { TapPair } from './pairing.js';
 import type { ElementPlace, FloatTapReport, IntegerTapReport } from './report.js';
+import type { Floats } from './sum-kernels.js';
 import { coarserDtype, UlpSums } from './ulp.js';
+
+/** Rows of a part that cannot be compared, numbered from its first. */
+export interface RowMisfit {
+  reason: string;
+  rows: readonly number[];
+}
 
 /** Compares the values of one pair of taps, part by part, and remembers where the largest error stands. */
 export interface TapComparison {
-  /** Adds rows of both sides; same rows, same shape. */
-  add(reference: TensorBatch, tested: TensorBatch): void;
+  /** Adds rows of both sides; same rows, same shape. @returns those that cannot be compared. */
+  add(reference: TensorBatch, tested: TensorBatch): RowMisfit | undefined;
   report(): FloatTapReport | IntegerTapReport;
 }
 
 /** The comparison that fits the dtypes of a pair. */
 export function compareTap(pair: TapPair): TapComparison {
-  return pair.reference.dtype === 'I32' ? new IntegerComparison(pair) : new FloatComparison(pair);
+  const { dtype } = pair.reference;
+  if (isExact(dtype)) return new IntegerComparison(pair);
+  return isQuantised(dtype) && !canDequantise(dtype) ? new BlockComparison(pair) : new FloatComparison(pair);
+}
+
+/** Why values of two dtypes cannot be compared, or null. */
+export function dtypeMisfit(a: TapDtype, b: TapDtype): string | null {
+  const fits =
+    isExact(a) || isExact(b)
+      ? dtypeKind(a) === dtypeKind(b)
+      : a === b || [a, b].every((dtype) => !isQuantised(dtype) || canDequantise(dtype));
+  if (fits) return null;
+  const opaque = [a, b].find((dtype) => isQuantised(dtype) && !canDequantise(dtype));
+  const why = opaque === undefined || isExact(a) || isExact(b) ? '' : `: only ggml decodes ${opaque}`;
+  return `has dtypes ${a} and ${b}${why}`;
 }
 
 class FloatComparison implements TapComparison {
@@ -32,9 +55,12 @@ class FloatComparison implements TapComparison {
     this.#ulp = new UlpSums(coarserDtype(pair.reference.dtype, pair.tested.dtype));
   }
 
-  add(reference: TensorBatch, tested: TensorBatch): void {
-    const a = asFloats(reference.data, reference.dtype, 0);
-    const b = asFloats(tested.data, tested.dtype, 1);
+  add(reference: TensorBatch, tested: TensorBatch): undefined {
+    const doubles = reference.dtype === 'F64' || tested.dtype === 'F64';
+    const a = doubles
+      ? toFloat64(reference.data, reference.dtype)
+      : asFloats(reference.data, reference.dtype, 0);
+    const b = doubles ? toFloat64(tested.data, tested.dtype) : asFloats(tested.data, tested.dtype, 1);
     this.#sums.add(a, b);
     this.#ulp.add(a, b);
     const index = this.#sums.maxAbsIndex - this.#elements;
@@ -66,9 +92,12 @@ class IntegerComparison implements TapComparison {
     this.#pair = pair;
   }
 
-  add(reference: TensorBatch, tested: TensorBatch): void {
-    const a = reference.data as Int32Array;
-    const b = tested.data as Int32Array;
+  add(reference: TensorBatch, tested: TensorBatch): undefined {
+    const wide = reference.dtype === 'I64' || tested.dtype === 'I64';
+    const [a, b] = [reference, tested].map(({ data, dtype }) => (wide ? toBigInt64(data, dtype) : data)) as [
+      TapElements,
+      TapElements,
+    ];
     for (const index of this.#sums.add(a, b)) this.#first.push(placeOf(reference, index, a, b));
     this.#rows += reference.shape[0]!;
   }
@@ -84,6 +113,51 @@ class IntegerComparison implements TapComparison {
   }
 }
 
+/** Values whose blocks only ggml decodes: equal bytes are equal values, and of others nothing can be said. */
+class BlockComparison implements TapComparison {
+  readonly #pair: TapPair;
+  #rows = 0;
+  #bytes = 0;
+  #differs = false;
+
+  constructor(pair: TapPair) {
+    this.#pair = pair;
+  }
+
+  add(reference: TensorBatch, tested: TensorBatch): RowMisfit | undefined {
+    const [a, b] = [reference.data, tested.data] as [Uint8Array, Uint8Array];
+    const rows = reference.shape[0]!;
+    const width = a.length / rows;
+    const differing: number[] = [];
+    for (let row = 0; row < rows; row++)
+      if (!sameBytes(a.subarray(row * width, (row + 1) * width), b.subarray(row * width, (row + 1) * width)))
+        differing.push(row);
+    this.#rows += rows - differing.length;
+    this.#bytes += (rows - differing.length) * width;
+    if (differing.length === 0) return undefined;
+    this.#differs = true;
+    const reason = `has ${reference.dtype} values that differ, and only ggml decodes them to say by how much`;
+    return { reason, rows: differing };
+  }
+
+  report(): FloatTapReport {
+    const { maxAbsIndex: _, ...metrics } = new MetricSums().metrics();
+    const { dtype } = this.#pair.reference;
+    const elements = (this.#bytes / blockBytes(dtype)) * blockElements(dtype);
+    return {
+      kind: 'float',
+      ...baseOf(this.#pair, this.#rows, !this.#differs),
+      metrics: { ...metrics, elements },
+      worst: null,
+      ulp: new UlpSums('F32').distances(),
+    };
+  }
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.from(a.buffer, a.byteOffset, a.length).equals(b);
+}
+
 function baseOf({ reference, tested }: TapPair, rows: number, identical: boolean) {
   const dtypes = { reference: reference.dtype, tested: tested.dtype };
   return { name: reference.name, block: reference.block, dtypes, rows, identical };
@@ -92,8 +166,8 @@ function baseOf({ reference, tested }: TapPair, rows: number, identical: boolean
 function placeOf(
   { shape, sequence, position }: TensorBatch,
   flat: number,
-  a: TapElements,
-  b: TapElements,
+  a: TapElements | Floats,
+  b: TapElements | Floats,
 ): ElementPlace {
   const index: number[] = [];
   let rest = flat;
@@ -101,12 +175,17 @@ function placeOf(
     index.unshift(rest % shape[axis]!);
     rest = Math.floor(rest / shape[axis]!);
   }
+  const [left, right] = [a[flat]!, b[flat]!] as [number | bigint, number | bigint];
+  const isRounded = [left, right].some(
+    (value) => typeof value === 'bigint' && BigInt(Number(value)) !== value,
+  );
   return {
     sequence: sequence[rest]!,
     position: position[rest]!,
     index,
-    reference: a[flat]!,
-    tested: b[flat]!,
+    reference: Number(left),
+    tested: Number(right),
+    ...(isRounded ? { exact: { reference: String(left), tested: String(right) } } : {}),
   };
 }
 
@@ -115,6 +194,8 @@ const scratch = [new Float32Array(0), new Float32Array(0)];
 
 function asFloats(data: TapElements, dtype: TapDtype, side: 0 | 1): Float32Array {
   if (data instanceof Float32Array) return data;
-  if (scratch[side]!.length < data.length) scratch[side] = new Float32Array(data.length);
+  const length = isQuantised(dtype) ? (data.length / blockBytes(dtype)) * blockElements(dtype) : data.length;
+  if (scratch[side]!.length < length) scratch[side] = new Float32Array(length);
+  if (isQuantised(dtype)) return dequantise(data as Uint8Array, dtype, scratch[side]!);
   return widen(data as Uint16Array, dtype, scratch[side]!);
 }

@@ -1,15 +1,19 @@
 /** The diff of two dumps of tier full: streams the rows that both have through the comparisons. */
 
+import { isExact } from '../dump/dtypes.js';
 import type { DumpView } from '../dump/dump-view.js';
+import { hasNumbers } from '../dump/float.js';
 import type { TapScope } from '../dump/format.js';
 import type { FileRows } from '../dump/reader.js';
+import { sequenceLengths } from '../dump/sequences.js';
 import { leadingColumns } from './leading-columns.js';
 import { LogitsComparison } from './logits/logits.js';
 import { PairedReader, type Part, type Piece, partsOf } from './paired-reader.js';
 import { positionFilter, type TapPair } from './pairing.js';
 import type { DiffReport, TapReport, Unpaired } from './report.js';
-import { RoutingComparison, routingBlock } from './routing.js';
-import { pairRows, UnpairedRows } from './row-pairing.js';
+import { sharedRoles } from './roles.js';
+import { RoutingComparison } from './routing.js';
+import { type Excludes, pairRows, UnpairedRows } from './row-pairing.js';
 import { pairSteps, type StepSide } from './step-pairing.js';
 import { compareTap, type TapComparison } from './tap-comparison.js';
 
@@ -52,12 +56,23 @@ class TensorDiff {
   readonly #notCaptured = { reference: 0, tested: 0 };
   readonly #reader: PairedReader;
   readonly #routing = new RoutingComparison();
+  readonly #excludes: { reference: Excludes; tested: Excludes };
+  readonly #experts: ReadonlySet<string>;
+  readonly #logitTaps: ReadonlySet<string>;
   #logits: LogitsComparison | undefined;
 
   constructor(reference: DumpView, tested: DumpView) {
     this.#reference = reference;
     this.#tested = tested;
     this.#reader = new PairedReader(reference, tested);
+    this.#excludes = {
+      reference: positionFilter(reference.manifest),
+      tested: positionFilter(tested.manifest),
+    };
+    const roles = sharedRoles(reference, tested) ?? {};
+    this.#experts = new Set(roles['router.expert']);
+    // The first only: a model has one head, and others (of speculative decoding) would mix with it.
+    this.#logitTaps = new Set(roles.logits?.slice(0, 1));
   }
 
   async compareFiles(pairs: readonly TapPair[]): Promise<void> {
@@ -66,10 +81,7 @@ class TensorDiff {
       reference: await this.#reference.rows(first.reference.name),
       tested: await this.#tested.rows(first.tested.name),
     };
-    const { runs, unpaired, notCaptured } = pairRows(rows.reference, rows.tested, {
-      reference: positionFilter(this.#reference.manifest),
-      tested: positionFilter(this.#tested.manifest),
-    });
+    const { runs, unpaired, notCaptured } = pairRows(rows.reference, rows.tested, this.#excludes);
     const { file } = first.reference;
     this.#unpaired.push(...unpaired.map((entry) => ({ tap: null, file, ...entry })));
     for (const side of ['reference', 'tested'] as const) this.#notCaptured[side] += notCaptured[side];
@@ -106,7 +118,7 @@ class TensorDiff {
   #stepParts(pair: TapPair, rows: { reference: FileRows; tested: FileRows }, misfits: UnpairedRows): Part[] {
     const side = (dump: DumpView, own: FileRows): StepSide => ({
       rows: own,
-      lengths: sequenceLengths(dump),
+      lengths: sequenceLengths(dump.manifest.sequences),
       excludes: positionFilter(dump.manifest),
     });
     const [mine, others] = [side(this.#reference, rows.reference), side(this.#tested, rows.tested)];
@@ -114,14 +126,21 @@ class TensorDiff {
   }
 
   #longest(): number {
-    return Math.max(1, ...sequenceLengths(this.#reference), ...sequenceLengths(this.#tested));
+    return Math.max(
+      1,
+      ...sequenceLengths(this.#reference.manifest.sequences),
+      ...sequenceLengths(this.#tested.manifest.sequences),
+    );
   }
 
   #take({ pair, row, reference: whole, tested }: Piece, rows: FileRows, misfits: UnpairedRows): void {
     const reference = whole && pair.columns !== undefined ? leadingColumns(whole, pair.columns) : whole;
     if (reference === undefined || tested === undefined) {
+      if (reference === tested) return;
       const side = reference === undefined ? 'reference' : 'tested';
-      if (reference !== tested) misfits.add(side, 'has no value', rows, row);
+      const excludes = side === 'reference' ? this.#excludes.reference : this.#excludes.tested;
+      if (excludes(rows.sequence[row]!, rows.position[row]!)) this.#notCaptured[side]++;
+      else misfits.add(side, 'has no value', rows, row);
       return;
     }
     const [a, b] = [reference.shape.slice(1), tested.shape.slice(1)];
@@ -130,17 +149,17 @@ class TensorDiff {
         misfits.add('both', `has rows of different shapes, first [${a}] and [${b}]`, rows, row + k);
       return;
     }
-    const { name } = pair.reference;
-    this.#comparisons.get(name)!.add(reference, tested);
-    const block = routingBlock(name);
-    if (block !== null && pair.reference.dtype === 'I32') this.#routing.add(block, row, reference, tested);
-    if (name === 'lm_head' && pair.reference.shape.length === 1 && pair.reference.dtype !== 'I32') {
+    const { name, block, dtype, shape } = pair.reference;
+    const misfit = this.#comparisons.get(name)!.add(reference, tested);
+    if (misfit !== undefined) {
+      for (const k of misfit.rows) misfits.add('both', misfit.reason, rows, row + k);
+      return;
+    }
+    if (this.#experts.has(name) && block !== null && isExact(dtype))
+      this.#routing.add(block, row, reference, tested);
+    if (this.#logitTaps.has(name) && shape.length === 1 && !isExact(dtype) && hasNumbers(dtype)) {
       this.#logits ??= new LogitsComparison();
       this.#logits.add(reference, tested);
     }
   }
-}
-
-function sequenceLengths({ manifest }: DumpView): number[] {
-  return manifest.sequences.map(({ tokens }) => tokens.length);
 }

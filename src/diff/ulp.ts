@@ -1,7 +1,8 @@
-import type { TapDtype } from '../dump/format.js';
+import { isQuantised, type TapDtype } from '../dump/dtypes.js';
+import type { Floats } from './sum-kernels.js';
 
 /** Floating dtypes, from the coarsest. */
-const COARSENESS = ['BF16', 'F16', 'F32'] as const;
+const COARSENESS = ['BF16', 'F16', 'F32', 'F64'] as const;
 type FloatDtype = (typeof COARSENESS)[number];
 
 /** Distances in units in the last place, between pairs that are finite on both sides. */
@@ -16,9 +17,10 @@ export interface UlpDistances {
   shareOverOne: number;
 }
 
-/** The coarser of two floating dtypes: the one with fewer significant bits. */
+/** The coarser of two floating dtypes: the one with fewer significant bits. Quantised values are F32 once they are decoded. */
 export function coarserDtype(a: TapDtype, b: TapDtype): FloatDtype {
-  return COARSENESS.find((dtype) => dtype === a || dtype === b) ?? 'F32';
+  const [x, y] = [a, b].map((dtype) => (isQuantised(dtype) ? 'F32' : dtype));
+  return COARSENESS.find((dtype) => dtype === x || dtype === y) ?? 'F32';
 }
 
 /** Parts beyond this many elements are sampled: one range in {@link SAMPLING}, evenly spread. */
@@ -29,18 +31,19 @@ const RANGE = 4096;
 /** Accumulates {@link UlpDistances}. The first 2^16 elements of a tensor are counted all, of those that follow every eighth range of 4096. */
 export class UlpSums {
   readonly #dtype: FloatDtype;
-  readonly #histogram = new Float64Array(34);
+  readonly #histogram = new Float64Array(66);
   #seen = 0;
 
   constructor(dtype: FloatDtype) {
     this.#dtype = dtype;
   }
 
-  /** Adds a part, both sides widened to F32. */
-  add(a: Float32Array, b: Float32Array): void {
-    const wordsA = new Int32Array(a.buffer, a.byteOffset, a.length);
-    const wordsB = new Int32Array(b.buffer, b.byteOffset, b.length);
-    const count = { F32: countSingles, BF16: countBrains, F16: countHalves }[this.#dtype];
+  /** Adds a part, both sides widened to F32, or to F64 where a side is. */
+  add(left: Floats, right: Floats): void {
+    const [a, b] = this.#dtype === 'F64' ? [left, right] : [singles(left), singles(right)];
+    const wordsA = new Int32Array(a.buffer, a.byteOffset, a.byteLength / 4);
+    const wordsB = new Int32Array(b.buffer, b.byteOffset, b.byteLength / 4);
+    const count = { F64: countDoubles, F32: countSingles, BF16: countBrains, F16: countHalves }[this.#dtype];
     for (let start = 0; start < a.length; start += RANGE) {
       const end = Math.min(a.length, start + RANGE);
       const before = this.#seen;
@@ -59,8 +62,14 @@ export class UlpSums {
   }
 }
 
+/** F64 values rounded to F32, from where the rounding to a coarser dtype begins. */
+function singles(values: Floats): Float32Array {
+  return values instanceof Float32Array ? values : Float32Array.from(values);
+}
+
 // An exponent of all ones is an infinity or a NaN.
 const EXPONENT = 0x7f800000;
+const DOUBLE_EXPONENT = 0x7ff00000;
 const MAGNITUDE = 0x7fffffff;
 const BRAIN_INFINITY = 0x7f80;
 const HALF_INFINITY = 0x7c00;
@@ -81,6 +90,31 @@ function countSingles(
     if (left === right) histogram[0]!++;
     else histogram[bucket(left & MAGNITUDE, right & MAGNITUDE, left ^ right)]!++;
   }
+}
+
+/** Two words an element, the low one first. */
+function countDoubles(
+  a: Int32Array,
+  b: Int32Array,
+  start: number,
+  end: number,
+  histogram: Float64Array,
+): void {
+  for (let k = start; k < end; k++) {
+    const left = a[2 * k + 1]!;
+    const right = b[2 * k + 1]!;
+    if ((left & DOUBLE_EXPONENT) === DOUBLE_EXPONENT || (right & DOUBLE_EXPONENT) === DOUBLE_EXPONENT)
+      continue;
+    const [x, y] = [magnitude(left, a[2 * k]!), magnitude(right, b[2 * k]!)];
+    const distance = (left ^ right) < 0 ? x + y : x - y < 0n ? y - x : x - y;
+    // As in `bucket`, without its limit of 32 bits.
+    histogram[distance < 2n ? Number(distance) : 1 + (distance - 1n).toString(2).length]!++;
+  }
+}
+
+/** The bits of a double without its sign. */
+function magnitude(high: number, low: number): bigint {
+  return (BigInt(high & MAGNITUDE) << 32n) | BigInt(low >>> 0);
 }
 
 function countBrains(

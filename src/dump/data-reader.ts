@@ -1,17 +1,19 @@
 import { join } from 'node:path';
-import { COLUMN_SIZE, columnKind, dataSchema, INDEX_COLUMNS, rowElements } from './arrow/columns.js';
+import { COLUMN_SIZE, columnKind, dataSchema, rowItems } from './arrow/columns.js';
+import { INDEX_COLUMNS } from './arrow/index-columns.js';
 import type { BatchMessage, BufferRange } from './arrow/metadata.js';
 import { ArrowReader, type ReusableBuffer } from './arrow/reader.js';
-import type { TapElements } from './float.js';
-import { elementBytes, type RowIndex, type TapDtype, type TapInfo } from './format.js';
+import { blockElements, itemBytes, storedItems } from './dtypes.js';
+import { elementsOf, type TapElements } from './float.js';
+import type { RowIndex, TapDtype, TapInfo } from './format.js';
 
 /** Rows of one tap, all of one shape. */
 export interface TensorBatch {
   tap: TapInfo;
   dtype: TapDtype;
-  /** [rows, ...]; for scope `step` the leading 1 is a row too. Slowest axis first. */
+  /** [rows, ...] in elements; for scope `step` the leading 1 is a row too. Slowest axis first. */
   shape: readonly number[];
-  /** Contiguous elements: F32 as floats, F16 and BF16 as their bits (`toFloat32` widens), I32 as integers. */
+  /** Contiguous elements as they are stored (`TapElements`): `toFloat32` and `toFloat64` make numbers of all dtypes. */
   data: TapElements;
   sequence: Int32Array;
   position: Int32Array;
@@ -41,10 +43,11 @@ export class DataReader {
     file: string,
     block: number | null,
     taps: readonly TapInfo[],
+    version: 1 | 2,
   ): Promise<DataReader> {
     const reader = await ArrowReader.open(join(dir, file));
     try {
-      const expected = dataSchema(block, taps).fields;
+      const expected = dataSchema(block, taps, version).fields;
       for (let k = 0; k < Math.max(expected.length, reader.columns.length); k++) {
         const want =
           expected[k] === undefined ? 'no further column' : `${expected[k]!.name}: ${expected[k]!.type}`;
@@ -84,7 +87,7 @@ export class DataReader {
 
   /**
    * The rows of a tap from row `start` of the file on, as far as they lie in one record batch before row `end` and have one shape.
-   * @returns undefined where row `start` has no value (scope `step`).
+   * @returns undefined where row `start` has no value (scope `step`, and nullable taps).
    */
   async read(
     tap: TapInfo,
@@ -101,15 +104,15 @@ export class DataReader {
     if (cells === undefined) return undefined;
     const { buffer, offset, shape } = cells;
     const elements = shape.reduce((product, size) => product * size, 1);
-    const bytes = elements * elementBytes(tap.dtype);
-    const values = this.#range(batch, buffer, offset * elementBytes(tap.dtype), bytes, tap.name);
+    const bytes = storedItems(tap.dtype, elements) * itemBytes(tap.dtype);
+    const values = this.#range(batch, buffer, offset * itemBytes(tap.dtype), bytes, tap.name);
     const data = await this.#reader.read(index, values.offset, values.offset + bytes, into);
     const until = start + shape[0]!;
     return {
       tap,
       dtype: tap.dtype,
       shape,
-      data: elementsOf(tap.dtype, data),
+      data: this.#elements(tap, data),
       sequence: rows.sequence.subarray(start, until),
       position: rows.position.subarray(start, until),
       tokenId: rows.tokenId.subarray(start, until),
@@ -117,7 +120,15 @@ export class DataReader {
     };
   }
 
-  /** Which buffer holds the rows, from which element on, and their shape with the number of rows first. */
+  #elements(tap: TapInfo, bytes: Uint8Array): TapElements {
+    if (tap.dtype === 'BOOL') {
+      const other = bytes.find((byte) => byte > 1);
+      if (other !== undefined) throw this.#reader.corrupt(`bytes of 0 and 1 in ${tap.name}`, String(other));
+    }
+    return elementsOf(tap.dtype, bytes);
+  }
+
+  /** Which buffer holds the rows, from which item on, and their shape in elements with the number of rows first. */
   async #cells(
     tap: TapInfo,
     index: number,
@@ -126,18 +137,24 @@ export class DataReader {
   ): Promise<{ buffer: number; offset: number; shape: readonly number[] } | undefined> {
     const { buffer } = this.#places.get(tap.name)!;
     const kind = columnKind(tap);
+    const present = await this.#presentRows(tap, index, batch, part);
+    if (present === 0) return undefined;
     if (kind !== 'varying') {
-      const shape = [part.end - part.start, ...(tap.shape as readonly number[])];
-      const offset = part.start * rowElements(tap);
+      const shape = [present, ...(tap.shape as readonly number[])];
+      const offset = part.start * rowItems(tap);
       return { buffer: buffer + (kind === 'fixed' ? 2 : 1), offset, shape };
     }
-    if (await this.#isNull(batch, index, buffer, part.start, tap.name)) return undefined;
-    const count = tap.scope === 'step' ? 1 : part.end - part.start;
+    const count = tap.scope === 'step' ? 1 : present;
     const rank = tap.shape.length;
     const offsets = await this.#ints(batch, index, buffer + 1, part.start, count + 1, tap.name);
     const sizes = await this.#ints(batch, index, buffer + 6, part.start * rank, count * rank, tap.name);
     const shape = Array.from(sizes.subarray(0, rank));
-    const perRow = shape.reduce((product, size) => product * size, 1);
+    const perRow = storedItems(
+      tap.dtype,
+      shape.reduce((product, size) => product * size, 1),
+    );
+    if ((shape.at(-1) ?? 0) % blockElements(tap.dtype) !== 0)
+      throw this.#reader.corrupt(`whole blocks of ${tap.dtype} in ${tap.name}`, `[${shape.join(', ')}]`);
     if (shape.some((size, axis) => size < 0 || (tap.shape[axis] !== null && tap.shape[axis] !== size)))
       throw this.#reader.corrupt(
         `a shape that fits [${tap.shape.join(', ')}] in ${tap.name}`,
@@ -146,27 +163,39 @@ export class DataReader {
     let same = 0;
     while (same < count && shape.every((size, axis) => sizes[same * rank + axis] === size)) {
       if (offsets[same + 1]! - offsets[same]! !== perRow || offsets[same]! < 0)
-        throw this.#reader.corrupt(
-          `lists of ${perRow} elements in ${tap.name}`,
-          'offsets that say otherwise',
-        );
+        throw this.#reader.corrupt(`lists of ${perRow} items in ${tap.name}`, 'offsets that say otherwise');
       same++;
     }
     return { buffer: buffer + 3, offset: offsets[0]!, shape: [same, ...shape] };
   }
 
-  async #isNull(
-    batch: BatchMessage,
+  /** How many rows from the first of the part on have a value. */
+  async #presentRows(
+    tap: TapInfo,
     index: number,
-    buffer: number,
-    row: number,
-    name: string,
-  ): Promise<boolean> {
+    batch: BatchMessage,
+    { start, end }: { start: number; end: number },
+  ): Promise<number> {
+    const { node, buffer } = this.#places.get(tap.name)!;
     const validity = batch.buffers[buffer];
-    if (validity === undefined || validity.bytes === 0) return false;
-    const { offset } = this.#range(batch, buffer, row >> 3, 1, name);
-    const [byte] = await this.#reader.read(index, offset, offset + 1);
-    return ((byte! >> (row & 7)) & 1) === 0;
+    const nulls = batch.nodes[node]?.nulls ?? 0;
+    if (validity === undefined || validity.bytes === 0) {
+      if (nulls > 0)
+        throw this.#reader.corrupt(`a validity bitmap of ${tap.name}`, `none for ${nulls} nulls`);
+      return end - start;
+    }
+    const first = start >> 3;
+    const bytes = ((end - 1) >> 3) - first + 1;
+    const { offset } = this.#range(batch, buffer, first, bytes, tap.name);
+    const bits = await this.#reader.read(index, offset, offset + bytes);
+    let row = start;
+    while (row < end && ((bits[(row >> 3) - first]! >> (row & 7)) & 1) === 1) row++;
+    if (row < end && tap.scope === 'token' && tap.nullable !== true)
+      throw this.#reader.corrupt(
+        `a value in every row of ${tap.name}, which is not nullable,`,
+        `none in row ${row}`,
+      );
+    return row - start;
   }
 
   async #ints(
@@ -224,11 +253,4 @@ function batchOf(starts: Float64Array, row: number): number {
     else high = middle - 1;
   }
   return low;
-}
-
-function elementsOf(dtype: TapDtype, bytes: Uint8Array): TapElements {
-  const { buffer, byteOffset, byteLength } = bytes;
-  if (dtype === 'F32') return new Float32Array(buffer, byteOffset, byteLength / 4);
-  if (dtype === 'I32') return new Int32Array(buffer, byteOffset, byteLength / 4);
-  return new Uint16Array(buffer, byteOffset, byteLength / 2);
 }

@@ -4,7 +4,7 @@ import type { Dump } from './reader.js';
 export interface DumpView
   extends Pick<
     Dump,
-    'dir' | 'manifest' | 'taps' | 'tap' | 'rows' | 'readRows' | 'isWhole' | 'stats' | 'hashes'
+    'dir' | 'manifest' | 'roles' | 'taps' | 'tap' | 'rows' | 'readRows' | 'isWhole' | 'stats' | 'hashes'
   > {
   /** Taps that cannot be compared, and why. Default: none. */
   readonly misfits?: ReadonlyMap<string, string>;

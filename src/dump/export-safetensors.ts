@@ -1,7 +1,8 @@
 import { type ErrorCode, ZayascopeError } from '../errors.js';
 import { tapPattern } from '../tap-pattern.js';
-import { type TensorSource, writeSafetensors } from '../weights/safetensors-write.js';
-import { columnKind } from './arrow/columns.js';
+import { type TensorSource, type WrittenDtype, writeSafetensors } from '../weights/safetensors-write.js';
+import { columnKind, storedShape } from './arrow/columns.js';
+import { isQuantised, type TapDtype } from './dtypes.js';
 import type { TapInfo } from './format.js';
 import { type Dump, ReusableBuffer, type RowFilter } from './reader.js';
 
@@ -10,6 +11,8 @@ import { type Dump, ReusableBuffer, type RowFilter } from './reader.js';
  *
  * Keys are tap names, rows of all steps and sequences in file order: shape [rows, ...]. Taps whose shape varies, and those of scope `step`, get one key
  * per step, `<tap>#<step>`, or `<tap>#<step>.<sequence>` in a dump of several sequences. Metadata says which dump: model, policy, producer.
+ * Of a nullable tap the rows that are there are written, and their positions as `<tap>#position`. Quantised blocks are written as U8, with the bytes of the
+ * last axis; the metadata `dtype <tap>` names their type.
  * @param pattern tap pattern (`src/tap-pattern.ts`).
  * @returns the keys in the order of the dump.
  * Throws `BAD_ARGUMENT` where no tap matches, or a tap varies in shape within a step; `BAD_DUMP`; `IO`.
@@ -28,19 +31,19 @@ export async function exportSafetensors(dump: Dump, pattern: string, outFile: st
   const { model, policy, producer } = dump.manifest;
   const metadata = new Map([
     ['model', model.name],
-    ['weightsSha256', model.weightsSha256],
+    ...(model.weightsSha256 === undefined ? [] : [['weightsSha256', model.weightsSha256] as const]),
     ['policy', policy.name],
     ['producer', `${producer.name} ${producer.version}`],
+    ...taps.flatMap(({ name, dtype }) => (isQuantised(dtype) ? [[`dtype ${name}`, dtype] as const] : [])),
   ]);
   await writeSafetensors(outFile, sources, metadata);
   return sources.map((source) => source.name);
 }
 
 async function tapSources(dump: Dump, tap: TapInfo): Promise<TensorSource[]> {
-  const rows = (await dump.rows(tap.name)).position.length;
-  const { name, dtype } = tap;
-  if (columnKind(tap) !== 'varying')
-    return [{ name, dtype, shape: [rows, ...(tap.shape as number[])], chunks: chunks(dump, name, {}) }];
+  const { name } = tap;
+  if (columnKind(tap) !== 'varying') return wholeTap(dump, tap);
+  const dtype = writtenDtype(tap.dtype);
   const keyed = new Map<string, { shape: number[]; filter: RowFilter }>();
   const several = dump.manifest.sequences.length > 1;
   // Shapes stand in the header, before any data: one pass over the tap to learn them, another to copy it.
@@ -64,9 +67,34 @@ async function tapSources(dump: Dump, tap: TapInfo): Promise<TensorSource[]> {
   }
   return [...keyed].map(([key, { shape, filter }]) => {
     // A value of a whole step is one row of the dump, but the row axis is not its own.
-    const own = tap.scope === 'step' ? shape.slice(1) : shape;
+    const own = storedShape({ ...tap, shape: tap.scope === 'step' ? shape.slice(1) : shape }) as number[];
     return { name: key, dtype, shape: own, chunks: chunks(dump, name, filter) };
   });
+}
+
+/** All rows of a tap of one shape; of a nullable one those that are there, and beside them their positions. */
+async function wholeTap(dump: Dump, tap: TapInfo): Promise<TensorSource[]> {
+  const { name } = tap;
+  const { position } = await dump.rows(name);
+  const source = (rows: number): TensorSource => ({
+    name,
+    dtype: writtenDtype(tap.dtype),
+    shape: [rows, ...(storedShape(tap) as number[])],
+    chunks: chunks(dump, name, {}),
+  });
+  if (!tap.nullable) return [source(position.length)];
+  const there: number[] = [];
+  for await (const part of dump.stream(name, {}, new ReusableBuffer())) there.push(...part.position);
+  const positions = new Uint8Array(Int32Array.from(there).buffer);
+  return [
+    source(there.length),
+    { name: `${name}#position`, dtype: 'I32', shape: [there.length], chunks: [positions] },
+  ];
+}
+
+/** safetensors has no quantised dtypes: their blocks go in as bytes, and the metadata says what they are. */
+function writtenDtype(dtype: TapDtype): WrittenDtype {
+  return isQuantised(dtype) ? 'U8' : dtype;
 }
 
 async function* chunks(dump: Dump, name: string, filter: RowFilter): AsyncGenerator<Uint8Array> {

@@ -1,47 +1,100 @@
-import type { TapDtype } from './format.js';
+import { ZayascopeError } from '../errors.js';
+import { canDequantise, dequantise } from './dequantise.js';
+import { isExact, isQuantised, type TapDtype } from './dtypes.js';
+import { widen } from './widen.js';
 
-/** Elements as a dump stores them: F32 as floats, F16 and BF16 as their bits, I32 as integers. */
-export type TapElements = Float32Array | Uint16Array | Int32Array;
+/**
+ * Elements as a dump stores them: floats and integers as such, F16 and BF16 as their bits, BOOL as bytes of 0 and 1, quantised types as the bytes of
+ * their blocks. I64 is a `BigInt64Array`, which the type leaves out so that arithmetic on all others needs no cast; arithmetic that takes it for numbers
+ * throws and never rounds. `toBigInt64` gives it under its own type, `toFloat64` as numbers.
+ */
+export type TapElements =
+  | Float32Array
+  | Uint16Array
+  | Int32Array
+  | Float64Array
+  | Int16Array
+  | Int8Array
+  | Uint8Array;
 
-/** `values` as floats: exact for F32, F16 and BF16; I32 beyond 2^24 rounds. F32 comes back as it is, without a copy. */
+/**
+ * `values` as floats: exact for F32, F16, BF16, integers up to 2^24 and the quantised types that are decoded here; F64 and larger integers
+ * round. F32 comes back as it is, without a copy. Throws `DTYPE_UNSUPPORTED` for a quantised type that only ggml decodes.
+ */
 export function toFloat32(values: TapElements, dtype: TapDtype): Float32Array {
   if (values instanceof Float32Array) return values;
-  if (dtype === 'I32') return Float32Array.from(values);
-  return widen(values as Uint16Array, dtype, new Float32Array(values.length));
+  if (isQuantised(dtype)) return dequantise(values as Uint8Array, dtype);
+  if (dtype === 'F16' || dtype === 'BF16')
+    return widen(values as Uint16Array, dtype, new Float32Array(values.length));
+  return Float32Array.from(plainNumbers(values));
 }
 
-/** `values` as doubles: exact for all dtypes. */
+/** `values` as doubles: exact for all dtypes but I64 beyond 2^53. Throws as {@link toFloat32}. */
 export function toFloat64(values: TapElements, dtype: TapDtype): Float64Array {
-  if (dtype === 'F32' || dtype === 'I32') return Float64Array.from(values);
-  return Float64Array.from(widen(values as Uint16Array, dtype, new Float32Array(values.length)));
+  const bits = isQuantised(dtype) || dtype === 'F16' || dtype === 'BF16';
+  return Float64Array.from(bits ? toFloat32(values, dtype) : plainNumbers(values));
 }
 
-/** Writes the values of F16 or BF16 bits into the start of `out`, exactly; NaNs stay NaNs. @returns the part of `out` written. */
-export function widen(bits: Uint16Array, dtype: TapDtype, out: Float32Array): Float32Array {
-  const part = out.subarray(0, bits.length);
-  if (dtype === 'BF16') {
-    const words = new Uint32Array(part.buffer, part.byteOffset, part.length);
-    for (let k = 0; k < bits.length; k++) words[k] = bits[k]! << 16;
-  } else {
-    halfTable ??= makeHalfTable();
-    const table = halfTable;
-    for (let k = 0; k < bits.length; k++) part[k] = table[bits[k]!]!;
-  }
-  return part;
+/** Integers and truth values in 64 bits, exactly. Throws `DTYPE_UNSUPPORTED` for other dtypes. */
+export function toBigInt64(values: TapElements, dtype: TapDtype): BigInt64Array {
+  if (!isExact(dtype))
+    throw new ZayascopeError('DTYPE_UNSUPPORTED', `toBigInt64: expected integers, got ${dtype}`, {
+      op: 'toBigInt64',
+      dtypes: [dtype],
+    });
+  const stored: TapElements | BigInt64Array = values;
+  return stored instanceof BigInt64Array ? stored : BigInt64Array.from(values, BigInt);
 }
 
-let halfTable: Float32Array | undefined;
+/** True for dtypes whose values are available as numbers here. */
+export function hasNumbers(dtype: TapDtype): boolean {
+  return !isQuantised(dtype) || canDequantise(dtype);
+}
 
-/** All 65,536 halves: a look-up is several times faster than assembling each. */
-function makeHalfTable(): Float32Array {
-  const table = new Float32Array(65536);
-  for (let bits = 0; bits < 65536; bits++) {
-    const exponent = (bits >> 10) & 31;
-    const fraction = bits & 1023;
-    const sign = bits >> 15 === 0 ? 1 : -1;
-    if (exponent === 31) table[bits] = fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-    else if (exponent === 0) table[bits] = sign * fraction * 2 ** -24;
-    else table[bits] = sign * (1024 + fraction) * 2 ** (exponent - 25);
-  }
-  return table;
+/** Elements that are numbers as they lie; I64 rounded to doubles. */
+function plainNumbers(values: TapElements): ArrayLike<number> {
+  const stored: TapElements | BigInt64Array = values;
+  return stored instanceof BigInt64Array ? Float64Array.from(stored, Number) : values;
+}
+
+/** An array for `length` stored items of a dtype: elements, or bytes of quantised blocks. */
+export function newElements(dtype: TapDtype, length: number): TapElements {
+  return new ARRAYS[arrayName(dtype)](length);
+}
+
+/** Stored bytes as elements, without a copy; their start must be aligned to an element. */
+export function elementsOf(dtype: TapDtype, { buffer, byteOffset, byteLength }: Uint8Array): TapElements {
+  const Elements = ARRAYS[arrayName(dtype)];
+  return new Elements(buffer as ArrayBuffer, byteOffset, byteLength / Elements.BYTES_PER_ELEMENT);
+}
+
+/** A fresh array of the kind of `data`. */
+export function emptyLike(data: TapElements, length: number): TapElements {
+  return new (data.constructor as Float32ArrayConstructor)(length);
+}
+
+/** Copies elements of one kind: `from` into `to` from element `at` on. */
+export function copyElements(to: TapElements, from: TapElements, at: number): void {
+  (to as Float32Array).set(from as Float32Array, at);
+}
+
+/** One element as a number, exactly but for I64 beyond 2^53, which rounds. */
+export function numberAt(data: TapElements, index: number): number {
+  return Number(data[index]!);
+}
+
+const ARRAYS = {
+  F32: Float32Array,
+  BITS: Uint16Array,
+  I32: Int32Array,
+  F64: Float64Array,
+  I64: BigInt64Array as unknown as Float64ArrayConstructor,
+  I16: Int16Array,
+  I8: Int8Array,
+  BYTES: Uint8Array,
+} as const;
+
+function arrayName(dtype: TapDtype): keyof typeof ARRAYS {
+  if (dtype === 'F16' || dtype === 'BF16') return 'BITS';
+  return dtype in ARRAYS ? (dtype as keyof typeof ARRAYS) : 'BYTES';
 }

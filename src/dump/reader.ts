@@ -1,11 +1,14 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../errors.js';
-import { rowElements } from './arrow/columns.js';
+import { rowItems } from './arrow/columns.js';
 import type { ReusableBuffer } from './arrow/reader.js';
 import { DataReader, type FileRows, type TensorBatch } from './data-reader.js';
-import { elementBytes, HASH_FILE, type Manifest, STATS_FILE, type TapInfo } from './format.js';
+import { itemBytes } from './dtypes.js';
+import { copyElements, emptyLike } from './float.js';
+import { HASH_FILE, type Manifest, STATS_FILE, type TapInfo } from './format.js';
 import { readManifest } from './manifest.js';
+import { type DumpRoles, dumpRoles } from './roles.js';
 import { type HashRow, readHashes, readStats, type StatsRows } from './stats-reader.js';
 
 export { ReusableBuffer } from './arrow/reader.js';
@@ -33,6 +36,7 @@ export class Dump implements AsyncDisposable {
   readonly #taps: ReadonlyMap<string, TapInfo>;
   readonly #files = new Map<string, Promise<DataReader>>();
   #closed = false;
+  #roles: { roles: DumpRoles | undefined } | undefined;
 
   private constructor(dir: string, manifest: Manifest) {
     this.dir = dir;
@@ -47,7 +51,13 @@ export class Dump implements AsyncDisposable {
     return new Dump(dir, manifest);
   }
 
-  /** Taps in the model's execution order. */
+  /** Which taps play which role; undefined where neither the manifest says so nor its `model.type` is known. */
+  get roles(): DumpRoles | undefined {
+    this.#roles ??= { roles: dumpRoles(this.manifest) };
+    return this.#roles.roles;
+  }
+
+  /** Taps in the order that the manifest's `order` says; by default as they were computed. */
   get taps(): readonly TapInfo[] {
     return this.manifest.taps;
   }
@@ -71,7 +81,7 @@ export class Dump implements AsyncDisposable {
 
   /**
    * Reads rows [start, end) of a tap's file (numbered as in {@link rows}) up to the end of a record batch, or to a change of shape.
-   * @param into memory to read into, valid until its next use; default fresh memory. @returns undefined where row `start` has no value.
+   * @param into memory to read into, valid until its next use; default fresh memory. @returns undefined where row `start` has no value (scope `step`, and nullable taps).
    */
   async readRows(
     name: string,
@@ -96,14 +106,14 @@ export class Dump implements AsyncDisposable {
   }
 
   /**
-   * Reads a tap in parts of a few megabytes, in file order.
+   * Reads a tap in parts of a few megabytes, in file order; rows without a value are passed over.
    * @param into memory that the parts share: each is valid until the next is asked for. Default: fresh memory for each.
    */
   async *stream(name: string, filter: RowFilter = {}, into?: ReusableBuffer): AsyncGenerator<TensorBatch> {
     const tap = this.tap(name);
     const rows = await this.rows(name);
     // Where the shape varies, one row has to be seen before the size of the others can be guessed.
-    let rowBytes = tap.shape.includes(null) ? CHUNK_BYTES : rowElements(tap) * elementBytes(tap.dtype);
+    let rowBytes = tap.shape.includes(null) ? CHUNK_BYTES : rowItems(tap) * itemBytes(tap.dtype);
     for (let start = 0; start < rows.position.length; ) {
       const end = matchingRun(rows, start, filter, Math.max(1, Math.floor(CHUNK_BYTES / rowBytes)));
       const batch = end === start ? undefined : await this.readRows(name, start, end, into);
@@ -163,7 +173,7 @@ export class Dump implements AsyncDisposable {
     let file = this.#files.get(tap.file);
     if (file === undefined) {
       const own = this.taps.filter((other) => other.file === tap.file);
-      file = DataReader.open(this.dir, tap.file, tap.block, own);
+      file = DataReader.open(this.dir, tap.file, tap.block, own, this.manifest.version);
       this.#files.set(tap.file, file);
     }
     return file;
@@ -200,7 +210,7 @@ function joinParts(parts: readonly TensorBatch[], elements: number): TensorBatch
   const joined: TensorBatch = {
     ...first,
     shape: [rows, ...first.shape.slice(1)],
-    data: new (first.data.constructor as Float32ArrayConstructor)(elements),
+    data: emptyLike(first.data, elements),
     sequence: new Int32Array(rows),
     position: new Int32Array(rows),
     tokenId: new Int32Array(rows),
@@ -209,7 +219,7 @@ function joinParts(parts: readonly TensorBatch[], elements: number): TensorBatch
   let row = 0;
   let element = 0;
   for (const part of parts) {
-    joined.data.set(part.data, element);
+    copyElements(joined.data, part.data, element);
     for (const column of ['sequence', 'position', 'tokenId', 'step'] as const)
       joined[column].set(part[column], row);
     row += part.shape[0]!;

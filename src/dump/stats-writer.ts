@@ -9,7 +9,12 @@ export interface TapStats {
   count: number;
   /** 7 numbers a row, as `rowStats` gives them: min, max, mean, rms, absmax, NaN count, infinity count. */
   values: Float64Array;
+  /** For a nullable tap: one entry per row of the append, 0 where it has no value; `values` is of the others. Default: every row has one. */
+  present?: Uint8Array;
 }
+
+/** SHA-256 of a tap's rows in lower-case hex; with their number where a nullable tap lacks some. */
+export type TapHash = string | { sha256: string; rows: number };
 
 /** Numbers per row in {@link TapStats.values}. */
 const STATS_PER_ROW = 7;
@@ -33,8 +38,8 @@ export class StatsWriter {
   append(index: RowIndex, stats: ReadonlyMap<string, TapStats>): Promise<void> {
     const rows = index.position.length;
     let total = 0;
-    for (const [name, { values }] of stats) {
-      const expected = lookUp(this.#taps, name).tap.scope === 'token' ? rows : 1;
+    for (const [name, { values, present }] of stats) {
+      const expected = statsRows(lookUp(this.#taps, name).tap, rows, present);
       if (values.length !== expected * STATS_PER_ROW)
         throw new ZayascopeError(
           'BAD_ARGUMENT',
@@ -51,11 +56,13 @@ export class StatsWriter {
       ...Int32Array[],
     ];
     let out = 0;
-    for (const [name, { count, values }] of stats) {
+    for (const [name, { count, values, present }] of stats) {
       const { id, tap } = lookUp(this.#taps, name);
       const tapRows = values.length / STATS_PER_ROW;
+      let source = tap.scope === 'token' ? -1 : rows - 2;
       for (let row = 0; row < tapRows; row++, out++) {
-        const source = rows - tapRows + row;
+        source++;
+        while (present?.[source] === 0) source++;
         ids[out] = id;
         blocks![out] = tap.block ?? -1;
         sequences![out] = index.sequence[source]!;
@@ -95,13 +102,16 @@ export class HashWriter {
   }
 
   /** Appends one record batch with a row per tap. @param hashes lower-case hex SHA-256 by tap. */
-  append(sequence: number, step: number, rows: number, hashes: ReadonlyMap<string, string>): Promise<void> {
+  append(sequence: number, step: number, rows: number, hashes: ReadonlyMap<string, TapHash>): Promise<void> {
     const total = hashes.size;
     if (total === 0) return Promise.resolve();
     const ints = Array.from({ length: 5 }, () => new Int32Array(total));
     let out = 0;
-    for (const [name, hash] of hashes) {
+    const texts: string[] = [];
+    for (const [name, given] of hashes) {
       const { id, tap } = lookUp(this.#taps, name);
+      const { sha256: hash, rows: own } = typeof given === 'string' ? { sha256: given, rows } : given;
+      texts.push(hash);
       if (!/^[0-9a-f]{64}$/.test(hash))
         throw new ZayascopeError(
           'BAD_ARGUMENT',
@@ -113,14 +123,14 @@ export class HashWriter {
         tap.block ?? -1,
         sequence,
         step,
-        tap.scope === 'token' ? rows : 1,
+        tap.scope === 'token' ? own : 1,
       ].entries())
         ints[column]![out] = value;
       out++;
     }
     const [nodes, buffers] = columns(total, ints);
     nodes.push(total, 0);
-    buffers.push(null, ...utf8Buffers([...hashes.values()]));
+    buffers.push(null, ...utf8Buffers(texts));
     return this.#writer.append(total, nodes, buffers);
   }
 
@@ -131,6 +141,19 @@ export class HashWriter {
   close(): Promise<void> {
     return this.#writer.close();
   }
+}
+
+/** How many rows of statistics an append of `rows` has. */
+function statsRows(tap: TapSpec, rows: number, present: Uint8Array | undefined): number {
+  if (tap.scope === 'step') return 1;
+  if (present === undefined) return rows;
+  if (tap.nullable !== true || present.length !== rows)
+    throw new ZayascopeError(
+      'BAD_ARGUMENT',
+      `appendStats: expected ${tap.nullable === true ? `${rows} entries in present` : 'a nullable tap'}, got ${tap.nullable === true ? present.length : 'missing rows'} (${tap.name})`,
+      { op: 'appendStats', tensor: tap.name },
+    );
+  return present.reduce((count, entry) => count + (entry === 0 ? 0 : 1), 0);
 }
 
 /** Nodes and buffers of plain columns without nulls. */

@@ -20,22 +20,22 @@ import { ZayascopeError } from '../errors.js';
 import { DataWriter, type TapValue } from './data-writer.js';
 import {
   DUMP_FORMAT,
-  DUMP_VERSION,
   type DumpDescription,
   dataFileName,
   HASH_FILE,
   isDumpFile,
   MANIFEST_FILE,
   type Manifest,
+  neededVersion,
   type RowIndex,
   STATS_FILE,
   type TapInfo,
 } from './format.js';
 import { checkNewManifest, writeManifest } from './manifest.js';
-import { HashWriter, StatsWriter, type TapStats } from './stats-writer.js';
+import { HashWriter, StatsWriter, type TapHash, type TapStats } from './stats-writer.js';
 
 export type { TapValue } from './data-writer.js';
-export type { TapStats } from './stats-writer.js';
+export type { TapHash, TapStats } from './stats-writer.js';
 
 /** Options of {@link DumpWriter.create} beyond the manifest's fields. */
 export interface DumpWriterOptions {
@@ -44,6 +44,9 @@ export interface DumpWriterOptions {
   /** Rows are split where the body of a record batch would exceed this many bytes. Default 2^30; at most that. */
   batchBytes?: number;
 }
+
+/** What may be known only when a run has ended; replaces what was given at creation. */
+export type DumpEnding = Pick<Partial<DumpDescription>, 'roles' | 'notRun' | 'order' | 'edges' | 'calls'>;
 
 const MAX_BATCH_BYTES = 2 ** 30;
 
@@ -85,12 +88,13 @@ export class DumpWriter implements AsyncDisposable {
         `writeDump: expected batchBytes in 1..${MAX_BATCH_BYTES}, got ${batchBytes}`,
       );
     const taps = description.taps.map((tap): TapInfo => {
-      const { name, block, dtype, scope, axes, shape } = tap;
-      return { name, block, file: dataFileName(block), dtype, scope, axes, shape };
+      const { name, block, dtype, scope, axes, shape, nullable, masked } = tap;
+      const flags = { ...(nullable ? { nullable } : {}), ...(masked ? { masked } : {}) };
+      return { name, block, file: dataFileName(block), dtype, scope, axes, shape, ...flags };
     });
-    const manifest: Manifest = {
+    const { roles, notRun, order, edges, calls } = description;
+    const draft: Omit<Manifest, 'version'> = {
       format: DUMP_FORMAT,
-      version: DUMP_VERSION,
       status: 'partial',
       tier: description.tier,
       created: new Date().toISOString(),
@@ -102,11 +106,17 @@ export class DumpWriter implements AsyncDisposable {
       selection: description.selection,
       steps: 0,
       taps,
+      roles,
+      notRun,
+      order,
+      edges,
+      calls,
     };
+    const manifest: Manifest = versioned(draft);
     checkNewManifest(manifest, dir);
     await prepareFolder(dir, overwrite);
     await writeManifest(dir, manifest);
-    return new DumpWriter(dir, manifest, await createFiles(dir, description.tier, taps, batchBytes));
+    return new DumpWriter(dir, manifest, await createFiles(dir, manifest, batchBytes));
   }
 
   /**
@@ -143,7 +153,7 @@ export class DumpWriter implements AsyncDisposable {
     sequence: number,
     step: number,
     rows: number,
-    hashes: ReadonlyMap<string, string>,
+    hashes: ReadonlyMap<string, TapHash>,
   ): Promise<void> {
     this.#checkOpen();
     const writer = this.#files.hashes ?? this.#wrongTier('hashes');
@@ -154,12 +164,24 @@ export class DumpWriter implements AsyncDisposable {
   /**
    * Writes the footers and marks the dump complete.
    * @param sequences replaces the token ids given at creation, for runs that generate tokens.
+   * @param known what only the end of a run tells. Throws `BAD_ARGUMENT` unless the dump was created as version 2 (e.g. with `notRun: []`): its files
+   * say which version they are.
    */
-  async finish(sequences: Manifest['sequences'] = this.#manifest.sequences): Promise<Manifest> {
+  async finish(
+    sequences: Manifest['sequences'] = this.#manifest.sequences,
+    known: DumpEnding = {},
+  ): Promise<Manifest> {
     this.#checkOpen();
     try {
+      const manifest: Manifest = {
+        ...this.#manifest,
+        ...known,
+        status: 'complete',
+        sequences,
+        steps: this.#steps,
+      };
+      this.#checkVersion(manifest);
       for (const file of allFiles(this.#files)) await file.finish();
-      const manifest: Manifest = { ...this.#manifest, status: 'complete', sequences, steps: this.#steps };
       await writeManifest(this.#dir, manifest);
       this.#state = 'finished';
       return manifest;
@@ -207,6 +229,17 @@ export class DumpWriter implements AsyncDisposable {
     return rows;
   }
 
+  #checkVersion(manifest: Manifest): void {
+    const needed = neededVersion(manifest);
+    if (needed > manifest.version)
+      throw new ZayascopeError(
+        'BAD_ARGUMENT',
+        `finishDump: expected what version ${manifest.version} holds, got fields or sequences of version ${needed}: say so when the dump is created (${this.#dir})`,
+        { op: 'finishDump' },
+      );
+    checkNewManifest(manifest, this.#dir);
+  }
+
   #wrongTier(what: string): never {
     throw new ZayascopeError(
       'BAD_ARGUMENT',
@@ -216,10 +249,14 @@ export class DumpWriter implements AsyncDisposable {
   }
 }
 
+/** The manifest with its version where readers look for it, second. */
+function versioned({ format, ...rest }: Omit<Manifest, 'version'>): Manifest {
+  return { format, version: neededVersion({ format, ...rest }), ...rest };
+}
+
 async function createFiles(
   dir: string,
-  tier: string,
-  taps: readonly TapInfo[],
+  { tier, taps, version }: Manifest,
   batchBytes: number,
 ): Promise<DumpFiles> {
   const data = new Map<number | null, DataWriter>();
@@ -229,7 +266,10 @@ async function createFiles(
     if (tier === 'full')
       for (const block of new Set(taps.map((tap) => tap.block))) {
         const own = taps.filter((tap) => tap.block === block);
-        data.set(block, await DataWriter.create(join(dir, dataFileName(block)), block, own, batchBytes));
+        data.set(
+          block,
+          await DataWriter.create(join(dir, dataFileName(block)), block, own, version, batchBytes),
+        );
       }
     if (tier === 'hash') hashes = await HashWriter.create(join(dir, HASH_FILE), taps);
     else stats = await StatsWriter.create(join(dir, STATS_FILE), taps);

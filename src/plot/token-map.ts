@@ -26,7 +26,8 @@ export function tokenName(
   texts: readonly string[] | undefined,
 ): (position: number) => string {
   const { tokens } = manifest.sequences[sequence]!;
-  return (position) => plainText(texts?.[position] ?? `id ${tokens[position]}`);
+  return (position) =>
+    plainText(texts?.[position] ?? (tokens === undefined ? 'no token' : `id ${tokens[position]}`));
 }
 
 /** The traces of a map: cells by block and position, coloured as `colors` says, and marks over them where there are any. */

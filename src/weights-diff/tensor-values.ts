@@ -1,5 +1,5 @@
 import { blockBytes, blockSize, type Dtype, ggmlType, isQuantized } from '../dtype.js';
-import { widen } from '../dump/float.js';
+import { widen } from '../dump/widen.js';
 import { ZayascopeError } from '../errors.js';
 import type { TensorInfo } from '../weights/checkpoint.js';
 import { readTensor } from '../weights/tensor-data.js';

@@ -6,10 +6,13 @@ import { isSafetensorsDtype, type SafetensorsDtype } from './safetensors.js';
 
 const OP = 'writeSafetensors';
 
+/** Dtypes that can be written; bytes and truth values are not weights, and only come from dumps. */
+export type WrittenDtype = SafetensorsDtype | 'U8' | 'BOOL';
+
 /** One tensor to write. */
 export interface TensorSource {
   name: string;
-  dtype: SafetensorsDtype;
+  dtype: WrittenDtype;
   /** Axes in the reference's order (slowest first). */
   shape: readonly number[];
   /** Its little-endian, row-major bytes, in any number of pieces; read once, when its turn comes. */
@@ -31,7 +34,7 @@ export async function writeSafetensors(
   metadata: ReadonlyMap<string, string> = new Map(),
 ): Promise<void> {
   tensors.forEach(checkDtype);
-  const ordered = [...tensors].sort((a, b) => sizeBytes(b.dtype, 1) - sizeBytes(a.dtype, 1));
+  const ordered = [...tensors].sort((a, b) => elementBytes(b.dtype) - elementBytes(a.dtype));
   const header = encodeHeader(ordered, metadata, path);
   await writeAtomically(OP, path, async (append) => {
     await append(header);
@@ -39,8 +42,16 @@ export async function writeSafetensors(
   });
 }
 
+function isByte(dtype: WrittenDtype): dtype is 'U8' | 'BOOL' {
+  return dtype === 'U8' || dtype === 'BOOL';
+}
+
+function elementBytes(dtype: WrittenDtype): number {
+  return isByte(dtype) ? 1 : sizeBytes(dtype, 1);
+}
+
 function checkDtype(tensor: TensorSource): void {
-  if (!isSafetensorsDtype(tensor.dtype))
+  if (!isByte(tensor.dtype) && !isSafetensorsDtype(tensor.dtype))
     throw misuse('a dtype of the safetensors format', describeValue(tensor.dtype), tensor.name);
 }
 
@@ -51,7 +62,7 @@ function dataBytes(tensor: TensorSource): number {
     !Number.isSafeInteger(elements * 8)
   )
     throw misuse('a shape of non-negative integers', describeValue(tensor.shape), tensor.name);
-  return sizeBytes(tensor.dtype, elements);
+  return elements * elementBytes(tensor.dtype);
 }
 
 function encodeHeader(

@@ -20,7 +20,7 @@ async function expectedPerplexity(): Promise<number> {
   let nll = 0;
   for (let row = 0; row + 1 < rows; row++) {
     const logits = [...data.subarray(row * width, (row + 1) * width)];
-    nll += Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit), 0)) - logits[tokens[row + 1]!]!;
+    nll += Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit), 0)) - logits[tokens![row + 1]!]!;
   }
   return Math.exp(nll / (rows - 1));
 }

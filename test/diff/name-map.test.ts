@@ -25,7 +25,7 @@ async function portDump(
   const values = await portValues(reference);
   for (const { name, data } of values) if (data instanceof Float32Array) change?.(name, data);
   mkdirSync(port);
-  writePortFolder(port, values, reference.manifest.sequences[0]!.tokens);
+  writePortFolder(port, values, reference.manifest.sequences[0]!.tokens!);
   await using source = await openForeignSource(port);
   await importDump(source, { out, map: { name: 'none', rules: [] }, unmapped: 'keep', importer });
   return out;
@@ -89,7 +89,7 @@ describe('a diff through a name map', () => {
     const reference = await opened(referenceFolder);
     const out = join(temporaryFolder(), 'imported');
     const port = temporaryFolder();
-    writePortFolder(port, await portValues(reference), reference.manifest.sequences[0]!.tokens);
+    writePortFolder(port, await portValues(reference), reference.manifest.sequences[0]!.tokens!);
     {
       await using source = await openForeignSource(port);
       await importDump(source, { out, map: NAME_MAPS.llamacpp!, targets: reference.taps, importer });

@@ -1,6 +1,5 @@
 import { expect, it } from 'vitest';
 import { diffDumps } from '../../src/diff/diff.js';
-import { routingBlock } from '../../src/diff/routing.js';
 import type { TapSpec } from '../../src/dump/format.js';
 import { dumpWith } from './two-dumps.js';
 
@@ -57,12 +56,4 @@ it('is whole for equal dumps, and null where no expert was compared', async () =
     flips: [],
   });
   expect((await diffDumps(await side(0), await side(0), { taps: '**:margin' })).routing).toBeNull();
-});
-
-it.each([
-  ['layers.12.mlp.gate:expert', 12],
-  ['layers.12.mlp.gate:expert_weight', null],
-  ['mlp.gate:expert', null],
-])('the block of %s is %s', (tap, block) => {
-  expect(routingBlock(tap)).toBe(block);
 });

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
-import { toFloat32, toFloat64, widen } from '../../src/dump/float.js';
+import { toFloat32, toFloat64 } from '../../src/dump/float.js';
 import { rowStats } from '../../src/dump/row-stats.js';
+import { widen } from '../../src/dump/widen.js';
 
 /** A half as IEEE 754 defines it, computed apart from the table under test. */
 function half(bits: number): number {

@@ -174,7 +174,8 @@ it('reads hashes back', async () => {
 
 it.each([
   ['another format', ['format'], 'other', /"zayascope-dump" in format, got "other"/],
-  ['a later version', ['version'], 2, /expected 1 in version, got 2/],
+  ['a later version', ['version'], 3, /written by a newer Zayascope\) in version, got 3/],
+  ['a version that is no number', ['version'], '1', /expected 1 or 2 in version, got "1"/],
   ['no model', ['model'], undefined, /an object in model, got nothing/],
   ['a token that is no integer', ['sequences', 0, 'tokens', 1], 1.5, /sequences\[0\]\.tokens\[1\], got 1\.5/],
   ['an unknown dtype', ['taps', 1, 'dtype'], 'F8', /taps\[1\]\.dtype, got "F8"/],

@@ -24,7 +24,7 @@ it.each(['reference-float32', 'reference-bfloat16'])(
         own.map((row) => stats.position[row]),
         tap.name,
       ).toEqual([...position]);
-      expect([...tokenId], tap.name).toEqual([...position].map((at) => tokens[at]));
+      expect([...tokenId], tap.name).toEqual([...position].map((at) => tokens![at]));
       const expected = rowStats(data, dtype, data.length / rows);
       for (const [k, row] of own.entries()) {
         const [min, max, mean, rms, absmax, nan, inf] = expected.subarray(7 * k, 7 * k + 7);

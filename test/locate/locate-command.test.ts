@@ -20,7 +20,7 @@ beforeAll(async () => {
   await using dump = await Dump.open(reference);
   await capture(
     llamacpp,
-    dump.manifest.sequences.map(({ tokens }) => tokens),
+    dump.manifest.sequences.map(({ tokens }) => tokens!),
     { out: port },
   );
 });

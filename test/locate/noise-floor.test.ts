@@ -110,7 +110,7 @@ describe('three dumps', () => {
     const out = join(scratch, 'ours');
     await capture(
       model,
-      reference.manifest.sequences.map(({ tokens }) => tokens),
+      reference.manifest.sequences.map(({ tokens }) => tokens!),
       { out },
     );
     await using ours = await Dump.open(out);
@@ -125,7 +125,7 @@ describe('three dumps', () => {
     await using reference = await open('reference-float32');
     const { tokens } = reference.manifest.sequences[0]!;
     const out = join(scratch, 'part');
-    await capture(model, [tokens], { out, positions: '3:9', taps: 'layers.*,norm' });
+    await capture(model, [tokens!], { out, positions: '3:9', taps: 'layers.*,norm' });
     await using part = await Dump.open(out);
     const parts = [];
     for await (const [a, b] of commonRows([reference, part], 'layers.2')) {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import type { CaptureResult } from '../../capture/capture.js';
 import type { DumpTier } from '../../dump/format.js';
+import { sequenceLengths } from '../../dump/sequences.js';
 import { ZayascopeError } from '../../errors.js';
 import { tapPattern } from '../../tap-pattern.js';
 import { cancelOnSignal } from '../cancel-on-signal.js';
@@ -170,7 +171,7 @@ async function summarise(
     taps: taps.length,
     blocks: new Set(taps.map(({ block }) => block).filter((block) => block !== null)).size,
     sequences: sequences.length,
-    tokens: sequences.reduce((sum, { tokens }) => sum + tokens.length, 0),
+    tokens: sequenceLengths(sequences).reduce((sum, length) => sum + length, 0),
     positions,
     estimatedBytes,
     sizeBytes: await folderBytes(out),

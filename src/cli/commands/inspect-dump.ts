@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HASH_FILE, type Manifest, STATS_FILE, type TapInfo } from '../../dump/format.js';
 import { Dump } from '../../dump/reader.js';
+import { knownTokens, sequenceLengths } from '../../dump/sequences.js';
 import { ZayascopeError } from '../../errors.js';
 import { tapPattern } from '../../tap-pattern.js';
 import { formatBytes, formatCount } from '../format-number.js';
@@ -117,14 +118,18 @@ export function formatDump(summary: DumpSummary): string {
   const head = fields([
     ['dump', `${summary.folder}: ${status}, tier ${tier}, ${created}`],
     ['producer', `${name} ${version}${details(producerDetails)}`],
-    ['model', `${model.name} (${model.type}, ${model.dtype})`],
-    ['config', `SHA-256 ${model.configSha256}`],
-    ['weights', `identity ${model.weightsSha256}`],
+    ['model', `${model.name}${known(model.type, model.dtype)}`],
+    ['config', model.configSha256 === undefined ? 'not known' : `SHA-256 ${model.configSha256}`],
+    ['weights', model.weightsSha256 === undefined ? 'not known' : `identity ${model.weightsSha256}`],
     ['policy', policyName],
     ['backend', `${backendName}${details(backendDetails)}`],
     ['selection', `taps ${selection.taps}, positions ${selection.positions}`],
-    ['tokens', sequences.map(({ tokens }) => formatCount(tokens.length)).join(' + ')],
+    [
+      knownTokens(sequences) === undefined ? 'positions' : 'tokens',
+      sequenceLengths(sequences).map(formatCount).join(' + ') || 'none',
+    ],
     ['steps', status === 'complete' ? String(steps) : 'not finished'],
+    ...additions(manifest),
     ['taps', `${formatCount(taps.length)}${summary.listsTaps ? ' that match' : ''}${dtypes(taps)}`],
   ]);
   return `${head}\n\n${fileTable(files)}${summary.listsTaps ? `\n\n${tapTable(summary)}` : ''}`;
@@ -135,6 +140,30 @@ function details(values: Record<string, unknown>): string {
     ['string', 'number', 'boolean'].includes(typeof value),
   );
   return shown.length === 0 ? '' : ` (${shown.map(([key, value]) => `${key} ${value}`).join(', ')})`;
+}
+
+/** In brackets what is known of several things. */
+function known(...parts: (string | undefined)[]): string {
+  const there = parts.filter((part) => part !== undefined);
+  return there.length === 0 ? '' : ` (${there.join(', ')})`;
+}
+
+/** What version 2 may say besides. */
+function additions({ order, roles, notRun, edges, graph }: DumpSummary['manifest']): [string, string][] {
+  const lines: [string, string][] = [];
+  if (order !== undefined && order !== 'execution') lines.push(['order', order]);
+  if (roles !== undefined)
+    lines.push([
+      'roles',
+      Object.entries(roles)
+        .map(([role, names]) => `${role} ${names?.length ?? 0}`)
+        .join(', ') || 'none',
+    ]);
+  if (edges !== undefined) lines.push(['edges', formatCount(edges.length)]);
+  if (graph !== undefined) lines.push(['graph', graph.file]);
+  if (notRun !== undefined && notRun.length > 0)
+    lines.push(['not run', notRun.map(({ name, reason }) => `${name} (${reason})`).join(', ')]);
+  return lines;
 }
 
 function dtypes(taps: readonly TapInfo[]): string {

@@ -66,9 +66,10 @@ function describeTap(tap: TapReport): string {
 
 function atPlace(place: ElementPlace | null | undefined): string {
   if (place === null || place === undefined) return '';
-  const { sequence, position, index, reference, tested } = place;
+  const { sequence, position, index, reference, tested, exact } = place;
   const where = `${sequence === 0 ? '' : `sequence ${sequence} `}position ${position}${index.length === 0 ? '' : ` [${index.join(', ')}]`}`;
-  return ` at ${where}: ${Number(reference.toPrecision(6))} and ${Number(tested.toPrecision(6))}`;
+  const shown = (value: number) => (Number.isSafeInteger(value) ? value : Number(value.toPrecision(6)));
+  return ` at ${where}: ${exact?.reference ?? shown(reference)} and ${exact?.tested ?? shown(tested)}`;
 }
 
 function unpairedLines({ unpaired, notCaptured }: DiffReport, color: boolean, verbose: boolean): string[] {

@@ -1,18 +1,20 @@
 import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { toFloat32 } from '../../dump/float.js';
-import { MANIFEST_FILE } from '../../dump/format.js';
+import { MANIFEST_FILE, type TapInfo } from '../../dump/format.js';
 import {
   isPerplexityFile,
   openPerplexityFile,
   PERPLEXITY_RANGE,
 } from '../../dump/import/source-perplexity.js';
-import { Dump } from '../../dump/reader.js';
+import { Dump, ReusableBuffer } from '../../dump/reader.js';
+import { knownTokens } from '../../dump/sequences.js';
 import { ZayascopeError } from '../../errors.js';
 import { openFileLogits } from './file-logits.js';
 
 const OP = 'verifyLogits';
-const TAP = 'lm_head';
+/** The name that transformers gives the logits, for dumps that say nothing of roles. */
+const USUAL_NAME = 'lm_head';
 
 /** Logits of one side, read row by row. */
 export interface LogitsSource extends AsyncDisposable {
@@ -40,7 +42,7 @@ export interface LogitsRow {
 }
 
 /**
- * Opens logits, by what the path holds: a dump with `lm_head`; a file of llama-perplexity; or any file that `import` reads, with one value of floats or one named `lm_head`, `logits` or `result_output`, among them the raw
+ * Opens logits, by what the path holds: a dump that holds logits (a tap of role `logits`, or `lm_head` where the dump states no roles); a file of llama-perplexity; or any file that `import` reads, with one value of floats or one named `lm_head`, `logits` or `result_output`, among them the raw
  * little-endian F32 of llama.cpp's model-conversion scripts (`data/pytorch-NAME.bin`, `data/llamacpp-NAME.bin`: the last token's logits) and their text. Token ids are taken from `NAME-tokens.bin` beside the file (I32), or from
  * a value `tokens` or `input_ids` in it. https://github.com/ggml-org/llama.cpp/tree/master/examples/model-conversion
  *
@@ -59,25 +61,26 @@ export async function openLogits(path: string, vocabulary?: number): Promise<Log
 async function openDump(path: string): Promise<LogitsSource> {
   const dump = await Dump.open(path);
   try {
-    const tap = dump.taps.find(({ name }) => name === TAP);
+    const wanted = dump.roles === undefined ? USUAL_NAME : dump.roles.logits?.[0];
+    const tap = dump.taps.find(({ name }) => name === wanted);
     if (tap === undefined || tap.shape.length !== 1 || tap.shape[0] === null)
-      throw bad(`a dump with ${TAP}, the logits`, 'one without', join(path, MANIFEST_FILE));
-    const { sequence, position } = await dump.rows(TAP);
+      throw bad(`a dump with ${wanted ?? USUAL_NAME}, the logits`, 'one without', join(path, MANIFEST_FILE));
+    const { sequence, position } = await dump.rows(tap.name);
     // A position that was computed twice (after a truncation) counts as it was computed last.
     const latest = new Map<string, number>();
-    for (let row = 0; row < position.length; row++) latest.set(`${sequence[row]} ${position[row]}`, row);
+    for (const row of await rowsWithValue(dump, tap)) latest.set(`${sequence[row]} ${position[row]}`, row);
     const places = [...latest.values()];
     return {
       name: basename(resolve(path)),
       kind: 'dump',
       values: 'logits',
       notes: [],
-      tokens: dump.manifest.sequences.map(({ tokens }) => tokens),
+      tokens: knownTokens(dump.manifest.sequences),
       vocabulary: tap.shape[0]!,
       rows: places.map((row) => ({ sequence: sequence[row]!, position: position[row]! })),
       async read(index) {
         const row = places[index]!;
-        const batch = await dump.readRows(TAP, row, row + 1);
+        const batch = await dump.readRows(tap.name, row, row + 1);
         if (batch === undefined) throw bad(`a value in row ${row}`, 'none', path);
         return toFloat32(batch.data, batch.dtype);
       },
@@ -87,6 +90,21 @@ async function openDump(path: string): Promise<LogitsSource> {
     await dump.close();
     throw error;
   }
+}
+
+/** Rows of a file in which a tap has a value. */
+async function rowsWithValue(dump: Dump, tap: TapInfo): Promise<number[]> {
+  const { position } = await dump.rows(tap.name);
+  const rows: number[] = [];
+  const memory = new ReusableBuffer();
+  for (let row = 0; row < position.length; ) {
+    const there = tap.nullable
+      ? ((await dump.readRows(tap.name, row, position.length, memory))?.shape[0] ?? 0)
+      : position.length;
+    for (let k = 0; k < there; k++) rows.push(row + k);
+    row += Math.max(1, there);
+  }
+  return rows;
 }
 
 /** Log-probabilities of llama-perplexity, chunk by chunk. */

@@ -1,11 +1,36 @@
 /**
  * How a tap becomes Arrow columns: the one place that writer and reader share, so that both agree on the order of fields, nodes and buffers.
  */
-import { type DataType, Field, FixedSizeList, Float32, Int32, List, Schema, Uint16 } from 'apache-arrow';
-import type { TapDtype, TapSpec } from '../format.js';
+import {
+  type DataType,
+  Field,
+  FixedSizeList,
+  Float32,
+  Float64,
+  Int8,
+  Int16,
+  Int32,
+  Int64,
+  List,
+  Schema,
+  Uint8,
+  Uint16,
+} from 'apache-arrow';
+import { isQuantised, type PlainDtype, storedBytes, storedItems, type TapDtype } from '../dtypes.js';
+import type { TapSpec } from '../format.js';
+import { INDEX_COLUMNS } from './index-columns.js';
 
-/** Names of the index columns, in file order. */
-export const INDEX_COLUMNS = ['sequence', 'position', 'token_id', 'step'] as const;
+/** Key of a field's metadata that names the tap's dtype. */
+export const DTYPE_KEY = 'zayascope.dtype';
+/** Key of a field's metadata with the shape in elements of a quantised tap, as JSON. */
+export const SHAPE_KEY = 'zayascope.shape';
+/** Key of the schema's metadata with the version of the format. */
+export const FORMAT_KEY = 'zayascope.format';
+/** Keys of a field's metadata by which Arrow names an extension type. */
+export const EXTENSION_KEY = 'ARROW:extension:name';
+export const EXTENSION_METADATA_KEY = 'ARROW:extension:metadata';
+/** The extension of columns with a fixed shape. */
+export const TENSOR_EXTENSION = 'arrow.fixed_shape_tensor';
 
 /**
  * - `scalar`: one number per token, a plain column.
@@ -25,6 +50,18 @@ export function rowElements(tap: TapSpec): number {
   return tap.shape.reduce<number>((product, size) => product * (size ?? 1), 1);
 }
 
+/** Items of the Arrow column per row of a tap whose shape does not vary: elements, or bytes of quantised blocks. */
+export function rowItems(tap: TapSpec): number {
+  return storedItems(tap.dtype, rowElements(tap));
+}
+
+/** The shape of a row as the Arrow column states it: of a quantised tap, bytes along the last axis. */
+export function storedShape({ dtype, shape }: TapSpec): readonly (number | null)[] {
+  const last = shape.at(-1);
+  if (!isQuantised(dtype) || typeof last !== 'number') return shape;
+  return [...shape.slice(0, -1), storedBytes(dtype, last)];
+}
+
 /** Arrow field nodes and buffers that a column kind takes in a record batch; see {@link dataSchema} for their order. */
 export const COLUMN_SIZE: Record<ColumnKind, { nodes: number; buffers: number }> = {
   // validity, values
@@ -36,26 +73,27 @@ export const COLUMN_SIZE: Record<ColumnKind, { nodes: number; buffers: number }>
 };
 
 /** The Arrow schema of a data file: index columns, then the taps in the order given. */
-export function dataSchema(block: number | null, taps: readonly TapSpec[]): Schema {
+export function dataSchema(block: number | null, taps: readonly TapSpec[], version: 1 | 2): Schema {
   const index = INDEX_COLUMNS.map((name) => new Field<DataType>(name, new Int32(), false));
   const metadata = new Map([
-    ['zayascope.format', '1'],
+    [FORMAT_KEY, String(version)],
     ['zayascope.block', block === null ? '' : String(block)],
   ]);
   return new Schema([...index, ...taps.flatMap(tapFields)], metadata);
 }
 
 function tapFields(tap: TapSpec): Field[] {
-  const metadata = new Map<string, string>([['zayascope.dtype', tap.dtype]]);
+  const metadata = new Map<string, string>([[DTYPE_KEY, tap.dtype]]);
   const kind = columnKind(tap);
-  if (kind === 'scalar') return [new Field<DataType>(tap.name, storageType(tap.dtype), false, metadata)];
+  const nullable = tap.scope === 'step' || tap.nullable === true;
+  if (kind === 'scalar') return [new Field<DataType>(tap.name, storageType(tap.dtype), nullable, metadata)];
   const item = new Field<DataType>('item', storageType(tap.dtype), false);
   if (kind === 'fixed') {
-    metadata.set('ARROW:extension:name', 'arrow.fixed_shape_tensor');
-    metadata.set('ARROW:extension:metadata', JSON.stringify({ shape: tap.shape }));
-    return [new Field<DataType>(tap.name, new FixedSizeList(rowElements(tap), item), false, metadata)];
+    metadata.set(EXTENSION_KEY, TENSOR_EXTENSION);
+    metadata.set(EXTENSION_METADATA_KEY, JSON.stringify({ shape: storedShape(tap) }));
+    if (isQuantised(tap.dtype)) metadata.set(SHAPE_KEY, JSON.stringify(tap.shape));
+    return [new Field<DataType>(tap.name, new FixedSizeList(rowItems(tap), item), nullable, metadata)];
   }
-  const nullable = tap.scope === 'step';
   const sizes = new FixedSizeList(tap.shape.length, new Field('item', new Int32(), false));
   return [
     new Field<DataType>(tap.name, new List(item), nullable, metadata),
@@ -63,7 +101,19 @@ function tapFields(tap: TapSpec): Field[] {
   ];
 }
 
+const STORAGE: Record<PlainDtype, () => DataType> = {
+  F32: () => new Float32(),
+  F16: () => new Uint16(),
+  BF16: () => new Uint16(),
+  I32: () => new Int32(),
+  F64: () => new Float64(),
+  I64: () => new Int64(),
+  I16: () => new Int16(),
+  I8: () => new Int8(),
+  U8: () => new Uint8(),
+  BOOL: () => new Uint8(),
+};
+
 function storageType(dtype: TapDtype): DataType {
-  if (dtype === 'F32') return new Float32();
-  return dtype === 'I32' ? new Int32() : new Uint16();
+  return isQuantised(dtype) ? new Uint8() : STORAGE[dtype]();
 }

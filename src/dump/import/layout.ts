@@ -3,7 +3,7 @@
  * describable in a map's JSON file. All are planned on shapes first (so that a bad map fails before anything is written), then applied.
  */
 import { ZayascopeError } from '../../errors.js';
-import type { TapElements } from '../float.js';
+import { copyElements, emptyLike, type TapElements } from '../float.js';
 
 /** One step of a layout. Shapes are slowest axis first; `axis` counts from the end (-1 is the fastest). */
 export type Transform =
@@ -145,7 +145,7 @@ function permute(shape: readonly number[], axes: readonly number[]): PlannedLayo
   return {
     shape: result,
     apply(data) {
-      const out = likeOf(data, data.length);
+      const out = emptyLike(data, data.length);
       const index = new Array<number>(result.length).fill(0);
       let from = 0;
       for (let at = 0; at < out.length; at++) {
@@ -171,11 +171,11 @@ function take(shape: readonly number[], axis: number, order: readonly number[]):
   return {
     shape: shape.map((own, k) => (k === axis ? order.length : own)),
     apply(data) {
-      const out = likeOf(data, outer * order.length * inner);
+      const out = emptyLike(data, outer * order.length * inner);
       for (let block = 0; block < outer; block++)
         for (const [k, entry] of order.entries()) {
           const from = (block * size + entry) * inner;
-          out.set(data.subarray(from, from + inner), (block * order.length + k) * inner);
+          copyElements(out, data.subarray(from, from + inner), (block * order.length + k) * inner);
         }
       return out;
     },
@@ -252,10 +252,6 @@ function product(sizes: readonly number[]): number {
 
 function range(start: number, count: number): number[] {
   return Array.from({ length: count }, (_, k) => start + k);
-}
-
-function likeOf(data: TapElements, length: number): TapElements {
-  return new (data.constructor as Float32ArrayConstructor)(length);
 }
 
 function layoutError(what: string, shape: readonly number[], where: string): ZayascopeError {

@@ -1,7 +1,10 @@
 /** A dump with another program's names, seen under the tap names of a reference. */
 
 import { ZayascopeError } from '../../errors.js';
+import { canDequantise } from '../dequantise.js';
+import { isQuantised } from '../dtypes.js';
 import type { DumpView } from '../dump-view.js';
+import { copyElements, emptyLike, toFloat32 } from '../float.js';
 import type { TapInfo } from '../format.js';
 import { fitShape, planLayout, squeezed } from '../import/layout.js';
 import { selectionPattern } from '../import/selection-pattern.js';
@@ -42,7 +45,7 @@ export async function mapDump(dump: DumpView, map: NameMap, reference: DumpView)
   const blocks = blockCount(reference.taps);
   const known = (name: string): boolean => compiled.resolve(name, blocks).some(({ tap }) => targets.has(tap));
   const own = dump.taps.filter(({ name }) => !known(name) && !chosen.has(name) && !compiled.ignores(name));
-  const view = new MappedDump(dump, [...chosen.values()], own, compiled);
+  const view = new MappedDump(dump, [...chosen.values()], own, compiled, reference.roles);
   await view.check();
   return view;
 }
@@ -60,7 +63,10 @@ function chooseSources(
       const target = targets.get(tap);
       const known = found.get(tap);
       if (target === undefined || (known !== undefined && known.priority <= priority)) continue;
-      found.set(tap, { info: { ...target, dtype: source.dtype, file: source.file }, source, rule, priority });
+      const { dtype, file, nullable = false } = source;
+      // Layouts move elements, which have no place of their own inside quantised blocks.
+      const shown = isQuantised(dtype) && canDequantise(dtype) ? 'F32' : dtype;
+      found.set(tap, { info: { ...target, dtype: shown, file, nullable }, source, rule, priority });
     }
   return found;
 }
@@ -74,13 +80,21 @@ class MappedDump implements DumpView {
   readonly manifest: DumpView['manifest'];
   readonly misfits = new Map<string, string>();
   readonly prefixes: ReadonlySet<string>;
+  readonly roles: DumpView['roles'];
   readonly #dump: DumpView;
   readonly #mapped: Map<string, MappedTap>;
   readonly #own: readonly TapInfo[];
   /** The step that was read last: a step is read in parts. */
   #last: StepValue | undefined;
 
-  constructor(dump: DumpView, mapped: readonly MappedTap[], own: readonly TapInfo[], map: CompiledNameMap) {
+  constructor(
+    dump: DumpView,
+    mapped: readonly MappedTap[],
+    own: readonly TapInfo[],
+    map: CompiledNameMap,
+    roles: DumpView['roles'],
+  ) {
+    this.roles = roles;
     this.#dump = dump;
     this.#mapped = new Map(mapped.map((tap) => [tap.info.name, tap]));
     this.#own = own;
@@ -128,8 +142,11 @@ class MappedDump implements DumpView {
       try {
         const rows = await this.rows(info.name);
         if (rows.position.length === 0) continue;
-        const [first, end] = stepOf(rows, 0);
-        const value = await this.#stepValue(mapped, rows, first, end);
+        if (isQuantised(info.dtype)) {
+          this.misfits.set(info.name, `holds ${info.dtype}, whose blocks cannot be put into another layout`);
+          continue;
+        }
+        const value = await this.#firstValue(mapped, rows);
         if (value === undefined) this.misfits.set(info.name, 'has no value in the first step');
         else if (this.prefixes.has(info.name) && info.shape.length > 0)
           mapped.info = { ...info, shape: [...info.shape.slice(0, -1), value.shape.at(-1)!] };
@@ -149,7 +166,10 @@ class MappedDump implements DumpView {
     const mapped = this.#mapped.get(name);
     if (mapped === undefined) return this.#dump.readRows(name, start, end, into);
     const rows = await this.rows(name);
-    const [first, stop] = stepOf(rows, start);
+    const [first, stop] = mapped.source.nullable
+      ? [start, await presentEnd(this.#dump, mapped.source, start, end)]
+      : stepOf(rows, start);
+    if (stop === start) return undefined;
     const perStep = mapped.info.scope === 'step';
     if (perStep && start !== stop - 1) return undefined;
     const value = await this.#stepValue(mapped, rows, first, stop);
@@ -168,6 +188,16 @@ class MappedDump implements DumpView {
     };
   }
 
+  /** The value of the first step, or of a nullable tap the first rows that are there. */
+  async #firstValue(mapped: MappedTap, rows: FileRows): Promise<StepValue | undefined> {
+    if (!mapped.source.nullable) return this.#stepValue(mapped, rows, ...stepOf(rows, 0));
+    for (let row = 0; row < rows.position.length; row++) {
+      const end = await presentEnd(this.#dump, mapped.source, row, row + 1);
+      if (end > row) return this.#stepValue(mapped, rows, row, end);
+    }
+    return undefined;
+  }
+
   #sourceName(name: string): string {
     return this.#mapped.get(name)?.source.name ?? name;
   }
@@ -179,7 +209,8 @@ class MappedDump implements DumpView {
     first: number,
     end: number,
   ): Promise<StepValue | undefined> {
-    if (this.#last?.name === info.name && this.#last.first === first) return this.#last;
+    const isKept = this.#last?.name === info.name && this.#last.first === first && !source.nullable;
+    if (isKept) return this.#last;
     const stored = await readStep(this.#dump, source, first, end);
     if (stored === undefined) return undefined;
     const tokens = end - first;
@@ -222,24 +253,36 @@ async function readStep(
 ): Promise<{ shape: readonly number[]; data: TensorBatch['data'] } | undefined> {
   if (source.scope === 'step') {
     const batch = await dump.readRows(source.name, end - 1, end);
-    return batch && { shape: batch.shape.slice(1), data: batch.data };
+    return batch && { shape: batch.shape.slice(1), data: decoded(batch) };
   }
   const parts: TensorBatch[] = [];
   for (let row = first; row < end; ) {
     const batch = await dump.readRows(source.name, row, end);
     if (batch === undefined) return undefined;
-    parts.push(batch);
+    parts.push({ ...batch, data: decoded(batch) });
     row += batch.shape[0]!;
   }
   const [one] = parts as [TensorBatch];
   if (parts.length === 1) return { shape: one.shape, data: one.data };
-  const data = new (one.data.constructor as Float32ArrayConstructor)(
+  const data = emptyLike(
+    one.data,
     parts.reduce((sum, part) => sum + part.data.length, 0),
   );
   let at = 0;
   for (const part of parts) {
-    data.set(part.data, at);
+    copyElements(data, part.data, at);
     at += part.data.length;
   }
   return { shape: [end - first, ...one.shape.slice(1)], data };
+}
+
+/** Elements as they lie, or of quantised blocks their values. */
+function decoded({ data, dtype }: TensorBatch): TensorBatch['data'] {
+  return isQuantised(dtype) && canDequantise(dtype) ? toFloat32(data, dtype) : data;
+}
+
+/** The end of the rows of a nullable tap that have a value, from `start` on and before `end`. */
+async function presentEnd(dump: DumpView, source: TapInfo, start: number, end: number): Promise<number> {
+  const batch = await dump.readRows(source.name, start, end);
+  return start + (batch?.shape[0] ?? 0);
 }

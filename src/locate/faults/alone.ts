@@ -7,7 +7,7 @@ import { NOISE_RATIO } from './verdict.js';
 const F32_LIMIT = 1e-11;
 
 /** Spacing of floats at 1. */
-const UNITS = { F32: 2 ** -23, F16: 2 ** -10, BF16: 2 ** -7, I32: 0 };
+const UNITS: Partial<Record<string, number>> = { F32: 2 ** -23, F16: 2 ** -10, BF16: 2 ** -7 };
 
 /**
  * Largest cumulative error (energy NMSE) that passes: 3 times the noise where there is a floor; else `failAbove`, by default 1e-11, or where a side is in half precision 16 units in the
@@ -17,8 +17,8 @@ export function aloneLimit({ cumulative, noise }: OpEvidence, failAbove: number 
   if (cumulative.kind === 'integer') return 0;
   if (noise !== undefined) return NOISE_RATIO.bad ** 2 * noise.noiseNmse;
   const { reference, tested } = cumulative.dtypes;
-  const coarser = Math.max(UNITS[reference], UNITS[tested]);
-  return failAbove ?? (coarser === UNITS.F32 ? F32_LIMIT : (16 * coarser) ** 2 / 12);
+  const coarser = Math.max(UNITS[reference] ?? 0, UNITS[tested] ?? 0);
+  return failAbove ?? (coarser <= UNITS.F32! ? F32_LIMIT : (16 * coarser) ** 2 / 12);
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { TapInfo } from '../../dump/format.js';
 import type { Dump, TensorBatch } from '../../dump/reader.js';
+import { knownTokens, sequenceLengths } from '../../dump/sequences.js';
 import { ZayascopeError } from '../../errors.js';
 import type { OutputValue } from '../../graph/compile.js';
 import type { ZayaModel } from '../../models/zaya/model.js';
@@ -61,7 +62,7 @@ export async function replay(runner: Runner, options: ReplayOptions): Promise<Re
     const { sequences } = dump.manifest;
     let read: ((name: string) => Promise<TensorBatch>) | undefined;
     let taps: GraftTaps | undefined;
-    for (const [sequence, { tokens }] of sequences.entries()) {
+    for (const [sequence, tokens] of knownTokens(sequences)!.entries()) {
       if (plan?.tokens !== tokens.length) {
         plan?.close();
         const wants = (name: string) => {
@@ -171,7 +172,8 @@ async function checkReplayable(dump: Dump): Promise<void> {
   );
   if (files.size === 0) refuse('a dump with values of tokens', 'none');
   const { sequences } = dump.manifest;
-  const total = sequences.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  if (knownTokens(sequences) === undefined) refuse('the token ids of all sequences', 'none');
+  const total = sequenceLengths(sequences).reduce((sum, length) => sum + length, 0);
   for (const [file, name] of files) {
     const { sequence, position, step } = await dump.rows(name);
     if (position.length !== total) refuse(`all ${total} positions`, `${position.length} rows in ${file}`);

@@ -13,7 +13,7 @@ import type { TensorInfo } from '../../weights/checkpoint.js';
 import { ioError } from '../../weights/file-access.js';
 import { weightsSha256 } from '../../weights/identity.js';
 import type { SafetensorsDtype } from '../../weights/safetensors.js';
-import { type TensorSource, writeSafetensors } from '../../weights/safetensors-write.js';
+import { type TensorSource, type WrittenDtype, writeSafetensors } from '../../weights/safetensors-write.js';
 import { tensorChunks } from '../../weights/tensor-data.js';
 import { REPRO_FILES, REPRO_FORMAT, REPRO_VERSION, type ReproDescription } from './folder.js';
 import { leafValue } from './leaves.js';
@@ -145,7 +145,13 @@ function uniqueLeaves(leaves: readonly Leaf[]): Leaf[] {
 }
 
 function asSource(name: string, { dtype, shape, data }: PrefixValue): TensorSource {
-  return { name, dtype, shape, chunks: [new Uint8Array(data.buffer, data.byteOffset, data.byteLength)] };
+  // Quantised values were refused when they were read.
+  return {
+    name,
+    dtype: dtype as WrittenDtype,
+    shape,
+    chunks: [new Uint8Array(data.buffer, data.byteOffset, data.byteLength)],
+  };
 }
 
 /** safetensors has no quantised dtypes: their blocks go in as bytes, and the description says what they are. */

@@ -1,4 +1,5 @@
-import type { TapElements } from '../../dump/float.js';
+import { isQuantised } from '../../dump/dtypes.js';
+import { copyElements, emptyLike, type TapElements } from '../../dump/float.js';
 import type { TapDtype } from '../../dump/format.js';
 import type { Dump, TensorBatch } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
@@ -27,21 +28,29 @@ export async function readPrefix(
 ): Promise<PrefixValue> {
   const tap = dump.tap(name);
   if (tap.scope === 'step') return readFirstStep(dump, name, sequence, shape);
+  if (isQuantised(tap.dtype))
+    throw new ZayascopeError(
+      'BAD_DUMP',
+      `repro: expected values of a plain dtype, got ${tap.dtype} (${name} in ${dump.dir})`,
+      { op: 'repro', tensor: name },
+    );
   const columns = shape[shape.length - 1]!;
   const row = elementCount(shape) / tokens;
   let data: TapElements | undefined;
   const has = new Uint8Array(tokens);
   for await (const part of dump.stream(name, { sequence })) {
-    data ??= new (part.data.constructor as Float32ArrayConstructor)(row * tokens);
+    data ??= emptyLike(part.data, row * tokens);
     checkRows(name, part, shape, tap.shape.at(-1) === null);
     const own = tap.shape.length === 0 ? 1 : part.shape.at(-1)!;
     for (const [index, position] of part.position.entries()) {
       if (position < 0 || position >= tokens) continue;
       const values = part.data.subarray((index * part.data.length) / part.shape[0]!);
-      if (own === columns || tap.shape.length === 0) data.set(values.subarray(0, row), position * row);
+      if (own === columns || tap.shape.length === 0)
+        copyElements(data, values.subarray(0, row), position * row);
       else
         for (let line = 0; line < row / columns; line++)
-          data.set(
+          copyElements(
+            data,
             values.subarray(line * own, line * own + Math.min(own, columns)),
             position * row + line * columns,
           );

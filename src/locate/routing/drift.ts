@@ -145,6 +145,8 @@ export class RoutingSums {
   }
 }
 
+const PRECISIONS: Partial<Record<string, number>> = { F32: 2 ** -22, F16: 2 ** -10, BF16: 2 ** -7 };
+
 /**
  * Taps of experts whose every difference in a replay is a tie: the two experts' biased probabilities, as the dump holds them, are equal to within their dtype's precision. Another order
  * of the same rounding may then choose either.
@@ -155,7 +157,7 @@ export async function tiedChoices(dump: Dump, local: ReadonlyMap<string, LocalEr
     if (!name.endsWith('.mlp.gate:expert') || differing === 0 || differing > differences.length) continue;
     const biased = dump.taps.find((tap) => tap.name === name.replace(/:expert$/, ':biased_router_probs'));
     if (biased === undefined) continue;
-    const precision = { F32: 2 ** -22, F16: 2 ** -10, BF16: 2 ** -7, I32: 0 }[biased.dtype];
+    const precision = PRECISIONS[biased.dtype] ?? 0;
     const rows = await dump.rows(biased.name);
     let all = true;
     for (const { sequence, position, reference, tested } of differences) {

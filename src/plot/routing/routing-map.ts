@@ -1,4 +1,4 @@
-import { toFloat32 } from '../../dump/float.js';
+import { toFloat64 } from '../../dump/float.js';
 import type { Dump } from '../../dump/reader.js';
 import type { Figure } from '../figure.js';
 import { formatError, titled } from '../log-values.js';
@@ -47,7 +47,7 @@ interface BlockChoices {
  * The expert that each token (x) takes in each block (y), and with a tested dump the tokens that took another one, marked, with the margin by which the reference's best was ahead. The skip class is
  * grey.
  *
- * @throws `BAD_ARGUMENT` for a reference without `mlp.gate:expert` or without the sequence.
+ * @throws `BAD_ARGUMENT` for a reference without taps of role `router.expert` that hold one expert a token, or without the sequence.
  */
 export async function routingMap(
   reference: Dump,
@@ -56,11 +56,15 @@ export async function routingMap(
 ): Promise<Figure> {
   const { sequence = 0 } = options;
   const rows = await readChoices(reference, tested, sequence);
-  requireSome('routingMap', 'a dump that holds layers.*.mlp.gate:expert', rows.length);
+  requireSome(
+    'routingMap',
+    'a dump that holds the one expert of each token (role router.expert)',
+    rows.length,
+  );
   const positions = [...new Set(rows.flatMap(({ choices }) => [...choices.keys()]))].sort((a, b) => a - b);
   const all = rows.flatMap(({ choices }) => [...choices.values()]);
   const flipped = all.filter(({ expert, tested: other }) => other !== undefined && other !== expert).length;
-  const configured = Number(reference.manifest.model.config.num_experts);
+  const configured = Number(reference.manifest.model.config?.num_experts);
   const skip = Number.isInteger(configured) ? configured : Number.POSITIVE_INFINITY;
   const classes =
     Math.max(...all.map(({ expert }) => expert), skip === Number.POSITIVE_INFINITY ? 0 : skip) + 1;
@@ -129,12 +133,16 @@ async function readChoices(
   sequence: number,
 ): Promise<BlockChoices[]> {
   const rows: BlockChoices[] = [];
-  for (const { name, block } of reference.taps) {
-    if (block === null || name !== `layers.${block}.mlp.gate:expert`) continue;
+  const { roles } = reference;
+  const experts = new Set(roles?.['router.expert']);
+  const margins = new Set(roles?.['router.margin']);
+  for (const { name, block, shape } of reference.taps) {
+    if (block === null || shape.length > 0 || !experts.has(name)) continue;
     const expert = await readByPosition(reference, name, sequence);
     requireSome('routingMap', `rows of sequence ${sequence} (${name})`, expert.size);
     const other = tested === undefined ? new Map() : await readByPosition(tested, name, sequence);
-    const margin = await readByPosition(reference, `layers.${block}.mlp.gate:margin`, sequence);
+    const ofMargin = reference.taps.find((tap) => tap.block === block && margins.has(tap.name))?.name;
+    const margin = ofMargin === undefined ? new Map() : await readByPosition(reference, ofMargin, sequence);
     const choices = [...expert].map(
       ([position, chosen]) =>
         [position, { expert: chosen, tested: other.get(position), margin: margin.get(position) }] as const,
@@ -149,7 +157,7 @@ async function readByPosition(dump: Dump, name: string, sequence: number): Promi
   const values = new Map<number, number>();
   if (!dump.taps.some((tap) => tap.name === name)) return values;
   for await (const { data, dtype, position } of dump.stream(name, { sequence })) {
-    const numbers = dtype === 'I32' ? data : toFloat32(data, dtype);
+    const numbers = toFloat64(data, dtype);
     for (const [row, at] of position.entries()) values.set(at, numbers[row]!);
   }
   return values;

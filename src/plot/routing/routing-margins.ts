@@ -22,7 +22,7 @@ interface Choice {
  * Every choice of an expert: the margin of the reference's best biased probability (x) against the largest error of the token's biased probabilities (y), flipped ones marked. No rounding can
  * flip a choice whose margin is above twice its error: right of the line.
  *
- * @throws `BAD_ARGUMENT` where the dumps share no block with `mlp.gate:biased_router_probs`; `UNPAIRED` where they hold other rows of it.
+ * @throws `BAD_ARGUMENT` where the dumps share no tap of role `router.probabilities`; `UNPAIRED` where they hold other rows of it.
  */
 export async function routingMargins(
   reference: Dump,
@@ -31,7 +31,11 @@ export async function routingMargins(
 ): Promise<Figure> {
   const { title = 'Lead of the best expert, and error of the probabilities', sequence = 0 } = options;
   const choices = await readChoices(reference, tested, sequence);
-  requireSome('routingMargins', 'rows of layers.*.mlp.gate:biased_router_probs in both', choices.length);
+  requireSome(
+    'routingMargins',
+    'rows of router probabilities (role router.probabilities) in both',
+    choices.length,
+  );
   const errors = choices.map(({ error }) => error).filter((error) => error > 0);
   const ends = [Math.min(...errors), Math.max(...errors)];
   const possible = choices.filter(({ margin, error }) => margin <= 2 * error).length;
@@ -81,8 +85,12 @@ export async function routingMargins(
 async function readChoices(reference: Dump, tested: Dump, sequence: number): Promise<Choice[]> {
   const held = new Set(tested.taps.map(({ name }) => name));
   const choices: Choice[] = [];
-  for (const { name } of reference.taps) {
-    if (!name.endsWith('.mlp.gate:biased_router_probs') || !held.has(name)) continue;
+  const { roles } = reference;
+  const probabilities = new Set(roles?.['router.probabilities']);
+  const experts = new Set(roles?.['router.expert']);
+  for (const { name, block } of reference.taps) {
+    if (!probabilities.has(name) || !held.has(name)) continue;
+    const expert = reference.taps.find((tap) => tap.block === block && experts.has(tap.name))?.name ?? name;
     const [a, b] = [await reference.read(name, { sequence }), await tested.read(name, { sequence })];
     const [left, right] = [toFloat32(a.data, a.dtype), toFloat32(b.data, b.dtype)];
     if (left.length !== right.length || a.position.some((position, row) => position !== b.position[row]))
@@ -97,7 +105,7 @@ async function readChoices(reference: Dump, tested: Dump, sequence: number): Pro
       const other = right.subarray(row * width, (row + 1) * width);
       const [best, second] = Array.from(own).sort((x, y) => y - x) as [number, number];
       choices.push({
-        tap: name.replace(/:biased_router_probs$/, ':expert'),
+        tap: expert,
         position: a.position[row]!,
         margin: best - second,
         error: own.reduce((most, value, at) => Math.max(most, Math.abs(value - other[at]!)), 0),

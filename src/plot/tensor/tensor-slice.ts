@@ -1,4 +1,4 @@
-import { toFloat32 } from '../../dump/float.js';
+import { type TapElements, toFloat32, toFloat64 } from '../../dump/float.js';
 import type { TapDtype } from '../../dump/format.js';
 import { ZayascopeError } from '../../errors.js';
 
@@ -7,7 +7,7 @@ export interface ViewedTensor {
   /** Axes slowest first; [] is a scalar. */
   readonly shape: readonly number[];
   /** Contiguous elements; F16 and BF16 as their bits where `dtype` says so. */
-  readonly data: Float32Array | Int32Array | Uint16Array | readonly number[];
+  readonly data: TapElements | readonly number[];
   /** Default: F32, or I32 for an Int32Array. */
   readonly dtype?: TapDtype;
   /** Where it comes from; its name is shown, and its axes' names where it has them. */
@@ -143,6 +143,8 @@ function stands(value: number): number {
 /** Elements as numbers, half precision widened. */
 export function toNumbers({ data, dtype }: ViewedTensor): ArrayLike<number> {
   if (data instanceof Uint16Array) return toFloat32(data, dtype ?? 'F16');
+  if (dtype === 'I64') return toFloat64(data as TapElements, dtype);
+  if (data instanceof Uint8Array && dtype !== undefined) return toFloat32(data, dtype);
   return data;
 }
 

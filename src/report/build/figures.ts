@@ -1,3 +1,4 @@
+import { sequenceLengths } from '../../dump/sequences.js';
 import type { DiffReport } from '../../diff/report.js';
 import { tapError } from '../../diff/report.js';
 import { verifyLogits } from '../../diff/logits/verify-logits.js';
@@ -43,7 +44,7 @@ export async function reportFigures(input: FigureInput): Promise<{ figures: Page
     if (diff.tapReports.some((tap) => tap.block !== null && tapError(tap) !== null)) add(metricByKind(diff));
   }
   if (diff.kind !== 'tensors') return { figures, notes };
-  const tokens = reference.manifest.sequences[0]?.tokens.length ?? 0;
+  const [tokens = 0] = sequenceLengths(reference.manifest.sequences);
   const blocks = diff.blocks.filter(({ block }) => block !== null).length;
   if (tokens * blocks > MAX_MAP_CELLS)
     notes.push(

@@ -1,3 +1,4 @@
+import { knownTokens, sequenceLengths } from '../../dump/sequences.js';
 import type { Manifest } from '../../dump/format.js';
 
 /** Tokens of a sequence beyond this many are counted, not listed. */
@@ -8,7 +9,7 @@ export function manifestText(manifest: Manifest): string {
   const sequences = manifest.sequences.map(({ tokens, ...rest }) => ({
     ...rest,
     tokens:
-      tokens.length <= MAX_TOKENS
+      tokens === undefined || tokens.length <= MAX_TOKENS
         ? tokens
         : [...tokens.slice(0, MAX_TOKENS), `... and ${tokens.length - MAX_TOKENS} more`],
   }));
@@ -37,14 +38,14 @@ export function manifestFacts(reference: Manifest, tested: Manifest): ManifestFa
     ['policy', ({ policy }) => policy.name],
     ['backend', ({ backend }) => backend],
     ['model', ({ model: { name, type, dtype, layout } }) => ({ name, type, dtype, layout })],
-    ['config', ({ model }) => model.configSha256],
-    ['weights', ({ model }) => model.weightsSha256],
+    ['config', ({ model }) => model.configSha256 ?? 'not known'],
+    ['weights', ({ model }) => model.weightsSha256 ?? 'not known'],
     ['selection', ({ selection }) => `taps ${selection.taps}, positions ${selection.positions}`],
     ['taps', ({ taps }) => taps.length],
     [
       'sequences',
       ({ sequences }) =>
-        `${sequences.length}, of ${sequences.map(({ tokens }) => tokens.length).join(', ')} tokens`,
+        `${sequences.length}, of ${sequenceLengths(sequences).join(', ')} ${knownTokens(sequences) === undefined ? 'positions' : 'tokens'}`,
     ],
     ['forward steps', ({ steps }) => steps],
   ];

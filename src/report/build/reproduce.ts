@@ -75,7 +75,7 @@ function dumpCommand(what: string, { dir, manifest }: DumpView, model: string | 
   if (producer.name !== 'zayascope' || sequence === undefined) return [];
   const tokens = sequence.tokens;
   const feeds =
-    sequences.length === 1 && tokens.length > 0 && tokens.length <= FEW_TOKENS
+    sequences.length === 1 && tokens !== undefined && tokens.length > 0 && tokens.length <= FEW_TOKENS
       ? ['--tokens', tokens.join(',')]
       : ['--tokens-file', 'TOKENS.json'];
   const words = ['zayascope', 'capture', '--model', model ?? 'MODEL', ...feeds, '--policy', policy.name];

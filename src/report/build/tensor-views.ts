@@ -1,4 +1,5 @@
 /** What a report shows of the tensors themselves: pooled grids and histograms of every compared tap, read in one pass over both dumps. */
+import { sequenceLengths } from '../../dump/sequences.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { PairedReader, type Part, type Piece, partsOf } from '../../diff/paired-reader.js';
 import { positionFilter, type TapPair } from '../../diff/pairing.js';
@@ -93,7 +94,7 @@ async function planFile(
 }
 
 function lengths({ manifest }: DumpView): number[] {
-  return manifest.sequences.map(({ tokens }) => tokens.length);
+  return sequenceLengths(manifest.sequences);
 }
 
 class ViewBuilder {
