@@ -11,7 +11,9 @@ export function demoProblems(report, names) {
   const problems = names.filter((name) => !compared.has(name)).map((name) => `${name} was not compared`);
   for (const { tap, file, reason } of report.unpaired) problems.push(`${tap ?? file} ${reason}`);
   for (const tap of compared.values())
-    if (tap.kind === 'float' && !(tap.metrics.nmse <= MOST_NMSE))
+    if (tap.nonFinite !== null && tap.nonFinite.counted > 0)
+      problems.push(`${tap.name} has ${tap.nonFinite.counted} values that are NaN or infinite`);
+    else if (tap.kind === 'float' && !(tap.metrics.nmse <= MOST_NMSE))
       problems.push(`${tap.name} has an energy NMSE of ${tap.metrics.nmse.toExponential(2)}`);
     else if (tap.kind === 'integer' && tap.metrics.differing > 0)
       problems.push(`${tap.name} differs for ${tap.metrics.differing} tokens`);

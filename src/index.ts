@@ -29,6 +29,7 @@ export {
   type ProveOptions,
   proveCapture,
 } from './capture/prove.js';
+export type { CapturedNonFinite } from './capture/step-sink.js';
 export {
   type CaseReport,
   type ConformanceOptions,
@@ -55,6 +56,7 @@ export { type LogitsRow, type LogitsSource, openLogits } from './diff/logits/che
 export type { LogitsReport, TokenLogits } from './diff/logits/logits.js';
 export { type VerifyLogitsOptions, verifyLogits } from './diff/logits/verify-logits.js';
 export { type TensorMetrics, tensorMetrics } from './diff/metrics.js';
+export type { NonFiniteCounts, ReportNonFinite, TapNonFinite } from './diff/non-finite.js';
 export {
   type BlockReport,
   type DiffReport,

@@ -6,7 +6,7 @@ import type { SegmentSink, ZayaPlan } from '../models/zaya/plan.js';
 import type { CallSequence } from './call-rows.js';
 import { checkFreeSpace, createDump } from './create-dump.js';
 import { estimateBytes, framingBytes, select } from './selection.js';
-import { StepSink } from './step-sink.js';
+import { type CapturedNonFinite, StepSink } from './step-sink.js';
 
 /** Options of {@link capture}. */
 export interface CaptureOptions {
@@ -35,6 +35,8 @@ export interface CaptureResult {
   estimatedBytes: number;
   /** Logits of the last token of each sequence, F32 [V]. */
   logits: Float32Array[];
+  /** The first captured value with a NaN or an infinity; null where none has one, and for tier hash, which measures nothing. */
+  nonFinite: CapturedNonFinite | null;
   /** Wall time of the forward passes with their writing, without loading, compiling and closing files, in ms. */
   elapsedMs: number;
 }
@@ -83,6 +85,7 @@ export async function capture(
     const byName = new Map(selection.selected.map((tap) => [tap.name, tap]));
     const logits: Float32Array[] = [];
     let elapsedMs = 0;
+    let nonFinite: CapturedNonFinite | null = null;
     for (const call of batched
       ? [sequences.map((_, index) => index)]
       : sequences.map((_, index) => [index])) {
@@ -123,13 +126,14 @@ export async function capture(
       };
       const start = performance.now();
       const all = await plan.run(rows.flat(), { sink, place: { past: 0, padding } });
+      nonFinite ??= step.nonFinite();
       await step.end();
       elapsedMs += performance.now() - start;
       const width = slots * config.vocab_size;
       for (const index of call.keys())
         logits.push(all.slice((index + 1) * width - config.vocab_size, (index + 1) * width));
     }
-    return { manifest: await writer.finish(), estimatedBytes, logits, elapsedMs };
+    return { manifest: await writer.finish(), estimatedBytes, logits, nonFinite, elapsedMs };
   } finally {
     signal?.removeEventListener('abort', cancel);
     plan?.close();

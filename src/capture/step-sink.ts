@@ -1,6 +1,6 @@
 import { webcrypto } from 'node:crypto';
 import { ggmlType } from '../dtype.js';
-import type { DumpTier, RowIndex } from '../dump/format.js';
+import { type DumpTier, isMasked, type RowIndex } from '../dump/format.js';
 import { rowStats } from '../dump/row-stats.js';
 import type { DumpWriter, TapStats, TapValue } from '../dump/writer.js';
 import type { OutputValue } from '../graph/compile.js';
@@ -25,6 +25,21 @@ interface Gathered {
 interface Chosen extends TapValue {
   tap: ZayaTap;
 }
+
+/** Where a run first made something that is not finite. */
+export interface CapturedNonFinite {
+  /** The first tap in execution order with a NaN or an infinity; values marked as masked do not count. */
+  tap: string;
+  /** Its first row that has one. */
+  sequence: number;
+  position: number;
+  /** NaNs and infinities of that row. */
+  nan: number;
+  inf: number;
+}
+
+/** Numbers a row in {@link TapStats.values}; the last two count NaN and infinities. */
+const STATS = { perRow: 7, nan: 5, inf: 6 } as const;
 
 /** Writes the values of one forward step as its segments deliver them. Statistics of the whole step go to disk in one batch a sequence. */
 export class StepSink {
@@ -117,6 +132,28 @@ export class StepSink {
         hashes.set(tap.name, Buffer.from(digest).toString('hex'));
       }),
     );
+  }
+
+  /** The first value of this step that is not finite; null where all are. Tier hash measures nothing: null. Ask before the step ends. */
+  nonFinite(): CapturedNonFinite | null {
+    for (const [name, tap] of this.#taps) {
+      if (isMasked(tap)) continue;
+      for (const { call, index, stats } of this.#sequences) {
+        const values = stats.get(name)?.values;
+        if (values === undefined) continue;
+        const rows = values.length / STATS.perRow;
+        for (let row = 0; row < rows; row++) {
+          const [nan, inf] = [
+            values[row * STATS.perRow + STATS.nan]!,
+            values[row * STATS.perRow + STATS.inf]!,
+          ];
+          if (nan + inf === 0) continue;
+          const position = index.position[index.position.length - rows + row]!;
+          return { tap: name, sequence: call.sequence, position, nan, inf };
+        }
+      }
+    }
+    return null;
   }
 
   /** Jobs finish in any order; files list taps in the model's. */

@@ -54,8 +54,18 @@ export function conformanceHeading({
     ...(lostProcesses === 0
       ? []
       : [`${lostProcesses} processes were lost; the cases that they had reached ran in fresh ones`]),
+    ...specialWords(cases),
     pass ? 'pass' : 'FAIL',
   ];
+}
+
+/** NaN and infinities are counted also where they are the subject of a case. */
+function specialWords(cases: readonly CaseReport[]): string[] {
+  const held = cases.flatMap((each) => ('special' in each && each.special > 0 ? [each.special] : []));
+  const sum = held.reduce((total, count) => total + count, 0);
+  return held.length === 0
+    ? []
+    : [`${sum} elements of ${held.length} cases are NaN or infinite on both sides, as they must be there`];
 }
 
 /** Cases that failed, a line each: op, dtypes, shape, where it is from, what is wrong. */

@@ -10,6 +10,8 @@ export interface Measures {
   maxAbs: number;
   /** Elements that are NaN or infinite on one side and not the same on the other. NaN equals NaN; infinities must agree in sign. */
   nonFinite: number;
+  /** Elements that are NaN, or the same infinity, on both sides: in no sum. */
+  special: number;
 }
 
 /** Significant bits, and the exponent of the smallest normal number. */
@@ -22,12 +24,13 @@ const FORMATS: Readonly<Partial<Record<Dtype, readonly [bits: number, lowest: nu
 /** Compares a result with the exact values, element by element in the same order. Lengths that differ are an error in every element. */
 export function measure(actual: Float64Array, exact: Float64Array, dtype: Dtype): Measures {
   if (actual.length !== exact.length)
-    return { nmse: Infinity, maxUlp: Infinity, maxAbs: Infinity, nonFinite: exact.length };
-  let [error, power, maxUlp, maxAbs, nonFinite] = [0, 0, 0, 0, 0];
+    return { nmse: Infinity, maxUlp: Infinity, maxAbs: Infinity, nonFinite: exact.length, special: 0 };
+  let [error, power, maxUlp, maxAbs, nonFinite, special] = [0, 0, 0, 0, 0, 0];
   for (const [at, expected] of exact.entries()) {
     const got = actual[at]!;
     if (!Number.isFinite(expected) || !Number.isFinite(got)) {
-      if (!Object.is(got, expected)) nonFinite++;
+      if (Object.is(got, expected)) special++;
+      else nonFinite++;
       continue;
     }
     const difference = Math.abs(got - expected);
@@ -37,7 +40,7 @@ export function measure(actual: Float64Array, exact: Float64Array, dtype: Dtype)
     maxUlp = Math.max(maxUlp, difference / unit(expected, dtype));
   }
   const nmse = nonFinite > 0 ? Infinity : error === 0 ? 0 : error / power;
-  return { nmse, maxUlp, maxAbs, nonFinite };
+  return { nmse, maxUlp, maxAbs, nonFinite, special };
 }
 
 /** Distance between neighbours of a dtype around a value. */

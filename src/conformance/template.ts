@@ -7,6 +7,9 @@ import { formatShape, type Shape } from '../graph/shape.js';
 import { isPacked, type Tensor } from '../graph/tensor.js';
 import { canLie, type Layout, type Operand, placeOperand, type Values } from './operand.js';
 
+/** What cases made of NaN and infinities are named after. */
+export const SPECIAL_CASES = 'NaN and Inf';
+
 /** Dtypes that a graph computes with and can give back. */
 export const PLAIN: readonly Dtype[] = ['F32', 'F16', 'BF16', 'I32'];
 /** All dtypes that an operand may have. */
@@ -84,7 +87,7 @@ export function casesOf(template: Template): ConformanceCase[] {
   const views = (isCaptured ? [] : Object.keys(template.roles)).flatMap((role) =>
     STRIDED.flatMap((layout) => expand(template, { ...strided, from: 'strided' }, { role, layout })),
   );
-  const odd = special ? expand(template, { ...shapes.at(-1)!, from: 'NaN and Inf' }, undefined) : [];
+  const odd = special ? expand(template, { ...shapes.at(-1)!, from: SPECIAL_CASES }, undefined) : [];
   return [...cases, ...views, ...odd].map((each, seed) => ({ ...each, seed }));
 }
 
@@ -104,7 +107,7 @@ function expand(
       dtypes
         .filter((dtype) => canLie({ dtype, shape }, layout))
         .map((dtype) => {
-          const isSpecial = from === 'NaN and Inf' && given === 'normal' && dtype !== 'I32';
+          const isSpecial = from === SPECIAL_CASES && given === 'normal' && dtype !== 'I32';
           return { ...before, [name]: { dtype, shape, layout, values: isSpecial ? 'special' : given } };
         }),
     );

@@ -5,12 +5,13 @@ import { mapDump } from '../dump/names/mapped-dump.js';
 import type { NameMap } from '../dump/names/name-map.js';
 import { ZayascopeError } from '../errors.js';
 import { diffHashes } from './hash-diff.js';
+import { sumNonFinite } from './non-finite.js';
 import { pairTaps, type TapPair } from './pairing.js';
 import type { DiffReport, NotCaptured, SideReport } from './report.js';
 import { sharedRoles } from './roles.js';
 import { diffStatistics } from './statistics-diff.js';
 import { exceeds, firstDivergence, summariseBlocks } from './summary.js';
-import { type Comparison, diffTensors } from './tensor-diff.js';
+import { type CompareRules, type Comparison, diffTensors } from './tensor-diff.js';
 
 /** Options of {@link diffDumps}. */
 export interface DiffOptions {
@@ -20,6 +21,8 @@ export interface DiffOptions {
   failAbove?: number;
   /** Names and layouts of the tested dump, where they are another program's. Needs a tested dump of tier full. Default: both have the tap names. */
   map?: NameMap;
+  /** What is not finite in the same way on both sides (the same infinity, or NaN) is left out and counted, instead of failing the diff. Default false. */
+  allowNonFinite?: boolean;
   /** Called after each file, with how many are done and in all. */
   onProgress?: (done: number, total: number) => void;
 }
@@ -36,7 +39,7 @@ export async function diffDumps(
   testedDump: DumpView,
   options: DiffOptions = {},
 ): Promise<DiffReport> {
-  const { taps = '**', failAbove, map, onProgress } = options;
+  const { taps = '**', failAbove, map, allowNonFinite = false, onProgress } = options;
   if (failAbove !== undefined && !(failAbove >= 0))
     throw new ZayascopeError(
       'BAD_ARGUMENT',
@@ -48,10 +51,12 @@ export async function diffDumps(
   const tested = map === undefined ? testedDump : await mapDump(testedDump, map, reference);
   const kind = commonKind(reference, tested);
   const pairing = pairTaps(reference, tested, taps);
-  const comparison = await compare(kind, reference, tested, pairing.pairs, onProgress);
+  const rules = { allowNonFinite, onProgress: onProgress ?? (() => {}) };
+  const comparison = await compare(kind, reference, tested, pairing.pairs, rules);
   const { tapReports } = comparison;
   const unpaired = [...pairing.unpaired, ...comparison.unpaired];
   const compared = tapReports.some((tap) => tap.rows > 0);
+  const nonFinite = sumNonFinite(tapReports);
   const fails = tapReports.some((tap) => failAbove !== undefined && exceeds(tap, failAbove));
   return {
     format: 'zayascope-diff',
@@ -61,7 +66,8 @@ export async function diffDumps(
     tested: describeSide(tested),
     taps,
     failAbove: failAbove ?? null,
-    pass: compared && unpaired.length === 0 && !fails,
+    pass: compared && unpaired.length === 0 && !fails && nonFinite.counted === 0,
+    nonFinite,
     firstDivergence: firstDivergence(tapReports, failAbove),
     notes: [...(await notes(reference, tested, kind)), ...(compared ? [] : ['Nothing was compared.'])],
     unpaired,
@@ -78,12 +84,12 @@ function compare(
   reference: DumpView,
   tested: DumpView,
   pairs: readonly TapPair[],
-  onProgress: (done: number, total: number) => void = () => {},
+  rules: CompareRules,
 ): Promise<Comparison> {
-  if (kind === 'tensors') return diffTensors(reference, tested, pairs, onProgress);
+  if (kind === 'tensors') return diffTensors(reference, tested, pairs, rules);
   return kind === 'statistics'
-    ? diffStatistics(reference, tested, pairs)
-    : diffHashes(reference, tested, pairs);
+    ? diffStatistics(reference, tested, pairs, rules)
+    : diffHashes(reference, tested, pairs, rules);
 }
 
 function commonKind(reference: DumpView, tested: DumpView): DiffReport['kind'] {
@@ -140,7 +146,10 @@ async function notes(reference: DumpView, tested: DumpView, kind: DiffReport['ki
     );
   if (kind === 'statistics')
     found.push('One side holds statistics only: errors are the least that they allow, and may be larger.');
-  if (kind === 'hashes') found.push('One side holds hashes only: values are equal or not, without an error.');
+  if (kind === 'hashes')
+    found.push(
+      'One side holds hashes only: values are equal or not, without an error. Where both do, it cannot be told whether values are finite.',
+    );
   return found;
 }
 

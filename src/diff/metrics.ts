@@ -1,9 +1,9 @@
 /**
  * Error metrics of a tested tensor b against a reference tensor a, accumulated in float64 in one pass over any number of parts.
  *
- * Elements that are not finite on either side enter no sum. Where both sides hold the same (NaN and NaN, or the same infinity) they count as
- * equal; any other such pair is a mismatch, and one mismatch makes every error of magnitude infinite. With nothing to compare (no
- * elements, or none finite) errors are 0, cosine and shares 1.
+ * Pairs of which a side is not finite enter no sum, and are counted. The same infinity on both sides is no error here (whether a verdict may pass
+ * over it is the caller's to say); any other such pair is a mismatch, NaN and NaN too, and one mismatch makes every error of magnitude
+ * infinite. With nothing to compare (no elements, or none finite) errors are 0, cosine and shares 1.
  */
 
 import { ZayascopeError } from '../errors.js';
@@ -53,8 +53,18 @@ export interface TensorMetrics {
   nan: { reference: number; tested: number };
   /** Infinities per side. */
   inf: { reference: number; tested: number };
-  /** Pairs that are not both finite and not the same. */
+  /** Pairs of which a side is not finite; they are in no sum. */
+  nonFinite: number;
+  /** Of these, pairs of the same infinity. */
+  sameInfinities: number;
+  /** Of these, pairs that are an infinite error: all others, NaN and NaN too unless {@link MetricOptions.allowNaN}. */
   nonFiniteMismatches: number;
+}
+
+/** Options of {@link MetricSums}. */
+export interface MetricOptions {
+  /** NaN at the same place on both sides is left out instead of being an infinite error. Default false. */
+  allowNaN?: boolean;
 }
 
 /**
@@ -88,7 +98,15 @@ export class MetricSums {
   #maxAbsIndex = -1;
   readonly #nan = { reference: 0, tested: 0 };
   readonly #inf = { reference: 0, tested: 0 };
+  readonly #allowsNaN: boolean;
+  #nonFinite = 0;
+  #sameInfinities = 0;
   #mismatches = 0;
+  #firstNonFinite = -1;
+
+  constructor({ allowNaN = false }: MetricOptions = {}) {
+    this.#allowsNaN = allowNaN;
+  }
 
   /**
    * Adds a part: `a` of the reference, `b` of the tested tensor, of the same length and kind: F32, or both F64 (of magnitudes below 1e154, whose squares are
@@ -117,6 +135,11 @@ export class MetricSums {
   /** {@link TensorMetrics.maxAbsIndex} so far. */
   get maxAbsIndex(): number {
     return this.#maxAbsIndex;
+  }
+
+  /** Flat element of the first pair so far of which a side is not finite; −1 without one. */
+  get firstNonFinite(): number {
+    return this.#firstNonFinite;
   }
 
   /** The metrics of everything added so far. */
@@ -152,6 +175,8 @@ export class MetricSums {
       bitEqual: share(sums[SUM.bitEqual]!),
       nan: { ...this.#nan },
       inf: { ...this.#inf },
+      nonFinite: this.#nonFinite,
+      sameInfinities: this.#sameInfinities,
       nonFiniteMismatches: this.#mismatches,
     };
   }
@@ -165,7 +190,9 @@ export class MetricSums {
     this.#maxAbs = largest;
     for (let k = start; k < end; k++)
       if (
-        largest === Number.POSITIVE_INFINITY ? isMismatch(a[k]!, b[k]!) : Math.abs(a[k]! - b[k]!) === largest
+        largest === Number.POSITIVE_INFINITY
+          ? this.#isMismatch(a[k]!, b[k]!)
+          : Math.abs(a[k]! - b[k]!) === largest
       ) {
         this.#maxAbsIndex = this.#elements + k;
         return;
@@ -192,10 +219,13 @@ export class MetricSums {
       }
       countSpecial(x[0]!, 'reference', this.#nan, this.#inf);
       countSpecial(y[0]!, 'tested', this.#nan, this.#inf);
-      if (isMismatch(x[0], y[0])) {
+      this.#nonFinite++;
+      if (this.#firstNonFinite < 0) this.#firstNonFinite = this.#elements + k;
+      if (x[0] === y[0]) this.#sameInfinities++;
+      if (this.#isMismatch(x[0]!, y[0]!)) {
         this.#mismatches++;
         maxError = Number.POSITIVE_INFINITY;
-      } else {
+      } else if (x[0] === y[0]) {
         part[SUM.withinTenth]!++;
         part[SUM.withinHalf]!++;
       }
@@ -203,11 +233,12 @@ export class MetricSums {
     part[SUM.maxReference] = maxReference;
     part[SUM.maxError] = maxError;
   }
-}
 
-/** True where not both are finite and they are not the same. */
-function isMismatch(x: number, y: number): boolean {
-  return !Number.isFinite(x - y) && !Object.is(x, y);
+  /** True where not both are finite and they are not the same infinity (nor, where that is allowed, both NaN). */
+  #isMismatch(x: number, y: number): boolean {
+    if (Number.isFinite(x - y) || x === y) return false;
+    return !(this.#allowsNaN && Number.isNaN(x) && Number.isNaN(y));
+  }
 }
 
 function countSpecial(

@@ -3,6 +3,7 @@ import type { DumpProducer, DumpTier, TapDtype } from '../dump/format.js';
 import type { IntegerMetrics } from './integers.js';
 import type { LogitsReport } from './logits/logits.js';
 import type { TensorMetrics } from './metrics.js';
+import type { ReportNonFinite, TapNonFinite } from './non-finite.js';
 import type { RoutingReport } from './routing.js';
 import type { UlpDistances } from './ulp.js';
 
@@ -41,8 +42,13 @@ interface TapReportBase {
   dtypes: { reference: TapDtype; tested: TapDtype };
   /** Rows compared: token positions, or steps. */
   rows: number;
-  /** True if every element compared has the same bits (integers: the same value; statistics: the same numbers; hashes: the same hash). */
+  /**
+   * True if every element compared has the same bits (integers: the same value; statistics: the same numbers; hashes: the same hash) and is finite, or an infinity of a value that is
+   * marked as masked. NaN is never identical, whatever its bits.
+   */
   identical: boolean;
+  /** What is not finite; null where everything is. Hashes do not tell: null unless a side holds the values. */
+  nonFinite: TapNonFinite | null;
 }
 
 /** A tap of floats. */
@@ -149,10 +155,12 @@ export interface DiffReport {
   /** Largest energy NMSE allowed for a floating tap; null where the diff only reports. */
   failAbove: number | null;
   /**
-   * False if anything is unpaired or nothing was compared; and, with a threshold, if a floating tap's energy NMSE exceeds it, or any integer, or any hash,
-   * differs.
+   * False if anything is unpaired, nothing was compared, or something is not finite (see {@link TapNonFinite}); and, with a threshold, if a floating tap's energy NMSE exceeds it, or any
+   * integer, or any hash, differs.
    */
   pass: boolean;
+  /** What is not finite in all that was compared. */
+  nonFinite: ReportNonFinite;
   firstDivergence: FirstDivergence | null;
   /** What a reader must know first, e.g. that the two ran different models. */
   notes: string[];
@@ -177,6 +185,11 @@ export function tapError(tap: TapReport): number | null {
 export function tapDiffering(tap: TapReport): number {
   if (tap.kind === 'integer') return tap.metrics.differing;
   return tap.kind === 'hash' ? tap.differing : 0;
+}
+
+/** Pairs that are not finite and that nobody allowed: with one a tap fails. */
+export function tapNonFinite({ nonFinite }: TapReport): number {
+  return nonFinite?.counted ?? 0;
 }
 
 /** The report as JSON. Numbers that JSON lacks become the strings "NaN", "Infinity" and "-Infinity". */

@@ -1,11 +1,13 @@
 /** The diff of two dumps of which at least one holds statistics only. */
 
 import type { DumpView } from '../dump/dump-view.js';
+import { isMasked } from '../dump/format.js';
 import type { StatsRows } from '../dump/stats-reader.js';
+import type { TapNonFinite } from './non-finite.js';
 import { positionFilter, type TapPair } from './pairing.js';
 import type { StatisticsTapReport } from './report.js';
 import { UnpairedRows } from './row-pairing.js';
-import type { Comparison } from './tensor-diff.js';
+import type { CompareRules, Comparison } from './tensor-diff.js';
 
 const STATISTICS = ['min', 'max', 'mean', 'rms', 'absmax'] as const;
 
@@ -14,6 +16,7 @@ export async function diffStatistics(
   reference: DumpView,
   tested: DumpView,
   pairs: readonly TapPair[],
+  { allowNonFinite }: Pick<CompareRules, 'allowNonFinite'>,
 ): Promise<Comparison> {
   const a = await reference.stats();
   const b = await tested.stats();
@@ -44,17 +47,25 @@ export async function diffStatistics(
       else missing.add('reference', 'is missing', b, row);
     }
     comparison.unpaired.push(...missing.list().map((entry) => ({ tap: name, file, ...entry })));
-    comparison.tapReports.push(compareRows(pair, a, b, shared));
+    comparison.tapReports.push(compareRows(pair, { a, b, shared }, allowNonFinite));
   }
   return comparison;
 }
 
 function compareRows(
   { reference, tested }: TapPair,
-  a: StatsRows,
-  b: StatsRows,
-  shared: readonly [number, number][],
+  { a, b, shared }: { a: StatsRows; b: StatsRows; shared: readonly [number, number][] },
+  allowNonFinite: boolean,
 ): StatisticsTapReport {
+  const masked = isMasked(reference) || isMasked(tested);
+  const found: TapNonFinite = {
+    nan: { reference: 0, tested: 0 },
+    inf: { reference: 0, tested: 0 },
+    masked: 0,
+    allowed: 0,
+    counted: 0,
+    first: null,
+  };
   let error = 0;
   let power = 0;
   let worstRelative = 0;
@@ -63,6 +74,7 @@ function compareRows(
     const finite = a.count[row]! - a.nan[row]! - a.inf[row]!;
     if (a.nan[row] !== b.nan[other] || a.inf[row] !== b.inf[other] || a.count[row] !== b.count[other])
       countMismatches++;
+    addNonFinite(found, { a, b, row, other }, { masked, allowNonFinite });
     if (finite === 0) continue;
     error += finite * (a.rms[row]! - b.rms[other]!) ** 2;
     power += finite * a.rms[row]! ** 2;
@@ -74,6 +86,7 @@ function compareRows(
   }
   const identical =
     countMismatches === 0 &&
+    found.counted + found.allowed === 0 &&
     shared.every(([row, other]) => STATISTICS.every((name) => Object.is(a[name][row], b[name][other])));
   return {
     kind: 'statistics',
@@ -82,10 +95,33 @@ function compareRows(
     dtypes: { reference: reference.dtype, tested: tested.dtype },
     rows: shared.length,
     identical,
+    nonFinite: found.counted + found.allowed + found.masked === 0 ? null : found,
     nmseAtLeast: countMismatches > 0 ? Number.POSITIVE_INFINITY : relative(error, power),
     worstRelative: countMismatches > 0 ? Number.POSITIVE_INFINITY : worstRelative,
     countMismatches,
   };
+}
+
+/** Statistics hold counts, no places: as many infinities on both sides are taken for the same ones. */
+function addNonFinite(
+  found: TapNonFinite,
+  { a, b, row, other }: { a: StatsRows; b: StatsRows; row: number; other: number },
+  { masked, allowNonFinite }: { masked: boolean; allowNonFinite: boolean },
+): void {
+  const [nanA, nanB, infA, infB] = [a.nan[row]!, b.nan[other]!, a.inf[row]!, b.inf[other]!];
+  found.nan.reference += nanA;
+  found.nan.tested += nanB;
+  found.inf.reference += infA;
+  found.inf.tested += infB;
+  const sameNaN = nanA === nanB ? nanA : 0;
+  const sameInf = infA === infB ? infA : 0;
+  if (masked) found.masked += sameInf;
+  else if (allowNonFinite) found.allowed += sameInf;
+  else found.counted += sameInf;
+  if (allowNonFinite) found.allowed += sameNaN;
+  else found.counted += sameNaN;
+  if (nanA !== nanB) found.counted += Math.max(nanA, nanB);
+  if (infA !== infB) found.counted += Math.max(infA, infB);
 }
 
 function relative(difference: number, size: number): number {

@@ -1,7 +1,15 @@
-import { type BlockReport, type FirstDivergence, type TapReport, tapDiffering, tapError } from './report.js';
+import {
+  type BlockReport,
+  type FirstDivergence,
+  type TapReport,
+  tapDiffering,
+  tapError,
+  tapNonFinite,
+} from './report.js';
 
-/** True if a tap is worse than the threshold allows: NaN counts as worse. */
+/** True if a tap is worse than the threshold allows: NaN counts as worse, and so does anything else that is not finite and not allowed. */
 export function exceeds(tap: TapReport, failAbove: number): boolean {
+  if (tapNonFinite(tap) > 0) return true;
   const error = tapError(tap);
   return error === null ? tapDiffering(tap) > 0 : !(error <= failAbove);
 }

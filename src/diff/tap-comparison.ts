@@ -1,10 +1,12 @@
 import { canDequantise, dequantise } from '../dump/dequantise.js';
 import { blockBytes, blockElements, dtypeKind, isExact, isQuantised, type TapDtype } from '../dump/dtypes.js';
 import { type TapElements, toBigInt64, toFloat64 } from '../dump/float.js';
+import { isMasked } from '../dump/format.js';
 import type { TensorBatch } from '../dump/reader.js';
 import { widen } from '../dump/widen.js';
 import { IntegerSums } from './integers.js';
 import { MetricSums } from './metrics.js';
+import { nonFiniteCounts } from './non-finite.js';
 import type { TapPair } from './pairing.js';
 import type { ElementPlace, FloatTapReport, IntegerTapReport } from './report.js';
 import type { Floats } from './sum-kernels.js';
@@ -23,11 +25,16 @@ export interface TapComparison {
   report(): FloatTapReport | IntegerTapReport;
 }
 
-/** The comparison that fits the dtypes of a pair. */
-export function compareTap(pair: TapPair): TapComparison {
+/**
+ * The comparison that fits the dtypes of a pair.
+ * @param allowNonFinite what is not finite in the same way on both sides does not count against the tap.
+ */
+export function compareTap(pair: TapPair, allowNonFinite = false): TapComparison {
   const { dtype } = pair.reference;
   if (isExact(dtype)) return new IntegerComparison(pair);
-  return isQuantised(dtype) && !canDequantise(dtype) ? new BlockComparison(pair) : new FloatComparison(pair);
+  return isQuantised(dtype) && !canDequantise(dtype)
+    ? new BlockComparison(pair)
+    : new FloatComparison(pair, allowNonFinite);
 }
 
 /** Why values of two dtypes cannot be compared, or null. */
@@ -44,14 +51,20 @@ export function dtypeMisfit(a: TapDtype, b: TapDtype): string | null {
 
 class FloatComparison implements TapComparison {
   readonly #pair: TapPair;
-  readonly #sums = new MetricSums();
+  readonly #sums: MetricSums;
   readonly #ulp: UlpSums;
+  readonly #allowed: boolean;
+  readonly #masked: boolean;
   #rows = 0;
   #elements = 0;
   #worst: ElementPlace | null = null;
+  #first: ElementPlace | null = null;
 
-  constructor(pair: TapPair) {
+  constructor(pair: TapPair, allowNonFinite: boolean) {
     this.#pair = pair;
+    this.#allowed = allowNonFinite;
+    this.#masked = isMasked(pair.reference) || isMasked(pair.tested);
+    this.#sums = new MetricSums({ allowNaN: allowNonFinite });
     this.#ulp = new UlpSums(coarserDtype(pair.reference.dtype, pair.tested.dtype));
   }
 
@@ -65,16 +78,23 @@ class FloatComparison implements TapComparison {
     this.#ulp.add(a, b);
     const index = this.#sums.maxAbsIndex - this.#elements;
     if (index >= 0) this.#worst = placeOf(reference, index, a, b);
+    const first = this.#sums.firstNonFinite - this.#elements;
+    if (first >= 0 && first < a.length) this.#first = placeOf(reference, first, a, b);
     this.#rows += reference.shape[0]!;
     this.#elements += a.length;
   }
 
   report(): FloatTapReport {
     const { maxAbsIndex: _, ...metrics } = this.#sums.metrics();
-    const identical = metrics.bitEqual === 1;
+    const counts = nonFiniteCounts(metrics, { masked: this.#masked, allowed: this.#allowed });
+    const identical = metrics.bitEqual === 1 && (counts === null || counts.counted + counts.allowed === 0);
+    // Behind infinities that are allowed or masked, the first pair that counts is the first mismatch: the largest error there is.
+    const isAny = metrics.nonFinite === counts?.counted;
+    const first = counts === null || counts.counted === 0 ? null : isAny ? this.#first : this.#worst;
     return {
       kind: 'float',
       ...baseOf(this.#pair, this.#rows, identical),
+      nonFinite: counts === null ? null : { ...counts, first },
       metrics,
       worst: this.#worst,
       ulp: this.#ulp.distances(),
@@ -107,6 +127,7 @@ class IntegerComparison implements TapComparison {
     return {
       kind: 'integer',
       ...baseOf(this.#pair, this.#rows, metrics.differing === 0),
+      nonFinite: null,
       metrics,
       first: this.#first,
     };
@@ -147,6 +168,7 @@ class BlockComparison implements TapComparison {
     return {
       kind: 'float',
       ...baseOf(this.#pair, this.#rows, !this.#differs),
+      nonFinite: null,
       metrics: { ...metrics, elements },
       worst: null,
       ulp: new UlpSums('F32').distances(),

@@ -27,14 +27,22 @@ export interface Comparison {
   routing: DiffReport['routing'];
 }
 
-/** Compares the tensors of `pairs`. @param onFile called after each pair of files, with how many are done and in all. */
+/** How pairs are compared. */
+export interface CompareRules {
+  /** What is not finite in the same way on both sides does not count against a tap. */
+  allowNonFinite: boolean;
+  /** Called after each pair of files, with how many are done and in all. */
+  onProgress: (done: number, total: number) => void;
+}
+
+/** Compares the tensors of `pairs`. */
 export async function diffTensors(
   reference: DumpView,
   tested: DumpView,
   pairs: readonly TapPair[],
-  onFile: (done: number, total: number) => void,
+  { allowNonFinite, onProgress }: CompareRules,
 ): Promise<Comparison> {
-  const diff = new TensorDiff(reference, tested);
+  const diff = new TensorDiff(reference, tested, allowNonFinite);
   const files = new Map<string, TapPair[]>();
   for (const pair of pairs) {
     const key = `${pair.reference.file} ${pair.tested.file}`;
@@ -43,7 +51,7 @@ export async function diffTensors(
   let done = 0;
   for (const group of files.values()) {
     await diff.compareFiles(group);
-    onFile(++done, files.size);
+    onProgress(++done, files.size);
   }
   return diff.result(pairs);
 }
@@ -51,6 +59,7 @@ export async function diffTensors(
 class TensorDiff {
   readonly #reference: DumpView;
   readonly #tested: DumpView;
+  readonly #allowNonFinite: boolean;
   readonly #comparisons = new Map<string, TapComparison>();
   readonly #unpaired: Unpaired[] = [];
   readonly #notCaptured = { reference: 0, tested: 0 };
@@ -61,9 +70,10 @@ class TensorDiff {
   readonly #logitTaps: ReadonlySet<string>;
   #logits: LogitsComparison | undefined;
 
-  constructor(reference: DumpView, tested: DumpView) {
+  constructor(reference: DumpView, tested: DumpView, allowNonFinite: boolean) {
     this.#reference = reference;
     this.#tested = tested;
+    this.#allowNonFinite = allowNonFinite;
     this.#reader = new PairedReader(reference, tested);
     this.#excludes = {
       reference: positionFilter(reference.manifest),
@@ -95,7 +105,8 @@ class TensorDiff {
         example: null,
       });
     const misfits = new Map(pairs.map((pair) => [pair, new UnpairedRows()]));
-    for (const pair of pairs) this.#comparisons.set(pair.reference.name, compareTap(pair));
+    for (const pair of pairs)
+      this.#comparisons.set(pair.reference.name, compareTap(pair, this.#allowNonFinite));
     const byScope = (scope: TapScope): TapPair[] => pairs.filter((pair) => pair.reference.scope === scope);
     const steps = byScope('step').flatMap((pair) => this.#stepParts(pair, rows, misfits.get(pair)!));
     for (const parts of [partsOf(byScope('token'), runs, rows, this.#longest()), steps])

@@ -151,6 +151,11 @@ export interface RowIndex {
   step: Int32Array;
 }
 
+/** True where the producer or the map marks a value as one with infinities by design. */
+export function isMasked(tap: object): boolean {
+  return 'masked' in tap && tap.masked === true;
+}
+
 /** Name of the Arrow file that holds the taps of a block (null: taps of no block). */
 export function dataFileName(block: number | null): string {
   return block === null ? 'model.arrow' : `layers.${block}.arrow`;

@@ -98,7 +98,13 @@ export async function evaluate(
             logits.subarray(row * widths[side]!, (row + 1) * widths[side]!),
           );
           for (const [side, logits] of rows.entries())
-            logProbabilities[side]!.push(logProbability(logits, tokens[at + row + 1]!));
+            logProbabilities[side]!.push(
+              logProbability(
+                logits,
+                tokens[at + row + 1]!,
+                `${side === 0 ? 'the model' : 'the second model'} at position ${at + row} of the text`,
+              ),
+            );
           if (rows.length === 2)
             compareRow(comparison, rows as [Float32Array, Float32Array], common, at + row);
         }

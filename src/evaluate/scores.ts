@@ -12,21 +12,23 @@ export interface TextScores {
 
 /**
  * ln of the probability that soft-max gives to `token`, accumulated in float64. Throws `BACKEND` where logits are NaN or +Infinity: a perplexity of such would mean nothing.
+ * @param where in the text, for the error.
  */
-export function logProbability(logits: Float32Array, token: number): number {
+export function logProbability(logits: Float32Array, token: number, where: string): number {
   let largest = Number.NEGATIVE_INFINITY;
   for (const logit of logits) if (logit > largest) largest = logit;
   let sum = 0;
   for (const logit of logits) sum += Math.exp(logit - largest);
   const result = logits[token]! - largest - Math.log(sum);
-  if (Number.isNaN(result))
+  if (Number.isNaN(result)) {
+    const nan = logits.reduce((count, logit) => count + Number(Number.isNaN(logit)), 0);
+    const infinite = logits.reduce((count, logit) => count + Number(Math.abs(logit) === Infinity), 0);
     throw new ZayascopeError(
       'BACKEND',
-      `evaluate: expected finite logits, got NaN or infinities (token ${token})`,
-      {
-        op: 'evaluate',
-      },
+      `evaluate: expected finite logits, got ${nan} NaN and ${infinite} infinite among ${logits.length} (${where})`,
+      { op: 'evaluate' },
     );
+  }
   return result;
 }
 

@@ -30,8 +30,9 @@ export async function compareBackends(
   tested: DumpView,
   backend: string,
   failAbove = SAME_ARITHMETIC,
+  allowNonFinite = false,
 ): Promise<BackendComparison> {
-  const report = await diffDumps(reference, tested, { failAbove });
+  const report = await diffDumps(reference, tested, { failAbove, allowNonFinite });
   const first = report.firstDivergence;
   if (first === null) return { backend, report, parts: null };
   const errors = new Map(report.tapReports.map((tap) => [tap.name, tapError(tap)]));

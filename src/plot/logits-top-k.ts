@@ -17,7 +17,11 @@ export function logitsTopK(
   options: { title?: string; text?: (id: number) => string } = {},
 ): Figure {
   const top = report.top;
-  requireSome('logitsTopK', 'a report with compared rows', top === null ? 0 : top.reference.length);
+  requireSome(
+    'logitsTopK',
+    'a report with compared rows of finite logits',
+    top === null ? 0 : top.reference.length + top.tested.length,
+  );
   const { reference, tested } = top!;
   const logits = new Map([
     ['reference', new Map(reference.map(({ id, logit }) => [id, logit]))],
@@ -68,7 +72,7 @@ export function logitsTopK(
         title,
         report.metrics === null
           ? ''
-          : `variance NMSE ${formatError(report.metrics.nmseVariance)}: ${report.band ?? 'unknown'}`,
+          : `variance NMSE ${formatError(report.metrics.nmseVariance)}: ${report.band ?? 'not judged, logits are NaN or infinite'}`,
       ),
       barmode: 'group',
       xaxis: { title: { text: 'token' }, type: 'category', anchor: 'y2' },

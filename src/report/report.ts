@@ -21,6 +21,8 @@ export interface ReportOptions {
   title?: string;
   /** Largest energy NMSE allowed for a floating tap, 0 or more. Default: nothing is judged. */
   failAbove?: number;
+  /** As for {@link diffDumps}. Default false. */
+  allowNonFinite?: boolean;
   /** The reference's own run in low precision, tier full: every error is shown beside its. */
   noiseFloor?: Dump;
   /** What `locateDumps` found for the same two dumps, and the model it recomputed them with. */
@@ -59,8 +61,9 @@ export async function createReport(
   tested: Dump,
   options: ReportOptions = {},
 ): Promise<Report> {
-  const { failAbove, onProgress = () => {} } = options;
+  const { failAbove, allowNonFinite = false, onProgress = () => {} } = options;
   const diff = await diffDumps(reference, tested, {
+    allowNonFinite,
     onProgress: (done, total) => onProgress('diff', done, total),
     ...(failAbove === undefined ? {} : { failAbove }),
   });
@@ -111,6 +114,7 @@ export async function createReport(
       noiseFloor: options.noiseFloor ?? null,
       model: options.located?.model ?? null,
       failAbove: diff.failAbove,
+      allowNonFinite,
       title: options.title ?? null,
     }),
   });

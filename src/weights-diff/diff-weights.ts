@@ -1,5 +1,11 @@
 import { basename, resolve } from 'node:path';
 import { MetricSums, type TensorMetrics } from '../diff/metrics.js';
+import {
+  type NonFiniteCounts,
+  nonFiniteCounts,
+  type ReportNonFinite,
+  sumNonFinite,
+} from '../diff/non-finite.js';
 import { ZayascopeError } from '../errors.js';
 import type { ZayaLayout, ZayaSource } from '../models/zaya/source.js';
 import { tapPattern } from '../tap-pattern.js';
@@ -12,6 +18,8 @@ export interface DiffWeightsOptions {
   tensors?: string;
   /** Largest energy NMSE that a tensor may have, 0 or more. Default: report only. */
   failAbove?: number;
+  /** What is not finite in the same way on both sides is left out and counted, instead of failing the diff. Default false. */
+  allowNonFinite?: boolean;
   /** Called after each tensor, with how many are done and in all. */
   onProgress?: (done: number, total: number) => void;
 }
@@ -25,8 +33,10 @@ export interface WeightDiff {
   dtypes: { reference: string; tested: string };
   /** Over both sides widened to F32. */
   metrics: TensorMetrics;
-  /** True if every element compared has the same bits in F32. */
+  /** True if every element compared is finite and has the same bits in F32. */
   identical: boolean;
+  /** What is not finite; null where everything is. */
+  nonFinite: NonFiniteCounts | null;
   /** Set where not simply all of two tensors of this name were compared. */
   note?: string;
 }
@@ -43,8 +53,10 @@ export interface WeightsDiffReport {
   reference: WeightsSide;
   tested: WeightsSide;
   failAbove: number | null;
-  /** False if something is unpaired, nothing was compared, or a tensor exceeds `failAbove`. */
+  /** False if something is unpaired, nothing was compared, something is not finite, or a tensor exceeds `failAbove`. */
   pass: boolean;
+  /** What is not finite in all tensors. */
+  nonFinite: ReportNonFinite;
   unpaired: UnpairedTensor[];
   /** From the largest energy NMSE. */
   tensors: WeightDiff[];
@@ -61,7 +73,7 @@ export async function diffWeights(
   tested: ZayaSource,
   options: DiffWeightsOptions = {},
 ): Promise<WeightsDiffReport> {
-  const { tensors: pattern = '**', failAbove, onProgress } = options;
+  const { tensors: pattern = '**', failAbove, allowNonFinite = false, onProgress } = options;
   if (failAbove !== undefined && !(failAbove >= 0))
     throw new ZayascopeError(
       'BAD_ARGUMENT',
@@ -81,22 +93,27 @@ export async function diffWeights(
     );
   const tensors: WeightDiff[] = [];
   for (const pair of pairs) {
-    tensors.push(await comparePair(pair));
+    tensors.push(await comparePair(pair, allowNonFinite));
     onProgress?.(tensors.length, pairs.length);
   }
   const fails = tensors.some(({ metrics }) => failAbove !== undefined && !(metrics.nmse <= failAbove));
+  const nonFinite = sumNonFinite(tensors);
   return {
     reference: describe(reference),
     tested: describe(tested),
     failAbove: failAbove ?? null,
-    pass: tensors.length > 0 && unpaired.length === 0 && !fails,
+    pass: tensors.length > 0 && unpaired.length === 0 && !fails && nonFinite.counted === 0,
+    nonFinite,
     unpaired,
     tensors: tensors.sort((a, b) => b.metrics.nmse - a.metrics.nmse || 0),
   };
 }
 
-async function comparePair({ name, reference, tested, elements, note }: TensorPair): Promise<WeightDiff> {
-  const sums = new MetricSums();
+async function comparePair(
+  { name, reference, tested, elements, note }: TensorPair,
+  allowNonFinite: boolean,
+): Promise<WeightDiff> {
+  const sums = new MetricSums({ allowNaN: allowNonFinite });
   const isWhole = reference.storedAxes !== undefined || tested.storedAxes !== undefined;
   const step = isWhole ? elements : CHUNK_ELEMENTS;
   const read = (begin: number) => {
@@ -116,7 +133,8 @@ async function comparePair({ name, reference, tested, elements, note }: TensorPa
     shape: reference.shape,
     dtypes: { reference: reference.dtype, tested: tested.dtype },
     metrics,
-    identical: metrics.bitEqual === 1,
+    identical: metrics.bitEqual === 1 && metrics.nonFinite === 0,
+    nonFinite: nonFiniteCounts(metrics, { masked: false, allowed: allowNonFinite }),
     ...(note === undefined ? {} : { note }),
   };
 }

@@ -1,3 +1,4 @@
+import { nonFiniteLines } from '../diff/format/non-finite.js';
 import { type Cell, formatError, formatShare, styled, textTable } from '../text-table.js';
 import type { WeightDiff, WeightsDiffReport } from './diff-weights.js';
 import type { UnpairedTensor } from './pair-tensors.js';
@@ -35,6 +36,7 @@ function headLines(report: WeightsDiffReport, color: boolean): string[] {
   return [
     `${reference.name} (reference, ${reference.layout}) against ${tested.name} (${tested.layout})`,
     `${verdict}  ${limit}; ${tensors.length} tensors compared, ${identical} identical, ${unpaired.length} unpaired`,
+    ...nonFiniteLines(report.nonFinite, 'tensors').map((line) => styled(line, 'bad', color)),
     ...tensors.flatMap(({ name, note }) => (note === undefined ? [] : [`note: ${name}: ${note}`])),
   ];
 }
@@ -60,12 +62,12 @@ function tensorLines({ tensors, failAbove }: WeightsDiffReport, color: boolean, 
 }
 
 function tensorRow(
-  { name, shape, dtypes, metrics }: WeightDiff,
+  { name, shape, dtypes, metrics, nonFinite }: WeightDiff,
   failAbove: number | null,
 ): (string | Cell)[] {
   const { reference, tested } = dtypes;
   const { nmse, nmseVariance, maxAbs, cosine, withinTenthPercent, bitEqual } = metrics;
-  const exceeds = failAbove !== null && !(nmse <= failAbove);
+  const exceeds = (nonFinite?.counted ?? 0) > 0 || (failAbove !== null && !(nmse <= failAbove));
   return [
     name,
     reference === tested ? reference : `${reference}/${tested}`,

@@ -127,5 +127,6 @@ it('is JSON without NaN and infinities, which become strings', async () => {
   expect(parsed.tapReports[0].metrics).toMatchObject({ nmse: 'Infinity', snrDb: '-Infinity', cosine: 1 });
   expect(parsed.tapReports[0].worst.tested).toBe('NaN');
   expect(parsed.tapReports[1].metrics.snrDb).toBe('Infinity');
-  expect(parsed).toMatchObject({ format: 'zayascope-diff', version: 1, pass: true, failAbove: null });
+  expect(parsed).toMatchObject({ format: 'zayascope-diff', version: 1, pass: false, failAbove: null });
+  expect(parsed.nonFinite).toMatchObject({ counted: 1, taps: 1, first: { tap: 'embed_tokens' } });
 });

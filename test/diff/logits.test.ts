@@ -87,7 +87,14 @@ it.each<[string, number[], number[], Partial<TokenLogits>]>([
   ['a token that both exclude', [0, -INF], [0, -INF], { kl: 0, margin: { reference: INF, tested: INF } }],
   ['a token that the tested side excludes', [0, 0], [0, -INF], { kl: INF }],
   ['a token that the reference excludes', [0, -INF], [0, 0], { kl: Math.log(2) }],
-  ['NaN', [0, 1], [NAN, 1], { kl: NAN, top1: { reference: 1, tested: 1 } }],
+  ['NaN', [0, 1], [NAN, 1], { kl: NAN, top1: { reference: 1, tested: -1 }, topShared: 0 }],
+  [
+    'an infinity',
+    [0, INF],
+    [0, INF],
+    { kl: NAN, top1: { reference: -1, tested: -1 }, probabilityChange: NAN },
+  ],
+  ['nothing but −Infinity', [-INF, -INF], [0, 1], { kl: NAN, top1: { reference: -1, tested: 1 } }],
   ['a vocabulary of one', [4], [7], { kl: 0, topShared: 1, margin: { reference: INF, tested: INF } }],
 ])('is defined for %s', (_case, a, b, expected) => {
   const [token] = compared([a], [b]).tokens as [TokenLogits];
@@ -116,6 +123,7 @@ it('sums up over tokens', () => {
 it('is empty without tokens', () => {
   expect(new LogitsComparison().report()).toEqual({
     tokens: [],
+    nonFinite: 0,
     klMean: 0,
     klMax: 0,
     top1Agreement: 1,

@@ -132,9 +132,27 @@ it.each<[string, number[], number[], Partial<TensorMetrics>]>([
     [NAN, INF, -INF, 2],
     [NAN, INF, -INF, 2],
     {
-      ...{ nmse: 0, maxAbs: 0, nonFiniteMismatches: 0, withinTenthPercent: 1, bitEqual: 1 },
-      ...{ nan: { reference: 1, tested: 1 }, inf: { reference: 2, tested: 2 } },
+      ...{
+        nmse: INF,
+        maxAbs: INF,
+        maxAbsIndex: 0,
+        nonFiniteMismatches: 1,
+        withinTenthPercent: 0.75,
+        bitEqual: 1,
+      },
+      ...{
+        nan: { reference: 1, tested: 1 },
+        inf: { reference: 2, tested: 2 },
+        nonFinite: 3,
+        sameInfinities: 2,
+      },
     },
+  ],
+  [
+    'an error beside the same infinity on both sides',
+    [INF, 1, 2],
+    [INF, 1.5, 2],
+    { nmse: 0.05, maxAbs: 0.5, maxAbsIndex: 1, nonFinite: 1, sameInfinities: 1, nonFiniteMismatches: 0 },
   ],
   [
     'a NaN on one side',
@@ -164,7 +182,7 @@ it.each<[string, number[], number[], Partial<TensorMetrics>]>([
     [INF],
     { nmse: INF, nonFiniteMismatches: 1, inf: { reference: 0, tested: 1 } },
   ],
-  ['nothing finite', [NAN], [NAN], { elements: 1, nmse: 0, mse: 0, cosine: 1, withinTenthPercent: 1 }],
+  ['nothing finite', [NAN], [NAN], { elements: 1, nmse: INF, mse: INF, cosine: 1, withinTenthPercent: 0 }],
   ['the largest floats', [3.4e38], [-3.4e38], { nmse: 4, cosine: -1, nonFiniteMismatches: 0 }],
 ])('is defined for %s', (_case, a, b, expected) => {
   const metrics = metricsOf([[a, b]]);
@@ -196,7 +214,10 @@ it('counts finite elements beside special ones in the same range, and in others'
     finite.map((k) => a[k]!),
     finite.map((k) => b[k]!),
   );
-  const metrics = metricsOf([[a, b]]);
+  const sums = new MetricSums({ allowNaN: true });
+  sums.add(a, b);
+  const metrics = sums.metrics();
+  expect([sums.firstNonFinite, metrics.nonFiniteMismatches]).toEqual([10, 0]);
   for (const name of ['nmse', 'mse', 'mae', 'cosine', 'nmseVariance', 'relativeLinf'] as const)
     expect(metrics[name], name).toBeCloseTo(expected[name]!, 12);
   expect(metrics.nan).toEqual({ reference: 1, tested: 1 });

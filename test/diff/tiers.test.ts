@@ -155,3 +155,31 @@ it('refuses tiers that have nothing in common', async () => {
     code: 'BAD_ARGUMENT',
   });
 });
+
+it.each([
+  ['stats', 'stats', 'statistics'],
+  ['stats', 'full', 'statistics'],
+  ['hash', 'full', 'hashes'],
+] as const)(
+  'does not pass over the same NaN in a dump of tier %s and one of tier %s',
+  async (one, other, kind) => {
+    const sides = [await dumpOfTier(one, Number.NaN), await dumpOfTier(other, Number.NaN)] as const;
+    const report = await diffDumps(...sides, { failAbove: 1 });
+    // 12 elements of `v`, and one of the two of `lead`.
+    expect(report).toMatchObject({
+      kind,
+      pass: false,
+      nonFinite: { counted: 13, taps: 2, first: { tap: 'v' } },
+    });
+    expect(report.tapReports.some(({ identical }) => identical)).toBe(false);
+    expect(await diffDumps(...sides, { failAbove: 1, allowNonFinite: true })).toMatchObject({
+      pass: true,
+      nonFinite: { counted: 0, allowed: 13 },
+    });
+  },
+);
+
+it('says of two dumps of tier hash that it cannot tell whether values are finite', async () => {
+  const report = await diffDumps(await dumpOfTier('hash'), await dumpOfTier('hash'));
+  expect(report.notes.join()).toContain('cannot be told whether values are finite');
+});

@@ -2,6 +2,7 @@ import { cpSync, writeFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { formatLogitsCheck } from '../../src/diff/format/logits-check.js';
 import { logitsBand } from '../../src/diff/logits/check.js';
 import { openLogits } from '../../src/diff/logits/check-source.js';
 import { verifyLogits } from '../../src/diff/logits/verify-logits.js';
@@ -160,9 +161,43 @@ describe('the logits check', () => {
     const report = await check(await raw([0, 1, 2]), await raw([0, Number.NaN, 2]));
     expect(report).toMatchObject({
       pass: false,
-      band: 'worse than random',
+      band: null,
       metrics: { nonFiniteMismatches: 1 },
+      nonFinite: {
+        counted: 1,
+        nan: { reference: 0, tested: 1 },
+        first: { sequence: 0, position: -1, id: 1, reference: 1, tested: Number.NaN },
+      },
     });
+    const text = formatLogitsCheck(report);
+    expect(text).toContain(
+      'FAIL  NOT FINITE: 1 of 3 pairs of logits (tested 1 NaN), first token 1: 1 and NaN',
+    );
+    expect(text).toContain('the tested side has none: NaN or +Infinity is among its logits');
+  });
+
+  it('never passes over NaN, nor over an infinity on both sides unless asked to', async () => {
+    const nothing = await raw([Number.NaN, Number.NaN]);
+    for (const allowNonFinite of [false, true])
+      expect(await check(nothing, nothing, { allowNonFinite })).toMatchObject({ pass: false, band: null });
+    const [a, b] = [
+      await raw([0, 2, 4, Number.POSITIVE_INFINITY]),
+      await raw([0, 2, 4, Number.POSITIVE_INFINITY]),
+    ];
+    expect(await check(a, b)).toMatchObject({
+      pass: false,
+      nonFinite: { counted: 1 },
+      top: { reference: [] },
+    });
+    expect(await check(a, b, { allowNonFinite: true })).toMatchObject({
+      pass: true,
+      nonFinite: { allowed: 1, counted: 0, first: null },
+    });
+    const wrong = await raw([0, 2.5, 4, Number.POSITIVE_INFINITY]);
+    // numpy: mean([0, .25, 0]) / var([0, 2, 4]) = 0.03125
+    const report = await check(a, wrong, { allowNonFinite: true });
+    expect(report).toMatchObject({ pass: false, metrics: { maxAbs: 0.5 } });
+    expect(report.metrics!.nmseVariance).toBeCloseTo(0.03125, 12);
   });
 
   it('takes the variance around the mean even of large logits', async () => {

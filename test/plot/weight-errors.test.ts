@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { MetricSums } from '../../src/diff/metrics.js';
+import { sumNonFinite } from '../../src/diff/non-finite.js';
 import type { LocatedKind, LocateReport } from '../../src/locate/faults/report.js';
 import { errorShares } from '../../src/plot/error/error-shares.js';
 import { weightErrors } from '../../src/plot/weights/weight-errors.js';
@@ -14,12 +15,14 @@ function tensor(name: string, error: number): WeightDiff {
     dtypes: { reference: 'BF16', tested: error === 0 ? 'F32' : 'Q4_0' },
     metrics: sums.metrics(),
     identical: error === 0,
+    nonFinite: null,
   };
 }
 
 function weights(...tensors: WeightDiff[]): WeightsDiffReport {
   const side = { name: 'model', layout: 'transformers' } as const;
-  return { reference: side, tested: side, failAbove: null, pass: true, unpaired: [], tensors };
+  const nonFinite = sumNonFinite(tensors);
+  return { reference: side, tested: side, failAbove: null, pass: true, nonFinite, unpaired: [], tensors };
 }
 
 describe('weightErrors', () => {

@@ -87,7 +87,7 @@ it('marks NaN and infinity of either side, and stays valid JSON', async () => {
       ),
   });
   const { html, sentence } = await createReport(reference, tested, { failAbove: 1e-3 });
-  expect(sentence).toContain('lm_head (NMSE Infinity)');
+  expect(sentence).toContain('lm_head (not finite: reference 1 infinity, tested 1 NaN and 1 infinity)');
   const data = pageData(html);
   const at = data.taps.rows.findIndex(([tap]) => tap === 'lm_head');
   const cell = (key: string) =>

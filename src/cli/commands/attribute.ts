@@ -60,7 +60,10 @@ async function runAttribute(options: AttributeCommandOptions, context: CommandCo
 function formatAttribution({ good, bad, against, rows, cost }: AttributionReport): string {
   const summary = fields([
     ['good', `${good.policy}: NMSE ${formatError(good.error)}`],
-    ['bad', `${bad.policy}: NMSE ${formatError(bad.error)}`],
+    [
+      'bad',
+      `${bad.policy}: NMSE ${formatError(bad.error)}${Number.isFinite(bad.error) ? '' : ' (its logits are NaN or infinite)'}`,
+    ],
     ['against', against],
     ['cost', `${cost.forwardPasses.toFixed(1)} forward passes in ${cost.runs} runs`],
   ]);

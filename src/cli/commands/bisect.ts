@@ -76,7 +76,10 @@ function formatBisect(report: BisectReport): string {
   const { good, bad, minimal, cost, interactions } = report;
   const summary = fields([
     ['good', `${good.policy}: NMSE ${formatError(good.error)}`],
-    ['bad', `${bad.policy}: NMSE ${formatError(bad.error)}`],
+    [
+      'bad',
+      `${bad.policy}: NMSE ${formatError(bad.error)}${Number.isFinite(bad.error) ? '' : ' (its logits are NaN or infinite)'}`,
+    ],
     ['fails above', `${formatError(report.failAbove)}, against the ${report.against}`],
     ['differ at', `${report.sites} sites: ${abbreviate(report.groups)}`],
     [
@@ -143,5 +146,11 @@ function abbreviate(patterns: readonly string[]): string {
 }
 
 function formatError(error: number | null): string {
-  return error === null ? '-' : error === 0 ? '0' : error.toExponential(2);
+  return error === null
+    ? '-'
+    : error === 0
+      ? '0'
+      : error === Number.MAX_VALUE
+        ? 'any number'
+        : error.toExponential(2);
 }

@@ -2,6 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import type { CaptureResult } from '../../capture/capture.js';
+import type { CapturedNonFinite } from '../../capture/step-sink.js';
 import type { DumpTier } from '../../dump/format.js';
 import { sequenceLengths } from '../../dump/sequences.js';
 import { ZayascopeError } from '../../errors.js';
@@ -58,7 +59,7 @@ export function captureCommand(context: CommandContext): Command {
     .addHelpText(
       'after',
       '\nCtrl-C stops the run and leaves a partial dump, readable up to its last complete batch (exit code 130).' +
-        '\nExit code 1: --prove found a change.' +
+        '\nExit code 1: --prove found a change, or a logit is NaN or infinite (the dump is complete all the same).' +
         '\n\nExample:\n  zayascope capture --model dumps/tiny/model --tokens-file dumps/tiny/prompt.json --out out/run',
     )
     .action((options: CaptureCommandOptions) => runCapture(options, context));
@@ -97,6 +98,7 @@ async function runCapture(options: CaptureCommandOptions, context: CommandContex
     bar[Symbol.dispose]();
     const summary = await summarise({ ...options, out }, result, performance.now() - started);
     terminal.result(options.json ? toJson(summary) : formatSummary(summary));
+    if (summary.nonFiniteLogits > 0) context.exitWith(1);
   } catch (error) {
     if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
     throw error;
@@ -150,13 +152,17 @@ interface CaptureSummary {
   elapsedMs: number;
   /** With loading, compiling and closing. */
   totalMs: number;
-  /** For each sequence, where the last token's logits are largest, and how large. */
-  topTokens: { id: number; logit: number }[];
+  /** For each sequence, where the last token's logits are largest, and how large; null where one of them is NaN or infinite. */
+  topTokens: ({ id: number; logit: number } | null)[];
+  /** Logits of the last tokens that are NaN or infinite. */
+  nonFiniteLogits: number;
+  /** The first captured value with a NaN or an infinity. */
+  nonFinite: CapturedNonFinite | null;
 }
 
 async function summarise(
   { out, positions }: { out: string; positions: string },
-  { manifest, estimatedBytes, logits, elapsedMs }: CaptureResult,
+  { manifest, estimatedBytes, logits, nonFinite, elapsedMs }: CaptureResult,
   totalMs: number,
 ): Promise<CaptureSummary> {
   const { status, tier, policy, backend, taps, sequences } = manifest;
@@ -178,10 +184,17 @@ async function summarise(
     elapsedMs,
     totalMs,
     topTokens: logits.map(topToken),
+    nonFiniteLogits: logits.reduce((sum, row) => sum + countNonFinite(row), 0),
+    nonFinite,
   };
 }
 
-function topToken(logits: Float32Array): { id: number; logit: number } {
+function countNonFinite(logits: Float32Array): number {
+  return logits.reduce((count, value) => count + Number(!Number.isFinite(value)), 0);
+}
+
+function topToken(logits: Float32Array): { id: number; logit: number } | null {
+  if (countNonFinite(logits) > 0) return null;
   const id = logits.reduce((best, value, at) => (value > logits[best]! ? at : best), 0);
   return { id, logit: logits[id]! };
 }
@@ -206,6 +219,31 @@ function formatSummary(summary: CaptureSummary): string {
     ],
     ['size', `${formatBytes(sizeBytes)} (estimated ${formatBytes(estimatedBytes)})`],
     ['time', `${formatMs(summary.elapsedMs)} to run and write, ${formatMs(summary.totalMs)} in all`],
-    ['next token', summary.topTokens.map(({ id, logit }) => `${id} (logit ${logit.toFixed(4)})`).join(', ')],
+    [
+      'next token',
+      summary.topTokens
+        .map((top) =>
+          top === null ? 'none: logits are not finite' : `${top.id} (logit ${top.logit.toFixed(4)})`,
+        )
+        .join(', '),
+    ],
+    ...nonFiniteLines(summary),
   ]);
+}
+
+function nonFiniteLines({ nonFiniteLogits, nonFinite, tier }: CaptureSummary): [string, string][] {
+  if (nonFiniteLogits === 0 && nonFinite === null) return [];
+  const logits = `${nonFiniteLogits} ${nonFiniteLogits === 1 ? 'logit' : 'logits'} NaN or infinite`;
+  if (nonFinite === null)
+    return [
+      [
+        'NOT FINITE',
+        `${logits}; ${tier === 'hash' ? 'tier hash measures no value' : 'no captured value is'}`,
+      ],
+    ];
+  const { tap, sequence, position, nan, inf } = nonFinite;
+  const where = `${sequence === 0 ? '' : `sequence ${sequence} `}position ${position}`;
+  return [
+    ['NOT FINITE', `${logits}; the first value is ${tap} at ${where}, with ${nan} NaN and ${inf} infinite`],
+  ];
 }

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { nonFiniteLines } from '../../diff/format/non-finite.js';
 import { ZayascopeError } from '../../errors.js';
 import type { BackendComparison } from '../../locate/compare-backends.js';
 import { cancelOnSignal } from '../cancel-on-signal.js';
@@ -19,6 +20,7 @@ interface CompareOptions extends TokenOptions {
   backends: string;
   strictF32?: boolean;
   failAbove?: number;
+  allowNonfinite?: boolean;
   out?: string;
   json?: boolean;
 }
@@ -41,11 +43,16 @@ export function compareCommand(context: CommandContext): Command {
       'largest energy NMSE that a value may have (default: 1e-10, what F32 sums in another order stay below)',
       thresholdOption,
     )
+    .option(
+      '--allow-nonfinite',
+      'pass over what is not finite in the same way on both sides (the same infinity, or NaN): counted, not judged',
+    )
     .option('--out <folder>', 'keep the dumps, one folder a backend (default: a temporary folder)')
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
-      '\nEach backend runs in a process of its own. Exit code 1: a value is further apart than --fail-above.' +
+      '\nEach backend runs in a process of its own. Exit code 1: a value is further apart than --fail-above, or NaN' +
+        '\nor infinite.' +
         '\n\nExample:\n  zayascope compare --model dumps/tiny/model --tokens-file dumps/tiny/prompt.json --backends cpu,vulkan',
     )
     .action((options: CompareOptions) => runCompare(options, context));
@@ -84,7 +91,7 @@ async function runCompare(options: CompareOptions, context: CommandContext): Pro
     const comparisons: BackendComparison[] = [];
     for (const name of names.slice(1)) {
       await using tested = await Dump.open(join(folder, name));
-      comparisons.push(await compareBackends(reference, tested, name, failAbove));
+      comparisons.push(await compareBackends(reference, tested, name, failAbove, options.allowNonfinite));
     }
     const summary = {
       model: options.model,
@@ -147,13 +154,14 @@ function format(
       ];
     }),
   );
-  const details = comparisons.flatMap(({ backend, parts }) =>
-    parts === null
+  const details = comparisons.flatMap(({ backend, report, parts }) => [
+    ...nonFiniteLines(report.nonFinite, 'taps').map((line) => `${backend}: ${line}`),
+    ...(parts === null
       ? []
       : [
           `${backend} parts at ${parts.tap}: NMSE ${short(parts.nmse)}, from ${parts.inputs.map(({ tap, nmse }) => `${tap} (${short(nmse)})`).join(', ') || 'tokens and weights'}`,
-        ],
-  );
+        ]),
+  ]);
   const blocks = table(
     [
       { title: 'block' },

@@ -7,6 +7,7 @@ import { progressBar } from '../progress.js';
 interface DiffWeightsCommandOptions {
   tensors: string;
   failAbove?: number;
+  allowNonfinite?: boolean;
   all?: boolean;
   json?: boolean;
 }
@@ -29,12 +30,16 @@ export function diffWeightsCommand(context: CommandContext): Command {
       'tensors to compare, as globs over names of the transformers layout, e.g. "model.layers.{0..3}.mlp.**"',
       '**',
     )
+    .option(
+      '--allow-nonfinite',
+      'pass over what is not finite in the same way on both sides (the same infinity, or NaN): counted, not judged',
+    )
     .option('--all', 'list every tensor, not only the worst')
     .option('--json', 'print all metrics of all tensors as JSON')
     .addHelpText(
       'after',
       '\nGGUF names are mapped, quantised values dequantised (both need the native addon). Exit code 1: a tensor' +
-        '\nexceeds --fail-above, is on one side only, or differs in shape; a vocabulary that one side has trimmed is' +
+        '\nexceeds --fail-above, has NaN or infinities, is on one side only, or differs in shape; a vocabulary that one side has trimmed is' +
         '\ncompared up to its end.' +
         '\n\nExample:\n  zayascope diff-weights ZAYA1-8B ZAYA1-8B-Q8_0.gguf --fail-above 1e-4',
     )
@@ -46,7 +51,7 @@ export function diffWeightsCommand(context: CommandContext): Command {
 async function runDiffWeights(
   referencePath: string,
   testedPath: string,
-  { tensors, failAbove, all, json }: DiffWeightsCommandOptions,
+  { tensors, failAbove, allowNonfinite = false, all, json }: DiffWeightsCommandOptions,
   { terminal, exitWith }: CommandContext,
 ): Promise<void> {
   const { openZayaSource } = await import('../../models/zaya/source.js');
@@ -57,6 +62,7 @@ async function runDiffWeights(
   using bar = progressBar(terminal, 'diff-weights', 'tensors');
   const report = await diffWeights(reference, tested, {
     tensors,
+    allowNonFinite: allowNonfinite,
     onProgress: bar.update,
     ...(failAbove === undefined ? {} : { failAbove }),
   });

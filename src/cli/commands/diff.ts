@@ -7,6 +7,7 @@ interface DiffCommandOptions {
   failAbove?: number;
   taps: string;
   map?: string;
+  allowNonfinite?: boolean;
   all?: boolean;
   json?: boolean;
 }
@@ -27,12 +28,17 @@ export function diffCommand(context: CommandContext): Command {
       '--map <map>',
       'names and layouts of the tested dump: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file (default: tap names)',
     )
+    .option(
+      '--allow-nonfinite',
+      'pass over what is not finite in the same way on both sides (the same infinity, or NaN): counted, not judged',
+    )
     .option('--all', 'list every tap, not only the worst of each block')
     .option('--json', 'print all metrics of all taps as JSON')
     .addHelpText(
       'after',
-      '\nExit code 1: a tap exceeds --fail-above, or something cannot be paired. What a dump was not asked to' +
-        '\ncapture (its --taps and --positions) is named, but is no failure.' +
+      '\nExit code 1: a tap exceeds --fail-above, something cannot be paired, or a value is NaN or infinite (but an' +
+        '\ninfinity at the same place of a value marked as masked). What a dump was not asked to capture (its --taps' +
+        '\nand --positions) is named, but is no failure.' +
         '\n\nExample:\n  zayascope diff dumps/tiny/reference-float32 out/run --fail-above 1e-10',
     )
     .action((reference: string, tested: string, options: DiffCommandOptions) =>
@@ -43,7 +49,7 @@ export function diffCommand(context: CommandContext): Command {
 async function runDiff(
   referenceFolder: string,
   testedFolder: string,
-  { failAbove, taps, map, all, json }: DiffCommandOptions,
+  { failAbove, taps, map, allowNonfinite = false, all, json }: DiffCommandOptions,
   { terminal, exitWith }: CommandContext,
 ): Promise<void> {
   const { Dump } = await import('../../dump/reader.js');
@@ -57,6 +63,7 @@ async function runDiff(
   using bar = progressBar(terminal, 'diff', 'files');
   const report = await diffDumps(reference, tested, {
     taps,
+    allowNonFinite: allowNonfinite,
     onProgress: bar.update,
     ...(nameMap === undefined ? {} : { map: nameMap }),
     ...(failAbove === undefined ? {} : { failAbove }),

@@ -13,6 +13,7 @@ interface LocateCommandOptions {
   policy?: string;
   noise?: string;
   failAbove?: number;
+  allowNonfinite?: boolean;
   backend: string;
   strictF32?: boolean;
   threads?: number;
@@ -40,6 +41,10 @@ export function locateCommand(context: CommandContext): Command {
       'smallest error of its own (energy NMSE) that makes an op a fault (default: measured, at least 1e-13)',
       thresholdOption,
     )
+    .option(
+      '--allow-nonfinite',
+      'pass over what is not finite in the same way on both sides (the same infinity, or NaN): counted, not judged',
+    )
     .option('--backend <name>', BACKEND_HELP, 'cpu')
     .option('--strict-f32', STRICT_HELP)
     .option('--threads <count>', 'CPU threads, 1 to 512', integerOption(1, 512))
@@ -47,7 +52,7 @@ export function locateCommand(context: CommandContext): Command {
     .option('--json', 'print the report as JSON')
     .addHelpText(
       'after',
-      '\nExit code 1: an op is at fault. docs/locate.md says how limits are measured and what the figures mean.' +
+      '\nExit code 1: an op is at fault, or a value is NaN or infinite. docs/locate.md says how limits are measured and what the figures mean.' +
         '\n\nExamples:\n  zayascope locate dumps/tiny/reference-float32 --model dumps/tiny/model --policy llamacpp' +
         '\n  zayascope locate dumps/tiny/reference-float32 out/port --model dumps/tiny/model' +
         '\n  zayascope locate dumps/tiny/reference-float32 out/port --noise dumps/tiny/reference-bfloat16',
@@ -93,6 +98,7 @@ async function runLocate(
   };
   const common = {
     backend,
+    allowNonFinite: options.allowNonfinite === true,
     onProgress,
     signal: cancellation.signal,
     ...(threads === undefined ? {} : { threads }),

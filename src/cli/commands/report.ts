@@ -12,6 +12,7 @@ interface ReportCommandOptions {
   noiseFloor?: string;
   model?: string;
   failAbove?: number;
+  allowNonfinite?: boolean;
   title?: string;
   overwrite?: boolean;
   json?: boolean;
@@ -34,6 +35,10 @@ export function reportCommand(context: CommandContext): Command {
       'largest energy NMSE that a tap may have, e.g. 1e-10; integers must be equal (default: report only)',
       thresholdOption,
     )
+    .option(
+      '--allow-nonfinite',
+      'pass over what is not finite in the same way on both sides (the same infinity, or NaN): counted, not judged',
+    )
     .option('--title <text>', 'heading of the page (default: the names of the dumps)')
     .option('--overwrite', 'replace a file that is there already')
     .option('--json', 'print the outcome as JSON')
@@ -53,7 +58,7 @@ async function runReport(
   options: ReportCommandOptions,
   { terminal, exitWith }: CommandContext,
 ): Promise<void> {
-  const { out, model, failAbove, title, overwrite = false } = options;
+  const { out, model, failAbove, allowNonfinite = false, title, overwrite = false } = options;
   const { Dump } = await import('../../dump/reader.js');
   const { createReport } = await import('../../report/report.js');
   const { checkReportPath, writeReport } = await import('../../report/write-report.js');
@@ -66,11 +71,13 @@ async function runReport(
   if (model !== undefined) {
     const { locateDumps } = await import('../../locate/faults/dumps.js');
     located = await locateDumps(reference, tested, model, {
+      allowNonFinite: allowNonfinite,
       onProgress: (_what, done, total) => bar.update(done, total),
       ...(noise === null ? {} : { noise }),
     });
   }
   const report = await createReport(reference, tested, {
+    allowNonFinite: allowNonfinite,
     onProgress: (_what, done, total) => bar.update(done, total),
     ...(noise === null ? {} : { noiseFloor: noise }),
     ...(located === undefined ? {} : { located: { report: located, model: model! } }),

@@ -7,6 +7,7 @@ interface VerifyLogitsOptions {
   all?: boolean;
   vocabulary?: number;
   failAbove: number;
+  allowNonfinite?: boolean;
   json?: boolean;
 }
 
@@ -31,6 +32,10 @@ export function verifyLogitsCommand(context: CommandContext): Command {
       integerOption(1, 2 ** 31 - 1),
     )
     .option('--fail-above <nmse>', 'largest variance NMSE that passes', thresholdOption, 1e-2)
+    .option(
+      '--allow-nonfinite',
+      'pass over what is not finite in the same way on both sides (the same infinity, or NaN): counted, not judged',
+    )
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
@@ -39,7 +44,8 @@ export function verifyLogitsCommand(context: CommandContext): Command {
         '\nNAME-tokens.bin. Other files: what import reads (.npy, .npz, safetensors, .pt, the .txt of the scripts), with one' +
         '\nvalue of floats or one named lm_head or logits; and files of llama-perplexity (--kl-divergence-base), whose' +
         '\nlog-probabilities are compared as such, at all positions that both sides have. A vocabulary trimmed on one side' +
-        '\nis compared up to its end. Exit code 1: the check fails, or other tokens were fed.' +
+        '\nis compared up to its end. Exit code 1: the check fails, a logit is NaN or infinite, or other tokens' +
+        '\nwere fed.' +
         '\n\nExample:\n  zayascope verify-logits data/pytorch-ZAYA1-8B.bin data/llamacpp-ZAYA1-8B.bin',
     )
     .action((reference: string, tested: string, options: VerifyLogitsOptions) =>
@@ -50,7 +56,7 @@ export function verifyLogitsCommand(context: CommandContext): Command {
 async function runVerifyLogits(
   referencePath: string,
   testedPath: string,
-  { all = false, vocabulary, failAbove, json }: VerifyLogitsOptions,
+  { all = false, vocabulary, failAbove, allowNonfinite = false, json }: VerifyLogitsOptions,
   { terminal, exitWith }: CommandContext,
 ): Promise<void> {
   const { verifyLogits } = await import('../../diff/logits/verify-logits.js');
@@ -58,6 +64,7 @@ async function runVerifyLogits(
   const report = await verifyLogits(referencePath, testedPath, {
     all,
     failAbove,
+    allowNonFinite: allowNonfinite,
     ...(vocabulary === undefined ? {} : { vocabulary }),
   });
   terminal.result(json ? toJson(report) : formatLogitsCheck(report, terminal.hasColor));

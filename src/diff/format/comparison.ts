@@ -1,5 +1,6 @@
 import { type Cell, formatError, formatShare, styled, textTable } from '../../text-table.js';
 import type { BlockReport, DiffReport } from '../report.js';
+import { nonFiniteLines } from './non-finite.js';
 import type { FormatOptions } from './report.js';
 
 /** One column of a comparison. */
@@ -33,10 +34,13 @@ export function formatComparison(
     `l${'r'.repeat(columns.length)}`,
     color,
   );
+  const special = columns.flatMap(({ title, report }) =>
+    nonFiniteLines(report.nonFinite, 'taps').map((line) => styled(`${title}: ${line}`, 'bad', color)),
+  );
   const notes = columns.flatMap(({ title, report }) =>
     report.notes.map((note) => styled(`note: ${title}: ${note}`, 'bad', color)),
   );
-  return [...lines, ...notes].join('\n');
+  return [...lines, ...special, ...notes].join('\n');
 }
 
 /** All labels in execution order: the longest list, since diffs of one model differ by missing blocks only. */
@@ -63,8 +67,8 @@ function describeRouting({ routing }: DiffReport): string {
   return routing === null ? '·' : `${routing.flipped} of ${routing.choices} flipped`;
 }
 
-function describeVerdict({ pass, failAbove, unpaired }: DiffReport): Cell {
+function describeVerdict({ pass, failAbove, unpaired, nonFinite }: DiffReport): Cell {
   if (failAbove === null && pass) return { text: 'not gated', style: 'faint' };
-  const why = unpaired.length > 0 ? `, ${unpaired.length} unpaired` : '';
+  const why = `${unpaired.length > 0 ? `, ${unpaired.length} unpaired` : ''}${nonFinite.counted > 0 ? ', not finite' : ''}`;
   return { text: `${pass ? 'PASS' : 'FAIL'}${why}`, style: pass ? 'good' : 'bad' };
 }

@@ -1,5 +1,6 @@
 import { type Cell, formatError, formatShare, styled, textTable } from '../../text-table.js';
-import type { LogitsCheckReport, TokensCheck, TopToken } from '../logits/check.js';
+import type { LogitsCheckReport, LogitsNonFinite, TokensCheck, TopToken } from '../logits/check.js';
+import { sideCounts } from './non-finite.js';
 
 /** The report for people: what was compared, the likeliest tokens side by side, the metrics, the verdict. */
 export function formatLogitsCheck(report: LogitsCheckReport, color = false): string {
@@ -59,9 +60,12 @@ function topLines({ top, rows, values }: LogitsCheckReport, color: boolean): str
   const strong = (text: string): Cell => ({ text, style: 'strong' });
   const cells = (token: TopToken | undefined): string[] =>
     token === undefined ? ['', ''] : [String(token.id), token.logit.toFixed(4)];
-  const lines = top.reference.map((reference, rank) => {
-    const tested = top.tested[rank];
-    const isSame = reference.id === tested?.id;
+  const lost = (['reference', 'tested'] as const).filter((side) => top[side].length === 0);
+  const lines = (lost.includes('reference') ? top.tested : top.reference).map((_, rank) => {
+    const [reference, tested] = [top.reference[rank], top.tested[rank]];
+    if (reference === undefined || tested === undefined)
+      return [String(rank + 1), ...cells(reference), ...cells(tested), ''];
+    const isSame = reference.id === tested.id;
     const shared = top.tested.some(({ id }) => id === reference.id);
     const mark: Cell = isSame
       ? { text: '' }
@@ -71,15 +75,23 @@ function topLines({ top, rows, values }: LogitsCheckReport, color: boolean): str
   const unit = values === 'logits' ? 'logit' : 'log p';
   const head = ['', 'reference', unit, 'tested', unit, ''].map(strong);
   const title = `likeliest tokens${rows > 1 ? ' of the last row' : ''}`;
-  return [title, ...textTable([head, ...lines], 'rrrrrl', color)];
+  const none = lost.map(
+    (side) =>
+      `the ${side === 'reference' ? 'reference' : 'tested side'} has none: NaN or +Infinity is among its logits, or all are -Infinity`,
+  );
+  return [title, ...(lines.length === 0 ? [] : textTable([head, ...lines], 'rrrrrl', color)), ...none];
 }
 
 function metricLines({ metrics, referenceVariance, logits, rows }: LogitsCheckReport): string[] {
   if (metrics === null || logits === null || referenceVariance === null) return [];
   const { nmse, nmseVariance, snrDb, mse, mae, maxAbs } = metrics;
-  const margins = logits.tokens.map(({ margin }) => margin.reference);
+  const least = logits.tokens.reduce(
+    (most, { margin }) => Math.min(most, margin.reference),
+    Number.POSITIVE_INFINITY,
+  );
   const change = logits.tokens.reduce(
-    (most, { probabilityChange: change }) => (Math.abs(change) > Math.abs(most) ? change : most),
+    (most, { probabilityChange: change }) =>
+      Number.isNaN(change) || Math.abs(change) > Math.abs(most) ? change : most,
     0,
   );
   const many = rows > 1;
@@ -98,16 +110,37 @@ function metricLines({ metrics, referenceVariance, logits, rows }: LogitsCheckRe
     ],
     ['top-1 agreement', formatShare(logits.top1Agreement)],
     ['top-10 shared', formatShare(logits.topAgreement)],
-    [many ? 'least top-1 margin' : 'top-1 margin', `${formatValue(Math.min(...margins))} of the reference`],
+    [many ? 'least top-1 margin' : 'top-1 margin', `${formatValue(least)} of the reference`],
     [many ? 'largest Δp' : 'Δp', `${change.toExponential(2)} of the reference's top token`],
   ];
   return textTable(lines, 'll', false);
 }
 
-function verdict({ pass, band, failAbove, rows }: LogitsCheckReport, color: boolean): string {
+function verdict(report: LogitsCheckReport, color: boolean): string {
+  const { pass, band, failAbove, rows, nonFinite, metrics } = report;
   const word = styled(pass ? 'PASS' : 'FAIL', pass ? 'good' : 'bad', color);
   if (rows === 0) return `${word}  other tokens were fed, so the logits were not compared`;
-  return `${word}  ${band}; NMSE (MSE / variance) may be at most ${failAbove}`;
+  const left = nonFinite === null ? '' : nonFiniteWords(nonFinite, metrics!.elements);
+  if (band === null) return `${word}  ${left === '' ? 'no finite logit is left to judge' : left}`;
+  return `${left === '' ? '' : `${left}\n`}${word}  ${band}; NMSE (MSE / variance) may be at most ${failAbove}`;
+}
+
+/** What a reader must know about logits that are not finite. */
+function nonFiniteWords(found: LogitsNonFinite, elements: number): string {
+  const { counted, allowed, masked, first } = found;
+  const of = `of ${elements} pairs of logits`;
+  if (counted > 0) {
+    const where =
+      first === null
+        ? ''
+        : `, first ${first.position < 0 ? '' : `at ${first.sequence === 0 ? '' : `sequence ${first.sequence} `}position ${first.position}, `}token ${first.id}: ${first.reference} and ${first.tested}`;
+    return `NOT FINITE: ${counted} ${of} (${sideCounts(found)})${where}`;
+  }
+  const parts = [
+    ...(allowed > 0 ? [`${allowed} allowed`] : []),
+    ...(masked > 0 ? [`${masked} masked, equal`] : []),
+  ];
+  return `not finite: ${parts.join(', ')} ${of} (${sideCounts(found)}); errors are over the finite ones`;
 }
 
 function formatValue(value: number): string {

@@ -1,7 +1,8 @@
 import { type Cell, formatError, formatShare, type Style, styled, textTable } from '../../text-table.js';
-import type { DiffReport, ElementPlace, NotCaptured, TapReport, Unpaired } from '../report.js';
-import { tapDiffering, tapError } from '../report.js';
+import type { DiffReport, NotCaptured, TapReport, Unpaired } from '../report.js';
+import { tapDiffering, tapError, tapNonFinite } from '../report.js';
 import { exceeds } from '../summary.js';
+import { nonFiniteLines, placeWords, sideCounts } from './non-finite.js';
 
 /** Options of {@link formatReport} and `formatComparison`. */
 export interface FormatOptions {
@@ -42,6 +43,7 @@ function headLines(report: DiffReport, color: boolean): string[] {
   const limit = failAbove === null ? 'no threshold' : `energy NMSE at most ${failAbove}`;
   const counts = `${tapReports.length} taps compared, ${identical} identical, ${unpaired.length} unpaired`;
   lines.push(`${styled(pass ? 'PASS' : 'FAIL', pass ? 'good' : 'bad', color)}  ${limit}; ${counts}`);
+  for (const line of nonFiniteLines(report.nonFinite, 'taps')) lines.push(styled(line, 'bad', color));
   for (const note of notes) lines.push(styled(`note: ${note}`, 'bad', color));
   if (firstDivergence === null) {
     if (tapReports.length > 0)
@@ -56,20 +58,16 @@ function headLines(report: DiffReport, color: boolean): string[] {
 }
 
 function describeTap(tap: TapReport): string {
+  if (tap.nonFinite !== null && tap.nonFinite.counted > 0)
+    return `not finite: ${sideCounts(tap.nonFinite)}${placeWords(tap.nonFinite.first)}`;
   if (tap.kind === 'integer')
-    return `${tap.metrics.differing} of ${tap.metrics.elements} entries differ${atPlace(tap.first[0])}`;
+    return `${tap.metrics.differing} of ${tap.metrics.elements} entries differ${placeWords(tap.first[0])}`;
   if (tap.kind === 'hash') return `${tap.differing} of ${tap.rows} hashes differ`;
   if (tap.kind === 'statistics') return `NMSE at least ${formatError(tap.nmseAtLeast)}`;
   const { nmse, maxAbs } = tap.metrics;
-  return `NMSE ${formatError(nmse)}, largest error ${formatError(maxAbs)}${atPlace(tap.worst)}`;
-}
-
-function atPlace(place: ElementPlace | null | undefined): string {
-  if (place === null || place === undefined) return '';
-  const { sequence, position, index, reference, tested, exact } = place;
-  const where = `${sequence === 0 ? '' : `sequence ${sequence} `}position ${position}${index.length === 0 ? '' : ` [${index.join(', ')}]`}`;
-  const shown = (value: number) => (Number.isSafeInteger(value) ? value : Number(value.toPrecision(6)));
-  return ` at ${where}: ${exact?.reference ?? shown(reference)} and ${exact?.tested ?? shown(tested)}`;
+  const left = tap.nonFinite?.allowed ?? 0;
+  if (left > 0 && maxAbs === 0) return `${left} pairs not finite on both sides, the others equal`;
+  return `NMSE ${formatError(nmse)}, largest error ${formatError(maxAbs)}${placeWords(tap.worst)}`;
 }
 
 function unpairedLines({ unpaired, notCaptured }: DiffReport, color: boolean, verbose: boolean): string[] {
@@ -123,7 +121,7 @@ function tapLines({ tapReports, failAbove }: DiffReport, color: boolean): string
   const rows = tapReports.map((tap): (string | Cell)[] => {
     const { reference, tested } = tap.dtypes;
     const dtypes = reference === tested ? reference : `${reference}/${tested}`;
-    const mark: Cell = { text: failAbove !== null && exceeds(tap, failAbove) ? 'above' : '', style: 'bad' };
+    const mark: Cell = { text: tapMark(tap, failAbove), style: 'bad' };
     if (tap.kind !== 'float') {
       const error = tapError(tap);
       const shown = error === null ? countCell(tapDiffering(tap)) : errorCell(error, failAbove);
@@ -146,6 +144,11 @@ function tapLines({ tapReports, failAbove }: DiffReport, color: boolean): string
   return textTable([header.map(strong), ...rows], 'llrrrrrrrl', color);
 }
 
+function tapMark(tap: TapReport, failAbove: number | null): string {
+  if (tapNonFinite(tap) > 0) return 'not finite';
+  return failAbove !== null && exceeds(tap, failAbove) ? 'above' : '';
+}
+
 function routingLines({ routing }: DiffReport, verbose: boolean): string[] {
   if (routing === null) return [];
   const { choices, same, flipped, flips } = routing;
@@ -163,10 +166,14 @@ function routingLines({ routing }: DiffReport, verbose: boolean): string[] {
 
 function logitsLines({ logits }: DiffReport): string[] {
   if (logits === null) return [];
-  const { tokens, klMean, klMax, top1Agreement, topAgreement } = logits;
-  const least = Math.min(...tokens.map(({ margin }) => margin.reference));
+  const { tokens, klMean, klMax, top1Agreement, topAgreement, nonFinite } = logits;
+  const least = tokens.reduce(
+    (most, { margin }) => Math.min(most, margin.reference),
+    Number.POSITIVE_INFINITY,
+  );
+  const lost = nonFinite === 0 ? '' : ` (${nonFinite} with NaN or +Infinity: no likeliest token, KL is NaN)`;
   return [
-    `logits: ${tokens.length} tokens, KL mean ${formatError(klMean)} max ${formatError(klMax)} nats, top-1 agrees for ${formatShare(top1Agreement)}, top-10 for ${formatShare(topAgreement)}, least top-1 margin ${formatError(least)}`,
+    `logits: ${tokens.length} tokens${lost}, KL mean ${formatError(klMean)} max ${formatError(klMax)} nats, top-1 agrees for ${formatShare(top1Agreement)}, top-10 for ${formatShare(topAgreement)}, least top-1 margin ${formatError(least)}`,
   ];
 }
 

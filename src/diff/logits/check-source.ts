@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { toFloat32 } from '../../dump/float.js';
-import { MANIFEST_FILE, type TapInfo } from '../../dump/format.js';
+import { isMasked, MANIFEST_FILE, type TapInfo } from '../../dump/format.js';
 import {
   isPerplexityFile,
   openPerplexityFile,
@@ -27,6 +27,8 @@ export interface LogitsSource extends AsyncDisposable {
   readonly notes: readonly string[];
   /** Token ids by sequence; undefined where none came with the logits. */
   readonly tokens: readonly (readonly number[])[] | undefined;
+  /** True where infinities are part of the logits by design. Default false. */
+  readonly masked?: boolean;
   /** Length V of a row. */
   readonly vocabulary: number;
   /** The rows there are. A raw file with a single row and no tokens does not know its position: -1. */
@@ -76,6 +78,7 @@ async function openDump(path: string): Promise<LogitsSource> {
       values: 'logits',
       notes: [],
       tokens: knownTokens(dump.manifest.sequences),
+      masked: isMasked(tap),
       vocabulary: tap.shape[0]!,
       rows: places.map((row) => ({ sequence: sequence[row]!, position: position[row]! })),
       async read(index) {

@@ -1,6 +1,7 @@
 /** The check that ports are accepted by: final logits of a tested run against a reference's. Needs no native addon. */
 import { ZayascopeError } from '../../errors.js';
 import { MetricSums, type TensorMetrics } from '../metrics.js';
+import { type NonFiniteCounts, type NonFiniteRules, nonFiniteCounts } from '../non-finite.js';
 import { type PairedRows, pairRows } from './check-rows.js';
 import type { LogitsRow, LogitsSource } from './check-source.js';
 import { clippedLogProbabilities } from './log-probabilities.js';
@@ -33,6 +34,8 @@ export interface LogitsCheckOptions {
   all?: boolean;
   /** Largest variance NMSE that passes, 0 or more. Default {@link DEFAULT_LIMIT}. */
   failAbove?: number;
+  /** Logits that are not finite in the same way on both sides are left out and counted, instead of failing the check. Default false. */
+  allowNonFinite?: boolean;
 }
 
 /** One of the likeliest tokens of the last row. */
@@ -43,7 +46,7 @@ export interface TopToken {
 
 /** The outcome. Numbers may be infinite. */
 export interface LogitsCheckReport {
-  /** True if the tokens do not differ and the variance NMSE is at most the limit. */
+  /** True if the tokens do not differ, the variance NMSE is at most the limit and nothing counts as not finite. */
   pass: boolean;
   failAbove: number;
   reference: { name: string; vocabulary: number };
@@ -54,6 +57,8 @@ export interface LogitsCheckReport {
   /** Rows compared. 0, with nothing below, where the tokens differ: what follows other tokens cannot be compared. */
   rows: number;
   band: string | null;
+  /** Logits that are not finite, and the first pair that counts against the check; null where all are. */
+  nonFinite: LogitsNonFinite | null;
   metrics: TensorMetrics | null;
   /** Population variance of the reference's logits. */
   referenceVariance: number | null;
@@ -63,8 +68,13 @@ export interface LogitsCheckReport {
   values: LogitsSource['values'];
   /** What a reader should know about the sides. */
   notes: readonly string[];
-  /** The likeliest tokens in the last row compared. */
+  /** The likeliest tokens in the last row compared; none of a side whose row has a NaN or +Infinity. */
   top: { reference: TopToken[]; tested: TopToken[] } | null;
+}
+
+/** {@link NonFiniteCounts} of logits. `first` is null where no pair counts. */
+export interface LogitsNonFinite extends NonFiniteCounts {
+  first: { sequence: number; position: number; id: number; reference: number; tested: number } | null;
 }
 
 /** Whether both sides were fed the same. `unknown`: a side does not say. */
@@ -88,7 +98,7 @@ export async function checkLogits(
   tested: LogitsSource,
   options: LogitsCheckOptions = {},
 ): Promise<LogitsCheckReport> {
-  const { all = false, failAbove = DEFAULT_LIMIT } = options;
+  const { all = false, failAbove = DEFAULT_LIMIT, allowNonFinite = false } = options;
   if (!(failAbove >= 0))
     throw new ZayascopeError(
       'BAD_ARGUMENT',
@@ -104,14 +114,23 @@ export async function checkLogits(
   const values = isPartial ? 'log-probabilities' : 'logits';
   const notes = [...new Set([...reference.notes, ...tested.notes])];
   const base = { failAbove, ...sides, tokens, vocabulary, values, notes } as const;
-  const nothing = { band: null, metrics: null, referenceVariance: null, logits: null, top: null };
+  const nothing = {
+    band: null,
+    nonFinite: null,
+    metrics: null,
+    referenceVariance: null,
+    logits: null,
+    top: null,
+  };
   if (tokens.outcome === 'different') return { ...base, pass: false, rows: 0, ...nothing };
   const { pairs, note }: PairedRows = pairRows(reference, tested, all);
   if (note !== undefined) notes.push(note);
-  const sums = new MetricSums();
+  const sums = new MetricSums({ allowNaN: allowNonFinite });
   const variance = new Variance();
   const comparison = new LogitsComparison();
   let top: LogitsCheckReport['top'] = null;
+  let first: LogitsNonFinite['first'] = null;
+  const rules = { masked: reference.masked === true || tested.masked === true, allowed: allowNonFinite };
   for (const [left, right] of pairs) {
     const [x, y] = [await reference.read(left), await tested.read(right)];
     // Logits alone lack no constant: with a side of log-probabilities both are made such.
@@ -119,20 +138,42 @@ export async function checkLogits(
     const b = (isPartial ? clippedLogProbabilities(y) : y).subarray(0, vocabulary);
     sums.add(a, b);
     variance.add(a);
+    first ??= firstNonFinite(a, b, reference.rows[left]!, rules);
     comparison.add(asRows(a, reference.rows[left]!), asRows(b, tested.rows[right]!));
     top = { reference: topTokens(a), tested: topTokens(b) };
   }
   const metrics = sums.metrics();
+  const counts = nonFiniteCounts(metrics, rules);
+  const allFinite = counts === null || counts.counted === 0;
+  // Something must be left to judge.
+  const judged = metrics.elements - metrics.nonFinite > 0;
   return {
     ...base,
-    pass: metrics.nmseVariance <= failAbove,
+    pass: allFinite && judged && metrics.nmseVariance <= failAbove,
     rows: pairs.length,
-    band: logitsBand(metrics.nmseVariance),
+    band: allFinite && judged ? logitsBand(metrics.nmseVariance) : null,
+    nonFinite: counts === null ? null : { ...counts, first },
     metrics,
     referenceVariance: variance.value(),
     logits: comparison.report(),
     top,
   };
+}
+
+/** The first pair of a row that counts against the check. */
+function firstNonFinite(
+  a: Float32Array,
+  b: Float32Array,
+  { sequence, position }: LogitsRow,
+  { masked, allowed }: NonFiniteRules,
+): LogitsNonFinite['first'] {
+  const id = a.findIndex((x, at) => {
+    const y = b[at]!;
+    if (Number.isFinite(x) && Number.isFinite(y)) return false;
+    if (x === y) return !masked && !allowed;
+    return !(allowed && Number.isNaN(x) && Number.isNaN(y));
+  });
+  return id < 0 ? null : { sequence, position, id, reference: a[id]!, tested: b[id]! };
 }
 
 function compareTokens(reference: LogitsSource, tested: LogitsSource): TokensCheck {

@@ -10,15 +10,15 @@ export interface TokenLogits {
   position: number;
   /** KL(P_ref ‖ P_test) of the soft-maxes, in nats, 0 or more. Infinity where the tested side excludes what the reference allows; NaN for logits of NaN or +Infinity. */
   kl: number;
-  /** Most likely token of each side; the lower id of two that tie. */
+  /** Most likely token of each side; the lower id of two that tie. −1 where a logit of that side is NaN or +Infinity: then there is none. */
   top1: { reference: number; tested: number };
-  /** How many of the reference's {@link TOP} most likely tokens are among the tested side's. */
+  /** How many of the reference's {@link TOP} most likely tokens are among the tested side's; 0 where a side has none. */
   topShared: number;
   /** True if both sides list the same most likely tokens in the same order. */
   topSameOrder: boolean;
-  /** Distance of the best two logits on each side; Infinity for a vocabulary of one. */
+  /** Distance of the best two logits on each side; Infinity for a vocabulary of one, NaN for logits of NaN or +Infinity. */
   margin: { reference: number; tested: number };
-  /** Change of the probability of the reference's most likely token: tested minus reference. */
+  /** Change of the probability of the reference's most likely token: tested minus reference; NaN where there is none. */
   probabilityChange: number;
 }
 
@@ -26,6 +26,8 @@ export interface TokenLogits {
 export interface LogitsReport {
   /** In file order. */
   tokens: TokenLogits[];
+  /** Tokens with a logit that is NaN or +Infinity on either side: none of theirs agree, and the KL over all tokens is NaN. */
+  nonFinite: number;
   /** Over all tokens; 0 without any. */
   klMean: number;
   klMax: number;
@@ -65,17 +67,28 @@ export class LogitsComparison {
     const top = Math.min(TOP, this.#vocabulary);
     return {
       tokens,
+      nonFinite: tokens.filter(({ top1 }) => top1.reference < 0 || top1.tested < 0).length,
       klMean: some ? mean((token) => token.kl) : 0,
       klMax: tokens.reduce((most, { kl }) => Math.max(most, kl), 0),
-      top1Agreement: some ? mean(({ top1 }) => (top1.reference === top1.tested ? 1 : 0)) : 1,
+      top1Agreement: some
+        ? mean(({ top1 }) => (top1.reference === top1.tested && top1.tested >= 0 ? 1 : 0))
+        : 1,
       topAgreement: some ? mean((token) => token.topShared / top) : 1,
     };
   }
 }
 
 function compareRow(a: Float32Array, b: Float32Array): Omit<TokenLogits, 'sequence' | 'position'> {
-  const topA = mostLikely(a);
-  const topB = mostLikely(b);
+  const [topA, topB] = [mostLikely(a), mostLikely(b)];
+  if (topA.length === 0 || topB.length === 0)
+    return {
+      kl: Number.NaN,
+      top1: { reference: topA[0] ?? -1, tested: topB[0] ?? -1 },
+      topShared: 0,
+      topSameOrder: false,
+      margin: { reference: margin(a, topA), tested: margin(b, topB) },
+      probabilityChange: Number.NaN,
+    };
   const [maxA, maxB] = [a[topA[0]!]!, b[topB[0]!]!];
   let sumA = 0;
   let sumB = 0;
@@ -101,28 +114,27 @@ function compareRow(a: Float32Array, b: Float32Array): Omit<TokenLogits, 'sequen
   };
 }
 
-/** Ids of the {@link TOP} largest logits, from the largest; the lower id of two that tie first, NaN last. */
+/**
+ * Ids of the {@link TOP} largest logits, from the largest; the lower id of two that tie first. None where a logit is NaN or +Infinity, or all are −Infinity: soft-max gives such a row no
+ * probabilities, so no token is likeliest.
+ */
 export function mostLikely(logits: Float32Array): number[] {
   const top: number[] = [];
   let least = Number.NEGATIVE_INFINITY;
   for (let id = 0; id < logits.length; id++) {
     const value = logits[id]!;
-    if (top.length === TOP && !(value > least)) continue;
+    if (Number.isNaN(value) || value === Number.POSITIVE_INFINITY) return [];
+    if (top.length === TOP && value <= least) continue;
     let place = top.length;
-    while (place > 0 && isBelow(logits[top[place - 1]!]!, value)) place--;
+    while (place > 0 && logits[top[place - 1]!]! < value) place--;
     top.splice(place, 0, id);
     if (top.length > TOP) top.pop();
     least = logits[top.at(-1)!]!;
-    // Anything is larger than NaN.
-    if (Number.isNaN(least)) least = Number.NEGATIVE_INFINITY;
   }
-  return top;
-}
-
-function isBelow(a: number, b: number): boolean {
-  return a < b || (Number.isNaN(a) && !Number.isNaN(b));
+  return logits[top[0]!] === Number.NEGATIVE_INFINITY ? [] : top;
 }
 
 function margin(logits: Float32Array, top: readonly number[]): number {
+  if (top.length === 0) return Number.NaN;
   return top.length < 2 ? Number.POSITIVE_INFINITY : logits[top[0]!]! - logits[top[1]!]!;
 }

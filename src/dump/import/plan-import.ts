@@ -1,5 +1,5 @@
 /** Plans an import on shapes alone: everything that can be wrong with names, shapes and dtypes shows before a byte is written. */
-import type { TapInfo, TapSpec } from '../format.js';
+import { isMasked, type TapInfo, type TapSpec } from '../format.js';
 import { blockOfTap } from '../names/name-map.js';
 import type { ResolvedTap } from '../names/resolve-names.js';
 import { FOREIGN_DTYPES, type ForeignValue, importError, tapDtypeOf } from './foreign.js';
@@ -85,6 +85,7 @@ export function planTap(
       scope,
       axes: target?.axes ?? axisNames(scope, shape.length),
       shape,
+      ...(rule?.masked || (target !== undefined && isMasked(target)) ? { masked: true } : {}),
     },
     from,
     parts: laid.map((part, k) =>

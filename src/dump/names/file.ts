@@ -43,12 +43,13 @@ export async function readNameMap(nameOrFile: string): Promise<NameMap> {
 
 function parseRule(value: unknown, at: string, file: string): NameRule {
   const rule = asObject(value, at, file);
-  checkKeys(rule, ['from', 'tap', 'layout', 'scope', 'prefix'], at, file);
-  const { from, tap, layout = [], scope, prefix } = rule;
+  checkKeys(rule, ['from', 'tap', 'layout', 'scope', 'prefix', 'masked'], at, file);
+  const { from, tap, layout = [], scope, prefix, masked } = rule;
   if (typeof from !== 'string' || typeof tap !== 'string')
     throw bad(`strings as ${at}.from and .tap`, `${describeValue(from)} and ${describeValue(tap)}`, file);
   if (scope !== undefined && scope !== 'step') throw bad(`"step" as ${at}.scope`, describeValue(scope), file);
   if (prefix !== undefined && prefix !== true) throw bad(`true as ${at}.prefix`, describeValue(prefix), file);
+  if (masked !== undefined && masked !== true) throw bad(`true as ${at}.masked`, describeValue(masked), file);
   if (!Array.isArray(layout)) throw bad(`an array as ${at}.layout`, describeValue(layout), file);
   return {
     from,
@@ -56,6 +57,7 @@ function parseRule(value: unknown, at: string, file: string): NameRule {
     layout: layout.map((step, k) => parseTransform(step, `${at}.layout[${k}]`, file)),
     ...(scope === undefined ? {} : { scope }),
     ...(prefix === undefined ? {} : { prefix }),
+    ...(masked === undefined ? {} : { masked }),
   };
 }
 

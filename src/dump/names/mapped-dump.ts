@@ -5,7 +5,7 @@ import { canDequantise } from '../dequantise.js';
 import { isQuantised } from '../dtypes.js';
 import type { DumpView } from '../dump-view.js';
 import { copyElements, emptyLike, toFloat32 } from '../float.js';
-import type { TapInfo } from '../format.js';
+import { isMasked, type TapInfo } from '../format.js';
 import { fitShape, planLayout, squeezed } from '../import/layout.js';
 import { selectionPattern } from '../import/selection-pattern.js';
 import type { FileRows, ReusableBuffer, TensorBatch } from '../reader.js';
@@ -66,7 +66,8 @@ function chooseSources(
       const { dtype, file, nullable = false } = source;
       // Layouts move elements, which have no place of their own inside quantised blocks.
       const shown = isQuantised(dtype) && canDequantise(dtype) ? 'F32' : dtype;
-      found.set(tap, { info: { ...target, dtype: shown, file, nullable }, source, rule, priority });
+      const masked = isMasked(source) || isMasked(target) || rule.masked === true;
+      found.set(tap, { info: { ...target, dtype: shown, file, nullable, masked }, source, rule, priority });
     }
   return found;
 }

@@ -20,6 +20,8 @@ export interface NameRule {
   scope?: 'step';
   /** The value may hold the first entries of the tap's last axis only (a trimmed vocabulary, 16 of 17 classes). */
   prefix?: true;
+  /** Infinities are part of the value by design: a mask, masked scores. */
+  masked?: true;
 }
 
 /** A map. Where several names lead to one tap, the first rule that has a name wins. */

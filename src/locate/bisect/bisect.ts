@@ -10,7 +10,7 @@ import { type Oracle, TestLedger } from './test-ledger.js';
 
 /** Options of {@link bisect}. */
 export interface BisectOptions extends PolicyRunnerOptions {
-  /** A run with a larger energy NMSE of its logits fails. Default: half way from the good run's error to the bad run's. */
+  /** A run with a larger energy NMSE of its logits fails. Default: half way from the good run's error to the bad run's; the largest number where the bad run has NaN or infinities (an infinite error). */
   failAbove?: number;
   /** Forward passes that the search may cost, at least 2; default 30. With too few the result is coarser, or not verified. */
   maxPasses?: number;
@@ -129,7 +129,9 @@ export async function bisect(problem: PolicyProblem, options: BisectOptions = {}
     const all = tests.differences.map(({ site }) => site.name);
     const [good, bad] = [await oracle.measure([]), await oracle.measure(all)];
     if (good === bad && !tests.runner.strictF32) throw vanished(tests.runner.device);
-    const failAbove = options.failAbove ?? (good + bad) / 2;
+    // Half way to a run that is not finite is no number: then any finite one passes.
+    const halfWay = Number.isFinite(bad) ? (good + bad) / 2 : Number.MAX_VALUE;
+    const failAbove = options.failAbove ?? halfWay;
     const ledger = new TestLedger(
       oracle,
       failAbove,

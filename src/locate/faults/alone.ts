@@ -1,4 +1,6 @@
 /** Verdicts on two dumps without a model: only errors that have gathered are known, so an op is suspected where they begin. */
+import { tapNonFinite } from '../../diff/report.js';
+import type { TapNoise } from '../noise/noise-floor.js';
 import { errorOf, type OpEvidence } from './evidence.js';
 import type { OpVerdict } from './report.js';
 import { NOISE_RATIO } from './verdict.js';
@@ -15,7 +17,7 @@ const UNITS: Partial<Record<string, number>> = { F32: 2 ** -23, F16: 2 ** -10, B
  */
 export function aloneLimit({ cumulative, noise }: OpEvidence, failAbove: number | undefined): number {
   if (cumulative.kind === 'integer') return 0;
-  if (noise !== undefined) return NOISE_RATIO.bad ** 2 * noise.noiseNmse;
+  if (isFloor(noise)) return NOISE_RATIO.bad ** 2 * noise.noiseNmse;
   const { reference, tested } = cumulative.dtypes;
   const coarser = Math.max(UNITS[reference] ?? 0, UNITS[tested] ?? 0);
   return failAbove ?? (coarser <= UNITS.F32! ? F32_LIMIT : (16 * coarser) ** 2 / 12);
@@ -34,6 +36,8 @@ export function verdictAlone(
 ): OpVerdict {
   const { cumulative } = own;
   const error = errorOf(cumulative);
+  if (tapNonFinite(cumulative) > 0)
+    return inputs.every((input) => tapNonFinite(input.cumulative) === 0) ? 'fault' : 'not judged';
   if (error === 0) return 'exact';
   if (error <= aloneLimit(own, failAbove)) return 'within noise';
   // A choice may flip as soon as its inputs differ at all.
@@ -44,7 +48,12 @@ export function verdictAlone(
 function isRight(input: OpEvidence, failAbove: number | undefined): boolean {
   const { noise, cumulative } = input;
   const error = errorOf(cumulative);
-  return noise === undefined
-    ? error <= aloneLimit(input, failAbove)
-    : error <= NOISE_RATIO.good ** 2 * noise.noiseNmse;
+  return isFloor(noise)
+    ? error <= NOISE_RATIO.good ** 2 * noise.noiseNmse
+    : error <= aloneLimit(input, failAbove);
+}
+
+/** A noise run with NaN or infinity in it says nothing of what is usual. */
+function isFloor(noise: OpEvidence['noise']): noise is TapNoise {
+  return noise !== undefined && noise.nonFinite.noise === 0;
 }

@@ -1,4 +1,5 @@
 import { diffDumps } from '../../diff/diff.js';
+import { nonFiniteLines } from '../../diff/format/non-finite.js';
 import type { DiffReport } from '../../diff/report.js';
 import type { TapDtype } from '../../dump/format.js';
 import type { Dump } from '../../dump/reader.js';
@@ -11,7 +12,7 @@ import { errorOf, type OpEvidence, valueReports } from './evidence.js';
 import { explainFaults } from './hypotheses.js';
 import { type KindInput, locatedKinds } from './kinds.js';
 import { type LocalError, localErrors } from './local.js';
-import { label, modelNotes } from './notes.js';
+import { label, modelNotes, noiseNotes } from './notes.js';
 import { locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
 import type { LocateReport } from './report.js';
@@ -30,12 +31,24 @@ export async function locateDumps(
   model: string | undefined,
   options: LocateOptions = {},
 ): Promise<LocateReport> {
-  const { noise, failAbove, onProgress, signal, policyArgument: _, recompute, ...open } = options;
+  const {
+    noise,
+    failAbove,
+    allowNonFinite = false,
+    onProgress,
+    signal,
+    policyArgument: _,
+    recompute,
+    ...open
+  } = options;
   const run = (what: string) => ({
     ...(signal === undefined ? {} : { signal }),
     onProgress: (done: number, total: number) => onProgress?.(what, done, total),
   });
-  const diff = await diffDumps(reference, tested, { onProgress: run('comparing').onProgress });
+  const diff = await diffDumps(reference, tested, {
+    allowNonFinite,
+    onProgress: run('comparing').onProgress,
+  });
   const reports = valueReports(diff.tapReports).filter(({ rows }) => rows > 0);
   if (reports.length === 0)
     throw new ZayascopeError(
@@ -109,7 +122,12 @@ export async function locateDumps(
     ops: located.ops,
     noiseByTap,
     routing: routing === null ? null : { ...routing, pinned: null },
-    notes: [...own.notes, ...diffNotes(diff), ...cannotSay(model, noise, routing?.flipped ?? 0)],
+    notes: [
+      ...own.notes,
+      ...diffNotes(diff),
+      ...noiseNotes(noiseByTap ?? []),
+      ...cannotSay(model, noise, routing?.flipped ?? 0),
+    ],
   };
 }
 
@@ -200,11 +218,14 @@ async function routingDrift(reference: Dump, tested: Dump, noise: Dump | undefin
   return own.report(noise === undefined ? undefined : await gather(noise));
 }
 
-function diffNotes({ notes, unpaired, notCaptured }: DiffReport): string[] {
+function diffNotes(diff: DiffReport): string[] {
+  const { notes, unpaired, notCaptured } = diff;
   const missing = unpaired.filter(({ tap }) => tap !== null).map(({ tap }) => tap!);
   const left = notCaptured.reduce((sum, { taps }) => sum + taps, 0) + missing.length;
+  const { allowed, masked } = diff.nonFinite;
   return [
     ...notes,
+    ...(allowed + masked === 0 ? [] : nonFiniteLines({ ...diff.nonFinite, counted: 0 }, 'values')),
     ...(left === 0
       ? []
       : [

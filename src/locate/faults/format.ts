@@ -1,3 +1,4 @@
+import { placeWords } from '../../diff/format/non-finite.js';
 import { type Cell, formatError, formatShare, styled, textTable } from '../../text-table.js';
 import { blockCount, tapPlace } from '../replay/tap-graph.js';
 import { routingLines } from '../routing/format.js';
@@ -36,18 +37,21 @@ function headLines(report: LocateReport, color: boolean): string[] {
   const against = mode === 'policy' ? `policy ${tested}` : tested;
   const floor = noise === null ? '' : `, noise floor ${noise}`;
   const lines = [`${reference} (reference) against ${against}${floor}`];
-  const what =
-    mode === 'dumps-alone'
+  // Nothing errs by itself, and yet nothing may pass.
+  const unjudged = found && kinds.length === 0;
+  const what = unjudged
+    ? 'no verdict passes over NaN or infinity'
+    : mode === 'dumps-alone'
       ? 'where errors begin that the inputs do not have'
       : `${kinds.length} ${kinds.length === 1 ? 'kind of op makes' : 'kinds of op make'} more error of ${kinds.length === 1 ? 'its' : 'their'} own than a right one`;
   lines.push(
     found
-      ? `${styled('FAULT', 'bad', color)}  ${what}`
+      ? `${styled(unjudged ? 'NOT FINITE' : 'FAULT', 'bad', color)}  ${what}`
       : `${styled('SILENT', 'good', color)}  ${silence(report)}`,
   );
   if (nonFinite !== null)
     lines.push(
-      `NaN or infinity arises at ${styled(nonFinite.tap, 'strong', color)}, in ${nonFinite.count} values`,
+      `NaN or infinity arises at ${styled(nonFinite.tap, 'strong', color)}, in ${nonFinite.count} ${nonFinite.count === 1 ? 'value' : 'values'}${placeWords(nonFinite.place)}`,
     );
   else if (firstFault !== null) lines.push(`first fault: ${styled(firstFault, 'strong', color)}`);
   lines.push(finalWords(final));

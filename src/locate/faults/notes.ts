@@ -3,6 +3,7 @@ import { UNKNOWN } from '../../dump/import/foreign.js';
 import type { Dump } from '../../dump/reader.js';
 import type { ZayaModel } from '../../models/zaya/model.js';
 import { weightsSha256 } from '../../weights/identity.js';
+import type { TapNoise } from '../noise/noise-floor.js';
 
 /** Name of a dump's folder. */
 export function label(dump: Dump): string {
@@ -29,4 +30,13 @@ export async function modelNotes(
     if (manifest.status === 'partial') notes.push(`${name} is partial: its producer did not finish.`);
   }
   return notes;
+}
+
+/** What to say of a noise floor that is not finite. */
+export function noiseNotes(noise: readonly TapNoise[]): string[] {
+  const lost = noise.filter(({ nonFinite }) => nonFinite.noise > 0);
+  if (lost.length === 0) return [];
+  return [
+    `The noise floor is NaN or infinite in ${lost.length} of ${noise.length} values, first ${lost[0]!.tap}: they are judged as without it.`,
+  ];
 }

@@ -1,4 +1,4 @@
-import type { FloatTapReport, IntegerTapReport } from '../../diff/report.js';
+import { type FloatTapReport, type IntegerTapReport, tapNonFinite } from '../../diff/report.js';
 import { blockCount, tapInputs } from '../replay/tap-graph.js';
 import { aloneLimit, verdictAlone } from './alone.js';
 import { errorOf, type OpEvidence } from './evidence.js';
@@ -49,11 +49,13 @@ export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: Lo
     const from = inputs.inputs.map((name) => evidence.get(name)!);
     const cumulative = errorOf(own.cumulative);
     const local = own.local?.nmse ?? null;
-    const finiteInputs = from.every((input) => extraNonFinite(input.cumulative) === 0);
-    const count = extraNonFinite(own.cumulative);
+    const finiteInputs = from.every((input) => tapNonFinite(input.cumulative) === 0);
+    const count = tapNonFinite(own.cumulative);
     if (nonFinite === null && count > 0 && finiteInputs)
-      nonFinite = { tap, block: own.cumulative.block, count, place: placeOf(own) };
-    const floor = own.floors.length === 0 ? null : Math.max(...own.floors);
+      nonFinite = { tap, block: own.cumulative.block, count, place: own.cumulative.nonFinite!.first };
+    // A floor with NaN in it allows nothing, rather than everything.
+    const floors = own.floors.filter(Number.isFinite);
+    const floor = floors.length === 0 ? null : Math.max(...floors);
     const least = options.failAbove ?? (floor === null ? UNMEASURED_LIMIT : LEAST_LIMIT);
     const limit = options.alone
       ? aloneLimit(own, options.failAbove)
@@ -76,7 +78,7 @@ export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: Lo
       verdict: options.alone
         ? verdictAlone(own, from, options.failAbove, options.alone.wrongChoices)
         : verdictOf(own, { local, limit, finiteInputs, isTie: options.ties.has(tap) }),
-      drift: own.noise?.verdict ?? judge({ nmse: cumulative }),
+      drift: own.noise?.verdict ?? (count > 0 ? 'broken' : judge({ nmse: cumulative })),
       inputs: inputs.inputs,
     });
     shareTaps.push({ name: tap, cumulative, energy: energyOf(own.cumulative), local: local ?? 0, inputs });
@@ -102,17 +104,6 @@ function verdictOf(
 
 function energyOf(report: FloatTapReport | IntegerTapReport): number {
   return report.kind === 'float' ? report.metrics.mse * report.metrics.elements : 0;
-}
-
-/** NaNs and infinities of the tested side that the reference lacks. */
-function extraNonFinite(report: FloatTapReport | IntegerTapReport): number {
-  if (report.kind === 'integer') return 0;
-  const { nan, inf } = report.metrics;
-  return Math.max(0, nan.tested + inf.tested - nan.reference - inf.reference);
-}
-
-function placeOf({ cumulative }: OpEvidence): NonFiniteOrigin['place'] {
-  return cumulative.kind === 'float' ? cumulative.worst : null;
 }
 
 function lastFloat(evidence: ReadonlyMap<string, OpEvidence>): string {

@@ -13,6 +13,8 @@ export interface LocateOptions extends Omit<OpenZayaOptions, 'policy'> {
   recompute?: Policy | undefined;
   /** Smallest own error (energy NMSE) that counts as a fault, where none larger is measured to be usual. Default 1e-13, or 1e-11 where nothing could be measured. */
   failAbove?: number;
+  /** What is not finite in the same way on both sides is left out, instead of ending the silence. Default false. */
+  allowNonFinite?: boolean;
   /** The policy as commands of the report spell it; default its name. */
   policyArgument?: string;
   /** Called with what is being done, and how far it is. */

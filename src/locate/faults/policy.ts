@@ -6,7 +6,7 @@ import { choiceGroups } from './choices.js';
 import { errorOf, type OpEvidence } from './evidence.js';
 import { locatedKinds } from './kinds.js';
 import { localErrors } from './local.js';
-import { label, modelNotes } from './notes.js';
+import { label, modelNotes, noiseNotes } from './notes.js';
 import { locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
 import type { LocatedChoice, LocateReport } from './report.js';
@@ -28,7 +28,15 @@ export async function locatePolicy(
   tested: Policy,
   options: LocateOptions = {},
 ): Promise<LocateReport> {
-  const { noise, failAbove, onProgress, signal, policyArgument = tested.name, ...open } = options;
+  const {
+    noise,
+    failAbove,
+    allowNonFinite = false,
+    onProgress,
+    signal,
+    policyArgument = tested.name,
+    ...open
+  } = options;
   using runners = new PolicyRunners(model, open);
   const run = (what: string) => ({
     ...(signal === undefined ? {} : { signal }),
@@ -64,7 +72,7 @@ export async function locatePolicy(
     spreads: ({ nmse }) => nmse > (failAbove ?? 1e-13),
     ...run('own error of each op'),
   });
-  const whole = await wholeRun(runner, reference, noise, run('whole run'));
+  const whole = await wholeRun(runner, reference, noise, { ...run('whole run'), allowNonFinite });
   const evidence = new Map<string, OpEvidence>(
     [...whole.reports].map(([tap, cumulative]) => [
       tap,
@@ -142,7 +150,7 @@ export async function locatePolicy(
     ops: located.ops,
     noiseByTap: noise === undefined ? null : [...evidence.values()].flatMap((entry) => entry.noise ?? []),
     routing: drift === null ? null : { ...drift, pinned },
-    notes,
+    notes: [...notes, ...noiseNotes([...evidence.values()].flatMap((entry) => entry.noise ?? []))],
   };
 }
 

@@ -82,8 +82,9 @@ export interface LocatedChoice {
 export interface NonFiniteOrigin {
   tap: string;
   block: number | null;
-  /** NaNs and infinities in it that the reference lacks; its inputs have none. */
+  /** Pairs of which a side is NaN or infinite, bit-identical NaNs too; its inputs have none. Without those that are masked or allowed. */
   count: number;
+  /** The first of them. */
   place: ElementPlace | null;
 }
 
@@ -97,7 +98,7 @@ export interface LocateReport {
   /** Name of the tested dump or policy. */
   tested: string;
   noise: string | null;
-  /** False: no fault was found. */
+  /** False: no fault was found, and nothing is NaN or infinite. */
   found: boolean;
   /** The first op in execution order that fails while its inputs pass. */
   firstFault: string | null;

@@ -16,8 +16,18 @@ import type { LocatedChoice } from './report.js';
 /** How to watch and stop a run. */
 export type RunHooks = Pick<ReplayOptions, 'signal' | 'onProgress'>;
 
+/** {@link RunHooks}, and whether what is not finite in the same way on both sides is left out. */
+export interface WholeRunHooks extends RunHooks {
+  allowNonFinite?: boolean;
+}
+
 /** The reference's tokens run as they are: each value's error, and where there is a noise floor the noise of each. */
-export async function wholeRun(runner: Runner, reference: Dump, noise: Dump | undefined, hooks: RunHooks) {
+export async function wholeRun(
+  runner: Runner,
+  reference: Dump,
+  noise: Dump | undefined,
+  { allowNonFinite = false, ...hooks }: WholeRunHooks,
+) {
   const comparisons = new Map<string, TapComparison>();
   const noiseSums = new Map<string, TapNoiseSums>();
   const [routing, noiseRouting] = [new RoutingSums(), noise === undefined ? undefined : new RoutingSums()];
@@ -29,7 +39,7 @@ export async function wholeRun(runner: Runner, reference: Dump, noise: Dump | un
     async visit({ tap, dumped, shown }) {
       let comparison = comparisons.get(tap.name);
       if (comparison === undefined) {
-        comparison = compareTap({ reference: tap, tested: { ...tap, dtype: shown.dtype } });
+        comparison = compareTap({ reference: tap, tested: { ...tap, dtype: shown.dtype } }, allowNonFinite);
         comparisons.set(tap.name, comparison);
       }
       comparison.add(dumped, shown);

@@ -1,6 +1,7 @@
 import { MetricSums } from '../../diff/metrics.js';
+import { nonFiniteCounts } from '../../diff/non-finite.js';
 import { toFloat32 } from '../../dump/float.js';
-import type { TapInfo } from '../../dump/format.js';
+import { isMasked, type TapInfo } from '../../dump/format.js';
 import type { Dump, TensorBatch } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
 import { judge, noiseRatio, type Verdict } from '../faults/verdict.js';
@@ -13,10 +14,13 @@ export interface TapNoise {
   nmse: number;
   /** Energy NMSE of the reference's own low-precision run against the same. */
   noiseNmse: number;
-  /** ‖tested error‖ / ‖noise‖. */
+  /** ‖tested error‖ / ‖noise‖; NaN where the noise is not finite. */
   ratio: number;
   /** Σ√(p·q) of the histograms of both errors, signed, one bin an octave: 1 for the same distribution, 0 for disjoint ones. */
   bhattacharyya: number;
+  /** Pairs with the reference of which a side is NaN or infinite (those of masked values left out); what is not finite is in no figure. */
+  nonFinite: { tested: number; noise: number };
+  /** `broken` where the tested side or the reference is not finite; without regard to the noise where that is not. */
   verdict: Verdict;
 }
 
@@ -26,11 +30,13 @@ const BINS = 512;
 /** Accumulates a {@link TapNoise}. Memory does not grow with what is added. */
 export class TapNoiseSums {
   readonly #tap: Pick<TapInfo, 'name' | 'block'>;
+  readonly #masked: boolean;
   readonly #errors = { tested: new MetricSums(), low: new MetricSums() };
   readonly #histograms = { tested: new Float64Array(BINS), low: new Float64Array(BINS) };
 
   constructor(tap: Pick<TapInfo, 'name' | 'block'>) {
     this.#tap = tap;
+    this.#masked = isMasked(tap);
   }
 
   /** Adds the same rows of all three, widened to F32. */
@@ -45,17 +51,27 @@ export class TapNoiseSums {
   }
 
   report(): TapNoise {
-    const { nmse } = this.#errors.tested.metrics();
-    const noiseNmse = this.#errors.low.metrics().nmse;
+    const [own, low] = [this.#errors.tested.metrics(), this.#errors.low.metrics()];
+    const { nmse } = own;
+    const noiseNmse = low.nmse;
+    const rules = { masked: this.#masked, allowed: false };
+    const nonFinite = {
+      tested: nonFiniteCounts(own, rules)?.counted ?? 0,
+      noise: nonFiniteCounts(low, rules)?.counted ?? 0,
+    };
     const bhattacharyya = overlap(this.#histograms.tested, this.#histograms.low);
     return {
       tap: this.#tap.name,
       block: this.#tap.block,
       nmse,
       noiseNmse,
-      ratio: noiseRatio(nmse, noiseNmse),
+      ratio: nonFinite.noise > 0 ? Number.NaN : noiseRatio(nmse, noiseNmse),
       bhattacharyya,
-      verdict: judge({ nmse, noiseNmse, bhattacharyya }),
+      nonFinite,
+      verdict:
+        nonFinite.tested > 0
+          ? 'broken'
+          : judge(nonFinite.noise > 0 ? { nmse } : { nmse, noiseNmse, bhattacharyya }),
     };
   }
 }

@@ -25,7 +25,7 @@ export interface PolicyTests extends Oracle, Disposable {
   readonly differences: readonly SiteDifference[];
   /** Everything that errors depend on. */
   identity(): Promise<unknown>;
-  /** Energy NMSE of the logits with these sites bad. */
+  /** Energy NMSE of the logits with these sites bad; Infinity where they are not finite. */
   measure(sites: readonly string[]): Promise<number>;
   /** Blocks that a run has to compute if states at block starts were kept of all sets that were {@link measure}d or {@link note}d, by the blocks of the model. */
   price(sites: readonly string[]): number;
@@ -104,7 +104,16 @@ export async function openPolicyTests(
         const sums = new MetricSums();
         sums.add(logits, sites.length === 0 && reference === undefined ? logits : await run(sites));
         note(sites);
-        return sums.metrics().nmse;
+        const { nmse, nonFinite, nan, inf } = sums.metrics();
+        // A search between runs needs one that is right: of a good run, and of a reference, nothing may be NaN.
+        if (nan.reference + inf.reference > 0 || (sites.length === 0 && nonFinite > 0))
+          throw new ZayascopeError(
+            'BAD_ARGUMENT',
+            `policies: expected finite logits of ${reference !== undefined && nan.reference + inf.reference > 0 ? 'the reference' : `the good policy ${good.name}`}, got ${nan.tested + nan.reference} NaN and ${inf.tested + inf.reference} infinities`,
+            { op: 'policies', tensor: 'lm_head' },
+          );
+        // One that is not finite fails at any threshold.
+        return nonFinite > 0 ? Number.POSITIVE_INFINITY : nmse;
       },
       price(sites) {
         const keys = starts(sites);

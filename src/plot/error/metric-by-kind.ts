@@ -1,6 +1,7 @@
 import { type DiffReport, type TapReport, tapError } from '../../diff/report.js';
 import type { Figure } from '../figure.js';
 import { formatError, logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
+import { nonFiniteNote } from '../non-finite-note.js';
 import { requireSome } from '../require-some.js';
 import { SERIES_COLORS } from '../theme.js';
 
@@ -96,7 +97,7 @@ export function metricByKind(report: DiffReport, options: MetricByKindOptions = 
       },
     ].filter(({ x }) => x.length > 0),
     layout: {
-      title: titled(title, 'one point a block and value', unseen([values!])),
+      title: titled(title, 'one point a block and value', unseen([values!]), nonFiniteNote([report])),
       xaxis: logAxis(KIND_METRICS[metric], [values!]),
       yaxis: {
         title: { text: `${by}, in execution order`, standoff: 12 },

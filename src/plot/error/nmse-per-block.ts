@@ -2,6 +2,7 @@ import type { DiffReport } from '../../diff/report.js';
 import type { Figure } from '../figure.js';
 import { legendAbove } from '../legend.js';
 import { logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
+import { nonFiniteNote } from '../non-finite-note.js';
 import { requireSome } from '../require-some.js';
 import { SERIES_COLORS } from '../theme.js';
 import { type NoiseSource, noiseBand, noiseErrors } from './error-series.js';
@@ -75,7 +76,7 @@ export function nmsePerBlock(
     description: `Energy NMSE of ${labels.length} blocks of ${runs.map(({ label }) => label).join(', ')}, on a logarithmic axis.`,
     data: [...(noisy.length === 0 ? [] : noiseBand(noisy, band!)), ...traces],
     layout: {
-      title: titled(title, unseen(drawn)),
+      title: titled(title, unseen(drawn), nonFiniteNote(runs.map(({ report }) => report))),
       xaxis: {
         title: { text: 'block' },
         tickvals: labelled.map(({ at }) => at),

@@ -1,6 +1,7 @@
 import type { Figure, Trace } from '../figure.js';
 import { legendAbove } from '../legend.js';
 import { formatError, logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
+import { nonFiniteNote } from '../non-finite-note.js';
 import { requireSome } from '../require-some.js';
 import { FAULT_COLOR, SERIES_COLORS } from '../theme.js';
 import {
@@ -109,7 +110,11 @@ export function nmsePerTap(runs: readonly ErrorSeries[], options: NmsePerTapOpti
     description: `Energy NMSE of ${points.length} values in execution order, on a logarithmic axis: ${worst.join('; ')}.`,
     data: shown,
     layout: {
-      title: titled(title, unseen(drawn, 'at the bottom', 'at the top')),
+      title: titled(
+        title,
+        unseen(drawn, 'at the bottom', 'at the top'),
+        nonFiniteNote(runs.map(({ report }) => report)),
+      ),
       xaxis: {
         title: { text: 'block; values in execution order' },
         tickvals: blocks.labels.map(({ at }) => at),

@@ -1,6 +1,7 @@
 import type { DiffReport } from '../../diff/report.js';
 import type { Figure } from '../figure.js';
 import { titled } from '../log-values.js';
+import { nonFiniteNote } from '../non-finite-note.js';
 import { requireSome } from '../require-some.js';
 import { SERIES_COLORS } from '../theme.js';
 
@@ -35,7 +36,11 @@ export function nmseRatio(report: DiffReport, options: { title?: string } = {}):
       },
     ],
     layout: {
-      title: titled(title, `${above} of ${points.length} values differ by more than 5 %`),
+      title: titled(
+        title,
+        `${above} of ${points.length} values differ by more than 5 %`,
+        nonFiniteNote([report]),
+      ),
       xaxis: { title: { text: 'value, in execution order' } },
       yaxis: { title: { text: 'variance NMSE / energy NMSE' } },
     },

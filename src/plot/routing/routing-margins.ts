@@ -39,6 +39,7 @@ export async function routingMargins(
   const errors = choices.map(({ error }) => error).filter((error) => error > 0);
   const ends = [Math.min(...errors), Math.max(...errors)];
   const possible = choices.filter(({ margin, error }) => margin <= 2 * error).length;
+  const lost = choices.filter(({ error, margin }) => !Number.isFinite(error - margin)).length;
   const flipped = choices.filter((choice) => choice.flipped).length;
   return {
     name: 'routing-margins',
@@ -74,7 +75,11 @@ export async function routingMargins(
       ),
     ],
     layout: {
-      title: titled(title, `${possible} of ${choices.length} choices could flip, ${flipped} did`),
+      title: titled(
+        title,
+        `${possible} of ${choices.length - lost} choices could flip, ${flipped} did`,
+        lost === 0 ? '' : `${lost} of NaN or infinite probabilities, of which nothing can be said`,
+      ),
       xaxis: logAxis('margin of the reference (probability)'),
       yaxis: logAxis('largest error of the biased probabilities'),
       ...legendAbove(3),

@@ -20,14 +20,16 @@ export interface ReproduceInput {
   /** Path of the model, as given. */
   model: string | null;
   failAbove: number | null;
+  allowNonFinite: boolean;
   title: string | null;
 }
 
 /** Commands in the order in which one would run them: what made the dumps as far as they say, then the comparisons. */
 export function reproduceCommands(input: ReproduceInput): ReproduceCommand[] {
-  const { reference, tested, noiseFloor, model, failAbove, title } = input;
+  const { reference, tested, noiseFloor, model, failAbove, allowNonFinite, title } = input;
   const dumps = [reference.dir, tested.dir];
-  const limit = failAbove === null ? [] : ['--fail-above', String(failAbove)];
+  const allow = allowNonFinite ? ['--allow-nonfinite'] : [];
+  const limit = [...(failAbove === null ? [] : ['--fail-above', String(failAbove)]), ...allow];
   const noise = noiseFloor === null ? [] : [noiseFloor.dir];
   const line = (...words: string[]): string => ['zayascope', ...words].map(shellArgument).join(' ');
   const made = [
@@ -45,6 +47,7 @@ export function reproduceCommands(input: ReproduceInput): ReproduceCommand[] {
         ...dumps,
         ...(model === null ? [] : ['--model', model]),
         ...noise.flatMap((dir) => ['--noise', dir]),
+        ...allow,
       ),
     },
     {

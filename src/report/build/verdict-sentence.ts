@@ -1,5 +1,6 @@
 import type { DiffReport, TapReport } from '../../diff/report.js';
-import { tapDiffering, tapError } from '../../diff/report.js';
+import { tapDiffering, tapError, tapNonFinite } from '../../diff/report.js';
+import { nonFiniteLines, sideCounts } from '../../diff/format/non-finite.js';
 import { exceeds } from '../../diff/summary.js';
 import { formatError } from '../../text-table.js';
 import type { LocateReport } from '../../locate/faults/report.js';
@@ -22,7 +23,7 @@ export function reportVerdict(
   const { tapReports, unpaired, failAbove, pass, firstDivergence } = report;
   const identical = tapReports.every((tap) => tap.identical);
   const outcome = !pass ? 'FAIL' : failAbove === null && !identical ? 'NOT JUDGED' : 'PASS';
-  const parts = [judged(report, identical)];
+  const parts = [judged(report, identical), ...nonFiniteLines(report.nonFinite, 'taps')];
   if (unpaired.length > 0) parts.push(`${count(unpaired.length, 'entry')} could not be paired`);
   if (firstDivergence !== null) {
     const what = firstDivergence.criterion === 'threshold' ? 'first above it' : 'first that differs';
@@ -32,7 +33,9 @@ export function reportVerdict(
   if (worst !== null && worst.name !== firstDivergence?.tap) parts.push(`worst: ${describe(worst)}`);
   if (noise !== null) {
     const beyond = noise.filter(({ verdict }) => verdict === 'above noise' || verdict === 'broken').length;
-    parts.push(`${beyond} of ${count(noise.length, 'tap')} beyond the noise floor`);
+    const lost = noise.filter(({ nonFinite }) => nonFinite.noise > 0).length;
+    const without = lost === 0 ? '' : `, which is NaN or infinite in ${lost}: those are judged without it`;
+    parts.push(`${beyond} of ${count(noise.length, 'tap')} beyond the noise floor${without}`);
   }
   if (located?.firstFault) parts.push(`first op at fault: ${located.firstFault}`);
   return { outcome, sentence: `${parts.join('; ')}.` };
@@ -65,6 +68,7 @@ function worstTap(taps: readonly TapReport[]): TapReport | null {
 }
 
 function describe(tap: TapReport): string {
+  if (tapNonFinite(tap) > 0) return `${tap.name} (not finite: ${sideCounts(tap.nonFinite!)})`;
   const error = tapError(tap);
   if (error !== null)
     return `${tap.name} (NMSE ${tap.kind === 'statistics' ? 'at least ' : ''}${formatError(error)})`;

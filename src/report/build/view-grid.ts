@@ -15,7 +15,7 @@ export function gridShape(rows: number, width: number, cells: number): [rows: nu
 /**
  * Grids of the reference, the tested side and their difference. A cell of the first two holds, for both sides, the one element of its rectangle whose magnitude (on either side) is largest; a cell of
  * `difference` holds the largest tested − reference in magnitude, with its sign. What is not finite counts as largest, so that pooling never hides it: in `difference`, NaN says that
- * the two sides are not both finite and not the same. The same NaN or infinity on both sides is a difference of 0.
+ * the two sides are not both finite and not the same infinity. The same infinity on both sides is a difference of 0; NaN equals nothing.
  */
 export class PooledGrids {
   readonly rows: number;
@@ -64,7 +64,7 @@ export class PooledGrids {
         continue;
       }
       this.#take(cell, x, y, Number.POSITIVE_INFINITY);
-      if (Object.is(x, y)) this.#takeDifference(cell, 0, 0);
+      if (x === y) this.#takeDifference(cell, 0, 0);
       else this.#takeDifference(cell, Number.NaN, Number.POSITIVE_INFINITY);
     }
   }

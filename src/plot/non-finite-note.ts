@@ -1,0 +1,9 @@
+import type { DiffReport } from '../diff/report.js';
+
+/** A note for a figure's subtitle where values of the reports hold NaN or infinities: their errors are over the other elements, or infinite. Empty where all are finite. */
+export function nonFiniteNote(reports: readonly (DiffReport | undefined)[]): string {
+  const count = reports
+    .flatMap((report) => report?.tapReports ?? [])
+    .filter(({ nonFinite }) => (nonFinite?.counted ?? 0) + (nonFinite?.allowed ?? 0) > 0).length;
+  return count === 0 ? '' : `NaN or infinity in ${count} ${count === 1 ? 'value' : 'values'}`;
+}
