@@ -17,13 +17,42 @@ const TABLE = {
   Q4_K: { type: 12, blockSize: 256, blockBytes: 144 },
   Q5_K: { type: 13, blockSize: 256, blockBytes: 176 },
   Q6_K: { type: 14, blockSize: 256, blockBytes: 210 },
+  IQ2_XXS: { type: 16, blockSize: 256, blockBytes: 66 },
+  IQ2_XS: { type: 17, blockSize: 256, blockBytes: 74 },
+  IQ3_XXS: { type: 18, blockSize: 256, blockBytes: 98 },
+  IQ1_S: { type: 19, blockSize: 256, blockBytes: 50 },
+  IQ4_NL: { type: 20, blockSize: 32, blockBytes: 18 },
+  IQ3_S: { type: 21, blockSize: 256, blockBytes: 110 },
+  IQ2_S: { type: 22, blockSize: 256, blockBytes: 82 },
+  IQ4_XS: { type: 23, blockSize: 256, blockBytes: 136 },
   I8: { type: 24, blockSize: 1, blockBytes: 1 },
   I16: { type: 25, blockSize: 1, blockBytes: 2 },
   I32: { type: 26, blockSize: 1, blockBytes: 4 },
   I64: { type: 27, blockSize: 1, blockBytes: 8 },
   F64: { type: 28, blockSize: 1, blockBytes: 8 },
+  IQ1_M: { type: 29, blockSize: 256, blockBytes: 56 },
   BF16: { type: 30, blockSize: 1, blockBytes: 2 },
+  TQ1_0: { type: 34, blockSize: 256, blockBytes: 54 },
+  TQ2_0: { type: 35, blockSize: 256, blockBytes: 66 },
+  MXFP4: { type: 39, blockSize: 32, blockBytes: 17 },
+  NVFP4: { type: 40, blockSize: 64, blockBytes: 36 },
+  Q1_0: { type: 41, blockSize: 128, blockBytes: 18 },
+  Q2_0: { type: 42, blockSize: 64, blockBytes: 18 },
 } as const;
+
+/** Types of ggml that no model file can be read in: intermediate ones, and those that ggml has given up. */
+const OTHER_TYPES: Readonly<Record<number, string>> = {
+  4: 'Q4_2 (removed from ggml)',
+  5: 'Q4_3 (removed from ggml)',
+  9: 'Q8_1 (intermediate results only)',
+  15: 'Q8_K (intermediate results only)',
+  31: 'Q4_0_4_4 (removed from ggml: quantise again as Q4_0)',
+  32: 'Q4_0_4_8 (removed from ggml: quantise again as Q4_0)',
+  33: 'Q4_0_8_8 (removed from ggml: quantise again as Q4_0)',
+  36: 'IQ4_NL_4_4 (removed from ggml: quantise again as IQ4_NL)',
+  37: 'IQ4_NL_4_8 (removed from ggml: quantise again as IQ4_NL)',
+  38: 'IQ4_NL_8_8 (removed from ggml: quantise again as IQ4_NL)',
+};
 
 /** The name of an element type, e.g. `'F32'`, `'BF16'`, `'Q4_K'`. */
 export type Dtype = keyof typeof TABLE;
@@ -36,11 +65,23 @@ export function ggmlType(dtype: Dtype): number {
   return TABLE[dtype].type;
 }
 
+/** The name of a ggml type for a message, also of one that is no {@link Dtype}. */
+export function ggmlTypeName(type: number): string {
+  return (
+    DTYPES.find((dtype) => TABLE[dtype].type === type) ??
+    OTHER_TYPES[type] ??
+    `type ${type} (unknown to ggml)`
+  );
+}
+
 /** The dtype with the given ggml number. Throws `DTYPE_UNSUPPORTED` for a type that this library does not know. */
 export function dtypeFromGgml(type: number): Dtype {
   const found = DTYPES.find((dtype) => TABLE[dtype].type === type);
   if (found === undefined)
-    throw new ZayascopeError('DTYPE_UNSUPPORTED', `dtypeFromGgml: expected a known ggml type, got ${type}`);
+    throw new ZayascopeError(
+      'DTYPE_UNSUPPORTED',
+      `dtypeFromGgml: expected a known ggml type, got ${ggmlTypeName(type)}`,
+    );
   return found;
 }
 
@@ -61,6 +102,9 @@ export function isQuantized(dtype: Dtype): boolean {
 
 /** All dtypes that store scale and integers per block. */
 export const QUANTIZED_DTYPES: readonly Dtype[] = DTYPES.filter(isQuantized);
+
+/** Types that ggml quantises to only with an importance for each column. */
+export const NEEDS_IMPORTANCE: readonly Dtype[] = ['IQ2_XXS', 'IQ2_XS', 'IQ1_S'];
 
 /** Bytes of `elements` contiguous values. `elements` must be a multiple of the block size, else `SHAPE_MISMATCH`. */
 export function sizeBytes(dtype: Dtype, elements: number): number {

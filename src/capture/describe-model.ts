@@ -1,12 +1,15 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import type { Dtype } from '../dtype.js';
 import type { DumpModel } from '../dump/format.js';
 import { elementCount } from '../graph/shape.js';
 import type { ZayaSource } from '../models/zaya/source.js';
 import { requiredTensors } from '../models/zaya/weights.js';
+import { readSmallFile } from '../weights/file-access.js';
 import { configSha256, weightsSha256 } from '../weights/identity.js';
+import { parseJsonObject, withoutNonFinite } from '../weights/json-object.js';
+
+const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
 
 /**
  * The `model` entry of a manifest. The identity of the weights does not depend on the layout: a legacy checkpoint has that of the transformers layout with the same values and
@@ -27,7 +30,9 @@ type ModelConfig = Required<Pick<DumpModel, 'config' | 'configSha256'>>;
 
 async function configFile(folder: string): Promise<ModelConfig> {
   const file = join(folder, 'config.json');
-  const config = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
+  const bytes = await readSmallFile('describeModel', file, MAX_CONFIG_BYTES);
+  const json = parseJsonObject(bytes, { code: 'BAD_CONFIG', op: 'describeModel', where: file });
+  const config = withoutNonFinite(json) as Record<string, unknown>;
   return { config, configSha256: await configSha256(file) };
 }
 

@@ -3,7 +3,7 @@ import type { DumpModel, TapSpec } from '../dump/format.js';
 import { parseZayaConfig } from '../models/zaya/config.js';
 import { readSmallFile } from '../weights/file-access.js';
 import { configSha256 } from '../weights/identity.js';
-import { parseJsonObject } from '../weights/json-object.js';
+import { parseJsonObject, withoutNonFinite } from '../weights/json-object.js';
 import { select, tapSpecs } from './selection.js';
 
 const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
@@ -25,7 +25,7 @@ export async function importTarget(configFile: string): Promise<ImportTarget> {
     model: {
       type: 'zaya',
       name: basename(dirname(resolve(configFile))),
-      config: json,
+      config: withoutNonFinite(json) as Record<string, unknown>,
       configSha256: await configSha256(configFile),
     },
     targets: tapSpecs(config, select(config, '**', 'all', true)),

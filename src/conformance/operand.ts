@@ -1,4 +1,4 @@
-import { blockBytes, blockSize, type Dtype, ggmlType, isQuantized } from '../dtype.js';
+import { blockBytes, blockSize, type Dtype, ggmlType, isQuantized, NEEDS_IMPORTANCE } from '../dtype.js';
 import { toFloat64 } from '../dump/float.js';
 import type { Graph } from '../graph/graph.js';
 import { permute, slice } from '../graph/ops-layout.js';
@@ -96,7 +96,9 @@ export async function encode(dtype: Dtype, values: Float32Array, columns: number
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     return { bytes, elements: Float64Array.from(values) };
   }
-  const bytes = await native().quantize(values, ggmlType(dtype), columns, null);
+  // The lowest types are made only with importance of columns: all count alike.
+  const importance = NEEDS_IMPORTANCE.includes(dtype) ? new Float32Array(columns).fill(1) : null;
+  const bytes = await native().quantize(values, ggmlType(dtype), columns, importance);
   return { bytes, elements: await decode(dtype, bytes, columns) };
 }
 

@@ -1,4 +1,4 @@
-import { type Dtype, isQuantized } from '../dtype.js';
+import { blockSize, type Dtype, isQuantized } from '../dtype.js';
 import type { OpName } from '../graph/ops.js';
 import type { Tensor } from '../graph/tensor.js';
 
@@ -63,7 +63,7 @@ function inner({ sources }: Tensor, operand: number): number {
 /** What the operands of a product may be rounded to, by the dtype of the matrix. F32 matrices and rows are F32. */
 function operands({ sources }: Tensor): number {
   const [{ dtype: matrix }, { dtype: rows }] = sources as readonly [Tensor, Tensor];
-  if (isQuantized(matrix)) return Math.sqrt((matrix.endsWith('_K') ? 256 : 32) / 12) / 127;
+  if (isQuantized(matrix)) return Math.sqrt((blockSize(matrix) === 256 ? 256 : 32) / 12) / 127;
   return matrix === 'F32' || rows === matrix ? 0 : UNIT[matrix]!;
 }
 

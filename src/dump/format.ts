@@ -87,7 +87,7 @@ export interface DumpModel {
   type?: string;
   /** Basename of its folder; never a path. */
   name: string;
-  /** How the model is stored: `transformers` (also when absent), `legacy`, `gguf half-layers` or `gguf blocks`. */
+  /** How the model is stored: `transformers` (also when absent), `legacy`, `gguf half-layers`, `gguf half-layers-cca` or `gguf blocks`. */
   layout?: string;
   /** The parsed config.json; of a GGUF file, which has none, what its metadata says under the keys of the transformers layout. */
   config?: Record<string, unknown>;

@@ -1,6 +1,6 @@
-import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir } from 'node:fs/promises';
 import { ioError } from '../weights/file-access.js';
+import { type FoundModel, findModel } from '../weights/model-path.js';
 import type { ChatMessage } from './chat-template.js';
 
 const OP = 'openTokenizer';
@@ -43,29 +43,27 @@ export interface TextTokenizer {
  * @throws `IO` where there is neither; `BAD_CONFIG` for one that is malformed or of a kind that is not supported.
  */
 export async function openTokenizer(model: string): Promise<TextTokenizer> {
-  const found = await stat(model).catch((cause: unknown) => {
-    throw ioError(OP, 'a model folder or a .gguf file', model, cause);
-  });
-  if (!found.isDirectory()) return openEmbedded(model);
-  const names = await readdir(model);
+  const found = await tokenizerPlace(model);
+  if (found.kind === 'gguf') {
+    const { readGgufHeader } = await import('../weights/gguf.js');
+    const { ggufTokenizer } = await import('./tokenizer-gguf.js');
+    return ggufTokenizer((await readGgufHeader(OP, found.path)).metadata, found.path);
+  }
+  const names = await readdir(found.path);
   if (names.includes('tokenizer.json')) {
     const { readTokenizerFolder } = await import('./tokenizer-folder.js');
-    return readTokenizerFolder(model);
+    return readTokenizerFolder(found.path);
   }
-  const ggufs = names.filter((name) => name.toLowerCase().endsWith('.gguf'));
-  if (ggufs.length === 1) return openEmbedded(join(model, ggufs[0]!));
   throw ioError(
     OP,
-    'tokenizer.json or one .gguf file in the folder',
-    model,
-    `no tokenizer.json and ${ggufs.length} .gguf files; give token ids instead of text`,
+    'tokenizer.json or one GGUF file in the folder',
+    found.path,
+    'neither; give token ids instead of text',
   );
 }
 
-async function openEmbedded(file: string): Promise<TextTokenizer> {
-  if (!file.toLowerCase().endsWith('.gguf'))
-    throw ioError(OP, 'a model folder or a .gguf file', file, 'another file');
-  const { native } = await import('../native.js');
-  const { ggufTokenizer } = await import('./tokenizer-gguf.js');
-  return ggufTokenizer(native().ggufRead(file).metadata, file);
+/** As the model is found; a folder may also hold a tokenizer alone. */
+async function tokenizerPlace(model: string): Promise<FoundModel> {
+  const names = await readdir(model).catch((): string[] => []);
+  return names.includes('tokenizer.json') ? { kind: 'folder', path: model } : findModel(OP, model);
 }

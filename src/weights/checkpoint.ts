@@ -1,15 +1,20 @@
-import { stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, normalize, sep } from 'node:path';
 import type { Dtype } from '../dtype.js';
 import { ZayascopeError } from '../errors.js';
 import { describeValue } from './describe-value.js';
 import { ioError, readSmallFile } from './file-access.js';
+import { sniffFile } from './formats/file-kind.js';
+import { readPytorchFile } from './formats/pytorch.js';
 import { parseJsonObject } from './json-object.js';
-import { isSafetensorsDtype, readSafetensorsHeader } from './safetensors.js';
+import { isSafetensorsDtype, readSafetensorsHeader, type SafetensorsHeader } from './safetensors.js';
 
 const OP = 'openCheckpoint';
+/** In the order of transformers' preference. */
 const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
+const PYTORCH = 'pytorch_model.bin';
+const PYTORCH_INDEX = 'pytorch_model.bin.index.json';
 const MAX_INDEX_BYTES = 100_000_000;
 
 /** A contiguous range of a file. */
@@ -57,14 +62,17 @@ export interface Checkpoint {
   files: readonly string[];
   /** The `__metadata__` strings of all files; where two files differ on a key, the first file's. */
   metadata: ReadonlyMap<string, string>;
+  /** What a user should know about how it was read. */
+  notes?: readonly string[];
 }
 
 /**
- * Opens the safetensors checkpoint of a model folder: `model.safetensors`, or else the shards of `model.safetensors.index.json`
- * (the same order of preference as transformers). A path of one `.safetensors` or index file is accepted as well.
+ * Opens the checkpoint of a model folder: `model.safetensors`, or else the shards of `model.safetensors.index.json`, or else `pytorch_model.bin`, or the shards of its index
+ * (the same order of preference as transformers; PyTorch files are read without running their pickle). A path of one such file or index is accepted as well. A tensor that the index names and no shard has is
+ * a note and a warning of the process (`ZayascopeWarning`), as for transformers: the model may not need it.
  *
  * @throws `IO` when something cannot be read; `BAD_CHECKPOINT` when a header or the index is malformed, a shard is missing or outside the
- * folder, or a tensor is in two shards or not in the shard that the index names.
+ * folder, or a tensor is in two shards or in another shard than the index names.
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const found = await stat(path).catch((cause: unknown) => {
@@ -76,7 +84,21 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
       : openFiles(dirname(path), [path]);
   if (await exists(join(path, SINGLE))) return openFiles(path, [join(path, SINGLE)]);
   if (await exists(join(path, INDEX))) return openIndex(path, INDEX);
-  throw bad(`${SINGLE} or ${INDEX} in the folder`, 'neither', path);
+  if (await exists(join(path, PYTORCH))) return openFiles(path, [join(path, PYTORCH)]);
+  if (await exists(join(path, PYTORCH_INDEX))) return openIndex(path, PYTORCH_INDEX);
+  throw bad(`${SINGLE}, ${PYTORCH} or the index of one in the folder`, await otherWeights(path), path);
+}
+
+/** Weights that a folder holds under names that no index leads to. */
+async function otherWeights(folder: string): Promise<string> {
+  const names = (await readdir(folder))
+    .filter((name) => /\.(safetensors|bin|pt|pth|gguf|h5|msgpack)$/i.test(name))
+    .sort();
+  const shown = names.slice(0, 3).join(', ');
+  if (names.length === 0) return 'neither, and no other weights';
+  if (names.some((name) => name.startsWith('adapter_model')))
+    return `${shown}, an adapter: merge it into its model and save that`;
+  return `${names.length > 3 ? `${names.length} other files of weights, ${shown}, ..` : shown} (a model in shards needs its index)`;
 }
 
 async function openIndex(folder: string, name: string): Promise<Checkpoint> {
@@ -93,23 +115,23 @@ async function openIndex(folder: string, name: string): Promise<Checkpoint> {
   for (const shard of shards)
     if (!(await exists(shard))) throw bad('every shard that the index names', `no file ${shard}`, file);
   const checkpoint = await openFiles(folder, shards);
+  const stale: string[] = [];
   for (const [tensor, shard] of located) {
     const stored = checkpoint.tensors.get(tensor) ?? checkpoint.unreadable.get(tensor);
-    if (stored?.file !== shard)
-      throw bad(
-        `the tensor in ${shard}, as the index says`,
-        stored ? `it in ${stored.file}` : 'no such tensor',
-        file,
-        tensor,
-      );
+    if (stored === undefined) stale.push(tensor);
+    else if (stored.file !== shard)
+      throw bad(`the tensor in ${shard}, as the index says`, `it in ${stored.file}`, file, tensor);
   }
-  return checkpoint;
+  if (stale.length === 0) return checkpoint;
+  const note = `${name} names ${stale.length === 1 ? `${stale[0]}, which` : `${stale.length} tensors (${stale[0]} the first) that`} no shard has`;
+  process.emitWarning(`${OP}: ${note} (${file})`, 'ZayascopeWarning');
+  return { ...checkpoint, notes: [note] };
 }
 
 /** A shard must be a safetensors file inside the folder; an index that names an index (a cycle) fails here. */
 function shardPath(folder: string, tensor: string, shard: unknown, index: string): string {
-  if (typeof shard !== 'string' || !shard.endsWith('.safetensors') || shard.includes('\0'))
-    throw bad('the name of a .safetensors file', describeValue(shard), index, tensor);
+  if (typeof shard !== 'string' || !/\.(safetensors|bin)$/.test(shard) || shard.includes('\0'))
+    throw bad('the name of a .safetensors or .bin file', describeValue(shard), index, tensor);
   const inside = normalize(shard);
   if (isAbsolute(inside) || inside.split(sep).includes('..'))
     throw bad('a shard inside the model folder', describeValue(shard), index, tensor);
@@ -121,7 +143,7 @@ async function openFiles(folder: string, files: readonly string[]): Promise<Chec
   const unreadable = new Map<string, StoredTensor>();
   const metadata = new Map<string, string>();
   for (const file of files) {
-    const header = await readSafetensorsHeader(file);
+    const header = await readHeader(file);
     for (const stored of header.tensors) {
       const first = tensors.get(stored.name) ?? unreadable.get(stored.name);
       if (first) throw bad('each tensor in one shard', `it in ${first.file} too`, file, stored.name);
@@ -131,6 +153,14 @@ async function openFiles(folder: string, files: readonly string[]): Promise<Chec
     for (const [key, value] of header.metadata) if (!metadata.has(key)) metadata.set(key, value);
   }
   return { folder, tensors, unreadable, files, metadata };
+}
+
+/** The tensors of one file, by its content. */
+async function readHeader(file: string): Promise<Pick<SafetensorsHeader, 'tensors' | 'metadata'>> {
+  const found = await sniffFile(OP, file);
+  if (found.kind !== 'zip') return readSafetensorsHeader(file);
+  const { tensors } = await readPytorchFile(OP, 'BAD_CHECKPOINT', file);
+  return { tensors, metadata: new Map() };
 }
 
 function isReadable(stored: StoredTensor): stored is TensorInfo {

@@ -1,13 +1,73 @@
-import { blockSize, DTYPES, type Dtype, ggmlType, sizeBytes } from '../dtype.js';
+import { blockSize, DTYPES, type Dtype, ggmlType, ggmlTypeName, sizeBytes } from '../dtype.js';
 import { ZayascopeError } from '../errors.js';
-import type { NativeGguf } from '../native.js';
+import { type NativeGguf, native } from '../native.js';
 import type { Checkpoint, StoredTensor, TensorInfo } from './checkpoint.js';
+import { readInto, withFile } from './file-access.js';
+import { sniffFile, wrongKind } from './formats/file-kind.js';
 
 const OP = 'openGguf';
+const NEWEST_VERSION = 3;
+
+/**
+ * Reads the header of a GGUF file, after a look at what the file is: version and byte order are said before ggml fails on them.
+ * @throws `BAD_CHECKPOINT` for another kind of file, a big-endian file, a version that ggml does not read, a malformed header; `IO`.
+ */
+export async function readGgufHeader(op: string, file: string): Promise<NativeGguf> {
+  const found = await sniffFile(op, file);
+  if (found.kind !== 'gguf') throw wrongKind('BAD_CHECKPOINT', op, 'a GGUF file', found, file);
+  const fail = (expected: string, got: string): never => {
+    throw new ZayascopeError('BAD_CHECKPOINT', `${op}: expected ${expected}, got ${got} (${file})`, {
+      op,
+      tensor: file,
+    });
+  };
+  const start = new Uint8Array(8);
+  if (found.sizeBytes < 24) fail('a whole GGUF header', `${found.sizeBytes} bytes`);
+  await withFile(op, file, (handle) => readInto(op, handle, file, 0, start));
+  const view = new DataView(start.buffer);
+  const version = view.getUint32(4, true);
+  if (version > 0xffff && view.getUint32(4, false) <= 0xff)
+    fail(
+      'a little-endian GGUF file',
+      `a big-endian one of version ${view.getUint32(4, false)}; gguf-py's gguf_convert_endian.py turns it around`,
+    );
+  if (version === 1)
+    fail(
+      'GGUF version 2 or 3',
+      'version 1, of August 2023, whose sizes have 32 bits; convert the model again',
+    );
+  if (version === 0 || version > NEWEST_VERSION)
+    fail(
+      `GGUF version 2 or ${NEWEST_VERSION}`,
+      `version ${version}${version > NEWEST_VERSION && version < 100 ? ', which is newer than this ggml' : ''}`,
+    );
+  return native().ggufRead(file);
+}
+
+/**
+ * The tensors of a GGUF model of several files, `gguf-split`'s parts; the metadata is the first file's.
+ * @throws as {@link ggufCheckpoint}, and `BAD_CHECKPOINT` for a tensor in two parts.
+ */
+export function joinGgufParts(parts: readonly Checkpoint[]): Checkpoint {
+  const [first] = parts as readonly [Checkpoint];
+  const tensors = new Map<string, TensorInfo>();
+  const unreadable = new Map<string, StoredTensor>();
+  for (const part of parts)
+    for (const tensor of [...part.tensors.values(), ...part.unreadable.values()]) {
+      const { name, file } = tensor;
+      const earlier = tensors.get(name) ?? unreadable.get(name);
+      if (earlier !== undefined)
+        throw bad('each tensor in one part', `it in ${earlier.file} too`, name, file);
+      const readable = part.tensors.get(name);
+      if (readable === undefined) unreadable.set(name, tensor);
+      else tensors.set(name, readable);
+    }
+  return { ...first, tensors, unreadable, files: parts.flatMap(({ files }) => files) };
+}
 
 /**
  * The tensors of a GGUF file under the file's own names, axes in the reference's order (GGUF lists the fastest first), axes of size one at the
- * slow end dropped. Types that this library lacks go to `unreadable` as `type N`. Reads nothing: the header has been read.
+ * slow end dropped. Types that this library lacks go to `unreadable` by their names. Reads nothing: the header has been read.
  *
  * @param gguf what the addon's `ggufRead` gave.
  * @param fileSize bytes of the file, against which every range is checked.
@@ -32,7 +92,7 @@ export function ggufCheckpoint(gguf: NativeGguf, file: string, fileSize: number)
     const stored = { name, shape, ...part, parts: [part] };
     const dtype = DTYPES.find((candidate) => ggmlType(candidate) === tensor.type);
     if (dtype === undefined) {
-      unreadable.set(name, { ...stored, dtype: `type ${tensor.type}` });
+      unreadable.set(name, { ...stored, dtype: ggmlTypeName(tensor.type) });
       continue;
     }
     checkSize(stored, dtype, file);

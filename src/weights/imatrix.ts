@@ -4,10 +4,9 @@
  * https://github.com/ggml-org/llama.cpp/blob/master/tools/imatrix/README.md
  */
 import { ZayascopeError } from '../errors.js';
-import { native } from '../native.js';
 import { describeValue } from './describe-value.js';
 import { fileSizeBytes, readSmallFile } from './file-access.js';
-import { ggufCheckpoint } from './gguf.js';
+import { ggufCheckpoint, readGgufHeader } from './gguf.js';
 import { readTensor } from './tensor-data.js';
 
 const OP = 'readImportance';
@@ -36,7 +35,7 @@ export async function readImportance(file: string): Promise<ImportanceMatrix> {
 }
 
 async function readGguf(file: string, size: number): Promise<Map<string, Float32Array>> {
-  const gguf = native().ggufRead(file);
+  const gguf = await readGgufHeader(OP, file);
   const type = gguf.metadata['general.type']?.value;
   if (type !== 'imatrix') throw bad('general.type "imatrix"', describeValue(type), file);
   const { tensors } = ggufCheckpoint(gguf, file, size);

@@ -6,7 +6,8 @@ import type { Dtype } from '../dtype.js';
 import { ZayascopeError } from '../errors.js';
 import type { StoredTensor } from './checkpoint.js';
 import { describeValue } from './describe-value.js';
-import { fileSizeBytes, readInto, withFile } from './file-access.js';
+import { readInto, withFile } from './file-access.js';
+import { sniffFile, wrongKind } from './formats/file-kind.js';
 import { parseJsonObject } from './json-object.js';
 
 const OP = 'openCheckpoint';
@@ -71,7 +72,11 @@ export interface SafetensorsHeader {
  * @throws `IO` when the file cannot be read, `BAD_CHECKPOINT` when its content breaks a rule of the format.
  */
 export async function readSafetensorsHeader(file: string): Promise<SafetensorsHeader> {
-  const size = await fileSizeBytes(OP, file);
+  const found = await sniffFile(OP, file);
+  const size = found.sizeBytes;
+  // Damaged headers are explained below; what is another format altogether is said here.
+  if (found.kind !== 'safetensors' && found.kind !== 'binary' && found.kind !== 'empty')
+    throw wrongKind('BAD_CHECKPOINT', OP, 'a safetensors file', found, file);
   return withFile(OP, file, async (handle) => {
     const prefix = new Uint8Array(Math.min(LENGTH_BYTES, size));
     await readInto(OP, handle, file, 0, prefix);

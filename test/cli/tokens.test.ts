@@ -67,7 +67,7 @@ describe('token ids', () => {
     ['no sequences', '{"sequences": []}', 'none'],
     ['flat sequences', '{"sequences": [5]}', '5 as sequence 0'],
     ['deeper arrays', '[[[5]]]', '[5] at position 0 (sequence 0 of'],
-    ['tokens and sequences', '{"tokens": [5], "sequences": [[5]]}', 'an object with both'],
+    ['tokens and sequences', '{"tokens": [5], "sequences": [[5]]}', 'an object with tokens and sequences'],
   ])('are refused as sequences in a file with %s', async (_what, text, got) => {
     await expect(readSequences(file(text))).rejects.toMatchObject({
       code: 'BAD_ARGUMENT',
@@ -85,7 +85,7 @@ describe('token ids', () => {
 
   it.each([
     ['broken JSON', '[5, 17', 'a syntax error'],
-    ['a JSON object without tokens', '{"text": "abc"}', 'neither'],
+    ['a JSON object without tokens', '{"text": "abc"}', 'none of these'],
     ['strings', '["5"]', '"5" at position 0'],
     ['fractions', '[1, 2.5]', '2.5 at position 1'],
     ['nothing', '', 'none'],

@@ -16,6 +16,11 @@ export function roundActivations(matrix: Dtype, values: NdArray): NdArray {
     case 'Q5_0':
     case 'Q5_1':
     case 'Q8_0':
+    case 'IQ4_NL':
+    case 'MXFP4':
+    case 'NVFP4':
+    case 'Q1_0':
+    case 'Q2_0':
       return mapRows(values, (row) => inBlocks(row, 32, roundQ8Block));
     default:
       return mapRows(values, (row) => inBlocks(row, 256, roundQ8KBlock));

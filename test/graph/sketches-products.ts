@@ -6,12 +6,25 @@ import * as reference from './reference-products.js';
 const HALVES: readonly Dtype[] = ['F16', 'BF16'];
 const QUANTIZED = DTYPES.filter(isQuantized);
 const MATRICES: readonly Dtype[] = ['F32', ...HALVES, ...QUANTIZED];
+const FEW_BITS: readonly Dtype[] = [
+  'IQ1_S',
+  'IQ1_M',
+  'IQ2_XXS',
+  'IQ2_XS',
+  'IQ2_S',
+  'TQ1_0',
+  'TQ2_0',
+  'Q1_0',
+  'Q2_0',
+];
 const F32: Role = { dtypes: ['F32'], layout: 'contiguous' };
 const IDS: Role = { dtypes: ['I32'], layout: 'contiguous' };
 
 // The rounding of activations to Q8 is in the reference. What is left: types that store a minimum per block multiply it with a sum of activations and subtract large numbers, and Q4_1 and
 // Q5_1 keep that sum in F16.
+// The weights of one and two bits are all of one size: in a product of one row alone the terms cancel to a hundredth of their sum, and the roundings of its F32 sum stay.
 function minimumTolerance(dtype: Dtype): number | undefined {
+  if (FEW_BITS.includes(dtype)) return 1e-11;
   if (dtype === 'Q4_1' || dtype === 'Q5_1') return 1e-4;
   return dtype === 'Q2_K' || dtype === 'Q4_K' || dtype === 'Q5_K' ? 1e-11 : undefined;
 }

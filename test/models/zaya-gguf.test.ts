@@ -7,6 +7,7 @@ import { openZayaGguf } from '../../src/models/zaya/gguf.js';
 import { type GgufDialect, ggufNames } from '../../src/models/zaya/gguf-names.js';
 import { checkWeights, requiredTensors } from '../../src/models/zaya/weights.js';
 import type { GgufScalar, GgufValue, NativeGguf } from '../../src/native.js';
+import { ggufCheckpoint } from '../../src/weights/gguf.js';
 import { readTensor } from '../../src/weights/tensor-data.js';
 import { seededIntegers, temporaryFolder } from '../weights/fixtures.js';
 
@@ -78,7 +79,7 @@ function header(config: ZayaConfig, dialect: GgufDialect): NativeGguf {
 }
 
 function open(gguf: NativeGguf) {
-  return openZayaGguf(gguf, FILE, 2 ** 40);
+  return openZayaGguf(gguf, ggufCheckpoint(gguf, FILE, 2 ** 40), FILE);
 }
 
 function rejection(gguf: NativeGguf): ZayascopeError {
@@ -164,7 +165,6 @@ describe.each(DIALECTS)('GGUF dialect %s', (dialect) => {
 
   it.each([
     ['zaya.embedding_length', 'zaya.embedding_length: an integer'],
-    ['zaya.attention.key_length', 'zaya.attention.key_length'],
     ['zaya.rope.freq_base', 'zaya.rope.freq_base: a finite number'],
     ['zaya.expert_count', 'zaya.expert_count'],
     ['zaya.block_count', 'zaya.block_count'],

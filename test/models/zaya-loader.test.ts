@@ -121,7 +121,7 @@ describe('loadZayaWeights', () => {
     expect(await failure(join(folder, 'absent'))).toMatchObject({ code: 'IO' });
     expect(await failure(folder)).toMatchObject({
       code: 'IO',
-      message: expect.stringContaining('got neither'),
+      message: expect.stringContaining('got an empty folder'),
     });
     await writeFile(join(folder, 'a.gguf'), 'GGUF');
     await writeFile(join(folder, 'b.gguf'), 'GGUF');

@@ -42,7 +42,7 @@ export function importCommand(context: CommandContext): Command {
     .addOption(
       new Option(
         '--tokens-file <file>',
-        'file with token ids: integers, a JSON array, or {"tokens": [...]}',
+        'file with token ids: integers, a JSON array, {"tokens": [...]} or {"input_ids": [...]}, or I32',
       ).conflicts('tokens'),
     )
     .option('--keep-unmapped', 'store values that the map does not know under their own names')

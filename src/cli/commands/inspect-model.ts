@@ -30,6 +30,8 @@ export interface ModelSummary {
   unfit: readonly { name: string; expected: readonly number[]; got: readonly number[] }[];
   /** Present but not used by the model. */
   unexpected: readonly string[];
+  /** What a user should know about how the model was read. */
+  notes: readonly string[];
   /** For each block, whether its router can choose the class that skips the experts; null where its balancing biases are missing or unfit. */
   skipReachable: readonly (boolean | null)[];
   configSha256: string;
@@ -61,6 +63,7 @@ export async function summariseModel(path: string, pattern: string | undefined):
     requiredTensors: required.length,
     missing: required.filter(({ name }) => !stored.has(name)).map(({ name }) => name),
     unfit: required.flatMap((tensor) => unfit(tensor, stored)),
+    notes: checkpoint.notes ?? [],
     unexpected: [...stored.keys()].filter((name) => !names.has(name)).sort(),
     skipReachable: await skipReachable(source),
     configSha256,
@@ -147,6 +150,7 @@ export function formatModel(summary: ModelSummary): string {
       `${name}: expected [${expected}], got [${got}]`,
     ]),
     ...unexpected.map((name): [string, string] => ['unexpected', name]),
+    ...summary.notes.map((note): [string, string] => ['note', note]),
     ['config', `SHA-256 ${summary.configSha256}`],
     ['weights', `identity ${summary.weightsSha256}`],
     ['taps', tapCount(summary)],

@@ -48,16 +48,13 @@ async function runInspect(path: string, options: InspectOptions, context: Comman
 }
 
 async function kindOf(path: string): Promise<'dump' | 'model'> {
-  const isGguf = (name: string) => name.toLowerCase().endsWith('.gguf');
   const found = await stat(path).catch(() => undefined);
   const names = found?.isDirectory() ? await readdir(path) : undefined;
   if (names?.includes('manifest.json')) return 'dump';
-  if (names?.includes('config.json') || names?.some(isGguf)) return 'model';
-  if (found?.isFile() && isGguf(path)) return 'model';
-  const got = found === undefined ? 'nothing' : names === undefined ? 'another file' : 'neither';
+  if (found !== undefined && names?.length !== 0) return 'model';
   throw new ZayascopeError(
     'IO',
-    `inspect: expected a folder with config.json (a model) or manifest.json (a dump), or a .gguf file, got ${got} (${path})`,
+    `inspect: expected a model (a folder with config.json, a GGUF file) or a dump (a folder with manifest.json), got ${found === undefined ? 'nothing' : 'an empty folder'} (${path})`,
     { op: 'inspect', tensor: path },
   );
 }

@@ -21,7 +21,7 @@ export function addTokenOptions(command: Command): Command {
     .addOption(
       new Option(
         '--tokens-file <file>',
-        'file with token ids: integers, a JSON array, or {"tokens": [...]}; several sequences as [[...], [...]] or {"sequences": [...]}',
+        'file with token ids: integers, a JSON array, {"tokens": [...]} or {"input_ids": [...]}, or I32; several sequences as [[...], [...]] or {"sequences": [...]}',
       ).conflicts('tokens'),
     )
     .addOption(

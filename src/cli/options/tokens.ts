@@ -1,5 +1,8 @@
 import { ZayascopeError } from '../../errors.js';
+import { describeValue } from '../../weights/describe-value.js';
 import { readSmallFile } from '../../weights/file-access.js';
+import { sniffBytes, wrongKind } from '../../weights/formats/file-kind.js';
+import { parsePythonJson } from '../../weights/json-object.js';
 
 const OP = 'readTokens';
 /** A million ids of seven digits fit. */
@@ -19,29 +22,52 @@ export function parseTokens(text: string, where: string): number[] {
 }
 
 /**
- * Sequences of token ids from a file: integers as in {@link parseTokens}, a JSON array of them (one sequence) or of such arrays (several), or a JSON object with one sequence as `tokens`
- * or several as `sequences`.
- * @throws `IO` for a file that cannot be read, `BAD_ARGUMENT` for other content.
+ * Sequences of token ids from a file: integers as in {@link parseTokens}, a JSON array of them (one sequence) or of such arrays (several), a JSON object with one sequence as `tokens` or several as `sequences` or
+ * either as `input_ids` (what a tokenizer of transformers gives), or I32 as llama.cpp's scripts write them (`NAME-tokens.bin`).
+ * @throws `IO` for a file that cannot be read, `BAD_ARGUMENT` for other content, saying what it is.
  */
 export async function readSequences(file: string): Promise<number[][]> {
-  const text = new TextDecoder().decode(await readSmallFile(OP, file, MAX_FILE_BYTES)).trim();
+  const bytes = await readSmallFile(OP, file, MAX_FILE_BYTES);
+  const found = sniffBytes(bytes.subarray(0, 4096), bytes.length, bytes.at(-1));
+  if (found.kind === 'binary' && bytes.length % 4 === 0)
+    return [checkTokens([...new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)], file)];
+  if (found.kind !== 'json' && found.kind !== 'text' && found.kind !== 'empty')
+    throw wrongKind('BAD_ARGUMENT', OP, 'token ids as text, JSON or I32', found, file);
+  const text = new TextDecoder().decode(bytes).trim();
   if (!text.startsWith('[') && !text.startsWith('{')) return [parseTokens(text, file)];
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parsePythonJson(text);
   } catch (cause) {
     throw bad('valid JSON', `a syntax error: ${(cause as Error).message}`, file);
   }
-  if (Array.isArray(value))
-    return value.some(Array.isArray) ? checkSequences(value, file) : [checkTokens(value, file)];
-  const { tokens, sequences } = value as { tokens?: unknown; sequences?: unknown };
-  if (Array.isArray(tokens) && sequences === undefined) return [checkTokens(tokens, file)];
-  if (Array.isArray(sequences) && tokens === undefined) return checkSequences(sequences, file);
+  if (Array.isArray(value)) return sequencesOf(value, file);
+  const object = value as Record<string, unknown>;
+  const [key, ...more] = ['tokens', 'sequences', 'input_ids'].filter((each) => Array.isArray(object[each]));
+  if (key !== undefined && more.length === 0) {
+    const list = object[key] as unknown[];
+    checkMask(object.attention_mask, file);
+    return key === 'tokens'
+      ? [checkTokens(list, file)]
+      : key === 'sequences'
+        ? checkSequences(list, file)
+        : sequencesOf(list, file);
+  }
   throw bad(
-    'an array of token ids or of such arrays, or an object with either one as `tokens` or several as `sequences`',
-    tokens !== undefined && sequences !== undefined ? 'an object with both' : 'neither',
+    'an array of token ids or of such arrays, or an object with either one as `tokens`, several as `sequences`, or `input_ids`',
+    key === undefined ? 'none of these' : `an object with ${[key, ...more].join(' and ')}`,
     file,
   );
+}
+
+function sequencesOf(list: readonly unknown[], file: string): number[][] {
+  return list.some(Array.isArray) ? checkSequences(list, file) : [checkTokens(list, file)];
+}
+
+/** Padding of a tokenizer's batch is no token that was meant. */
+function checkMask(mask: unknown, file: string): void {
+  if (Array.isArray(mask) && mask.flat().some((entry) => entry !== 1))
+    throw bad('an attention_mask of ones (token ids without padding)', 'one that masks tokens', file);
 }
 
 /** The only sequence of a file that {@link readSequences} reads. @throws also `BAD_ARGUMENT` for several. */
@@ -55,7 +81,7 @@ function checkSequences(entries: readonly unknown[], where: string): number[][] 
   if (entries.length === 0) throw bad('at least one sequence', 'none', where);
   return entries.map((entry, index) => {
     if (Array.isArray(entry)) return checkTokens(entry, `sequence ${index} of ${where}`);
-    throw bad('an array of token ids', `${JSON.stringify(entry)} as sequence ${index}`, where);
+    throw bad('an array of token ids', `${describeValue(entry)} as sequence ${index}`, where);
   });
 }
 
@@ -63,7 +89,7 @@ function checkTokens(entries: readonly unknown[], where: string): number[] {
   if (entries.length === 0) throw bad('at least one token id', 'none', where);
   const at = entries.findIndex((entry) => !isToken(entry));
   if (at >= 0)
-    throw bad('token ids (integers from 0)', `${JSON.stringify(entries[at])} at position ${at}`, where);
+    throw bad('token ids (integers from 0)', `${describeValue(entries[at])} at position ${at}`, where);
   return entries as number[];
 }
 

@@ -7,12 +7,24 @@
  * rotary sizes that are odd, zero or wider than the head, zero-sized models, activations other than SiLU, scaled RoPE.
  */
 import { join } from 'node:path';
+import { describeValue } from '../../weights/describe-value.js';
 import { readSmallFile } from '../../weights/file-access.js';
 import { parseJsonObject } from '../../weights/json-object.js';
 import { ConfigKeys, configError } from '../runtime/config-keys.js';
 import { fromLegacyConfig, isLegacyConfig } from './legacy-config.js';
+import { quantisationIn } from './quantised.js';
 
 const OP = 'readZayaConfig';
+/** Dtypes that transformers may load the weights in; a run's policy decides here, so only what is no dtype of weights matters. */
+const LOAD_DTYPES: ReadonlySet<string> = new Set([
+  'float32',
+  'float16',
+  'bfloat16',
+  'float64',
+  'float',
+  'half',
+  'auto',
+]);
 const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
 
 /** How a block attends: to everything before it, or to the last `sliding_window` positions (itself included). */
@@ -95,6 +107,7 @@ export async function readZayaConfig(folder: string): Promise<ZayaConfig> {
  * @throws `BAD_CONFIG` naming the key, what was expected and what came.
  */
 export function parseZayaConfig(json: Record<string, unknown>, where = 'config.json'): ZayaConfig {
+  refuseMeaning(json, where);
   new ConfigKeys(json, OP, where).literal('model_type', ['zaya']);
   const native = isLegacyConfig(json) ? fromLegacyConfig(json, OP, where) : json;
   const keys = new ConfigKeys(native, OP, where);
@@ -131,6 +144,34 @@ export function parseZayaConfig(json: Record<string, unknown>, where = 'config.j
   return config;
 }
 
+/** Keys that transformers honours whatever the model: what they ask for is refused by name, not left out in silence. */
+function refuseMeaning(json: Record<string, unknown>, where: string): void {
+  const quantised = quantisationIn(json);
+  if (quantised !== undefined)
+    throw configError(
+      OP,
+      'weights that are used as they stand',
+      `a quantised model by its ${quantised}; dequantise it with the library that made it`,
+      where,
+    );
+  if (typeof json.text_config === 'object' && json.text_config !== null)
+    throw configError(
+      OP,
+      'the config of a text model',
+      `one of a model of several parts (text_config beside ${
+        Object.keys(json)
+          .filter((key) => /_config$/.test(key) && key !== 'text_config')
+          .join(', ') || 'others'
+      })`,
+      where,
+    );
+  for (const key of ['dtype', 'torch_dtype']) {
+    const value = json[key] ?? null;
+    if (value !== null && !(typeof value === 'string' && LOAD_DTYPES.has(value.replace(/^torch\./, ''))))
+      throw configError(OP, `${key}: ${[...LOAD_DTYPES].join(', ')} or null`, describeValue(value), where);
+  }
+}
+
 function parseLayerTypes(keys: ConfigKeys, count: number): LayerType[] {
   const given = keys.list('layer_types');
   if (given === null) return new Array<LayerType>(count).fill('hybrid');
@@ -152,9 +193,11 @@ function parseRope(
   layerTypes: readonly LayerType[],
 ): Partial<Record<LayerType, RopeParameters>> {
   const present = (['hybrid', 'hybrid_sliding'] as const).filter((type) => layerTypes.includes(type));
-  const nested = keys.child('rope_parameters');
-  if (keys.child('rope_scaling') !== null)
-    throw keys.error('rope_scaling', 'unscaled RoPE: rope_parameters, nested per layer type', {});
+  const parameters = keys.child('rope_parameters');
+  // The older key of the same thing: transformers takes either; PrimeRL writes both.
+  const scaling = keys.child('rope_scaling');
+  if (scaling !== null) checkScaling(keys, scaling, parameters, present);
+  const nested = parameters ?? scaling;
   const result: Partial<Record<LayerType, RopeParameters>> = {};
   for (const type of present) {
     const entry = nested === null ? null : nested.child(type);
@@ -175,6 +218,33 @@ function parseRope(
         keys.positive(key),
       );
   return result;
+}
+
+/** `rope_scaling` must say the same as `rope_parameters` where both are there, and nothing about scaled RoPE. */
+function checkScaling(
+  keys: ConfigKeys,
+  scaling: ConfigKeys,
+  parameters: ConfigKeys | null,
+  present: readonly LayerType[],
+): void {
+  for (const type of present) {
+    const entry = scaling.child(type);
+    if (entry === null)
+      throw keys.error(
+        'rope_scaling',
+        'unscaled RoPE: entries per layer type, as rope_parameters has them',
+        keys.raw('rope_scaling'),
+      );
+    const [given, other] = [parseRopeEntry(entry), parameters?.child(type)];
+    const expected = other === undefined || other === null ? given : parseRopeEntry(other);
+    for (const key of ['rope_theta', 'partial_rotary_factor'] as const)
+      if (given[key] !== expected[key])
+        throw keys.error(
+          `rope_scaling.${type}.${key}`,
+          `${expected[key]}, as rope_parameters says`,
+          given[key],
+        );
+  }
 }
 
 function parseRopeEntry(entry: ConfigKeys): RopeParameters {

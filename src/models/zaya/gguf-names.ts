@@ -1,16 +1,18 @@
 /**
- * Names of both public GGUF dialects with `general.architecture` = `zaya`, which are told apart by their tensors only.
+ * Names of the public GGUF dialects with `general.architecture` = `zaya`, which are told apart by their tensors only.
  * - `half-layers`: llama.cpp PR 23112. Two GGUF blocks per block of the model, attention in the even and MoE in the odd one, a residual
  *   scaling at the entry of each and one more without a block; https://github.com/ggml-org/llama.cpp/pull/23112
+ * - `half-layers-cca`: the first version of that port, kept in forks of it (llama-yggdrasil): the same half-layers, the depthwise convolution and the first parts of the router under names of their own, the router's width
+ *   in no key.
  * - `blocks`: 1bit-MONSTER's continuation. One GGUF block per block of the model, scalings at the exits, the grouped convolution tap-major.
  */
 import type { ZayaConfig } from './config.js';
 import { requiredTensors } from './weights.js';
 
 /** See the file's comment. */
-export type GgufDialect = 'half-layers' | 'blocks';
+export type GgufDialect = 'half-layers' | 'half-layers-cca' | 'blocks';
 
-/** Names that both dialects share, after the block's prefix. */
+/** Names that the dialects share, after the block's prefix. */
 const ATTENTION: Readonly<Record<string, string>> = {
   'input_layernorm.weight': 'attn_norm.weight',
   'self_attn.qkv_proj.q_proj': 'attn_q',
@@ -35,6 +37,14 @@ const MOE: Readonly<Record<string, string>> = {
   'mlp.experts.down_proj': 'ffn_down_exps.weight',
 };
 
+/** What `half-layers-cca` calls otherwise. */
+const CCA_NAMES: Readonly<Record<string, string>> = {
+  ssm_conv1d: 'cca_conv_dw',
+  ffn_gate_inp: 'zaya_router_down',
+  ffn_norm: 'zaya_router_norm',
+  ffn_gate: 'zaya_router_mlp0',
+};
+
 const SCALES: Readonly<Record<string, readonly [stem: string, leaf: string]>> = {
   hidden_states_scale: ['res_scale_hs', 'weight'],
   hidden_states_bias: ['res_scale_hs', 'bias'],
@@ -52,8 +62,16 @@ export function ggufNames(config: ZayaConfig, dialect: GgufDialect): Map<string,
     requiredTensors(config).map(({ name }) => {
       const block = /^model\.layers\.(\d+)\.(.+)$/.exec(name);
       if (block === null) return [name, [modelName(name, dialect)]];
-      return [name, translate(Number(block[1]), block[2]!, config.num_hidden_layers)];
+      const names = translate(Number(block[1]), block[2]!, config.num_hidden_layers);
+      return [name, dialect === 'half-layers-cca' ? names.map(ccaName) : names];
     }),
+  );
+}
+
+function ccaName(name: string): string {
+  return name.replace(
+    /^(blk\.\d+\.)(\w+)/,
+    (_, prefix: string, stem: string) => prefix + (CCA_NAMES[stem] ?? stem),
   );
 }
 
@@ -77,7 +95,7 @@ function blockNames(block: number, suffix: string): string[] {
   const scale = scaleOf(suffix);
   const prefix = `blk.${block}.`;
   if (suffix === 'post_attention_layernorm.weight')
-    return [`${prefix}post_attention_norm.weight`, `${prefix}post_attn_norm.weight`];
+    return ['post_attention_norm', 'post_attn_norm', 'attn_norm_2'].map((stem) => `${prefix}${stem}.weight`);
   if (scale === undefined) return [prefix + shared(suffix)];
   const { stem, leaf } = scale;
   if (scale.isAfterAttention) return [`${prefix}${stem}.${leaf}`];

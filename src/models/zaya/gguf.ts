@@ -3,9 +3,9 @@ import { ZayascopeError } from '../../errors.js';
 import type { GgufValue, NativeGguf } from '../../native.js';
 import type { Checkpoint, StoredTensor, TensorInfo } from '../../weights/checkpoint.js';
 import { describeValue } from '../../weights/describe-value.js';
-import { ggufCheckpoint } from '../../weights/gguf.js';
 import { ConfigKeys } from '../runtime/config-keys.js';
 import { parseZayaConfig, type ZayaConfig } from './config.js';
+import { refuseGgufMeaning } from './gguf-meaning.js';
 import { type GgufDialect, ggufNames } from './gguf-names.js';
 import { requiredTensors } from './weights.js';
 
@@ -23,17 +23,16 @@ export interface ZayaGguf {
 }
 
 /**
- * Tells the two public `zaya` dialects apart, and presents config and tensors in the transformers layout. Reads no data; tensors whose
+ * Tells the public `zaya` dialects apart, and presents config and tensors in the transformers layout. Reads no data; tensors whose
  * axes the file stores in another order (the tap-major grouped convolution) have `storedAxes`. The vocabulary is the embedding's rows.
  *
- * @param gguf what the addon's `ggufRead` gave; `file` and `fileSize` say where it came from.
+ * @param gguf what the addon's `ggufRead` gave; `stored` are its tensors, of all parts; `file` says where they came from.
  * @throws `BAD_CHECKPOINT` for another architecture, neither dialect, malformed tensors; `BAD_CONFIG` naming a metadata key;
  * `MISSING_TENSOR` naming the first missing GGUF tensor.
  */
-export function openZayaGguf(gguf: NativeGguf, file: string, fileSize: number): ZayaGguf {
+export function openZayaGguf(gguf: NativeGguf, stored: Checkpoint, file: string): ZayaGguf {
   const architecture = gguf.metadata['general.architecture']?.value;
   if (architecture !== 'zaya') throw bad('general.architecture "zaya"', describeValue(architecture), file);
-  const stored = ggufCheckpoint(gguf, file, fileSize);
   const names = new Set([...stored.tensors.keys(), ...stored.unreadable.keys()]);
   const dialect = dialectOf(names, file);
   const config = readConfig(gguf, stored, dialect, file);
@@ -41,26 +40,38 @@ export function openZayaGguf(gguf: NativeGguf, file: string, fileSize: number): 
 }
 
 function dialectOf(names: ReadonlySet<string>, file: string): GgufDialect {
-  const hasBoth = names.has('blk.0.attn_q.weight') && names.has('blk.0.ffn_gate_up_exps.weight');
-  const hasPostNorm =
-    names.has('blk.0.post_attention_norm.weight') || names.has('blk.0.post_attn_norm.weight');
+  const has = (name: string): boolean => names.has(`blk.${name}.weight`);
+  const hasBoth = has('0.attn_q') && has('0.ffn_gate_up_exps');
+  const hasPostNorm = has('0.post_attention_norm') || has('0.post_attn_norm') || has('0.attn_norm_2');
   if (hasBoth && hasPostNorm) return 'blocks';
-  const alternates = names.has('blk.0.attn_q.weight') && names.has('blk.1.ffn_gate_up_exps.weight');
-  if (!hasBoth && !hasPostNorm && alternates && names.has('res_scale_hs.weight')) return 'half-layers';
+  const alternates = has('0.attn_q') && has('1.ffn_gate_up_exps');
+  if (!hasBoth && !hasPostNorm && alternates && names.has('res_scale_hs.weight'))
+    return has('0.cca_conv_dw') || has('1.zaya_router_down') ? 'half-layers-cca' : 'half-layers';
   throw bad(
     'a zaya dialect: half-layers (attention in even, experts in odd blocks, res_scale_hs) or blocks (both in each, post_attention_norm)',
-    `blk.0 with${names.has('blk.0.attn_q.weight') ? '' : 'out'} attn_q, with${hasBoth ? '' : 'out'} ffn_gate_up_exps beside it, with${hasPostNorm ? '' : 'out'} post_attention_norm`,
+    `blk.0 with${has('0.attn_q') ? '' : 'out'} attn_q, with${hasBoth ? '' : 'out'} ffn_gate_up_exps beside it, with${hasPostNorm ? '' : 'out'} post_attention_norm`,
     file,
   );
 }
 
 function readConfig(gguf: NativeGguf, stored: Checkpoint, dialect: GgufDialect, file: string): ZayaConfig {
   const keys = new ConfigKeys(plainMetadata(gguf.metadata), OP, file);
+  refuseGgufMeaning(keys, stored, file);
   const size = (key: string): number => keys.size(`zaya.${key}`, MAX_SIZE);
   const blocks = keys.size('zaya.block_count', MAX_BLOCKS);
-  if (dialect === 'half-layers' && blocks % 2 !== 0)
+  if (dialect !== 'blocks' && blocks % 2 !== 0)
     throw keys.error('zaya.block_count', 'an even number of half-layers', blocks);
-  const headDim = size('attention.key_length');
+  const shapeOf = (name: string) => (stored.tensors.get(name) ?? stored.unreadable.get(name))?.shape;
+  const heads = size('attention.head_count');
+  // What a converter left out the tensors say.
+  const headDim = keys.size(
+    'zaya.attention.key_length',
+    MAX_SIZE,
+    (shapeOf('blk.0.attn_q.weight')?.[0] ?? 0) / heads,
+  );
+  const router = shapeOf(
+    `blk.${dialect === 'blocks' ? 0 : 1}.${dialect === 'half-layers-cca' ? 'zaya_router_down' : 'ffn_gate_inp'}.weight`,
+  )?.[0];
   const valueLength = keys.size('zaya.attention.value_length', MAX_SIZE, headDim);
   if (valueLength !== headDim)
     throw keys.error('zaya.attention.value_length', `${headDim}, as key_length`, valueLength);
@@ -71,7 +82,6 @@ function readConfig(gguf: NativeGguf, stored: Checkpoint, dialect: GgufDialect, 
   });
   const hybrid = rope('zaya.rope.freq_base');
   const token = (name: string) => keys.token(`tokenizer.ggml.${name}_token_id`, null);
-  const shapeOf = (name: string) => (stored.tensors.get(name) ?? stored.unreadable.get(name))?.shape;
   const embedding = shapeOf('token_embd.weight');
   const grouped = shapeOf('blk.0.cca_conv_grp.weight');
   if (embedding === undefined || grouped === undefined)
@@ -81,17 +91,17 @@ function readConfig(gguf: NativeGguf, stored: Checkpoint, dialect: GgufDialect, 
     vocab_size: embedding[0],
     hidden_size: size('embedding_length'),
     num_hidden_layers: dialect === 'blocks' ? blocks : blocks / 2,
-    num_attention_heads: size('attention.head_count'),
+    num_attention_heads: heads,
     num_key_value_heads: size('attention.head_count_kv'),
     head_dim: headDim,
     max_position_embeddings: size('context_length'),
-    rms_norm_eps: keys.positive('zaya.attention.layer_norm_rms_epsilon'),
+    rms_norm_eps: epsilon(keys),
     tie_word_embeddings: shapeOf('output.weight') === undefined,
     moe_intermediate_size: size('feed_forward_length'),
     num_experts_per_tok: keys.literal('zaya.expert_used_count', [1], 1),
     num_experts: size('expert_count'),
-    // Both converters put the router's width under this key.
-    router_hidden_size: size('expert_feed_forward_length'),
+    // Where a converter keeps the router's width at all, it is under this key.
+    router_hidden_size: keys.size('zaya.expert_feed_forward_length', MAX_SIZE, router),
     cca_time0: size('ssm.conv_kernel'),
     cca_time1: groupedTaps(grouped, headDim),
     attention_bias: shapeOf('blk.0.attn_q.bias') !== undefined,
@@ -103,6 +113,19 @@ function readConfig(gguf: NativeGguf, stored: Checkpoint, dialect: GgufDialect, 
     rope_parameters: { hybrid, hybrid_sliding: rope('zaya.rope.freq_base_swa', hybrid.rope_theta) },
   };
   return parseZayaConfig(config, file);
+}
+
+/** Under the key of RMS norms, or where llama.cpp's base converter puts an epsilon that it takes for a LayerNorm's. */
+function epsilon(keys: ConfigKeys): number {
+  const [rms, other] = [
+    'zaya.attention.layer_norm_rms_epsilon',
+    'zaya.attention.layer_norm_epsilon',
+  ] as const;
+  if (!keys.has(rms) && keys.has(other)) return keys.positive(other);
+  const value = keys.positive(rms);
+  if (keys.has(other) && keys.positive(other) !== value)
+    throw keys.error(other, `${value}, as layer_norm_rms_epsilon`, keys.raw(other));
+  return value;
 }
 
 /** Kernel size of the grouped convolution, from its shape: [channels, head, taps], or tap-major [taps, channels, head]. */

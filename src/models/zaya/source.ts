@@ -1,22 +1,25 @@
-import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { stat } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { ZayascopeError } from '../../errors.js';
-import { type GgufValue, native } from '../../native.js';
+import type { GgufValue } from '../../native.js';
 import { type Checkpoint, openCheckpoint } from '../../weights/checkpoint.js';
-import { fileSizeBytes, ioError } from '../../weights/file-access.js';
+import { fileSizeBytes } from '../../weights/file-access.js';
+import { ggufCheckpoint, joinGgufParts, readGgufHeader } from '../../weights/gguf.js';
+import { findModel, splitParts } from '../../weights/model-path.js';
 import { readZayaConfig, type ZayaConfig } from './config.js';
 import { openZayaGguf } from './gguf.js';
 import type { GgufDialect } from './gguf-names.js';
 import { asNative, isLegacyCheckpoint } from './legacy.js';
+import { refuseQuantised } from './quantised.js';
 
 const OP = 'openZayaSource';
 
-/** How a model is stored: see `weights.ts`, `legacy.ts` and, for both GGUF dialects, `gguf-names.ts`. */
+/** How a model is stored: see `weights.ts`, `legacy.ts` and, for the GGUF dialects, `gguf-names.ts`. */
 export type ZayaLayout = 'transformers' | 'legacy' | `gguf ${GgufDialect}`;
 
 /** A model on disk, whatever its layout, seen through the transformers layout. Only headers have been read. */
 export interface ZayaSource {
-  /** The model folder, or the GGUF file. */
+  /** The model folder, or the GGUF file (of a split one the first part). */
   path: string;
   layout: ZayaLayout;
   /** From config.json; of a GGUF file reconstructed from its metadata. */
@@ -28,45 +31,72 @@ export interface ZayaSource {
 }
 
 /**
- * Opens a folder with `config.json` and safetensors (transformers or legacy layout), a `.gguf` file of either zaya dialect, or a folder
- * without `config.json` that holds exactly one `.gguf` file.
+ * Opens a folder with `config.json` and safetensors or PyTorch weights (transformers or legacy layout), a GGUF file of any zaya dialect whatever its name (all parts of a split one, an Ollama blob or manifest), a folder
+ * without `config.json` that holds exactly one GGUF model, or an entry of the Hugging Face cache.
  *
- * @throws `IO` for a path that is neither; `BAD_CONFIG`, `BAD_CHECKPOINT`, `MISSING_TENSOR` for what it holds.
+ * @throws `IO` for a path that holds no model; `BAD_CONFIG`, `BAD_CHECKPOINT`, `MISSING_TENSOR` for what it holds.
  */
 export async function openZayaSource(path: string): Promise<ZayaSource> {
-  const found = await stat(path).catch((cause: unknown) => {
-    throw ioError(OP, 'a model folder or a .gguf file', path, cause);
-  });
-  if (!found.isDirectory()) {
-    if (path.toLowerCase().endsWith('.gguf')) return openGguf(path);
-    throw ioError(OP, 'a model folder or a .gguf file', path, 'another file');
-  }
-  const names = await readdir(path);
-  if (names.includes('config.json')) return openFolder(path);
-  const ggufs = names.filter((name) => name.toLowerCase().endsWith('.gguf'));
-  if (ggufs.length === 1) return openGguf(join(path, ggufs[0]!));
-  const got = ggufs.length === 0 ? 'neither' : `${ggufs.length} .gguf files and no config.json`;
-  throw ioError(OP, 'config.json or exactly one .gguf file in the folder', path, got);
+  const found = await findModel(OP, path);
+  return found.kind === 'gguf' ? openGguf(found.path) : openFolder(found.path);
 }
 
 async function openFolder(path: string): Promise<ZayaSource> {
   const config = await readZayaConfig(path);
-  const checkpoint = await openCheckpoint(path);
-  if (!isLegacyCheckpoint(checkpoint))
-    return { path, layout: 'transformers', config, checkpoint, metadata: undefined };
-  return { path, layout: 'legacy', config, checkpoint: asNative(checkpoint, config), metadata: undefined };
+  const stored = await openCheckpoint(path);
+  refuseQuantised(stored);
+  const isLegacy = isLegacyCheckpoint(stored);
+  const checkpoint = isLegacy ? asNative(stored, config) : stored;
+  return { path, layout: isLegacy ? 'legacy' : 'transformers', config, checkpoint, metadata: undefined };
 }
 
 async function openGguf(path: string): Promise<ZayaSource> {
-  const fileSize = await fileSizeBytes(OP, path);
-  const gguf = native().ggufRead(path);
-  const parts = gguf.metadata['split.count']?.value ?? 1;
-  if (Number(parts) > 1)
-    throw new ZayascopeError(
-      'BAD_CHECKPOINT',
-      `${OP}: expected a GGUF file that holds the whole model, got one of ${parts} parts (${path}); llama-gguf-split --merge joins them`,
-      { op: OP, tensor: path },
-    );
-  const { dialect, config, checkpoint } = openZayaGguf(gguf, path, fileSize);
+  const gguf = await readGgufHeader(OP, path);
+  const count = Number(gguf.metadata['split.count']?.value ?? 1);
+  const files = count > 1 ? await partFiles(path, count) : [path];
+  const parts: Checkpoint[] = [];
+  for (const [index, file] of files.entries()) {
+    const part = index === 0 ? gguf : await readGgufHeader(OP, file);
+    const number = Number(part.metadata['split.no']?.value ?? 0);
+    if (count > 1 && number !== index)
+      throw splitError(`part ${index + 1} of ${count}`, `part ${number + 1} by its split.no`, file);
+    parts.push(ggufCheckpoint(part, file, await fileSizeBytes(OP, file)));
+  }
+  const stored = joinGgufParts(parts);
+  const promised = Number(gguf.metadata['split.tensors.count']?.value ?? 0);
+  const tensors = stored.tensors.size + stored.unreadable.size;
+  if (count > 1 && promised > 0 && promised !== tensors)
+    throw splitError(`${promised} tensors in ${count} parts`, `${tensors}`, path);
+  const { dialect, config, checkpoint } = openZayaGguf(gguf, stored, path);
   return { path, layout: `gguf ${dialect}`, config, checkpoint, metadata: gguf.metadata };
+}
+
+async function partFiles(path: string, count: number): Promise<string[]> {
+  const files = splitParts(path, count);
+  if (files === undefined)
+    throw splitError(
+      'a name that ends in -00001-of-NNNNN.gguf',
+      `one of ${count} parts by another name; llama-gguf-split --merge joins them`,
+      path,
+    );
+  for (const [index, file] of files.entries())
+    if (
+      !(await stat(file).then(
+        (found) => found.isFile(),
+        () => false,
+      ))
+    )
+      throw splitError(
+        `all ${count} parts of the model in one folder`,
+        `no part ${index + 1}, ${basename(file)}`,
+        path,
+      );
+  return files;
+}
+
+function splitError(expected: string, got: string, where: string): ZayascopeError {
+  return new ZayascopeError('BAD_CHECKPOINT', `${OP}: expected ${expected}, got ${got} (${where})`, {
+    op: OP,
+    tensor: where,
+  });
 }
