@@ -71,6 +71,7 @@ export {
 export type { ExpertFlip, RoutingReport } from './diff/routing.js';
 export { DTYPES, type Dtype } from './dtype.js';
 export type { PlainDtype, QuantisedDtype } from './dump/dtypes.js';
+export type { DumpView } from './dump/dump-view.js';
 export { exportSafetensors } from './dump/export-safetensors.js';
 export { type TapElements, toBigInt64, toFloat32, toFloat64 } from './dump/float.js';
 export type {

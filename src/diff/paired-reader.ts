@@ -1,6 +1,7 @@
 import { blockBytes, blockElements } from '../dump/dtypes.js';
 import type { DumpView } from '../dump/dump-view.js';
 import { type FileRows, ReusableBuffer, type TensorBatch } from '../dump/reader.js';
+import { leadingColumns } from './leading-columns.js';
 import type { TapPair } from './pairing.js';
 import type { RowRun } from './row-pairing.js';
 
@@ -72,10 +73,11 @@ export class PairedReader {
   }
 
   async #piece({ pair, row, other, count }: Part, memory: Memory): Promise<Piece> {
-    const [a, b] = await Promise.all([
+    const [whole, b] = await Promise.all([
       this.#reference.readRows(pair.reference.name, row, row + count, memory.reference),
       this.#tested.readRows(pair.tested.name, other, other + count, memory.tested),
     ]);
+    const a = whole && pair.columns !== undefined ? leadingColumns(whole, pair.columns) : whole;
     const rows = Math.min(a?.shape[0] ?? 1, b?.shape[0] ?? 1);
     return { pair, row, reference: firstRows(a, rows), tested: firstRows(b, rows) };
   }

@@ -43,7 +43,7 @@ export function pairTaps(reference: DumpView, tested: DumpView, pattern: string)
       lacks('tested', tested, tap);
       continue;
     }
-    const columns = tested.prefixes?.has(tap.name) ? commonColumns(tap, other) : undefined;
+    const columns = tested.prefixes.has(tap.name) ? commonColumns(tap, other) : undefined;
     const misfit =
       tested.misfits?.get(tap.name) ??
       describeMisfit(columns === undefined ? tap : { ...tap, shape: other.shape }, other);

@@ -6,7 +6,6 @@ import { hasNumbers } from '../dump/float.js';
 import type { TapScope } from '../dump/format.js';
 import type { FileRows } from '../dump/reader.js';
 import { sequenceLengths } from '../dump/sequences.js';
-import { leadingColumns } from './leading-columns.js';
 import { LogitsComparison } from './logits/logits.js';
 import { PairedReader, type Part, type Piece, partsOf } from './paired-reader.js';
 import { positionFilter, type TapPair } from './pairing.js';
@@ -144,8 +143,7 @@ class TensorDiff {
     );
   }
 
-  #take({ pair, row, reference: whole, tested }: Piece, rows: FileRows, misfits: UnpairedRows): void {
-    const reference = whole && pair.columns !== undefined ? leadingColumns(whole, pair.columns) : whole;
+  #take({ pair, row, reference, tested }: Piece, rows: FileRows, misfits: UnpairedRows): void {
     if (reference === undefined || tested === undefined) {
       if (reference === tested) return;
       const side = reference === undefined ? 'reference' : 'tested';

@@ -1,30 +1,17 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../errors.js';
-import { rowItems } from './arrow/columns.js';
 import type { ReusableBuffer } from './arrow/reader.js';
 import { DataReader, type FileRows, type TensorBatch } from './data-reader.js';
-import { itemBytes } from './dtypes.js';
-import { copyElements, emptyLike } from './float.js';
 import { HASH_FILE, type Manifest, STATS_FILE, type TapInfo } from './format.js';
 import { readManifest } from './manifest.js';
+import { badRead, type RowFilter, readTap, streamTap } from './read-tap.js';
 import { type DumpRoles, dumpRoles } from './roles.js';
 import { type HashRow, readHashes, readStats, type StatsRows } from './stats-reader.js';
 
 export { ReusableBuffer } from './arrow/reader.js';
 export type { FileRows, TensorBatch } from './data-reader.js';
-
-/** Which rows to read. Default: all. */
-export interface RowFilter {
-  /** Forward step. */
-  step?: number;
-  sequence?: number;
-}
-
-/** One read is cut into parts of about this size. */
-const CHUNK_BYTES = 2 ** 22;
-/** Typed arrays take no more elements than this on every supported Node version. */
-const MAX_ELEMENTS = 2 ** 31 - 1;
+export type { RowFilter } from './read-tap.js';
 
 /**
  * A dump opened for reading. Nothing is loaded but the manifest until asked for; files stay open until `close`.
@@ -60,6 +47,12 @@ export class Dump implements AsyncDisposable {
   /** Taps in the order that the manifest's `order` says; by default as they were computed. */
   get taps(): readonly TapInfo[] {
     return this.manifest.taps;
+  }
+
+  /** Taps that hold the first entries of their last axis only (a trimmed vocabulary, 16 of 17 classes), as the name map said that they were imported with. */
+  get prefixes(): ReadonlySet<string> {
+    const { prefixes } = this.manifest.producer;
+    return new Set(Array.isArray(prefixes) ? prefixes.map(String) : []);
   }
 
   /** The tap of this name. Throws `BAD_ARGUMENT` where the dump lists none. */
@@ -109,39 +102,16 @@ export class Dump implements AsyncDisposable {
    * Reads a tap in parts of a few megabytes, in file order; rows without a value are passed over.
    * @param into memory that the parts share: each is valid until the next is asked for. Default: fresh memory for each.
    */
-  async *stream(name: string, filter: RowFilter = {}, into?: ReusableBuffer): AsyncGenerator<TensorBatch> {
-    const tap = this.tap(name);
-    const rows = await this.rows(name);
-    // Where the shape varies, one row has to be seen before the size of the others can be guessed.
-    let rowBytes = tap.shape.includes(null) ? CHUNK_BYTES : rowItems(tap) * itemBytes(tap.dtype);
-    for (let start = 0; start < rows.position.length; ) {
-      const end = matchingRun(rows, start, filter, Math.max(1, Math.floor(CHUNK_BYTES / rowBytes)));
-      const batch = end === start ? undefined : await this.readRows(name, start, end, into);
-      if (batch !== undefined) {
-        rowBytes = batch.data.byteLength / batch.shape[0]!;
-        yield batch;
-      }
-      start += batch?.shape[0] ?? 1;
-    }
+  stream(name: string, filter: RowFilter = {}, into?: ReusableBuffer): AsyncGenerator<TensorBatch> {
+    return streamTap(this, name, filter, into);
   }
 
   /**
    * Reads all matching rows of a tap as one tensor. Throws `BAD_ARGUMENT` where no row matches, where rows differ in shape (narrow the filter to one
    * step), or where there are more than 2^31 - 1 elements (use {@link stream}).
    */
-  async read(name: string, filter: RowFilter = {}): Promise<TensorBatch> {
-    const parts: TensorBatch[] = [];
-    let elements = 0;
-    for await (const part of this.stream(name, filter)) {
-      const shape = parts[0]?.shape ?? part.shape;
-      if (part.shape.some((size, axis) => axis > 0 && size !== shape[axis]))
-        throw badRead(name, 'rows of one shape', `[${shape.slice(1)}] and [${part.shape.slice(1)}]`);
-      elements += part.data.length;
-      if (elements > MAX_ELEMENTS) throw badRead(name, `at most ${MAX_ELEMENTS} elements`, 'more');
-      parts.push(part);
-    }
-    if (parts.length === 0) throw badRead(name, 'rows that match', `none for ${JSON.stringify(filter)}`);
-    return parts.length === 1 ? parts[0]! : joinParts(parts, elements);
+  read(name: string, filter: RowFilter = {}): Promise<TensorBatch> {
+    return readTap(this, name, filter);
   }
 
   /** All rows of `stats.arrow` as columns. Tiers full and stats (`BAD_ARGUMENT`). */
@@ -191,43 +161,6 @@ export class Dump implements AsyncDisposable {
   }
 }
 
-/** End of the run of rows from `start` on that match, at most `most` of them. */
-function matchingRun(rows: FileRows, start: number, filter: RowFilter, most: number): number {
-  const limit = Math.min(rows.position.length, start + most);
-  let end = start;
-  while (
-    end < limit &&
-    (filter.step === undefined || rows.step[end] === filter.step) &&
-    (filter.sequence === undefined || rows.sequence[end] === filter.sequence)
-  )
-    end++;
-  return end;
-}
-
-function joinParts(parts: readonly TensorBatch[], elements: number): TensorBatch {
-  const [first] = parts as [TensorBatch];
-  const rows = parts.reduce((sum, part) => sum + part.shape[0]!, 0);
-  const joined: TensorBatch = {
-    ...first,
-    shape: [rows, ...first.shape.slice(1)],
-    data: emptyLike(first.data, elements),
-    sequence: new Int32Array(rows),
-    position: new Int32Array(rows),
-    tokenId: new Int32Array(rows),
-    step: new Int32Array(rows),
-  };
-  let row = 0;
-  let element = 0;
-  for (const part of parts) {
-    copyElements(joined.data, part.data, element);
-    for (const column of ['sequence', 'position', 'tokenId', 'step'] as const)
-      joined[column].set(part[column], row);
-    row += part.shape[0]!;
-    element += part.data.length;
-  }
-  return joined;
-}
-
 /** A complete dump has all its files; one that lost some is refused at once rather than when a tap is read. */
 async function checkFiles(dir: string, manifest: Manifest): Promise<void> {
   const present = new Set(await readdir(dir));
@@ -243,11 +176,4 @@ async function checkFiles(dir: string, manifest: Manifest): Promise<void> {
         tensor: missing,
       },
     );
-}
-
-function badRead(name: string, expected: string, got: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `readDump: expected ${expected}, got ${got} (${name})`, {
-    op: 'readDump',
-    tensor: name,
-  });
 }

@@ -1,4 +1,4 @@
-import type { Dump } from '../dump/reader.js';
+import type { DumpView } from '../dump/dump-view.js';
 import type { Trace } from './figure.js';
 import { plainText } from './log-values.js';
 import { FAULT_COLOR } from './theme.js';
@@ -21,7 +21,7 @@ export interface TokenMark {
 
 /** How a token is named in a hover: its text, else its id. */
 export function tokenName(
-  { manifest }: Dump,
+  { manifest }: DumpView,
   sequence: number,
   texts: readonly string[] | undefined,
 ): (position: number) => string {

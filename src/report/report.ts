@@ -2,7 +2,7 @@ import { basename, resolve } from 'node:path';
 import { diffDumps } from '../diff/diff.js';
 import { pairTaps, type TapPair } from '../diff/pairing.js';
 import type { DiffReport } from '../diff/report.js';
-import type { Dump } from '../dump/reader.js';
+import type { DumpView } from '../dump/dump-view.js';
 import { ZayascopeError } from '../errors.js';
 import type { LocateReport } from '../locate/faults/report.js';
 import { noiseFloor } from '../locate/noise/noise-floor.js';
@@ -24,7 +24,7 @@ export interface ReportOptions {
   /** As for {@link diffDumps}. Default false. */
   allowNonFinite?: boolean;
   /** The reference's own run in low precision, tier full: every error is shown beside its. */
-  noiseFloor?: Dump;
+  noiseFloor?: DumpView;
   /** What `locateDumps` found for the same two dumps, and the model it recomputed them with. */
   located?: { report: LocateReport; model: string };
   /** Called with what is being done, and how far it is. */
@@ -57,8 +57,8 @@ const MAX_CELLS = 4096;
  * Throws `UNPAIRED` for dumps that share no tap; otherwise as {@link diffDumps} and `noiseFloor`.
  */
 export async function createReport(
-  reference: Dump,
-  tested: Dump,
+  reference: DumpView,
+  tested: DumpView,
   options: ReportOptions = {},
 ): Promise<Report> {
   const { failAbove, allowNonFinite = false, onProgress = () => {} } = options;
@@ -123,8 +123,8 @@ export async function createReport(
 
 /** Packs of tensors, one per file, and which of them holds a tap. */
 async function packTensors(
-  reference: Dump,
-  tested: Dump,
+  reference: DumpView,
+  tested: DumpView,
   { kind, tapReports }: DiffReport,
   onProgress: NonNullable<ReportOptions['onProgress']>,
 ): Promise<{ packs: string[]; packOf: Map<string, number> }> {

@@ -62,6 +62,7 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
     known,
   );
   const notes = [...source.notes, ...remarks(sequence, names.superseded)];
+  const prefixes = names.taps.filter(({ rule }) => rule?.prefix).map(({ name }) => name);
   const first = sequence.steps[0]!.start;
   const writer = await DumpWriter.create(
     out,
@@ -74,6 +75,7 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
         importedBy: `${importer.name} ${importer.version}`,
         source: source.name,
         nameMap: map.name,
+        ...(prefixes.length === 0 ? {} : { prefixes }),
         ...(notes.length === 0 ? {} : { notes }),
       },
       model: {

@@ -8,6 +8,7 @@ import { copyElements, emptyLike, toFloat32 } from '../float.js';
 import { isMasked, type TapInfo } from '../format.js';
 import { fitShape, planLayout, squeezed } from '../import/layout.js';
 import { selectionPattern } from '../import/selection-pattern.js';
+import { type RowFilter, readTap, streamTap } from '../read-tap.js';
 import type { FileRows, ReusableBuffer, TensorBatch } from '../reader.js';
 import { type CompiledNameMap, compileNameMap, type NameMap, type NameRule } from './name-map.js';
 
@@ -108,7 +109,7 @@ class MappedDump implements DumpView {
     this.prefixes = new Set(
       [...mapped.map(({ info }) => info), ...own]
         .map(({ name }) => name)
-        .filter((name) => map.mayBePrefix(name)),
+        .filter((name) => map.mayBePrefix(name) || dump.prefixes.has(name)),
     );
   }
 
@@ -187,6 +188,14 @@ class MappedDump implements DumpView {
       tokenId: rows.tokenId.subarray(start, last),
       step: rows.step.subarray(start, last),
     };
+  }
+
+  stream(name: string, filter: RowFilter = {}, into?: ReusableBuffer): AsyncGenerator<TensorBatch> {
+    return streamTap(this, name, filter, into);
+  }
+
+  read(name: string, filter: RowFilter = {}): Promise<TensorBatch> {
+    return readTap(this, name, filter);
   }
 
   /** The value of the first step, or of a nullable tap the first rows that are there. */

@@ -1,8 +1,8 @@
 import { diffDumps } from '../../diff/diff.js';
 import { nonFiniteLines } from '../../diff/format/non-finite.js';
 import type { DiffReport } from '../../diff/report.js';
+import type { DumpView } from '../../dump/dump-view.js';
 import type { TapDtype } from '../../dump/format.js';
-import type { Dump } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
 import { type Policy, policy as presetPolicy } from '../../graph/policy.js';
 import { commonRows, noiseFloor } from '../noise/noise-floor.js';
@@ -26,8 +26,8 @@ import { PolicyRunners } from './runners.js';
  * @throws `BAD_ARGUMENT` for a tested dump that cannot be replayed (see `replay`); `UNPAIRED` for dumps that have no value in common; as `openZaya`; `CANCELLED`.
  */
 export async function locateDumps(
-  reference: Dump,
-  tested: Dump,
+  reference: DumpView,
+  tested: DumpView,
   model: string | undefined,
   options: LocateOptions = {},
 ): Promise<LocateReport> {
@@ -59,7 +59,7 @@ export async function locateDumps(
   const noiseByTap = noise === undefined ? null : await noiseFloor(reference, noise, tested);
   const noises = new Map(noiseByTap?.map((entry) => [entry.tap, entry]));
   using runners = model === undefined ? undefined : new PolicyRunners(model, open);
-  const policyOf = (dump: Dump) => (dump === tested ? recompute : undefined) ?? ownPolicy(dump);
+  const policyOf = (dump: DumpView) => (dump === tested ? recompute : undefined) ?? ownPolicy(dump);
   const own = await ownErrors(runners, { reference, tested, noise }, { failAbove, policyOf }, run);
   const evidence = new Map<string, OpEvidence>(
     reports.map((cumulative): [string, OpEvidence] => {
@@ -138,23 +138,23 @@ export async function locateDumps(
 const FLIPPED_ULPS = 12 / 1000;
 
 /** In which dtypes the ops of a dump are recomputed, unless the user says. */
-function ownPolicy({ manifest }: Dump): Policy {
+function ownPolicy({ manifest }: DumpView): Policy {
   const { name } = manifest.policy;
   if (name === 'transformers-bfloat16') return presetPolicy('pytorch-bf16');
   return presetPolicy(name === 'transformers-float16' ? 'pytorch-f16' : 'f32');
 }
 
 interface Dumps {
-  reference: Dump;
-  tested: Dump;
-  noise: Dump | undefined;
+  reference: DumpView;
+  tested: DumpView;
+  noise: DumpView | undefined;
 }
 
 /** Own errors of the tested dump's ops, and by tap those of runs that count as right. */
 async function ownErrors(
   runners: PolicyRunners | undefined,
   { reference, tested, noise }: Dumps,
-  { failAbove, policyOf }: { failAbove: number | undefined; policyOf: (dump: Dump) => Policy },
+  { failAbove, policyOf }: { failAbove: number | undefined; policyOf: (dump: DumpView) => Policy },
   run: (what: string) => Pick<Parameters<typeof localErrors>[2], 'signal' | 'onProgress'>,
 ) {
   if (runners === undefined)
@@ -201,12 +201,12 @@ async function ownErrors(
   return { local, floors, notes };
 }
 
-function coarsestDtype({ taps }: Dump): TapDtype {
+function coarsestDtype({ taps }: DumpView): TapDtype {
   return (['BF16', 'F16'] as const).find((dtype) => taps.some((tap) => tap.dtype === dtype)) ?? 'F32';
 }
 
-async function routingDrift(reference: Dump, tested: Dump, noise: Dump | undefined) {
-  const gather = async (other: Dump): Promise<RoutingSums> => {
+async function routingDrift(reference: DumpView, tested: DumpView, noise: DumpView | undefined) {
+  const gather = async (other: DumpView): Promise<RoutingSums> => {
     const sums = new RoutingSums();
     const held = new Set(other.taps.map(({ name }) => name));
     for (const { name } of reference.taps)
@@ -235,7 +235,7 @@ function diffNotes(diff: DiffReport): string[] {
 }
 
 /** What these inputs cannot tell. */
-function cannotSay(model: string | undefined, noise: Dump | undefined, flipped: number): string[] {
+function cannotSay(model: string | undefined, noise: DumpView | undefined, flipped: number): string[] {
   const lines: string[] = [];
   if (model === undefined)
     lines.push(
@@ -254,7 +254,7 @@ function cannotSay(model: string | undefined, noise: Dump | undefined, flipped: 
 
 function nextCommand(
   tap: string,
-  { reference, tested, model }: { reference: Dump; tested: Dump; model: string | undefined },
+  { reference, tested, model }: { reference: DumpView; tested: DumpView; model: string | undefined },
 ): string {
   return model === undefined
     ? `zayascope locate ${reference.dir} ${tested.dir} --model MODEL`

@@ -1,4 +1,4 @@
-import type { Dump } from '../../dump/reader.js';
+import type { DumpView } from '../../dump/dump-view.js';
 import { type Policy, SITE_KINDS, siteKind } from '../../graph/policy.js';
 import { type PolicySite, zayaSites } from '../../models/zaya/sites.js';
 import { tapPlace } from '../replay/tap-graph.js';
@@ -33,7 +33,7 @@ interface Hypothesis {
  */
 export async function explainFaults(
   { runners, base }: { runners: PolicyRunners; base: Policy },
-  tested: Dump,
+  tested: DumpView,
   kinds: readonly LocatedKind[],
   hooks: Pick<LocalOptions, 'signal' | 'onProgress'>,
 ): Promise<Map<string, string>> {

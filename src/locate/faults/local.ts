@@ -1,8 +1,9 @@
 import type { ElementPlace, FloatTapReport, IntegerTapReport } from '../../diff/report.js';
 import { compareTap, type TapComparison } from '../../diff/tap-comparison.js';
+import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
 import type { TapDtype, TapInfo } from '../../dump/format.js';
-import type { Dump, TensorBatch } from '../../dump/reader.js';
+import type { TensorBatch } from '../../dump/reader.js';
 import { type ReplayOptions, type Runner, replay } from '../replay/replay.js';
 import { ErrorSpread, type Spread } from './spread.js';
 
@@ -40,7 +41,7 @@ export interface LocalOptions extends Pick<ReplayOptions, 'onProgress' | 'signal
 /** Errors of all ops of an isolated replay, by tap, in execution order. Throws as {@link replay}. */
 export async function localErrors(
   runner: Runner,
-  dump: Dump,
+  dump: DumpView,
   options: LocalOptions,
 ): Promise<Map<string, LocalError>> {
   const { right, rounding = ({ dtype }) => dtype, spreads = () => false, ...rest } = options;

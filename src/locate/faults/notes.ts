@@ -1,19 +1,19 @@
 import { basename, resolve } from 'node:path';
+import type { DumpView } from '../../dump/dump-view.js';
 import { UNKNOWN } from '../../dump/import/foreign.js';
-import type { Dump } from '../../dump/reader.js';
 import type { ZayaModel } from '../../models/zaya/model.js';
 import { weightsSha256 } from '../../weights/identity.js';
 import type { TapNoise } from '../noise/noise-floor.js';
 
 /** Name of a dump's folder. */
-export function label(dump: Dump): string {
+export function label(dump: DumpView): string {
   return basename(resolve(dump.dir));
 }
 
 /** What a reader must know about a model and the dumps it is compared with: other weights, partial dumps. */
 export async function modelNotes(
   { weights }: ZayaModel,
-  dumps: readonly Pick<Dump, 'dir' | 'manifest'>[],
+  dumps: readonly Pick<DumpView, 'dir' | 'manifest'>[],
 ): Promise<string[]> {
   const own = await weightsSha256(weights.checkpoint);
   const notes: string[] = [];

@@ -1,11 +1,11 @@
-import type { Dump } from '../../dump/reader.js';
+import type { DumpView } from '../../dump/dump-view.js';
 import type { Policy } from '../../graph/policy.js';
 import type { OpenZayaOptions } from '../../models/zaya/model.js';
 
 /** Options of both forms of `locate`. */
 export interface LocateOptions extends Omit<OpenZayaOptions, 'policy'> {
   /** The reference's own run in low precision: what is within its error is no fault. */
-  noise?: Dump;
+  noise?: DumpView;
   /**
    * Two dumps with a model: dtypes in which the tested program means to compute, in which its ops are recomputed. Default: `pytorch-bf16` or `pytorch-f16` for a dump of transformers in that
    * dtype, else `f32`, whose ops round nothing.

@@ -1,4 +1,4 @@
-import type { Dump } from '../../dump/reader.js';
+import type { DumpView } from '../../dump/dump-view.js';
 import { type Policy, policy as presetPolicy } from '../../graph/policy.js';
 import { blockCount } from '../replay/tap-graph.js';
 import { tiedChoices } from '../routing/drift.js';
@@ -23,7 +23,7 @@ const MAX_CHOICES = 12;
  * @throws `BAD_ARGUMENT` for a reference that cannot be replayed (see `replay`); as `openZaya`; `CANCELLED`.
  */
 export async function locatePolicy(
-  reference: Dump,
+  reference: DumpView,
   model: string,
   tested: Policy,
   options: LocateOptions = {},

@@ -1,8 +1,8 @@
 /** The runs of the model that `locatePolicy` makes. */
 import type { FloatTapReport, IntegerTapReport } from '../../diff/report.js';
 import { compareTap, type TapComparison } from '../../diff/tap-comparison.js';
+import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
-import type { Dump } from '../../dump/reader.js';
 import { TapNoiseSums } from '../noise/noise-floor.js';
 import { type ReplayOptions, type Runner, replay } from '../replay/replay.js';
 import { tapPlace } from '../replay/tap-graph.js';
@@ -24,8 +24,8 @@ export interface WholeRunHooks extends RunHooks {
 /** The reference's tokens run as they are: each value's error, and where there is a noise floor the noise of each. */
 export async function wholeRun(
   runner: Runner,
-  reference: Dump,
-  noise: Dump | undefined,
+  reference: DumpView,
+  noise: DumpView | undefined,
   { allowNonFinite = false, ...hooks }: WholeRunHooks,
 ) {
   const comparisons = new Map<string, TapComparison>();
@@ -72,7 +72,7 @@ export async function wholeRun(
 /** Sends every token to the reference's expert and sees what remains. */
 export async function pinnedRun(
   runner: Runner,
-  reference: Dump,
+  reference: DumpView,
   final: string,
   freeNmse: number,
   hooks: RunHooks,
@@ -98,7 +98,7 @@ export async function pinnedRun(
 export async function choiceAlone(
   runner: Runner,
   { pattern, op, kind: siteKind, set, blocks }: ChoiceGroup,
-  reference: Dump,
+  reference: DumpView,
   final: string,
   floor: ReadonlyMap<string, LocalError>,
   hooks: RunHooks,

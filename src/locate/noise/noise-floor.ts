@@ -1,8 +1,10 @@
+import { leadingColumns } from '../../diff/leading-columns.js';
 import { MetricSums } from '../../diff/metrics.js';
 import { nonFiniteCounts } from '../../diff/non-finite.js';
+import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
 import { isMasked, type TapInfo } from '../../dump/format.js';
-import type { Dump, TensorBatch } from '../../dump/reader.js';
+import type { TensorBatch } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
 import { judge, noiseRatio, type Verdict } from '../faults/verdict.js';
 
@@ -80,7 +82,7 @@ export class TapNoiseSums {
  * Compares a tested dump and the reference's own low-precision run with the F32 reference, value by value, streaming. Values and rows that not all three hold, and integers, are
  * left out; in execution order. Throws `UNPAIRED` where nothing is left; `BAD_ARGUMENT` for another tier than full.
  */
-export async function noiseFloor(reference: Dump, low: Dump, tested: Dump): Promise<TapNoise[]> {
+export async function noiseFloor(reference: DumpView, low: DumpView, tested: DumpView): Promise<TapNoise[]> {
   const reports: TapNoise[] = [];
   for (const tap of reference.taps) {
     const all = [reference, low, tested].map((dump) => dump.taps.find(({ name }) => name === tap.name));
@@ -89,7 +91,8 @@ export async function noiseFloor(reference: Dump, low: Dump, tested: Dump): Prom
     const sums = new TapNoiseSums(tap);
     let rows = 0;
     for await (const parts of commonRows([reference, low, tested], tap.name)) {
-      const [a, b, c] = parts.map(({ data, dtype }) => toFloat32(data, dtype)) as [
+      const columns = Math.min(...parts.map(({ shape }) => shape.at(-1)!));
+      const [a, b, c] = parts.map((part) => toFloat32(leadingColumns(part, columns).data, part.dtype)) as [
         Float32Array,
         Float32Array,
         Float32Array,
@@ -111,8 +114,11 @@ export async function noiseFloor(reference: Dump, low: Dump, tested: Dump): Prom
 /** Rows read at a time. */
 const PART_ROWS = 64;
 
-/** The rows of a tap that all dumps hold, by sequence and position, in the order of the first; the same number from each at a time. */
-export async function* commonRows(dumps: readonly Dump[], name: string): AsyncGenerator<TensorBatch[]> {
+/**
+ * The rows of a tap that all dumps hold, by sequence and position, in the order of the first; the same number from each at a time. Rows have one shape, but for the last axis of a tap
+ * of which a dump holds the first entries only.
+ */
+export async function* commonRows(dumps: readonly DumpView[], name: string): AsyncGenerator<TensorBatch[]> {
   const rows = await Promise.all(dumps.map((dump) => dump.rows(name)));
   const [first, ...others] = rows.map(({ sequence, position }) =>
     Array.from(position, (at, row) => `${sequence[row]} ${at}`),
@@ -134,7 +140,7 @@ export async function* commonRows(dumps: readonly Dump[], name: string): AsyncGe
 }
 
 async function* readTogether(
-  dumps: readonly Dump[],
+  dumps: readonly DumpView[],
   name: string,
   starts: readonly number[],
   count: number,
@@ -150,7 +156,9 @@ async function* readTogether(
     }
     const together = Math.min(...parts.map(({ shape }) => shape[0]!));
     const cut = parts.map((part) => firstRows(part, together));
-    if (cut.some(({ data }) => data.length !== cut[0]!.data.length))
+    const prefixed = dumps.some(({ prefixes }) => prefixes.has(name));
+    const size = ({ data, shape }: TensorBatch) => (prefixed ? data.length / shape.at(-1)! : data.length);
+    if (cut.some((part) => size(part) !== size(cut[0]!)))
       throw new ZayascopeError(
         'UNPAIRED',
         `commonRows: expected rows of one shape, got ${cut.map(({ shape }) => `[${shape.slice(1)}]`).join(' and ')} (${name})`,

@@ -1,14 +1,17 @@
+import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
-import type { Dump, TensorBatch } from '../../dump/reader.js';
+import type { TapInfo } from '../../dump/format.js';
+import type { TensorBatch } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
 import type { CompiledGraph } from '../../graph/compile.js';
+import { concat, cont, slice } from '../../graph/ops-layout.js';
 import type { Tensor } from '../../graph/tensor.js';
 import type { Taps } from '../../models/runtime/tap.js';
 import { tapPattern } from '../../tap-pattern.js';
 
 /** Which values of a dump take the place of computed ones. */
 export interface GraftOptions {
-  dump: Dump;
+  dump: DumpView;
   /** Tap pattern of the values to replace; default `**`: each op then works on the dump's values, so that what it shows differs by its own error only. */
   replace?: string;
   /** Sequence of the dump; default 0. */
@@ -50,7 +53,7 @@ export function graftTaps({
       { op: 'graft' },
     );
   const matches = tapPattern(replace);
-  const held = new Set(dump.taps.map(({ name }) => name));
+  const held = new Map(dump.taps.map((tap) => [tap.name, tap]));
   const replaced = new Set<string>();
   return {
     replaced,
@@ -58,13 +61,29 @@ export function graftTaps({
     apply(name, value) {
       if (!held.has(name) || !matches(name)) return value;
       replaced.add(name);
-      return value.graph.input(PREFIX + name, value.dtype, value.shape);
+      const columns = heldColumns(dump, held.get(name)!, value.shape);
+      const axis = value.shape.length - 1;
+      const given = value.graph.input(PREFIX + name, value.dtype, value.shape.with(axis, columns));
+      // What the other program cut off, it may not have computed: the op goes on with what the model makes of it.
+      return columns === value.shape[axis]
+        ? given
+        : concat(given, cont(slice(value, axis, columns, value.shape[axis]!)), axis);
     },
     async prepare(_, compiled) {
       for (const input of compiled.inputs)
         if (input.name.startsWith(PREFIX)) compiled.setInput(input.name, await graftValue(read, input));
     },
   };
+}
+
+/** Entries of the last axis that the dump holds: all, unless the tap is known to hold the first ones only. */
+export function heldColumns(
+  { prefixes }: Pick<DumpView, 'prefixes'>,
+  { name, shape }: Pick<TapInfo, 'name' | 'shape'>,
+  whole: readonly number[],
+): number {
+  const [width, own] = [whole.at(-1)!, shape.at(-1)];
+  return prefixes.has(name) && typeof own === 'number' && own < width ? own : width;
 }
 
 async function graftValue(read: NonNullable<GraftOptions['read']>, tensor: Tensor): Promise<ArrayBufferView> {

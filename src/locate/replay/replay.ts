@@ -1,11 +1,13 @@
+import { leadingColumns } from '../../diff/leading-columns.js';
+import type { DumpView } from '../../dump/dump-view.js';
 import type { TapInfo } from '../../dump/format.js';
-import type { Dump, TensorBatch } from '../../dump/reader.js';
+import type { TensorBatch } from '../../dump/reader.js';
 import { knownTokens, sequenceLengths } from '../../dump/sequences.js';
 import { ZayascopeError } from '../../errors.js';
 import type { OutputValue } from '../../graph/compile.js';
 import type { ZayaModel } from '../../models/zaya/model.js';
 import type { ZayaPlan, ZayaPlanOptions } from '../../models/zaya/plan.js';
-import { type GraftTaps, graftTaps } from './graft.js';
+import { type GraftTaps, graftTaps, heldColumns } from './graft.js';
 
 /** What runs: a model, or its weights under another policy. */
 export type Runner = Pick<ZayaModel, 'config' | 'backend'> & {
@@ -24,7 +26,7 @@ export interface ReplayedValue {
 
 /** Options of {@link replay}. */
 export interface ReplayOptions {
-  dump: Dump;
+  dump: DumpView;
   /** Tap pattern of the values that are replaced by the dump's. `**` (default): each op works on the dump's values and shows its own error only. null: a plain run. */
   replace?: string | null;
   /** Called for each value that both have, in execution order, segment by segment. */
@@ -91,7 +93,7 @@ export async function replay(runner: Runner, options: ReplayOptions): Promise<Re
         async sink(segment, values) {
           for (const value of values) {
             const dumped = await rows.read(value.name);
-            await visit({ tap: held.get(value.name)!, dumped, shown: asRows(value, dumped) });
+            await visit({ tap: held.get(value.name)!, dumped, shown: asRows(value, dumped, dump) });
           }
           rows.drop(segment);
           onProgress?.(
@@ -110,12 +112,12 @@ export async function replay(runner: Runner, options: ReplayOptions): Promise<Re
 
 /** Reads each value of a sequence once, though it is both put into a run and compared with one; drops what a segment has done with. */
 class SegmentRows {
-  readonly #dump: Dump;
+  readonly #dump: DumpView;
   readonly #sequence: number;
   readonly #names: readonly (readonly string[])[];
   readonly #values = new Map<string, Promise<TensorBatch>>();
 
-  constructor(dump: Dump, sequence: number, plan: ZayaPlan) {
+  constructor(dump: DumpView, sequence: number, plan: ZayaPlan) {
     this.#dump = dump;
     this.#sequence = sequence;
     const held = new Set(dump.taps.map(({ name }) => name));
@@ -144,9 +146,14 @@ class SegmentRows {
   }
 }
 
-function asRows({ name, dtype, shape, bytes }: OutputValue, dumped: TensorBatch): TensorBatch {
+function asRows(
+  { name, dtype, shape, bytes }: OutputValue,
+  dumped: TensorBatch,
+  dump: DumpView,
+): TensorBatch {
   const elements = bytes.byteLength / 4;
-  if (elements !== dumped.data.length)
+  const columns = heldColumns(dump, dumped.tap, shape);
+  if ((elements / shape.at(-1)!) * columns !== dumped.data.length)
     throw new ZayascopeError(
       'SHAPE_MISMATCH',
       `replay: expected the model's [${shape.join(', ')}] in the dump, got [${dumped.shape.join(', ')}] (${name})`,
@@ -156,11 +163,12 @@ function asRows({ name, dtype, shape, bytes }: OutputValue, dumped: TensorBatch)
     dtype === 'I32'
       ? new Int32Array(bytes.buffer, bytes.byteOffset, elements)
       : new Float32Array(bytes.buffer, bytes.byteOffset, elements);
-  return { ...dumped, dtype: dtype === 'I32' ? 'I32' : 'F32', data };
+  const all: TensorBatch = { ...dumped, dtype: dtype === 'I32' ? 'I32' : 'F32', data };
+  return columns === shape.at(-1) ? all : leadingColumns({ ...all, shape }, columns);
 }
 
 /** A replay computes each sequence in one call from its start, so a dump must hold just that. */
-async function checkReplayable(dump: Dump): Promise<void> {
+async function checkReplayable(dump: DumpView): Promise<void> {
   const refuse = (expected: string, got: string): never => {
     throw new ZayascopeError('BAD_ARGUMENT', `replay: expected ${expected}, got ${got} (${dump.dir})`, {
       op: 'replay',

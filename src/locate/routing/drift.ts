@@ -1,5 +1,6 @@
+import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32, toFloat64 } from '../../dump/float.js';
-import type { Dump, TensorBatch } from '../../dump/reader.js';
+import type { TensorBatch } from '../../dump/reader.js';
 import type { LocalError } from '../faults/local.js';
 import { noiseRatio } from '../faults/verdict.js';
 import { tapPlace } from '../replay/tap-graph.js';
@@ -96,6 +97,8 @@ export class RoutingSums {
     }
     const count = reference.shape[0]!;
     const width = reference.data.length / count;
+    // A program without the skip class has fewer.
+    const others = tested.data.length / count;
     const isExpert = suffix.endsWith(':expert');
     if (suffix === '') {
       addOutputs(rows, reference, tested);
@@ -109,7 +112,8 @@ export class RoutingSums {
       else {
         const values = a.subarray(row * width, (row + 1) * width);
         let error = 0;
-        for (let k = 0; k < width; k++) error = Math.max(error, Math.abs(values[k]! - b[row * width + k]!));
+        for (let k = 0; k < Math.min(width, others); k++)
+          error = Math.max(error, Math.abs(values[k]! - b[row * others + k]!));
         rows.biased.set(key, { values, error });
       }
     }
@@ -151,7 +155,10 @@ const PRECISIONS: Partial<Record<string, number>> = { F32: 2 ** -22, F16: 2 ** -
  * Taps of experts whose every difference in a replay is a tie: the two experts' biased probabilities, as the dump holds them, are equal to within their dtype's precision. Another order
  * of the same rounding may then choose either.
  */
-export async function tiedChoices(dump: Dump, local: ReadonlyMap<string, LocalError>): Promise<Set<string>> {
+export async function tiedChoices(
+  dump: DumpView,
+  local: ReadonlyMap<string, LocalError>,
+): Promise<Set<string>> {
   const tied = new Set<string>();
   for (const [name, { differing, differences }] of local) {
     if (!name.endsWith('.mlp.gate:expert') || differing === 0 || differing > differences.length) continue;

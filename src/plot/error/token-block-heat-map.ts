@@ -1,6 +1,8 @@
+import { leadingColumns } from '../../diff/leading-columns.js';
 import { MetricSums } from '../../diff/metrics.js';
+import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
-import type { Dump, TensorBatch } from '../../dump/reader.js';
+import type { TensorBatch } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
 import type { Figure } from '../figure.js';
 import { logValues, plainText, titled } from '../log-values.js';
@@ -28,8 +30,8 @@ export interface TokenBlockOptions {
  * @throws `BAD_ARGUMENT` where the dumps share no block with that value or no row of the sequence; `UNPAIRED` where its rows differ in size.
  */
 export async function tokenBlockHeatMap(
-  reference: Dump,
-  tested: Dump,
+  reference: DumpView,
+  tested: DumpView,
   options: TokenBlockOptions = {},
 ): Promise<Figure> {
   const { kind = '', sequence = 0 } = options;
@@ -40,7 +42,9 @@ export async function tokenBlockHeatMap(
   requireSome(OP, `two dumps that hold layers.*${kind}`, taps.length);
   const rows: { tap: string; block: string; errors: Map<number, number> }[] = [];
   for (const { name, block } of taps) {
-    const [a, b] = [await reference.read(name, { sequence }), await tested.read(name, { sequence })];
+    const [whole, b] = [await reference.read(name, { sequence }), await tested.read(name, { sequence })];
+    const columns = Math.min(whole.shape.at(-1)!, b.shape.at(-1)!);
+    const a = tested.prefixes.has(name) ? leadingColumns(whole, columns) : whole;
     rows.push({ tap: name, block: String(block), errors: rowErrors(a, b) });
   }
   const positions = [...new Set(rows.flatMap(({ errors }) => [...errors.keys()]))].sort((a, b) => a - b);

@@ -1,5 +1,5 @@
+import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat64 } from '../../dump/float.js';
-import type { Dump } from '../../dump/reader.js';
 import type { Figure } from '../figure.js';
 import { formatError, titled } from '../log-values.js';
 import { requireSome } from '../require-some.js';
@@ -50,8 +50,8 @@ interface BlockChoices {
  * @throws `BAD_ARGUMENT` for a reference without taps of role `router.expert` that hold one expert a token, or without the sequence.
  */
 export async function routingMap(
-  reference: Dump,
-  tested?: Dump,
+  reference: DumpView,
+  tested?: DumpView,
   options: RoutingMapOptions = {},
 ): Promise<Figure> {
   const { sequence = 0 } = options;
@@ -128,8 +128,8 @@ export async function routingMap(
 }
 
 async function readChoices(
-  reference: Dump,
-  tested: Dump | undefined,
+  reference: DumpView,
+  tested: DumpView | undefined,
   sequence: number,
 ): Promise<BlockChoices[]> {
   const rows: BlockChoices[] = [];
@@ -153,7 +153,7 @@ async function readChoices(
 }
 
 /** Values of a tap with one number a token, by position, as computed last; empty where the dump lacks it or the sequence. */
-async function readByPosition(dump: Dump, name: string, sequence: number): Promise<Map<number, number>> {
+async function readByPosition(dump: DumpView, name: string, sequence: number): Promise<Map<number, number>> {
   const values = new Map<number, number>();
   if (!dump.taps.some((tap) => tap.name === name)) return values;
   for await (const { data, dtype, position } of dump.stream(name, { sequence })) {

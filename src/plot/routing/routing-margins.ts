@@ -1,5 +1,5 @@
+import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
-import type { Dump } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
 import type { Figure, Trace } from '../figure.js';
 import { legendAbove } from '../legend.js';
@@ -25,8 +25,8 @@ interface Choice {
  * @throws `BAD_ARGUMENT` where the dumps share no tap of role `router.probabilities`; `UNPAIRED` where they hold other rows of it.
  */
 export async function routingMargins(
-  reference: Dump,
-  tested: Dump,
+  reference: DumpView,
+  tested: DumpView,
   options: { title?: string; sequence?: number } = {},
 ): Promise<Figure> {
   const { title = 'Lead of the best expert, and error of the probabilities', sequence = 0 } = options;
@@ -87,7 +87,7 @@ export async function routingMargins(
   };
 }
 
-async function readChoices(reference: Dump, tested: Dump, sequence: number): Promise<Choice[]> {
+async function readChoices(reference: DumpView, tested: DumpView, sequence: number): Promise<Choice[]> {
   const held = new Set(tested.taps.map(({ name }) => name));
   const choices: Choice[] = [];
   const { roles } = reference;
@@ -98,22 +98,27 @@ async function readChoices(reference: Dump, tested: Dump, sequence: number): Pro
     const expert = reference.taps.find((tap) => tap.block === block && experts.has(tap.name))?.name ?? name;
     const [a, b] = [await reference.read(name, { sequence }), await tested.read(name, { sequence })];
     const [left, right] = [toFloat32(a.data, a.dtype), toFloat32(b.data, b.dtype)];
-    if (left.length !== right.length || a.position.some((position, row) => position !== b.position[row]))
+    const [width, others] = [left.length / a.shape[0]!, right.length / b.shape[0]!];
+    const fits = width === others || (tested.prefixes.has(name) && others < width);
+    if (
+      !fits ||
+      a.shape[0] !== b.shape[0] ||
+      a.position.some((position, row) => position !== b.position[row])
+    )
       throw new ZayascopeError(
         'UNPAIRED',
         `routingMargins: expected the same rows in both dumps, got ${a.shape[0]} and ${b.shape[0]} of [${a.shape.slice(1)}] and [${b.shape.slice(1)}] (${name})`,
         { op: 'routingMargins', tensor: name, shapes: [a.shape, b.shape] },
       );
-    const width = left.length / a.shape[0]!;
     for (let row = 0; row < a.shape[0]!; row++) {
       const own = left.subarray(row * width, (row + 1) * width);
-      const other = right.subarray(row * width, (row + 1) * width);
+      const other = right.subarray(row * others, (row + 1) * others);
       const [best, second] = Array.from(own).sort((x, y) => y - x) as [number, number];
       choices.push({
         tap: expert,
         position: a.position[row]!,
         margin: best - second,
-        error: own.reduce((most, value, at) => Math.max(most, Math.abs(value - other[at]!)), 0),
+        error: other.reduce((most, value, at) => Math.max(most, Math.abs(own[at]! - value)), 0),
         flipped: own.indexOf(best) !== other.indexOf(Math.max(...other)),
       });
     }

@@ -2,7 +2,7 @@ import { sequenceLengths } from '../../dump/sequences.js';
 import type { DiffReport } from '../../diff/report.js';
 import { tapError } from '../../diff/report.js';
 import { verifyLogits } from '../../diff/logits/verify-logits.js';
-import type { Dump } from '../../dump/reader.js';
+import type { DumpView } from '../../dump/dump-view.js';
 import { ZayascopeError } from '../../errors.js';
 import type { LocateReport } from '../../locate/faults/report.js';
 import type { TapNoise } from '../../locate/noise/noise-floor.js';
@@ -20,8 +20,8 @@ const MAX_MAP_CELLS = 20_000;
 
 /** What figures are made of. */
 export interface FigureInput {
-  reference: Dump;
-  tested: Dump;
+  reference: DumpView;
+  tested: DumpView;
   diff: DiffReport;
   noise: readonly TapNoise[] | null;
   located: LocateReport | null;

@@ -109,7 +109,7 @@ class ViewBuilder {
   constructor(pair: TapPair, rows: number, longest: number, cells: number) {
     this.#pair = pair;
     this.#rows = rows;
-    this.#shape = pair.reference.shape.map((size) => size ?? longest);
+    this.#shape = (pair.columns === undefined ? pair.reference : pair.tested).shape.map((size) => size ?? longest);
     const width = this.#shape.reduce((product, size) => product * size, 1);
     this.#grids = new PooledGrids(rows, width, cells);
     this.#sample = new ValueSample(rows * width, width);
