@@ -5,7 +5,8 @@
  */
 import { ZayascopeError } from '../errors.js';
 import { describeValue } from './describe-value.js';
-import { fileSizeBytes, readSmallFile } from './file-access.js';
+import { readSmallFile } from './file-access.js';
+import { sniffFile, wrongKind } from './formats/file-kind.js';
 import { ggufCheckpoint, readGgufHeader } from './gguf.js';
 import { readTensor } from './tensor-data.js';
 
@@ -17,15 +18,18 @@ const MAX_NAME_BYTES = 1024;
 export type ImportanceMatrix = ReadonlyMap<string, Float32Array>;
 
 /**
- * Reads an importance matrix. Experts that saw no token have importance 1 everywhere, as in llama.cpp.
+ * Reads an importance matrix. Experts that saw no token by the counts of a GGUF file have importance 1 everywhere, as in llama.cpp; those of a `.dat` file, which has no counts, have 0 throughout (see `usableImportance`).
  * @returns importance by GGUF tensor name, F32 [matrices · columns].
  * @throws `IO` when the file cannot be read; `BAD_CHECKPOINT` when it is neither format or malformed.
  */
 export async function readImportance(file: string): Promise<ImportanceMatrix> {
-  const size = await fileSizeBytes(OP, file);
-  const bytes = await readSmallFile(OP, file, MAX_FILE_BYTES);
-  const isGguf = Buffer.from(bytes.buffer, 0, Math.min(4, size)).toString('latin1') === 'GGUF';
-  const entries = isGguf ? await readGguf(file, size) : readDat(bytes, file);
+  const found = await sniffFile(OP, file);
+  if (found.kind !== 'gguf' && found.kind !== 'binary' && found.kind !== 'empty')
+    throw wrongKind('BAD_CHECKPOINT', OP, 'an importance matrix (GGUF, or the older .dat)', found, file);
+  const entries =
+    found.kind === 'gguf'
+      ? await readGguf(file, found.sizeBytes)
+      : readDat(await readSmallFile(OP, file, MAX_FILE_BYTES), file);
   if (entries.size === 0) throw bad('at least one tensor', 'none', file);
   for (const [name, values] of entries) {
     const at = values.findIndex((value) => !(value >= 0 && Number.isFinite(value)));
@@ -37,7 +41,9 @@ export async function readImportance(file: string): Promise<ImportanceMatrix> {
 async function readGguf(file: string, size: number): Promise<Map<string, Float32Array>> {
   const gguf = await readGgufHeader(OP, file);
   const type = gguf.metadata['general.type']?.value;
-  if (type !== 'imatrix') throw bad('general.type "imatrix"', describeValue(type), file);
+  // llama.cpp goes by the tensors; a file that says to be something else is something else.
+  if (type !== undefined && type !== 'imatrix')
+    throw bad('general.type "imatrix"', describeValue(type), file);
   const { tensors } = ggufCheckpoint(gguf, file, size);
   const values = async (name: string): Promise<Float32Array> => {
     const info = tensors.get(name);

@@ -24,7 +24,7 @@ describe('zayascope convert', () => {
     const folder = await temporaryFolder();
     const model = await writeRandomModel(join(folder, 'model'), { ...SMALL_CONFIG, hidden_size: 96 });
     const imatrix = join(folder, 'imatrix.dat');
-    await writeFile(imatrix, dat('blk.0.attn_k.weight', 96));
+    await writeFile(imatrix, dat('blk.0.attn_k.weight', new Float32Array(96).fill(1)));
     const args = [
       'convert',
       model,
@@ -44,6 +44,37 @@ describe('zayascope convert', () => {
     expect(stderr).toContain('zayascope: blk.0.attn_q.weight: quantised without importance');
     expect(stderr).not.toContain('blk.0.attn_k.weight: quantised without importance');
     expect(stdout).toMatch(/^importance {2}used for 1 tensors$/m);
+  });
+
+  it('says which importance it does not use as it stands', async () => {
+    const folder = await temporaryFolder();
+    const model = await writeRandomModel(join(folder, 'model'), SMALL_CONFIG);
+    const imatrix = join(folder, 'imatrix.dat');
+    const { num_experts: experts, hidden_size: columns } = SMALL_CONFIG;
+    const name = 'blk.1.ffn_gate_up_exps.weight';
+    // The last expert was never reached, and the first saw nothing of its first column.
+    const values = new Float32Array(experts * columns).fill(1);
+    values.fill(0, (experts - 1) * columns);
+    values[0] = 0;
+    await writeFile(imatrix, dat(name, values));
+    const args = [
+      'convert',
+      model,
+      '--type',
+      'q4_0',
+      '--out',
+      join(folder, 'out.gguf'),
+      '--imatrix',
+      imatrix,
+    ];
+    const { code, stderr } = await runCommand(args);
+    expect(code).toBe(0);
+    expect(stderr).toContain(
+      `zayascope: ${name}: the calibration reached no token of 1 matrix, all columns count alike`,
+    );
+    expect(stderr).toContain(
+      `zayascope: ${name}: 1 columns of importance 0, whose weights count for nothing`,
+    );
   });
 
   it('draws a progress bar on a terminal and erases it', async () => {
@@ -68,15 +99,15 @@ describe('zayascope convert', () => {
 });
 
 /** An importance matrix in the older format with one entry. */
-function dat(name: string, columns: number): Uint8Array {
+function dat(name: string, importance: Float32Array): Uint8Array {
   const integer = (value: number) => Buffer.from(Int32Array.of(value).buffer);
-  const values = Buffer.from(new Float32Array(columns).fill(1).buffer);
+  const values = Buffer.from(importance.buffer);
   return Buffer.concat([
     integer(1),
     integer(name.length),
     Buffer.from(name),
     integer(1),
-    integer(columns),
+    integer(importance.length),
     values,
   ]);
 }

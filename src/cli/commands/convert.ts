@@ -71,12 +71,27 @@ async function runConvert(
   }
 }
 
-function notices({ fallbacks, unweighted }: ConvertResult): string[] {
+function notices({ fallbacks, unweighted, importance }: ConvertResult): string[] {
   return [
     ...fallbacks.map(
       ({ tensor, columns, wanted, used }) =>
         `${tensor}: rows of ${columns} do not hold whole blocks of ${wanted}, stored as ${used}`,
     ),
+    ...importance.flatMap(({ tensor, unreached, scaled, ignoredColumns }) => [
+      ...(unreached === 0
+        ? []
+        : [
+            `${tensor}: the calibration reached no token of ${unreached} ${unreached === 1 ? 'matrix' : 'matrices'}, all columns count alike there`,
+          ]),
+      ...(scaled === 0
+        ? []
+        : [`${tensor}: importance beyond the range of ggml, brought into it by a power of two`]),
+      ...(ignoredColumns === 0
+        ? []
+        : [
+            `${tensor}: ${ignoredColumns} columns of importance 0, whose weights count for nothing and may become 0, as in llama.cpp`,
+          ]),
+    ]),
     ...unweighted.map((tensor) => `${tensor}: quantised without importance, the matrix has none for it`),
   ];
 }

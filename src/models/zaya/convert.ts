@@ -9,6 +9,7 @@ import { checkGgufTarget } from '../../weights/gguf-target.js';
 import { convertTokenizer } from '../../weights/gguf-tokenizer.js';
 import { type GgufTensorSpec, writeGguf } from '../../weights/gguf-write.js';
 import type { ImportanceMatrix } from '../../weights/imatrix.js';
+import { type UsableImportance, usableImportance } from '../../weights/importance.js';
 import { tensorChunks } from '../../weights/tensor-data.js';
 import type { ZayaConfig } from './config.js';
 import { type DtypeFallback, planGguf } from './gguf-plan.js';
@@ -50,6 +51,8 @@ export interface ConvertResult {
   /** Quantised tensors with importance, and without although importance was given. */
   weighted: number;
   unweighted: readonly string[];
+  /** Tensors whose importance is not used as the file has it, or leaves columns out; see `usableImportance`. */
+  importance: readonly ({ tensor: string } & Omit<UsableImportance, 'values'>)[];
 }
 
 /**
@@ -71,18 +74,23 @@ export async function convertZaya(path: string, options: ConvertOptions): Promis
   const plan = planGguf(config, type, basename(resolve(path)).replace(/\.gguf$/i, ''), tokenizer?.metadata);
   await checkGgufTarget(...target, plan.tensors);
   const quantised = plan.tensors.filter(({ dtype }) => isQuantized(dtype));
-  if (importance !== undefined) for (const tensor of quantised) checkImportance(tensor, importance);
+  const usable = new Map<string, UsableImportance>();
+  for (const tensor of quantised) {
+    const values = importance?.get(tensor.name);
+    if (values === undefined) continue;
+    checkImportance(tensor, values);
+    usable.set(tensor.name, usableImportance(values, tensor.shape.length === 3 ? tensor.shape[0]! : 1));
+  }
   await writeGguf(
     out,
     plan.metadata,
     plan.tensors,
     (tensor, index) => {
       const stored = source.checkpoint.tensors.get(plan.tensors[index]!.source.name)!;
-      return convertTensor(tensor, stored, importance?.get(tensor.name), signal);
+      return convertTensor(tensor, stored, usable.get(tensor.name)?.values, signal);
     },
     onProgress,
   );
-  const weighted = importance === undefined ? [] : quantised.filter(({ name }) => importance.has(name));
   return {
     out,
     type,
@@ -94,11 +102,14 @@ export async function convertZaya(path: string, options: ConvertOptions): Promis
     vocabulary: config.vocab_size,
     sourceVocabulary: source.config.vocab_size,
     hasTokenizer: tokenizer !== undefined,
-    weighted: weighted.length,
+    weighted: usable.size,
     unweighted:
       importance === undefined
         ? []
-        : quantised.filter((each) => !weighted.includes(each)).map(({ name }) => name),
+        : quantised.filter(({ name }) => !usable.has(name)).map(({ name }) => name),
+    importance: [...usable].flatMap(([tensor, { unreached, scaled, ignoredColumns }]) =>
+      unreached + scaled + ignoredColumns === 0 ? [] : [{ tensor, unreached, scaled, ignoredColumns }],
+    ),
   };
 }
 
@@ -147,12 +158,10 @@ async function sameData(a: TensorInfo, b: TensorInfo): Promise<boolean> {
   return true;
 }
 
-function checkImportance({ name, shape }: GgufTensorSpec, importance: ImportanceMatrix): void {
-  const values = importance.get(name);
+function checkImportance({ name, shape }: GgufTensorSpec, values: Float32Array): void {
   const columns = shape.at(-1)!;
   const expected = shape.length === 3 ? shape[0]! * columns : columns;
-  if (values !== undefined && values.length !== expected)
-    throw misuse(`importance of ${expected} columns`, `${values.length}`, name);
+  if (values.length !== expected) throw misuse(`importance of ${expected} columns`, `${values.length}`, name);
 }
 
 function countDtypes(tensors: readonly GgufTensorSpec[]): ConvertResult['dtypes'] {
