@@ -187,7 +187,7 @@ export {
   type SynthSize,
   synthZaya,
 } from './models/zaya/synth.js';
-export { type ZayaTap, zayaTaps } from './models/zaya/taps.js';
+export { type ZayaTap, zayaTaps } from './models/zaya/trace.js';
 export type { NativeDevice } from './native.js';
 export { type Showable, show, showTable } from './notebook/show.js';
 export {

@@ -1,6 +1,6 @@
 import type { RowIndex } from '../dump/format.js';
 import type { OutputValue } from '../graph/compile.js';
-import type { ZayaTap } from '../models/zaya/taps.js';
+import type { ZayaTap } from '../models/zaya/trace.js';
 import type { PositionRange } from '../positions.js';
 
 /** One sequence's part of a forward call. */

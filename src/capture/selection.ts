@@ -1,8 +1,9 @@
 import { sizeBytes } from '../dtype.js';
 import type { DumpTier, TapSpec } from '../dump/format.js';
 import { ZayascopeError } from '../errors.js';
+import { axisSize } from '../models/zaya/axes.js';
 import type { ZayaConfig } from '../models/zaya/config.js';
-import { axisSize, type ZayaTap, zayaTaps } from '../models/zaya/taps.js';
+import { type ZayaTap, zayaTaps } from '../models/zaya/trace.js';
 import { type PositionRange, parsePositions } from '../positions.js';
 import { tapPattern } from '../tap-pattern.js';
 

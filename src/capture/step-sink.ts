@@ -5,7 +5,7 @@ import { rowStats } from '../dump/row-stats.js';
 import type { DumpWriter, TapStats, TapValue } from '../dump/writer.js';
 import type { OutputValue } from '../graph/compile.js';
 import { elementCount } from '../graph/shape.js';
-import type { ZayaTap } from '../models/zaya/taps.js';
+import type { ZayaTap } from '../models/zaya/trace.js';
 import { native } from '../native.js';
 import { type CallSequence, rowIndex, sequenceValue } from './call-rows.js';
 

@@ -1,6 +1,6 @@
 /**
  * What is known of ZAYA's taps by name alone: plain data, so that dumps, diffs and graphs can use it without the model file.
- * Tap names are those of `src/models/zaya/taps.ts`; patterns are tap patterns (`src/tap-pattern.ts`).
+ * Tap names are those of `src/models/zaya/trace.ts`; patterns are tap patterns (`src/tap-pattern.ts`).
  */
 export const ZAYA = {
   /** `model.type` of its dumps. */

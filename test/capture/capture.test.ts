@@ -15,8 +15,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CaptureOptions, capture } from '../../src/capture/capture.js';
 import { Dump } from '../../src/dump/reader.js';
 import { ZayascopeError } from '../../src/errors.js';
+import { axisSize } from '../../src/models/zaya/axes.js';
 import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
-import { axisSize, zayaTaps } from '../../src/models/zaya/taps.js';
+import { zayaTaps } from '../../src/models/zaya/trace.js';
 import { root } from '../reference/python.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'zayascope-capture-'));

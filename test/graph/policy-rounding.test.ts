@@ -7,7 +7,7 @@ import { readZayaConfig } from '../../src/models/zaya/config.js';
 import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
 import { planZaya } from '../../src/models/zaya/plan.js';
 import { zayaSites } from '../../src/models/zaya/sites.js';
-import { zayaTaps } from '../../src/models/zaya/taps.js';
+import { zayaTaps } from '../../src/models/zaya/trace.js';
 import { toBf16 } from './rounding.js';
 
 const folder = join(import.meta.dirname, '..', '..', 'dumps', 'tiny', 'model');

@@ -6,7 +6,7 @@ import { blockPattern, groupSites, policyDiff, siteOp } from '../../src/locate/r
 import { parseZayaConfig, readZayaConfig } from '../../src/models/zaya/config.js';
 import { openZaya } from '../../src/models/zaya/model.js';
 import { checkPolicy, zayaSites } from '../../src/models/zaya/sites.js';
-import { zayaTaps } from '../../src/models/zaya/taps.js';
+import { zayaTaps } from '../../src/models/zaya/trace.js';
 import { tapPattern } from '../../src/tap-pattern.js';
 import { SMALL_CONFIG } from '../models/random-model.js';
 import { temporaryFolder } from '../weights/fixtures.js';

@@ -23,19 +23,19 @@ const replace = (...names: string[]): Taps => ({
   apply: (name, value) => (names.includes(name) ? scale(cont(value), 10) : value),
 });
 
-const plain: Seam = (graph, taps, x) => tap(graph, taps, 'value', x);
+const plain: Seam = (graph, taps, x) => tap(graph, taps, 'value', x, 'r,c');
 const turn = (x: Tensor) => permute(x, [1, 0]);
-const turned: Seam = (graph, taps, x) => tapAs(graph, taps, 'turned', x, turn, turn);
+const turned: Seam = (graph, taps, x) => tapAs(graph, taps, 'turned', x, 'c,r', turn, turn);
 const inRows: Seam = (graph, taps, x) =>
   tapParts(graph, taps, x, 0, [
-    ['first', 1, [3]],
-    ['nothing', 0, [3]],
-    ['rest', 3, [1, 3, 3]],
+    ['first', 1, [3], 'c'],
+    ['nothing', 0, [3], 'c'],
+    ['rest', 3, [1, 3, 3], '1,r,c'],
   ]);
 const inColumns: Seam = (graph, taps, x) =>
   tapParts(graph, taps, x, 1, [
-    ['left', 2, [4, 2]],
-    ['right', 1, [4]],
+    ['left', 2, [4, 2], 'r,c'],
+    ['right', 1, [4], 'r'],
   ]);
 
 /** Runs [4, 3] through a model that is one seam; gives every tap and the model's result. */
@@ -109,7 +109,7 @@ describe('a replaced value: the one computed here is shown, the model goes on wi
     writeResident(state!, new Float32Array(12).fill(5));
     const before = new Array<number>(12).fill(5);
     const overwritten: Seam = (graph, taps, x) => {
-      const used = tap(graph, taps, 'state', graph.resident(state!));
+      const used = tap(graph, taps, 'state', graph.resident(state!), 'r,c');
       const sum = add(x, used);
       copyInto(x, graph.resident(state!));
       return sum;

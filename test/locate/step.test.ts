@@ -7,7 +7,7 @@ import { openStepper, Stepper, type StepperOptions } from '../../src/locate/step
 import type { StepValue } from '../../src/locate/step/value.js';
 import { loadZayaWeights } from '../../src/models/zaya/loader.js';
 import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
-import { zayaTaps } from '../../src/models/zaya/taps.js';
+import { zayaTaps } from '../../src/models/zaya/trace.js';
 
 const MODEL = 'dumps/tiny/model';
 const TOKENS = (

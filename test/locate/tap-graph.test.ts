@@ -6,7 +6,7 @@ import { Dump, type TensorBatch } from '../../src/dump/reader.js';
 import { graftTaps } from '../../src/locate/replay/graft.js';
 import { blockCount, directInputs, tapInputs, tapPlace } from '../../src/locate/replay/tap-graph.js';
 import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
-import { zayaTaps } from '../../src/models/zaya/taps.js';
+import { zayaTaps } from '../../src/models/zaya/trace.js';
 import { root } from '../reference/python.js';
 
 const tiny = join(root, 'dumps', 'tiny');

@@ -131,7 +131,10 @@ describe.each(DIALECTS)('GGUF dialect %s', (dialect) => {
         if (Math.trunc(head * (rotary / head)) !== rotary) rounded.push({ head, rotary });
     expect(rounded.length).toBeGreaterThan(10);
     for (const { head, rotary } of [...rounded, { head: 128, rotary: 64 }]) {
-      const gguf = header({ ...SMALL, head_dim: head }, dialect);
+      const rope_parameters = {
+        hybrid: { rope_type: 'default', rope_theta: 10_000, partial_rotary_factor: 1 },
+      } as const;
+      const gguf = header({ ...SMALL, head_dim: head, rope_parameters }, dialect);
       gguf.metadata['zaya.rope.dimension_count'] = u32(rotary);
       expect(rotaryDim(open(gguf).config, 'hybrid')).toBe(rotary);
     }

@@ -1,17 +1,16 @@
 import { ZayascopeError } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
-import type { Graph } from '../../graph/graph.js';
 import { type Policy, resolvePolicy, type Setting } from '../../graph/policy.js';
 import { ResidentMemory, readResident, writeResident } from '../../graph/resident.js';
 import type { ResidentTensor } from '../../graph/tensor.js';
-import { NO_TAPS } from '../../models/runtime/tap.js';
 import { checkTokenIds } from '../../models/runtime/token-ids.js';
 import { allocateStates } from '../../models/zaya/cache.js';
+import type { CallSizes } from '../../models/zaya/call-sizes.js';
 import type { ZayaConfig } from '../../models/zaya/config.js';
-import { allocateInputs, perType } from '../../models/zaya/inputs.js';
+import { memoryOf, zayaContexts } from '../../models/zaya/context.js';
+import { allocateInputs } from '../../models/zaya/inputs.js';
 import { loadZayaWeights, type ZayaWeights } from '../../models/zaya/loader.js';
 import { openZaya } from '../../models/zaya/model.js';
-import type { ZayaContext } from '../../models/zaya/module.js';
 import { buildSegment, LOGITS } from '../../models/zaya/segments.js';
 import { type PolicySite, zayaSites } from '../../models/zaya/sites.js';
 import { checkWeights, type RequiredTensor } from '../../models/zaya/weights.js';
@@ -118,7 +117,7 @@ export async function openPolicyRunner(
     const inputs = allocateInputs(memory, config, callSizes(tokens.length), undefined);
     inputs.place({ past: 0, padding: [] });
     const states = allocateStates(memory, model.weights, 1);
-    const context = segmentContexts(config, tensors, sets, inputs.tensors, states);
+    const context = segmentContexts(config, tensors, sets, inputs.tensors, states, callSizes(tokens.length));
     const blocks = config.num_hidden_layers;
     const sizes = { blocks, batch: 1, tokens: tokens.length, logits: 'all' as const };
     const compiled = new SegmentGraphs(backend, graphBytes, (segment, setting) =>
@@ -184,7 +183,7 @@ export async function openPolicyRunner(
   }
 }
 
-function callSizes(tokens: number) {
+function callSizes(tokens: number): CallSizes {
   return { batch: 1, tokens, span: tokens, padded: false };
 }
 
@@ -235,6 +234,7 @@ function segmentContexts(
   sets: readonly WeightSet[],
   inputs: ReadonlyMap<string, ResidentTensor>,
   states: ReturnType<typeof allocateStates>,
+  sizes: CallSizes,
 ) {
   const matrices = new Set(
     tensors.filter(({ role }) => role === 'matmul' || role === 'embedding').map(({ name }) => name),
@@ -244,24 +244,14 @@ function segmentContexts(
     const set = matrices.has(name) ? sets.find((each) => each.setting(site) === setting(site))! : sets[0]!;
     return set.weights.tensors.get(name)!;
   };
-  return (setting: Setting) =>
-    (graph: Graph, block: number | null): ZayaContext => {
-      const input = (name: string) => graph.resident(inputs.get(name)!);
-      const type = config.layer_types[block ?? 0]!;
-      return {
-        graph,
-        config,
-        setting,
-        taps: NO_TAPS,
-        batch: 1,
-        weight: (name) => graph.resident(chosen(name, setting)),
-        hasWeight: (name) => sets[0]!.weights.tensors.has(name),
-        state: input,
-        constant: (name) =>
-          input(name === 'mask' || name === 'cos' || name === 'sin' ? perType(name, type) : name),
-        padding: undefined,
-        history: (layer, name) => graph.resident(states[layer]![name]!),
-        cache: undefined,
-      };
-    };
+  return (setting: Setting) => {
+    const memory = { inputs, states, weight: (name: string) => chosen(name, setting) };
+    return zayaContexts({
+      config,
+      setting,
+      sizes,
+      hasHead: sets[0]!.weights.tensors.has('lm_head.weight'),
+      leaf: (graph, leaf) => graph.resident(memoryOf(config, memory, leaf)!),
+    });
+  };
 }

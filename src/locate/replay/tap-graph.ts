@@ -1,72 +1,11 @@
 /**
- * Which values each value is computed from, as `zaya-architecture.md` C gives the equations: the edges along which errors are inherited. A table, because dumps of other programs
- * have to be judged without a model at hand; a test perturbs each value of a real run and checks that exactly those change that the table says.
+ * Which values each value is computed from: the edges along which errors are inherited. They are read off the model file (`models/zaya/trace.ts`), of a small model of the same family, because dumps of
+ * other programs have to be judged without a model at hand; a test perturbs each value of a real run and checks that exactly those change that the edges say.
  */
+import { parseZayaConfig } from '../../models/zaya/config.js';
+import { type TapInputs, traceZaya } from '../../models/zaya/trace.js';
 
-/** How the inputs of an op meet: `sum` where their errors add (sums, concatenations), `product` where relative errors do. */
-export type Joining = 'sum' | 'product';
-
-/** Inputs of the op that makes a value. Suffixes are those of the same block; `^` stands for the block before, or the embedding. */
-type Row = readonly [suffix: string, joining: Joining, ...inputs: string[]];
-
-const QKV = '.self_attn.qkv_proj';
-const ROUTER = '.mlp.gate.router_mlp';
-
-const BLOCK_ROWS: readonly Row[] = [
-  ['.input_layernorm', 'sum', '^'],
-  [`${QKV}.q_proj`, 'sum', '.input_layernorm'],
-  [`${QKV}.k_proj`, 'sum', '.input_layernorm'],
-  [`${QKV}:conv_input`, 'sum', `${QKV}.q_proj`, `${QKV}.k_proj`],
-  [`${QKV}:query_residual`, 'sum', `${QKV}.q_proj`, `${QKV}.k_proj`],
-  [`${QKV}:key_residual`, 'sum', `${QKV}:query_residual`],
-  [`${QKV}.conv_qk_depthwise:lead`, 'sum'],
-  [`${QKV}.conv_qk_depthwise`, 'sum', `${QKV}:conv_input`],
-  [`${QKV}.conv_qk_grouped`, 'sum', `${QKV}.conv_qk_depthwise:lead`, `${QKV}.conv_qk_depthwise`],
-  [`${QKV}:query`, 'sum', `${QKV}.conv_qk_grouped`, `${QKV}:query_residual`],
-  [`${QKV}:key`, 'sum', `${QKV}.conv_qk_grouped`, `${QKV}:key_residual`],
-  [`${QKV}.v_proj_current`, 'sum', '.input_layernorm'],
-  [`${QKV}.v_proj_delayed`, 'sum', '.input_layernorm'],
-  [`${QKV}:value_delayed`, 'sum', `${QKV}.v_proj_delayed`],
-  [`${QKV}:value`, 'sum', `${QKV}.v_proj_current`, `${QKV}:value_delayed`],
-  ['.self_attn.qk_norm:query', 'sum', `${QKV}:query`],
-  ['.self_attn.qk_norm:key', 'sum', `${QKV}:key`],
-  ['.self_attn:query_rope', 'sum', '.self_attn.qk_norm:query'],
-  ['.self_attn:key_rope', 'sum', '.self_attn.qk_norm:key'],
-  ['.self_attn:attn_weights', 'product', '.self_attn:query_rope', '.self_attn:key_rope'],
-  ['.self_attn:attn_output', 'product', '.self_attn:attn_weights', `${QKV}:value`],
-  ['.self_attn.o_proj', 'sum', '.self_attn:attn_output'],
-  ['.post_attention_residual_scale:hidden_states', 'sum', '.self_attn.o_proj'],
-  ['.post_attention_residual_scale:residual', 'sum', '^'],
-  [
-    '.post_attention_residual_scale',
-    'sum',
-    '.post_attention_residual_scale:hidden_states',
-    '.post_attention_residual_scale:residual',
-  ],
-  ['.post_attention_layernorm', 'sum', '.post_attention_residual_scale'],
-  ['.mlp.gate.down_proj', 'sum', '.post_attention_layernorm'],
-  ['.mlp.gate:router_hidden_states', 'sum', '.mlp.gate.down_proj', '^.mlp.gate:router_hidden_states'],
-  [`${ROUTER}.norm`, 'sum', '.mlp.gate:router_hidden_states'],
-  [`${ROUTER}.fc1`, 'sum', `${ROUTER}.norm`],
-  [`${ROUTER}:act1`, 'sum', `${ROUTER}.fc1`],
-  [`${ROUTER}.fc2`, 'sum', `${ROUTER}:act1`],
-  [`${ROUTER}:act2`, 'sum', `${ROUTER}.fc2`],
-  [`${ROUTER}.out_proj`, 'sum', `${ROUTER}:act2`],
-  ['.mlp.gate:router_probs', 'sum', `${ROUTER}.out_proj`],
-  ['.mlp.gate:biased_router_probs', 'sum', '.mlp.gate:router_probs'],
-  ['.mlp.gate:expert', 'sum', '.mlp.gate:biased_router_probs'],
-  ['.mlp.gate:expert_weight', 'product', '.mlp.gate:router_probs', '.mlp.gate:expert'],
-  ['.mlp.gate:margin', 'sum', '.mlp.gate:biased_router_probs'],
-  ['.mlp.experts:gate_up', 'product', '.post_attention_layernorm', '.mlp.gate:expert'],
-  ['.mlp.experts:activated', 'sum', '.mlp.experts:gate_up'],
-  ['.mlp.experts:down', 'product', '.mlp.experts:activated', '.mlp.gate:expert'],
-  ['.mlp.experts', 'product', '.mlp.experts:down', '.mlp.gate:expert_weight'],
-  ['.post_mlp_residual_scale:hidden_states', 'sum', '.mlp.experts'],
-  ['.post_mlp_residual_scale:residual', 'sum', '.post_attention_residual_scale'],
-  ['', 'sum', '.post_mlp_residual_scale:hidden_states', '.post_mlp_residual_scale:residual'],
-];
-
-const BLOCK = new Map(BLOCK_ROWS.map((row) => [row[0], row]));
+export type { Joining, TapInputs } from '../../models/zaya/trace.js';
 
 /** Where a value stands: its decoder block (null for embedding and head), and its name without it. */
 export interface TapPlace {
@@ -81,12 +20,21 @@ export function tapPlace(name: string): TapPlace {
   return match === null ? { block: null, suffix: name } : { block: Number(match[1]), suffix: match[2]! };
 }
 
-/** Inputs of the op that makes a value; see {@link tapInputs}. */
-export interface TapInputs {
-  joining: Joining;
-  /** Names, in the order in which they are made. */
-  inputs: readonly string[];
-}
+/** A model of two blocks: the first has no router state before it, all later ones are alike. */
+const EXAMPLE = parseZayaConfig({
+  model_type: 'zaya',
+  vocab_size: 4,
+  hidden_size: 4,
+  num_hidden_layers: 2,
+  num_attention_heads: 2,
+  num_key_value_heads: 2,
+  head_dim: 4,
+  moe_intermediate_size: 2,
+  num_experts: 2,
+  router_hidden_size: 2,
+});
+
+const NONE: TapInputs = { joining: 'sum', inputs: [] };
 
 /**
  * The values that the op which makes `name` reads, of a run that starts and ends its sequences (tokens and weights aside). States of sequences (`conv_state`, `k_cache`) and
@@ -95,20 +43,19 @@ export interface TapInputs {
  */
 export function directInputs(name: string, blocks: number): TapInputs {
   const { block, suffix } = tapPlace(name);
-  if (block === null) return { joining: 'sum', inputs: headInputs(name, blocks) };
-  const [, joining, ...inputs] = BLOCK.get(suffix) ?? ['', 'sum' as const];
-  const names = inputs.flatMap((input) => {
-    if (!input.startsWith('^')) return [`layers.${block}${input}`];
-    if (block > 0) return [`layers.${block - 1}${input.slice(1)}`];
-    return input === '^' ? ['input_affine'] : [];
-  });
-  return { joining, inputs: names };
+  // The example's block that is alike, and what its number stands for.
+  const alike = block === null ? 1 : Math.min(block, 1);
+  const shift = (block ?? blocks - 1) - alike;
+  const edges = traceZaya(EXAMPLE).edges.get(block === null ? name : `layers.${alike}${suffix}`);
+  if (edges === undefined) return NONE;
+  if (blocks === 0 && block === null)
+    return { ...edges, inputs: edges.inputs.map((input) => (input === 'layers.1' ? 'input_affine' : input)) };
+  return { joining: edges.joining, inputs: edges.inputs.map((input) => shifted(input, shift)) };
 }
 
-function headInputs(name: string, blocks: number): string[] {
-  if (name === 'input_affine') return ['embed_tokens'];
-  if (name === 'norm') return [blocks === 0 ? 'input_affine' : `layers.${blocks - 1}`];
-  return name === 'lm_head' ? ['norm'] : [];
+function shifted(name: string, by: number): string {
+  const { block, suffix } = tapPlace(name);
+  return block === null ? name : `layers.${block + by}${suffix}`;
 }
 
 /**

@@ -6,17 +6,12 @@ import type { Graph } from '../../graph/graph.js';
 import type { Setting } from '../../graph/policy.js';
 import type { Shape } from '../../graph/shape.js';
 import type { Tensor } from '../../graph/tensor.js';
-import {
-  convChannels,
-  convStateLength,
-  kWidth,
-  routerClasses,
-  type ZayaConfig,
-} from '../../models/zaya/config.js';
+import type { ZayaConfig } from '../../models/zaya/config.js';
+import { zayaContexts } from '../../models/zaya/context.js';
 import { weightSite } from '../../models/zaya/loader.js';
-import type { ZayaConstant, ZayaContext } from '../../models/zaya/module.js';
+import type { ZayaContext } from '../../models/zaya/module.js';
 import { buildSegment } from '../../models/zaya/segments.js';
-import { type ZayaTap, zayaTaps } from '../../models/zaya/taps.js';
+import { type ZayaTap, zayaTaps } from '../../models/zaya/trace.js';
 import { type RequiredTensor, requiredTensors, type WeightRole } from '../../models/zaya/weights.js';
 
 /** What a piece is cut from. */
@@ -123,48 +118,29 @@ function pieceContext(
     inputs.set(input, tensor);
     return tensor;
   };
-  const constants: Record<ZayaConstant, readonly [Dtype, Shape]> = {
-    mask: ['F32', [tokens, tokens]],
-    cos: ['F32', [tokens, 1, config.head_dim]],
-    sin: ['F32', [tokens, 1, config.head_dim]],
-    expert_ids: ['I32', [routerClasses(config), 1]],
-    expert_keep: ['F32', [routerClasses(config), 1]],
-  };
-  return {
-    graph,
+  return zayaContexts({
     config,
     setting,
+    sizes: { batch: 1, tokens, span: tokens, padded: false },
+    hasHead: required.has('lm_head.weight') || stored.has('lm_head.weight'),
     taps: {
       wants: (name) => name === op.name,
       apply: (name, value) =>
         name !== op.name && isGiven(name) ? leaf('tap', name, value.dtype, value.shape) : value,
     },
-    batch: 1,
-    weight(name) {
-      const { shape, role } = required.get(name) ?? headWeight(config);
-      return leaf('weight', name, weightDtype(name, role, stored.get(name) ?? 'F32', setting), shape);
+    leaf(_, { kind, name, block, dtype, shape, role }) {
+      if (kind === 'weight')
+        return leaf('weight', name, weightDtype(name, role!, stored.get(name) ?? 'F32', setting), shape);
+      if (kind === 'history') return leaf('history', `layers.${block}.${name}`, dtype, shape);
+      if (kind === 'state') return leaf('tap', stateBefore(name, segment), dtype, shape);
+      return leaf('constant', name, dtype, shape);
     },
-    hasWeight: (name) => required.has(name) || stored.has(name),
-    state: (name) =>
-      name === 'hidden'
-        ? leaf('tap', hiddenBefore(segment), 'F32', [tokens, config.hidden_size])
-        : leaf('tap', `layers.${segment - 2}.mlp.gate:router_hidden_states`, 'F32', [
-            tokens,
-            config.router_hidden_size,
-          ]),
-    constant: (name) => leaf('constant', name, ...constants[name]),
-    padding: undefined,
-    history: (layer, name) =>
-      leaf(
-        'history',
-        `layers.${layer}.${name}`,
-        'F32',
-        name === 'conv_state'
-          ? [1, convStateLength(config), convChannels(config)]
-          : [1, 1, kWidth(config) / 2],
-      ),
-    cache: undefined,
-  };
+  })(graph, op.block);
+}
+
+/** The value that a state holds before a segment: the residual stream, or the router's. */
+function stateBefore(state: string, segment: number): string {
+  return state === 'hidden' ? hiddenBefore(segment) : `layers.${segment - 2}.mlp.gate:router_hidden_states`;
 }
 
 /** The value that the residual stream holds before a segment. */
@@ -177,11 +153,6 @@ function weightDtype(name: string, role: WeightRole, stored: Dtype, setting: Set
   if (role !== 'matmul' && role !== 'embedding') return 'F32';
   const dtype = setting(weightSite(name));
   return dtype === 'stored' ? stored : (dtype as Dtype);
-}
-
-/** A checkpoint may hold a head that its config ties. */
-function headWeight(config: ZayaConfig): { shape: Shape; role: WeightRole } {
-  return { shape: [config.vocab_size, config.hidden_size], role: 'matmul' };
 }
 
 function leafOf({ name: input, dtype, shape }: Tensor): Leaf {

@@ -4,11 +4,10 @@ import { compileGraphs } from '../../graph/compile.js';
 import type { Graph } from '../../graph/graph.js';
 import { resolvePolicy } from '../../graph/policy.js';
 import { ResidentMemory, readResident, writeResident } from '../../graph/resident.js';
-import type { ResidentTensor } from '../../graph/tensor.js';
 import { allocateStates } from '../../models/zaya/cache.js';
-import { allocateInputs, perType } from '../../models/zaya/inputs.js';
+import { memoryOf, zayaContexts } from '../../models/zaya/context.js';
+import { allocateInputs } from '../../models/zaya/inputs.js';
 import type { ZayaModel } from '../../models/zaya/model.js';
-import type { ZayaContext } from '../../models/zaya/module.js';
 import { buildSegment, LOGITS } from '../../models/zaya/segments.js';
 import { elements } from './value.js';
 
@@ -56,38 +55,24 @@ export function segmentRunner(model: ZayaModel, tokens: readonly number[]): Segm
     inputs.place({ past: 0, padding: [] });
     const hidden = inputs.tensors.get('hidden')!;
     const router = inputs.tensors.get('router')!;
+    const leaves = { inputs: inputs.tensors, states, weight: (name: string) => weights.tensors.get(name) };
     const blocks = config.num_hidden_layers;
     const close = () => memory.close();
     return {
       segments: blocks + 2,
       async run(segment, before, wants, replaced) {
-        const context = (graph: Graph, block: number | null): ZayaContext => {
-          const type = config.layer_types[block ?? 0]!;
-          const resident = (tensors: ReadonlyMap<string, ResidentTensor>, name: string) =>
-            graph.resident(tensors.get(name)!);
-          return {
-            graph,
-            config,
-            setting,
-            taps: {
-              wants,
-              apply: (name, value) =>
-                replaced.has(name) ? graph.input(REPLACED + name, value.dtype, value.shape) : value,
-            },
-            batch: 1,
-            weight: (name) => resident(weights.tensors, name),
-            hasWeight: (name) => weights.tensors.has(name),
-            state: (name) => resident(inputs.tensors, name),
-            constant: (name) =>
-              resident(
-                inputs.tensors,
-                name === 'mask' || name === 'cos' || name === 'sin' ? perType(name, type) : name,
-              ),
-            padding: undefined,
-            history: (layer, name) => graph.resident(states[layer]![name]!),
-            cache: undefined,
-          };
-        };
+        const context = zayaContexts({
+          config,
+          setting,
+          sizes,
+          hasHead: weights.tensors.has('lm_head.weight'),
+          taps: {
+            wants,
+            apply: (name, value) =>
+              replaced.has(name) ? value.graph.input(REPLACED + name, value.dtype, value.shape) : value,
+          },
+          leaf: (graph, leaf) => graph.resident(memoryOf(config, leaves, leaf)!),
+        });
         const counts = { blocks, batch: 1, tokens: tokens.length, logits: 'all' } as const;
         const graph = buildSegment(segment, counts, context);
         if (segment > blocks) graph.outputs.delete(LOGITS);

@@ -1,7 +1,7 @@
 import { ZayascopeError } from '../../errors.js';
 import { checkTokenIds } from '../../models/runtime/token-ids.js';
 import type { ZayaModel } from '../../models/zaya/model.js';
-import { type ZayaTap, zayaTaps } from '../../models/zaya/taps.js';
+import { type ZayaTap, zayaTaps } from '../../models/zaya/trace.js';
 import { tapPattern } from '../../tap-pattern.js';
 import { type Breakpoint, type CompiledBreakpoint, compileBreakpoint } from './breakpoint.js';
 import { type Boundary, type SegmentRunner, segmentRunner } from './segment.js';

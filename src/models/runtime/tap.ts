@@ -13,13 +13,16 @@ export interface Taps {
   wants(name: string): boolean;
   /** The tensor to go on with; identity if absent. Must keep shape and dtype. */
   apply?(name: string, value: Tensor): Tensor;
+  /** Told of every value in the order in which the model file makes them, with its axes, e.g. `T,nq,d`: what a trace is made of. */
+  declare?(name: string, axes: string, value: Tensor): void;
 }
 
 /** Taps that nobody watches. */
 export const NO_TAPS: Taps = { wants: () => false };
 
 /** Passes a value through the seam. What is shown is the value computed here, also where another one takes its place. */
-export function tap(graph: Graph, taps: Taps, name: string, value: Tensor): Tensor {
+export function tap(graph: Graph, taps: Taps, name: string, value: Tensor, axes: string): Tensor {
+  taps.declare?.(name, axes, value);
   // A state is replaced later in the run: what is shown is its value at this point.
   if (taps.wants(name)) graph.output(name, looksAtResident(value) ? copy(value) : cont(value));
   return taps.apply?.(name, value) ?? value;
@@ -39,35 +42,36 @@ export function tapAs(
   taps: Taps,
   name: string,
   value: Tensor,
+  axes: string,
   shown: (value: Tensor) => Tensor,
   back: (value: Tensor) => Tensor,
 ): Tensor {
   if (taps.apply === undefined && !taps.wants(name)) return value;
   const view = shown(value);
-  const used = tap(graph, taps, name, view);
+  const used = tap(graph, taps, name, view, axes);
   return used === view ? value : back(used);
 }
 
 /**
- * As {@link tap}, for consecutive parts of one value along an axis that have names of their own: `parts` [name, count, shape to show it in] in order, counts adding up to the axis.
+ * As {@link tap}, for consecutive parts of one value along an axis that have names of their own: `parts` [name, count, shape to show it in, axes] in order, counts adding up to the axis.
  */
 export function tapParts(
   graph: Graph,
   taps: Taps,
   value: Tensor,
   axis: number,
-  parts: readonly (readonly [name: string, count: number, shape: Shape])[],
+  parts: readonly (readonly [name: string, count: number, shape: Shape, axes: string])[],
 ): Tensor {
   if (taps.apply === undefined && !parts.some(([name]) => taps.wants(name))) return value;
   let start = 0;
   let changed = false;
   const used: Tensor[] = [];
-  for (const [name, count, shape] of parts) {
+  for (const [name, count, shape, axes] of parts) {
     if (count === 0) continue;
     const part = slice(value, axis, start, start + count);
     start += count;
     const shown = reshape(cont(part), shape);
-    const result = tap(graph, taps, name, shown);
+    const result = tap(graph, taps, name, shown, axes);
     changed ||= result !== shown;
     used.push(result === shown ? part : reshape(result, part.shape));
   }

@@ -3,19 +3,8 @@ import { type ResidentMemory, type ResidentSpec, writeResident } from '../../gra
 import { rotaryTables } from '../../graph/rotary.js';
 import type { ResidentTensor } from '../../graph/tensor.js';
 import type { ZayaCache } from './cache.js';
+import { type CallSizes, perType } from './call-sizes.js';
 import { type LayerType, rotaryDim, routerClasses, type ZayaConfig } from './config.js';
-
-/** Sizes of a forward call. */
-export interface CallSizes {
-  /** Sequences, B. */
-  batch: number;
-  /** Tokens of each, T. */
-  tokens: number;
-  /** Positions that attention reads, S: `tokens` without a cache. */
-  span: number;
-  /** True if sequences may start with padding. */
-  padded: boolean;
-}
 
 /** Where a forward call stands: positions already in the cache, and how many of the first positions of each sequence are padding. */
 export interface CallPlace {
@@ -27,11 +16,6 @@ export interface CallPlace {
 export interface CallInputs {
   readonly tensors: ReadonlyMap<string, ResidentTensor>;
   place(at: CallPlace): void;
-}
-
-/** The name of a tensor of {@link CallInputs} that differs by layer type. */
-export function perType(name: 'mask' | 'cos' | 'sin', type: LayerType): string {
-  return `${name}:${type}`;
 }
 
 /** Allocates the inputs of calls of one size. */

@@ -8,9 +8,12 @@ import { add } from '../../graph/ops-arithmetic.js';
 import { cast } from '../../graph/ops-layout.js';
 import { mulMat } from '../../graph/ops-products.js';
 import type { Setting } from '../../graph/policy.js';
+import type { Shape } from '../../graph/shape.js';
 import type { Tensor } from '../../graph/tensor.js';
 import { type Taps, tap, tapAs, tapParts } from '../runtime/tap.js';
+import { axisSize } from './axes.js';
 import type { ZayaConfig } from './config.js';
+import type { WeightRole } from './weights.js';
 
 /** What the model file needs from around it. Weight names are those of the checkpoint. */
 export interface ZayaContext {
@@ -21,8 +24,8 @@ export interface ZayaContext {
   taps: Taps;
   /** Sequences in the batch, B; all have the same number of tokens. */
   batch: number;
-  /** A weight by its full name; throws `MISSING_TENSOR`. */
-  weight(name: string): Tensor;
+  /** A weight by its full name, with what it is for and its shape, output rows first; throws `MISSING_TENSOR`. */
+  weight(name: string, role: WeightRole, shape: Shape): Tensor;
   /** True if the checkpoint has the weight. */
   hasWeight(name: string): boolean;
   /** A value that outlives the segment: `hidden` F32 [N, H], `router` F32 [N, R]. */
@@ -72,18 +75,29 @@ export class Module {
     return new Module(this.context, this.#join(`.${name}`));
   }
 
-  weight(name: string): Tensor {
-    return this.context.weight(this.#weightName(name));
+  /** A norm's, bias's or scale's values: F32 in a run. */
+  vector(name: string, size: number): Tensor {
+    return this.#weight(name, 'vector', [size]);
   }
 
-  optionalWeight(name: string): Tensor | undefined {
-    return this.context.hasWeight(this.#weightName(name)) ? this.weight(name) : undefined;
+  /** The kernel of a convolution. */
+  conv(name: string, ...shape: number[]): Tensor {
+    return this.#weight(name, 'conv', shape);
   }
 
-  /** A weight that matmuls read. Its dtype was chosen when it was loaded, by the policy at `name#weight`. */
-  matrix(name: string): Tensor {
-    this.context.setting(this.#join(`.${name.replace(/\.weight$/, '')}#weight`));
-    return this.weight(name);
+  /** Values that the reference keeps in F32 whatever dtype it loads. */
+  buffer(name: string, size: number): Tensor {
+    return this.#weight(name, 'buffer', [size]);
+  }
+
+  /** A weight that matmuls read: output rows first. Its dtype was chosen when it was loaded, by the policy at `name#weight`. */
+  matrix(name: string, ...shape: number[]): Tensor {
+    return this.#matrix(name, 'matmul', shape);
+  }
+
+  /** As {@link matrix}, of rows that token ids pick. */
+  embedding(name: string, ...shape: number[]): Tensor {
+    return this.#matrix(name, 'embedding', shape);
   }
 
   /** The policy's value at a site of this module, e.g. `#eps` or `:act1#form`. */
@@ -103,30 +117,57 @@ export class Module {
   }
 
   /** Rounds a value as the policy says and passes it through the seam. `suffix`: '' for the module's output, `.child` for a child's, `:value` for a value inside it. */
-  tap(suffix: string, value: Tensor): Tensor {
+  tap(suffix: string, value: Tensor, axes: string): Tensor {
     const rounded = value.dtype === 'F32' ? this.round(suffix, value) : value;
-    return tap(this.context.graph, this.context.taps, this.#join(suffix), rounded);
+    return tap(this.context.graph, this.context.taps, this.#join(suffix), rounded, axes);
   }
 
-  tapAs(suffix: string, value: Tensor, shown: (x: Tensor) => Tensor, back: (x: Tensor) => Tensor): Tensor {
-    return tapAs(this.context.graph, this.context.taps, this.#join(suffix), value, shown, back);
+  tapAs(
+    suffix: string,
+    value: Tensor,
+    axes: string,
+    shown: (x: Tensor) => Tensor,
+    back: (x: Tensor) => Tensor,
+  ): Tensor {
+    return tapAs(this.context.graph, this.context.taps, this.#join(suffix), value, axes, shown, back);
   }
 
-  tapParts(value: Tensor, axis: number, parts: readonly (readonly [string, number, number[]])[]): Tensor {
-    const named = parts.map(([suffix, count, shape]) => [this.#join(suffix), count, shape] as const);
+  tapParts(
+    value: Tensor,
+    axis: number,
+    parts: readonly (readonly [suffix: string, count: number, shape: number[], axes: string])[],
+  ): Tensor {
+    const named = parts.map(
+      ([suffix, count, shape, axes]) => [this.#join(suffix), count, shape, axes] as const,
+    );
     return tapParts(this.context.graph, this.context.taps, value, axis, named);
   }
 
   /** Shows a value that nothing in the graph goes on from. */
-  show(suffix: string, make: () => Tensor): void {
+  show(suffix: string, axes: string, make: () => Tensor): void {
+    const { graph, taps } = this.context;
     const name = this.#join(suffix);
-    if (this.context.taps.wants(name)) this.context.graph.output(name, make());
+    if (!taps.wants(name)) return;
+    const value = make();
+    taps.declare?.(name, axes, value);
+    graph.output(name, value);
   }
 
-  linear(name: string, x: Tensor): Tensor {
-    const product = mulMat(this.matrix(`${name}.weight`), x);
-    const bias = this.optionalWeight(`${name}.bias`);
-    return this.tap(`.${name}`, bias === undefined ? product : add(product, bias));
+  /** A linear layer; its output rows are the last of `axes`. */
+  linear(name: string, x: Tensor, axes: string, hasBias: boolean): Tensor {
+    const rows = axisSize(this.context.config, axes.slice(axes.lastIndexOf(',') + 1), 1);
+    const product = mulMat(this.matrix(`${name}.weight`, rows, x.shape.at(-1)!), x);
+    const output = hasBias ? add(product, this.vector(`${name}.bias`, rows)) : product;
+    return this.tap(`.${name}`, output, axes);
+  }
+
+  #matrix(name: string, role: WeightRole, shape: readonly number[]): Tensor {
+    this.context.setting(this.#join(`.${name.replace(/\.weight$/, '')}#weight`));
+    return this.#weight(name, role, shape);
+  }
+
+  #weight(name: string, role: WeightRole, shape: readonly number[]): Tensor {
+    return this.context.weight(this.#weightName(name), role, shape);
   }
 
   #join(suffix: string): string {

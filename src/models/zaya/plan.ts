@@ -9,13 +9,13 @@ import {
 import type { Graph } from '../../graph/graph.js';
 import { type Policy, resolvePolicy, type Setting } from '../../graph/policy.js';
 import { ResidentMemory } from '../../graph/resident.js';
-import type { ResidentTensor } from '../../graph/tensor.js';
 import { NO_TAPS, type Taps } from '../runtime/tap.js';
 import { checkTokenIds } from '../runtime/token-ids.js';
 import { allocateStates, type LayerState, type ZayaCache } from './cache.js';
-import { allocateInputs, type CallInputs, type CallPlace, type CallSizes, perType } from './inputs.js';
+import type { CallSizes } from './call-sizes.js';
+import { memoryOf, zayaContexts } from './context.js';
+import { allocateInputs, type CallInputs, type CallPlace } from './inputs.js';
 import type { ZayaWeights } from './loader.js';
-import type { ZayaContext } from './module.js';
 import { buildSegment, LOGITS } from './segments.js';
 
 /** Receives the values of one segment (embedding, a block, head) after it ran. Their memory may be reused once the promise resolves, but for those of the embedding, which last until the end of the run. */
@@ -153,46 +153,25 @@ interface GraphParts {
   cached: ZayaPlanOptions['cached'];
 }
 
-function buildGraphs(
-  weights: ZayaWeights,
-  setting: Setting,
-  { batch, tokens, padded }: CallSizes,
-  parts: GraphParts,
-): Graph[] {
+function buildGraphs(weights: ZayaWeights, setting: Setting, sizes: CallSizes, parts: GraphParts): Graph[] {
   const { config } = weights;
+  const { batch, tokens } = sizes;
   const { taps, inputs, states, cached } = parts;
-  const context = (graph: Graph, block: number | null): ZayaContext => {
-    const type = config.layer_types[block ?? 0]!; // embedding and head read nothing that differs by type
-    const input = (name: string) => graph.resident(required(inputs.tensors, name));
-    return {
-      graph,
-      config,
-      setting,
-      taps,
-      batch,
-      weight: (name) => graph.resident(required(weights.tensors, name)),
-      hasWeight: (name) => weights.tensors.has(name),
-      state: input,
-      constant: (name) =>
-        input(name === 'mask' || name === 'cos' || name === 'sin' ? perType(name, type) : name),
-      padding: padded ? input('padding') : undefined,
-      history: (layer, name) => graph.resident(states[layer]![name]!),
-      cache:
-        cached === undefined
-          ? undefined
-          : {
-              span: cached.span,
-              keys: (layer) => graph.resident(cached.cache.layers[layer]!.k_cache),
-              values: (layer) => graph.resident(cached.cache.layers[layer]!.v_cache),
-              get keyRows() {
-                return input('key_rows');
-              },
-              get valueElements() {
-                return input('value_elements');
-              },
-            },
-    };
+  const memory = {
+    inputs: inputs.tensors,
+    states,
+    cache: cached?.cache,
+    weight: (name: string) => weights.tensors.get(name),
   };
+  const context = zayaContexts({
+    config,
+    setting,
+    taps,
+    sizes,
+    hasHead: weights.tensors.has('lm_head.weight'),
+    capacity: cached?.cache.capacity,
+    leaf: (graph, leaf) => graph.resident(memoryOf(config, memory, leaf) ?? missing(leaf.name)),
+  });
   const counts = { blocks: config.num_hidden_layers, batch, tokens, logits: parts.logits };
   return Array.from({ length: counts.blocks + 2 }, (_, segment) => buildSegment(segment, counts, context));
 }
@@ -267,12 +246,9 @@ function checkPlace(
     );
 }
 
-function required(tensors: ReadonlyMap<string, ResidentTensor>, name: string): ResidentTensor {
-  const found = tensors.get(name);
-  if (found === undefined)
-    throw new ZayascopeError('MISSING_TENSOR', `planZaya: expected ${name}, got none`, {
-      op: 'planZaya',
-      tensor: name,
-    });
-  return found;
+function missing(name: string): never {
+  throw new ZayascopeError('MISSING_TENSOR', `planZaya: expected ${name}, got none`, {
+    op: 'planZaya',
+    tensor: name,
+  });
 }

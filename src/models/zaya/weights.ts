@@ -5,9 +5,11 @@
 import { type Dtype, isQuantized } from '../../dtype.js';
 import { ZayascopeError } from '../../errors.js';
 import type { Checkpoint, TensorInfo } from '../../weights/checkpoint.js';
-import { convChannels, kWidth, qWidth, routerClasses, type ZayaConfig } from './config.js';
+import type { ZayaConfig } from './config.js';
+import { traceZaya } from './trace.js';
 
 const OP = 'checkWeights';
+const HEAD = 'lm_head.weight';
 
 /**
  * What a tensor is used for, which decides its dtype in a run: `matmul` and `embedding` may stay in the stored dtype, `conv` kernels and
@@ -26,70 +28,36 @@ export interface RequiredTensor {
 /** The dtypes that weights may be stored in; matmul weights and the embedding of GGUF files may be quantised too. */
 const WEIGHT_DTYPES = ['BF16', 'F16', 'F32'] as const;
 
-/** Every tensor of the transformers layout that `config` needs, in the order of the reference's modules. */
-export function requiredTensors(config: ZayaConfig): RequiredTensor[] {
-  const { hidden_size: hidden, vocab_size: vocab } = config;
-  const tensors: RequiredTensor[] = [
-    { name: 'model.embed_tokens.weight', shape: [vocab, hidden], role: 'embedding' },
-    { name: 'model.input_hidden_states_scale', shape: [hidden], role: 'vector' },
-    { name: 'model.input_hidden_states_bias', shape: [hidden], role: 'vector' },
-  ];
-  for (let block = 0; block < config.num_hidden_layers; block++)
-    for (const tensor of blockTensors(config, block))
-      tensors.push({ ...tensor, name: `model.layers.${block}.${tensor.name}` });
-  tensors.push({ name: 'model.norm.weight', shape: [hidden], role: 'vector' });
-  if (!config.tie_word_embeddings)
-    tensors.push({ name: 'lm_head.weight', shape: [vocab, hidden], role: 'matmul' });
-  if (config.lm_head_bias) tensors.push({ name: 'lm_head.bias', shape: [vocab], role: 'vector' });
-  return tensors;
-}
+/** Modules of a block in the order in which the reference declares them, which is not the order in which they run. */
+const DECLARED = [
+  'self_attn.o_proj.',
+  'self_attn.qkv_proj.q_proj.',
+  'self_attn.qkv_proj.k_proj.',
+  'self_attn.qkv_proj.v_proj_',
+  'self_attn.qkv_proj.conv_qk_',
+  'self_attn.qk_norm.',
+  'mlp.gate.',
+  'mlp.experts.',
+  'input_layernorm.',
+  'post_attention_layernorm.',
+  'post_attention_residual_scale.',
+  'post_mlp_residual_scale.',
+] as const;
 
-function blockTensors(config: ZayaConfig, block: number): RequiredTensor[] {
-  const { hidden_size: hidden, router_hidden_size: router, num_experts: experts } = config;
-  const channels = convChannels(config);
-  const classes = routerClasses(config);
-  const expert = config.moe_intermediate_size;
-  const vector = (name: string, size: number): RequiredTensor => ({ name, shape: [size], role: 'vector' });
-  const weight = (name: string, role: WeightRole, ...shape: number[]): RequiredTensor => ({
-    name,
-    shape,
-    role,
-  });
-  const linear = (name: string, out: number, input: number, bias: boolean): RequiredTensor[] => [
-    weight(`${name}.weight`, 'matmul', out, input),
-    ...(bias ? [vector(`${name}.bias`, out)] : []),
-  ];
-  const residualScale = (name: string): RequiredTensor[] =>
-    ['hidden_states_scale', 'hidden_states_bias', 'residual_scale', 'residual_bias'].map((each) =>
-      vector(`${name}.${each}`, hidden),
-    );
-  const hasBias = config.attention_bias;
-  return [
-    ...linear('self_attn.o_proj', hidden, qWidth(config), hasBias),
-    ...linear('self_attn.qkv_proj.q_proj', qWidth(config), hidden, hasBias),
-    ...linear('self_attn.qkv_proj.k_proj', kWidth(config), hidden, hasBias),
-    ...linear('self_attn.qkv_proj.v_proj_current', kWidth(config) / 2, hidden, hasBias),
-    ...linear('self_attn.qkv_proj.v_proj_delayed', kWidth(config) / 2, hidden, hasBias),
-    weight('self_attn.qkv_proj.conv_qk_depthwise.weight', 'conv', channels, 1, config.cca_time0),
-    vector('self_attn.qkv_proj.conv_qk_depthwise.bias', channels),
-    weight('self_attn.qkv_proj.conv_qk_grouped.weight', 'conv', channels, config.head_dim, config.cca_time1),
-    vector('self_attn.qkv_proj.conv_qk_grouped.bias', channels),
-    vector('self_attn.qk_norm.temp', config.num_key_value_heads),
-    ...linear('mlp.gate.down_proj', router, hidden, true),
-    // The first block has no earlier router state to scale.
-    ...(block === 0 ? [] : [vector('mlp.gate.router_states_scale', router)]),
-    vector('mlp.gate.router_mlp.norm.weight', router),
-    ...linear('mlp.gate.router_mlp.fc1', router, router, true),
-    ...linear('mlp.gate.router_mlp.fc2', router, router, true),
-    ...linear('mlp.gate.router_mlp.out_proj', classes, router, false),
-    weight('mlp.gate.balancing_biases', 'buffer', classes),
-    weight('mlp.experts.gate_up_proj', 'matmul', experts, 2 * expert, hidden),
-    weight('mlp.experts.down_proj', 'matmul', experts, hidden, expert),
-    vector('input_layernorm.weight', hidden),
-    vector('post_attention_layernorm.weight', hidden),
-    ...residualScale('post_attention_residual_scale'),
-    ...residualScale('post_mlp_residual_scale'),
-  ];
+/**
+ * Every tensor of the transformers layout that `config` needs, in the order of the reference's modules: files are written in it.
+ * @param hasHead true for a checkpoint with `lm_head.weight`; default: what the config says.
+ */
+export function requiredTensors(config: ZayaConfig, hasHead?: boolean): readonly RequiredTensor[] {
+  const { weights } = traceZaya(config, hasHead === undefined ? {} : { hasHead });
+  const place = ({ name }: RequiredTensor): number => {
+    const [, block, rest] = /^model\.layers\.(\d+)\.(.*)$/.exec(name) ?? [];
+    if (block === undefined)
+      return name.startsWith('model.norm') || name.startsWith('lm_head') ? Infinity : -1;
+    return Number(block) * DECLARED.length + DECLARED.findIndex((module) => rest!.startsWith(module));
+  };
+  // Within a module the order in which it reads its weights is the order in which it declares them.
+  return weights.toSorted((a, b) => (place(a) === place(b) ? 0 : place(a) - place(b)));
 }
 
 /** The result of {@link checkWeights}. */
@@ -111,13 +79,9 @@ export interface CheckedWeights {
  * than BF16, F16 and F32 (or, for matmul weights and the embedding, a quantised type).
  */
 export function checkWeights(checkpoint: Checkpoint, config: ZayaConfig): CheckedWeights {
-  const required = requiredTensors(config);
-  const head = {
-    name: 'lm_head.weight',
-    shape: [config.vocab_size, config.hidden_size],
-    role: 'matmul',
-  } as const;
-  if (config.tie_word_embeddings && checkpoint.tensors.has(head.name)) required.push(head);
+  // The reference uses a head of its own also where the config ties it: both are equal then.
+  const hasHead = !config.tie_word_embeddings || checkpoint.tensors.has(HEAD);
+  const required = requiredTensors(config, hasHead);
   const missing = required.filter(
     ({ name }) => !checkpoint.tensors.has(name) && !checkpoint.unreadable.has(name),
   );
@@ -125,7 +89,7 @@ export function checkWeights(checkpoint: Checkpoint, config: ZayaConfig): Checke
   const tensors = required.map((tensor) => ({ ...tensor, info: checkTensor(tensor, checkpoint) }));
   const used = new Set(required.map(({ name }) => name));
   const present = [...checkpoint.tensors.keys(), ...checkpoint.unreadable.keys()];
-  const lmHead = checkpoint.tensors.get(used.has(head.name) ? head.name : 'model.embed_tokens.weight')!;
+  const lmHead = checkpoint.tensors.get(used.has(HEAD) ? HEAD : 'model.embed_tokens.weight')!;
   return { tensors, lmHead, unexpected: present.filter((name) => !used.has(name)).sort() };
 }
 

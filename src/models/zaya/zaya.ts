@@ -6,6 +6,7 @@
  * Deviations: inputs of skipped tokens are zeroed before the experts (the reference does not run an expert on them), so that their `experts:*` values are 0.
  * Axes in trailing comments: B sequences of T tokens, N = B·T rows, S visible tokens, H hidden, nq/nk query/KV heads, g = nq/nk, d head_dim, C = (nq + nk)·d, L rows of convolution
  * state, R router, E experts, F intermediate, V vocabulary. Values of tokens are rows [N, ..]; values of a step are [B, ..].
+ * Beside a tap stand the axes that dumps name, T first for values of tokens; `trace.ts` reads taps, edges, policy sites and weights off this file.
  */
 
 import type { Dtype } from '../../dtype.js';
@@ -46,10 +47,10 @@ import { Module, type ZayaContext } from './module.js';
 /** `torch.finfo(dtype).eps`. */
 const MACHINE_EPSILON = { F32: 2 ** -23, F16: 2 ** -10, BF16: 2 ** -7 };
 
-function zayaRMSNorm(parent: Module, name: string, x: Tensor): Tensor {
+function zayaRMSNorm(parent: Module, name: string, x: Tensor, axes: string): Tensor {
   const input = parent.round(`.${name}:input`, x);
   const normalised = parent.round(`.${name}:normalised`, rmsNorm(input, parent.context.config.rms_norm_eps));
-  return parent.tap(`.${name}`, mul(normalised, parent.weight(`${name}.weight`)));
+  return parent.tap(`.${name}`, mul(normalised, parent.vector(`${name}.weight`, x.shape.at(-1)!)), axes);
 }
 
 function zayaCCAProjection(
@@ -58,7 +59,7 @@ function zayaCCAProjection(
   layer: number,
 ): { query: Tensor; key: Tensor; value: Tensor } {
   const { config, graph, batch: B, padding, cache } = m.context;
-  const { num_attention_heads: nq, num_key_value_heads: nk, head_dim: d, cca_time1 } = config;
+  const { num_attention_heads: nq, num_key_value_heads: nk, head_dim: d, cca_time0, cca_time1 } = config;
   const N = input.shape[0]!;
   const T = N / B;
   const g = nq / nk;
@@ -66,17 +67,17 @@ function zayaCCAProjection(
   const L = convStateLength(config);
   const hidden_states = padding === undefined ? input : mul(input, padding); //                       N, H
 
-  const projected_queries = m.linear('q_proj', hidden_states); //                                     N, nq·d
-  const projected_keys = m.linear('k_proj', hidden_states); //                                        N, nk·d
-  const qk_states = m.tap(':conv_input', concat(projected_queries, projected_keys, -1)); //           N, C
+  const projected_queries = m.linear('q_proj', hidden_states, 'T,nq*d', config.attention_bias); //                                     N, nq·d
+  const projected_keys = m.linear('k_proj', hidden_states, 'T,nk*d', config.attention_bias); //                                        N, nk·d
+  const qk_states = m.tap(':conv_input', concat(projected_queries, projected_keys, -1), 'T,C'); //           N, C
 
   const grouped_queries = reshape(projected_queries, [N, nk, g, d]);
   const grouped_keys = reshape(projected_keys, [N, nk, 1, d]);
   const sums = m.round(':query_sum', add(grouped_queries, grouped_keys)); //                          N, nk, g, d
   const means = scale(sums, 0.5); //                                                                  N, nk, g, d
-  const query_residual = m.tap(':query_residual', reshape(means, [N, nq, d])); //                     N, nq, d
+  const query_residual = m.tap(':query_residual', reshape(means, [N, nq, d]), 'T,nq,d'); //                     N, nq, d
   const by_group = cont(permute(reshape(query_residual, [N, nk, g, d]), [0, 1, 3, 2])); //            N, nk, d, g
-  const key_residual = m.tap(':key_residual', reshape(mean(by_group), [N, nk, d])); //                N, nk, d
+  const key_residual = m.tap(':key_residual', reshape(mean(by_group), [N, nk, d]), 'T,nk,d'); //                N, nk, d
 
   let series = reshape(qk_states, [B, T, C]);
   if (L > 0) {
@@ -84,40 +85,42 @@ function zayaCCAProjection(
     series = concat(conv_state, series, 1); //                                                        B, L + T, C
     if (cache !== undefined) {
       const latest = slice(series, 1, T, T + L); //                                                   B, L, C
-      m.show(':conv_state', () => cont(permute(latest, [0, 2, 1]))); //                               B, C, L
+      m.show(':conv_state', 'C,L', () => cont(permute(latest, [0, 2, 1]))); //                               B, C, L
       copyInto(latest, conv_state);
     }
   }
   graph.scope(`${m.path}.conv_qk_depthwise`);
-  const [dw, db] = [m.weight('conv_qk_depthwise.weight'), m.weight('conv_qk_depthwise.bias')];
+  const dw = m.conv('conv_qk_depthwise.weight', C, 1, cca_time0);
+  const db = m.vector('conv_qk_depthwise.bias', C);
   const depthwise = m.tapParts(m.round('.conv_qk_depthwise', conv1dDepthwise(series, dw, db)), 1, [
-    ['.conv_qk_depthwise:lead', cca_time1 - 1, [B, cca_time1 - 1, C]],
-    ['.conv_qk_depthwise', T, [N, C]],
+    ['.conv_qk_depthwise:lead', cca_time1 - 1, [B, cca_time1 - 1, C], 'leads,C'],
+    ['.conv_qk_depthwise', T, [N, C], 'T,C'],
   ]); //                                                                                               B, k1 − 1 + T, C
   graph.scope(`${m.path}.conv_qk_grouped`);
-  const [gw, gb] = [m.weight('conv_qk_grouped.weight'), m.weight('conv_qk_grouped.bias')];
+  const gw = m.conv('conv_qk_grouped.weight', C, d, cca_time1);
+  const gb = m.vector('conv_qk_grouped.bias', C);
   const convolved = conv1dGrouped(depthwise, gw, gb, {
     groups: nq + nk,
     im2col: m.setting('.conv_qk_grouped#patches') as 'F32' | 'F16',
     weight: m.setting('.conv_qk_grouped#kernel') as 'F32' | 'F16' | 'BF16',
   }); //                                                                                              B, T, C
-  const conv = m.tap('.conv_qk_grouped', reshape(convolved, [N, C])); //                              N, C
+  const conv = m.tap('.conv_qk_grouped', reshape(convolved, [N, C]), 'T,C'); //                              N, C
 
   graph.scope(m.path);
-  const query = m.tap(':query', add(splitAxis(slice(conv, 1, 0, nq * d), 1, nq), query_residual)); // N, nq, d
-  const key = m.tap(':key', add(splitAxis(slice(conv, 1, nq * d, C), 1, nk), key_residual)); //       N, nk, d
+  const query = m.tap(':query', add(splitAxis(slice(conv, 1, 0, nq * d), 1, nq), query_residual), 'T,nq,d'); // N, nq, d
+  const key = m.tap(':key', add(splitAxis(slice(conv, 1, nq * d, C), 1, nk), key_residual), 'T,nk,d'); //       N, nk, d
 
-  const value_current = m.linear('v_proj_current', hidden_states); //                                 N, nk·d/2
-  const delayed_v_state = m.linear('v_proj_delayed', hidden_states); //                               N, nk·d/2
+  const value_current = m.linear('v_proj_current', hidden_states, 'T,nk*d/2', config.attention_bias); //                                 N, nk·d/2
+  const delayed_v_state = m.linear('v_proj_delayed', hidden_states, 'T,nk*d/2', config.attention_bias); //                               N, nk·d/2
   const half = (nk * d) / 2;
   const delayed = reshape(delayed_v_state, [B, T, half]);
   const recurrent_v_state = m.context.history(layer, 'delayed_state'); //                             B, 1, nk·d/2
   const shifted = T === 1 ? recurrent_v_state : concat(recurrent_v_state, slice(delayed, 1, 0, T - 1), 1);
-  const value_delayed = m.tap(':value_delayed', reshape(shifted, [N, half])); //                      N, nk·d/2
-  const value = m.tap(':value', reshape(concat(value_current, value_delayed, -1), [N, nk, d])); //    N, nk, d
+  const value_delayed = m.tap(':value_delayed', reshape(shifted, [N, half]), 'T,nk*d/2'); //                      N, nk·d/2
+  const value = m.tap(':value', reshape(concat(value_current, value_delayed, -1), [N, nk, d]), 'T,nk,d'); //    N, nk, d
   if (cache !== undefined) {
     const latest = slice(delayed, 1, T - 1, T); //                                                    B, 1, nk·d/2
-    m.show(':delayed_state', () => reshape(cont(latest), [B, half])); //                              B, nk·d/2
+    m.show(':delayed_state', 'nk*d/2', () => reshape(cont(latest), [B, half])); //                              B, nk·d/2
     copyInto(latest, recurrent_v_state);
   }
   return { query, key, value };
@@ -133,10 +136,10 @@ function zayaQKNorm(m: Module, query_states: Tensor, key_states: Tensor): { quer
     const reciprocal = m.round(`:${name}_reciprocal`, div(scale(norm, 0, 1), clamp(norm, norm_eps))); // torch divides a number by a tensor so
     return mul(x, m.round(`:${name}_ratio`, scale(reciprocal, head_dim_scale)));
   };
-  const temp = m.weight('temp');
-  const query = m.tap(':query', normalise(query_states, 'query')); //                                 N, nq, d
+  const temp = m.vector('temp', m.context.config.num_key_value_heads);
+  const query = m.tap(':query', normalise(query_states, 'query'), 'T,nq,d'); //                                 N, nq, d
   const key_scaled = m.round(':key_scaled', normalise(key_states, 'key')); //                         N, nk, d
-  const key = m.tap(':key', mul(key_scaled, reshape(temp, [temp.shape[0]!, 1]))); //                  N, nk, d
+  const key = m.tap(':key', mul(key_scaled, reshape(temp, [temp.shape[0]!, 1])), 'T,nk,d'); //                  N, nk, d
   return { query, key };
 }
 
@@ -164,8 +167,8 @@ function updateCache(
   const v_written = setRows(elements, reshape(value_states, [N * nk * d, 1]), cache.valueElements);
   const keys = slice(reshape(k_written, [B, capacity, nk, d]), 1, 0, cache.span); //                  B, S, nk, d
   const values = slice(reshape(v_written, [B, nk, d, capacity]), 3, 0, cache.span); //                B, nk, d, S
-  m.show(':k_cache', () => cast(cont(keys), 'F32')); //                                               B, S, nk, d
-  m.show(':v_cache', () => cast(cont(permute(values, [0, 3, 1, 2])), 'F32')); //                      B, S, nk, d
+  m.show(':k_cache', 'S,nk,d', () => cast(cont(keys), 'F32')); //                                               B, S, nk, d
+  m.show(':v_cache', 'S,nk,d', () => cast(cont(permute(values, [0, 3, 1, 2])), 'F32')); //                      B, S, nk, d
   return { keys, values };
 }
 
@@ -180,13 +183,14 @@ function zayaAttention(m: Module, hidden_states: Tensor, layer: number): Tensor 
   m.context.graph.scope(m.path);
   const [cos, sin] = [m.round(':cos', m.context.constant('cos')), m.round(':sin', m.context.constant('sin'))];
   const dims = rotaryDim(config, config.layer_types[layer]!);
-  const rotate = (x: Tensor, name: string) =>
+  const rotate = (x: Tensor, name: string, axes: string) =>
     m.tap(
       `:${name}_rope`,
       ropeFromTables(x, cos, sin, dims, (part, product) => m.round(`:${name}_${part}`, product)),
+      axes,
     );
-  const query_states = rotate(normed.query, 'query'); //                                              N, nq, d
-  const key_states = rotate(normed.key, 'key'); //                                                    N, nk, d
+  const query_states = rotate(normed.query, 'query', 'T,nq,d'); //                                              N, nq, d
+  const key_states = rotate(normed.key, 'key', 'T,nk,d'); //                                                    N, nk, d
   const { keys, values } = updateCache(m, layer, key_states, projected.value);
 
   const queries = reshape(query_states, [B, T, nq, d]);
@@ -200,29 +204,32 @@ function zayaAttention(m: Module, hidden_states: Tensor, layer: number): Tensor 
   const attn_weights = m.tapAs(
     ':attn_weights',
     m.round(':attn_weights', probabilities),
+    'T,nq,S',
     (x) => reshape(cont(permute(x, [0, 2, 1, 3])), [N, nq, S]),
     (x) => cont(permute(reshape(x, [B, T, nq, S]), [0, 2, 1, 3])),
   ); //                                                                                               B, nq, T, S (named N, nq, S)
   const mixed = attentionOutput(attn_weights, values); //                                             B, T, nq·d
-  const attn_output = m.tap(':attn_output', reshape(mixed, [N, nq * d])); //                          N, nq·d
-  return m.linear('o_proj', attn_output); //                                                          N, H
+  const attn_output = m.tap(':attn_output', reshape(mixed, [N, nq * d]), 'T,nq*d'); //                          N, nq·d
+  return m.linear('o_proj', attn_output, 'T,H', config.attention_bias); //                                                          N, H
 }
 
 function zayaResidualScaling(m: Module, hidden_states: Tensor, residual: Tensor): Tensor {
   const branch = (x: Tensor, name: string) => {
-    const shifted = m.round(`:${name}_shifted`, add(x, m.weight(`${name}_bias`)));
-    return m.tap(`:${name}`, mul(shifted, m.weight(`${name}_scale`)));
+    const H = x.shape[1]!;
+    const scaling = m.vector(`${name}_scale`, H);
+    const shifted = m.round(`:${name}_shifted`, add(x, m.vector(`${name}_bias`, H)));
+    return m.tap(`:${name}`, mul(shifted, scaling), 'T,H');
   };
   return add(branch(hidden_states, 'hidden_states'), branch(residual, 'residual')); //                N, H
 }
 
 function zayaRouterMLP(m: Module, hidden_states: Tensor): Tensor {
   const act_fn = (name: string, x: Tensor) =>
-    m.tap(`:${name}`, (m.setting(`:${name}#form`) === 'erf' ? geluErf : gelu)(x));
-  const normed = zayaRMSNorm(m, 'norm', hidden_states); //                                            N, R
-  const act1 = act_fn('act1', m.linear('fc1', normed)); //                                    N, R
-  const act2 = act_fn('act2', m.linear('fc2', act1)); //                                      N, R
-  return m.linear('out_proj', act2); //                                                               N, E + 1
+    m.tap(`:${name}`, (m.setting(`:${name}#form`) === 'erf' ? geluErf : gelu)(x), 'T,R');
+  const normed = zayaRMSNorm(m, 'norm', hidden_states, 'T,R'); //                                            N, R
+  const act1 = act_fn('act1', m.linear('fc1', normed, 'T,R', true)); //                                    N, R
+  const act2 = act_fn('act2', m.linear('fc2', act1, 'T,R', true)); //                                      N, R
+  return m.linear('out_proj', act2, 'T,E+1', false); //                                                               N, E + 1
 }
 
 interface Routing {
@@ -240,24 +247,29 @@ interface Routing {
 
 function zayaRouter(m: Module, hidden_states: Tensor, router_states: Tensor | undefined): Routing {
   const N = hidden_states.shape[0]!;
-  const classes = m.context.config.num_experts + 1;
+  const { router_hidden_size: R, num_experts } = m.context.config;
+  const classes = num_experts + 1;
   const skip = m.setting(':expert#skip');
-  const down = m.linear('down_proj', hidden_states); //                                               N, R
-  const eda = () => m.round(':eda_product', mul(router_states!, m.weight('router_states_scale')));
+  const down = m.linear('down_proj', hidden_states, 'T,R', true); //                                               N, R
+  const eda = () => m.round(':eda_product', mul(router_states!, m.vector('router_states_scale', R)));
   const carried = router_states === undefined ? down : add(down, eda());
-  const router_hidden_states = m.tap(':router_hidden_states', carried); //                                N, R
+  const router_hidden_states = m.tap(':router_hidden_states', carried, 'T,R'); //                                N, R
   const router_logits = zayaRouterMLP(m.child('router_mlp'), router_hidden_states); //                N, E + 1
 
   m.context.graph.scope(m.path);
-  const router_probs = m.tap(':router_probs', softMax(router_logits)); //                             N, E + 1
-  const biased = m.tap(':biased_router_probs', add(router_probs, m.weight('balancing_biases'))); //   N, E + 1
+  const router_probs = m.tap(':router_probs', softMax(router_logits), 'T,E+1'); //                             N, E + 1
+  const biased = m.tap(
+    ':biased_router_probs',
+    add(router_probs, m.buffer('balancing_biases', classes)),
+    'T,E+1',
+  ); //   N, E + 1
   const candidates = skip === 'dropped' ? cont(slice(biased, 1, 0, classes - 1)) : biased;
-  const expert = m.tap(':expert', argmax(candidates)); //                                                 N
+  const expert = m.tap(':expert', argmax(candidates), 'T'); //                                                 N
   const ids = reshape(getRows(m.context.constant('expert_ids'), expert), [N]); //                     N
   const keep = getRows(m.context.constant('expert_keep'), expert); //                                 N, 1
   const chosen = getRows(reshape(router_probs, [N, classes, 1]), reshape(expert, [N, 1])); //         N, 1, 1
-  const weight = m.tap(':expert_weight', mul(reshape(chosen, [N]), reshape(keep, [N]))); //           N
-  m.show(':margin', () => {
+  const weight = m.tap(':expert_weight', mul(reshape(chosen, [N]), reshape(keep, [N])), 'T'); //           N
+  m.show(':margin', 'T', () => {
     const best_two = slice(argsort(biased, 'descending'), 1, 0, 2); //                                N, 2
     const values = getRows(reshape(biased, [N, classes, 1]), best_two); //                            N, 2, 1
     return reshape(sub(slice(values, 1, 0, 1), slice(values, 1, 1, 2)), [N]); //                      N
@@ -267,13 +279,16 @@ function zayaRouter(m: Module, hidden_states: Tensor, router_states: Tensor | un
 }
 
 function zayaExperts(m: Module, hidden_states: Tensor, { ids, keep, weight, passed }: Routing): Tensor {
+  const { num_experts: E, hidden_size: H, moe_intermediate_size: F } = m.context.config;
   const N = hidden_states.shape[0]!;
   const current_state = mul(hidden_states, keep); //                                                  N, H
-  const gate_up = m.tap(':gate_up', mulMatId(m.matrix('gate_up_proj'), current_state, ids)); //       N, 2F
-  const activated = m.tap(':activated', gated(m, gate_up)); //                                          N, F
-  const down = m.tap(':down', mulMatId(m.matrix('down_proj'), activated, ids)); //                    N, H
+  const gate_up_proj = m.matrix('gate_up_proj', E, 2 * F, H);
+  const gate_up = m.tap(':gate_up', mulMatId(gate_up_proj, current_state, ids), 'T,2F'); //           N, 2F
+  const activated = m.tap(':activated', gated(m, gate_up), 'T,F'); //                                 N, F
+  const down_proj = m.matrix('down_proj', E, H, F);
+  const down = m.tap(':down', mulMatId(down_proj, activated, ids), 'T,H'); //                         N, H
   const output = mul(down, reshape(weight, [N, 1])); //                                               N, H
-  return m.tap('', passed === undefined ? output : add(output, mul(hidden_states, passed)));
+  return m.tap('', passed === undefined ? output : add(output, mul(hidden_states, passed)), 'T,H');
 }
 
 /** `act_fn(gate) · up`: in one op, or in two where the policy rounds between them. */
@@ -294,15 +309,15 @@ function zayaSparseMoeBlock(m: Module, hidden_states: Tensor, router_states: Ten
 export function zayaDecoderLayer(context: ZayaContext, layer: number): void {
   const m = new Module(context, `layers.${layer}`);
   const residual = context.state('hidden'); //                                                        N, H
-  const attn_input = zayaRMSNorm(m, 'input_layernorm', residual);
+  const attn_input = zayaRMSNorm(m, 'input_layernorm', residual, 'T,H');
   const attn_output = zayaAttention(m.child('self_attn'), attn_input, layer);
   const attn_scale = m.child('post_attention_residual_scale');
-  const attn_residual = attn_scale.tap('', zayaResidualScaling(attn_scale, attn_output, residual)); // N, H
-  const mlp_input = zayaRMSNorm(m, 'post_attention_layernorm', attn_residual);
+  const attn_residual = attn_scale.tap('', zayaResidualScaling(attn_scale, attn_output, residual), 'T,H'); //                                                                                               N, H
+  const mlp_input = zayaRMSNorm(m, 'post_attention_layernorm', attn_residual, 'T,H');
   const router_states = layer === 0 ? undefined : context.state('router'); //                         N, R
   const mlp = zayaSparseMoeBlock(m.child('mlp'), mlp_input, router_states);
   const mlp_scale = m.child('post_mlp_residual_scale');
-  const output = m.tap('', zayaResidualScaling(mlp_scale, mlp.output, attn_residual)); //             N, H
+  const output = m.tap('', zayaResidualScaling(mlp_scale, mlp.output, attn_residual), 'T,H'); //             N, H
   copyInto(output, context.state('hidden'));
   if (layer + 1 < context.config.num_hidden_layers)
     copyInto(mlp.router_hidden_states, context.state('router'));
@@ -311,18 +326,24 @@ export function zayaDecoderLayer(context: ZayaContext, layer: number): void {
 /** Embedding and input affine: `tokens` I32 [N] becomes the state `hidden` [N, H]. */
 export function zayaEmbedding(context: ZayaContext, tokens: Tensor): void {
   const m = new Module(context, '');
-  const inputs_embeds = m.tap('.embed_tokens', getRows(m.matrix('embed_tokens.weight'), tokens)); //  N, H
-  const shifted = m.round('.input_affine:shifted', add(inputs_embeds, m.weight('input_hidden_states_bias')));
-  const hidden_states = m.tap('.input_affine', mul(shifted, m.weight('input_hidden_states_scale'))); // N, H
+  const { vocab_size: V, hidden_size: H } = context.config;
+  const embedding = m.embedding('embed_tokens.weight', V, H);
+  const inputs_embeds = m.tap('.embed_tokens', getRows(embedding, tokens), 'T,H'); //                 N, H
+  const scaling = m.vector('input_hidden_states_scale', H);
+  const bias = m.vector('input_hidden_states_bias', H);
+  const shifted = m.round('.input_affine:shifted', add(inputs_embeds, bias));
+  const hidden_states = m.tap('.input_affine', mul(shifted, scaling), 'T,H'); //                      N, H
   copyInto(hidden_states, context.state('hidden'));
 }
 
 /** Final norm and language-model head of the state `hidden`: logits F32 [rows, V] of the rows that `rows` picks from [N, H]. */
 export function zayaHead(context: ZayaContext, rows: (hidden_states: Tensor) => Tensor): Tensor {
   const m = new Module(context, '');
-  const hidden_states = rows(zayaRMSNorm(m, 'norm', context.state('hidden'))); //                     rows, H
+  const { vocab_size: V, hidden_size: H, lm_head_bias } = context.config;
+  const hidden_states = rows(zayaRMSNorm(m, 'norm', context.state('hidden'), 'T,H')); //              rows, H
   const tied = !context.hasWeight('lm_head.weight');
-  const logits = mulMat(m.matrix(tied ? 'embed_tokens.weight' : 'lm_head.weight'), hidden_states);
-  const bias = m.optionalWeight('lm_head.bias');
-  return m.tap('.lm_head', bias === undefined ? logits : add(logits, bias)); //                       rows, V
+  const head = tied ? m.embedding('embed_tokens.weight', V, H) : m.matrix('lm_head.weight', V, H);
+  const logits = mulMat(head, hidden_states);
+  const biased = lm_head_bias ? add(logits, m.vector('lm_head.bias', V)) : logits;
+  return m.tap('.lm_head', biased, 'T,V'); //                                                         rows, V
 }

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { NAME_MAPS, readNameMap } from '../../../src/dump/names/file.js';
 import { compileNameMap, type NameRule } from '../../../src/dump/names/name-map.js';
 import { readZayaConfig } from '../../../src/models/zaya/config.js';
-import { zayaTaps } from '../../../src/models/zaya/taps.js';
+import { zayaTaps } from '../../../src/models/zaya/trace.js';
 import { temporaryFolder } from '../dump-fixture.js';
 
 const model = join(import.meta.dirname, '..', '..', '..', 'dumps', 'tiny', 'model');
