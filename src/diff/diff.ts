@@ -1,5 +1,6 @@
 import { basename, resolve } from 'node:path';
 import type { DumpView } from '../dump/dump-view.js';
+import type { TapOrder } from '../dump/format.js';
 import { UNKNOWN } from '../dump/import/foreign.js';
 import { mapDump } from '../dump/names/mapped-dump.js';
 import type { NameMap } from '../dump/names/name-map.js';
@@ -11,6 +12,7 @@ import type { DiffReport, NotCaptured, SideReport } from './report.js';
 import { sharedRoles } from './roles.js';
 import { diffStatistics } from './statistics-diff.js';
 import { exceeds, firstDivergence, summariseBlocks } from './summary.js';
+import { isKnownOrder, orderPairs } from './tap-order.js';
 import { type CompareRules, type Comparison, diffTensors } from './tensor-diff.js';
 
 /** Options of {@link diffDumps}. */
@@ -52,7 +54,8 @@ export async function diffDumps(
   const kind = commonKind(reference, tested);
   const pairing = pairTaps(reference, tested, taps);
   const rules = { allowNonFinite, onProgress: onProgress ?? (() => {}) };
-  const comparison = await compare(kind, reference, tested, pairing.pairs, rules);
+  const { pairs, order } = orderPairs(reference, tested, pairing.pairs);
+  const comparison = await compare(kind, reference, tested, pairs, rules);
   const { tapReports } = comparison;
   const unpaired = [...pairing.unpaired, ...comparison.unpaired];
   const compared = tapReports.some((tap) => tap.rows > 0);
@@ -68,11 +71,16 @@ export async function diffDumps(
     failAbove: failAbove ?? null,
     pass: compared && unpaired.length === 0 && !fails && nonFinite.counted === 0,
     nonFinite,
+    order,
     firstDivergence: firstDivergence(tapReports, failAbove),
-    notes: [...(await notes(reference, tested, kind)), ...(compared ? [] : ['Nothing was compared.'])],
+    notes: [
+      ...(await notes(reference, tested, kind)),
+      ...orderNotes(order),
+      ...(compared ? [] : ['Nothing was compared.']),
+    ],
     unpaired,
     notCaptured: notCaptured(reference, tested, pairing.notCaptured, comparison.notCaptured),
-    blocks: summariseBlocks(tapReports),
+    blocks: summariseBlocks(tapReports, isKnownOrder(order)),
     tapReports,
     logits: comparison.logits,
     routing: comparison.routing,
@@ -151,6 +159,14 @@ async function notes(reference: DumpView, tested: DumpView, kind: DiffReport['ki
       'One side holds hashes only: values are equal or not, without an error. Where both do, it cannot be told whether values are finite.',
     );
   return found;
+}
+
+function orderNotes(order: TapOrder): string[] {
+  return isKnownOrder(order)
+    ? []
+    : [
+        'The order in which the values were computed is not known: what comes first, and what a block passes on, cannot be told. Taps are listed by name (zayascope import --order FILE declares an order).',
+      ];
 }
 
 async function dumpNotes(side: string, dump: DumpView): Promise<string[]> {

@@ -1,5 +1,5 @@
 /** What a diff finds, as plain data. Numbers may be infinite or NaN: {@link reportToJson} spells those as strings. */
-import type { DumpProducer, DumpTier, TapDtype } from '../dump/format.js';
+import type { DumpProducer, DumpTier, TapDtype, TapOrder } from '../dump/format.js';
 import type { IntegerMetrics } from './integers.js';
 import type { LogitsReport } from './logits/logits.js';
 import type { TensorMetrics } from './metrics.js';
@@ -119,20 +119,20 @@ export interface NotCaptured {
 
 /** Taps of one block, or the taps before or after the blocks. */
 export interface BlockReport {
-  /** `input`, the block's number, or `output`. */
+  /** `input`, the block's number, or `output`; `no block` where the order is not known. */
   label: string;
   block: number | null;
   taps: number;
   identicalTaps: number;
   /** The tap with the largest error, and that error (energy NMSE, or its lower bound from statistics); null where none is floating. */
   worst: { tap: string; nmse: number } | null;
-  /** Error of the group's last floating tap in execution order: what it passes on. */
+  /** Error of the group's last floating tap in execution order: what it passes on. null also where the order is not known. */
   last: { tap: string; nmse: number } | null;
   /** Differing entries of integer taps, and differing hashes. */
   differing: number;
 }
 
-/** Where the tested run first departs from the reference, in execution order. */
+/** Where the tested run first departs from the reference, in the report's order. */
 export interface FirstDivergence {
   tap: string;
   block: number | null;
@@ -161,13 +161,15 @@ export interface DiffReport {
   pass: boolean;
   /** What is not finite in all that was compared. */
   nonFinite: ReportNonFinite;
+  /** How `tapReports` are ordered. Unless it is `execution` or `declared`, what comes first is by name only. */
+  order: TapOrder;
   firstDivergence: FirstDivergence | null;
   /** What a reader must know first, e.g. that the two ran different models. */
   notes: string[];
   unpaired: Unpaired[];
   notCaptured: NotCaptured[];
   blocks: BlockReport[];
-  /** All compared taps in execution order. */
+  /** All compared taps, in the order that `order` says. */
   tapReports: TapReport[];
   /** Null where no tap of role `logits` was compared as a tensor. */
   logits: LogitsReport | null;

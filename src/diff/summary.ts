@@ -27,16 +27,20 @@ export function firstDivergence(
   return { tap: tap.name, block: tap.block, criterion, nmse: tapError(tap) };
 }
 
-/** One entry per block, and for the taps before and after the blocks. `taps` in execution order. */
-export function summariseBlocks(taps: readonly TapReport[]): BlockReport[] {
+/**
+ * One entry per block, and for the taps before and after the blocks. `taps` in execution order; without a known order there is one entry for all taps of no block, the last one, and no
+ * tap is the last of its block.
+ */
+export function summariseBlocks(taps: readonly TapReport[], isOrdered = true): BlockReport[] {
   const groups: TapReport[][] = [];
-  for (const tap of taps) {
+  const place = ({ block }: TapReport): number => block ?? Number.POSITIVE_INFINITY;
+  for (const tap of isOrdered ? taps : [...taps].sort((a, b) => place(a) - place(b) || 0)) {
     const group = groups.at(-1);
     if (group !== undefined && group[0]!.block === tap.block) group.push(tap);
     else groups.push([tap]);
   }
   const firstBlock = groups.findIndex(([tap]) => tap!.block !== null);
-  return groups.map((group, place) => {
+  return groups.map((group, at) => {
     const { block } = group[0]!;
     const floating = group.flatMap((tap) => {
       const nmse = tapError(tap);
@@ -44,7 +48,13 @@ export function summariseBlocks(taps: readonly TapReport[]): BlockReport[] {
     });
     const [head] = floating;
     const label =
-      block !== null ? String(block) : firstBlock === -1 || place < firstBlock ? 'input' : 'output';
+      block !== null
+        ? String(block)
+        : !isOrdered
+          ? 'no block'
+          : firstBlock === -1 || at < firstBlock
+            ? 'input'
+            : 'output';
     return {
       label,
       block,
@@ -54,7 +64,7 @@ export function summariseBlocks(taps: readonly TapReport[]): BlockReport[] {
         head === undefined
           ? null
           : floating.reduce((worst, tap) => (tap.nmse > worst.nmse ? tap : worst), head),
-      last: floating.at(-1) ?? null,
+      last: (isOrdered ? floating.at(-1) : undefined) ?? null,
       differing: group.reduce((sum, tap) => sum + tapDiffering(tap), 0),
     };
   });

@@ -15,6 +15,7 @@ interface ImportCommandOptions {
   tokensFile?: string;
   config?: string;
   map: string;
+  order?: string;
   keepUnmapped?: boolean;
   dropUnmapped?: boolean;
   bf16Bits?: boolean;
@@ -36,6 +37,10 @@ export function importCommand(context: CommandContext): Command {
       '--map <map>',
       'which name is which tap: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file',
       'zaya',
+    )
+    .option(
+      '--order <file>',
+      'order in which the values were computed: tap names or patterns as in a map, one a line or a JSON array (default: of the model, the map or the producer; else by name)',
     )
     .option('--config <file>', "the model's config.json: shapes are checked against it, axes get names")
     .option('--tokens <ids>', 'ids of all tokens of the sequence, separated by commas')
@@ -78,6 +83,8 @@ async function runImport(
   const { openForeignSource } = await import('../../dump/import/open-source.js');
   const { importDump } = await import('../../dump/import/import-dump.js');
   const nameMap = await readNameMap(map);
+  const { readTapOrder } = await import('../../dump/import/tap-order.js');
+  const order = options.order === undefined ? undefined : await readTapOrder(options.order);
   const ids =
     tokens !== undefined
       ? parseTokens(tokens, '--tokens')
@@ -94,6 +101,7 @@ async function runImport(
   const result = await importDump(source, {
     out,
     map: nameMap,
+    ...(order === undefined ? {} : { order }),
     ...(ids === undefined ? {} : { tokens: ids }),
     ...described,
     unmapped,
@@ -103,11 +111,18 @@ async function runImport(
   terminal.result(options.json ? toJson(result) : formatResult(result));
 }
 
+const ORDER_WORDS: Readonly<Record<ImportResult['order'], string>> = {
+  execution: 'in execution order',
+  declared: 'in the order declared',
+  natural: 'by name: their order is not known',
+  unknown: 'in an order that is known in part',
+};
+
 function formatResult(result: ImportResult): string {
-  const { out, taps, steps, tokens, unmapped, superseded, ignored, notes } = result;
+  const { out, taps, order, steps, tokens, unmapped, superseded, ignored, notes } = result;
   return fields([
     ['dump', out],
-    ['taps', formatCount(taps.length)],
+    ['taps', `${formatCount(taps.length)}, ${ORDER_WORDS[order]}`],
     ['tokens', `${formatCount(tokens)} in ${formatCount(steps)} ${steps === 1 ? 'step' : 'steps'}`],
     ['unmapped', formatCount(unmapped.length)],
     [

@@ -47,7 +47,7 @@ export function formatComparison(
 function orderedLabels(reports: readonly DiffReport[]): string[] {
   const all = new Set(reports.flatMap(({ blocks }) => blocks.map(({ label }) => label)));
   const place = (label: string): number =>
-    label === 'input' ? -1 : label === 'output' ? Number.POSITIVE_INFINITY : Number(label);
+    label === 'input' ? -1 : /^\d+$/.test(label) ? Number(label) : Number.MAX_VALUE;
   return [...all].sort((a, b) => place(a) - place(b));
 }
 

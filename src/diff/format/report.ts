@@ -2,6 +2,7 @@ import { type Cell, formatError, formatShare, type Style, styled, textTable } fr
 import type { DiffReport, NotCaptured, TapReport, Unpaired } from '../report.js';
 import { tapDiffering, tapError, tapNonFinite } from '../report.js';
 import { exceeds } from '../summary.js';
+import { orderWords } from '../tap-order.js';
 import { nonFiniteLines, placeWords, sideCounts } from './non-finite.js';
 
 /** Options of {@link formatReport} and `formatComparison`. */
@@ -52,7 +53,9 @@ function headLines(report: DiffReport, color: boolean): string[] {
     const tap = tapReports.find(({ name }) => name === firstDivergence.tap)!;
     const what =
       firstDivergence.criterion === 'threshold' ? 'first above the threshold' : 'first that is not identical';
-    lines.push(`${what}: ${styled(tap.name, 'strong', color)}  ${describeTap(tap)}`);
+    lines.push(
+      `${what}${orderWords(report.order)}: ${styled(tap.name, 'strong', color)}  ${describeTap(tap)}`,
+    );
   }
   return lines;
 }

@@ -80,6 +80,8 @@ export interface ForeignSource extends AsyncDisposable {
   values: readonly ForeignValue[];
   /** The forward steps; undefined where the source does not say (then all values are of one step). */
   steps: readonly ForeignStep[] | undefined;
+  /** True if `values` come in the order in which they were computed. Default false: a file's own order says nothing. */
+  isExecutionOrder?: boolean;
   /** True if the source may hold the last positions of the sequence only. */
   mayLackFirstRows: boolean;
   /** What the source said about itself. */

@@ -1,6 +1,7 @@
 /** Turns values of another program into a dump of tier full. */
 import { ZayascopeError } from '../../errors.js';
-import type { DumpModel, RowIndex, TapSpec } from '../format.js';
+import { ZAYA } from '../../families/zaya.js';
+import type { DumpModel, RowIndex, TapOrder, TapSpec } from '../format.js';
 import { compileNameMap, type NameMap } from '../names/name-map.js';
 import { listNames, resolveNames, type UnmappedChoice } from '../names/resolve-names.js';
 import { rowStats } from '../row-stats.js';
@@ -9,6 +10,7 @@ import { type ForeignSource, toTapElements, UNKNOWN } from './foreign.js';
 import { type ImportSequence, importSequence } from './import-steps.js';
 import { type PlannedTap, planTap } from './plan-import.js';
 import { selectionPattern } from './selection-pattern.js';
+import { orderTaps } from './tap-order.js';
 
 /** Options of {@link importDump}. */
 export interface ImportOptions {
@@ -22,6 +24,8 @@ export interface ImportOptions {
   targets?: readonly TapSpec[];
   /** The model as far as it is known. */
   model?: Partial<DumpModel>;
+  /** Tap names or patterns (as in a map) in the order in which the values were computed; each tap must match one. Default: what is known of the model, the map or the source. */
+  order?: readonly string[];
   /** Default `fail`. */
   unmapped?: UnmappedChoice;
   /** Name and version of this program, for the manifest. */
@@ -39,6 +43,8 @@ export interface ImportResult {
   steps: number;
   tokens: number;
   tokensKnown: boolean;
+  /** What is known of the order of the taps: `natural` is by name, numbers as numbers; `unknown` where only some are known. */
+  order: TapOrder;
   /** Names that no rule knows; with `keep` they are among the taps. */
   unmapped: string[];
   /** Names whose tap had a better source. */
@@ -57,11 +63,18 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
   const sequence = importSequence(source, options.tokens);
   const known = targets && new Map(targets.map((tap) => [tap.name, tap]));
   const names = resolveNames(source, sequence.steps.length, compileNameMap(map), known, unmapped);
-  const taps = inOrder(
-    names.taps.map((tap) => planTap(tap, sequence.steps, known?.get(tap.name))),
-    known,
+  const planned = new Map(
+    names.taps.map((tap) => [tap.name, planTap(tap, sequence.steps, known?.get(tap.name))]),
   );
-  const notes = [...source.notes, ...remarks(sequence, names.superseded)];
+  const { names: ordered, order } = orderTaps([...planned.keys()], {
+    declared: options.order,
+    model: known && [...known.keys()],
+    family: map.family === 'zaya' ? ZAYA.order : undefined,
+    map: map.order,
+    isExecution: source.isExecutionOrder === true,
+  });
+  const taps = ordered.map((name) => planned.get(name)!);
+  const notes = [...source.notes, ...remarks(sequence, names.superseded), ...orderNotes(order)];
   const prefixes = names.taps.filter(({ rule }) => rule?.prefix).map(({ name }) => name);
   const first = sequence.steps[0]!.start;
   const writer = await DumpWriter.create(
@@ -95,6 +108,8 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
         positions: first === 0 ? 'all' : `${first}:`,
       },
       taps: taps.map(({ spec }) => spec),
+      // Execution is what a dump that says nothing means.
+      ...(order === 'execution' ? {} : { order }),
     },
     { overwrite },
   );
@@ -107,6 +122,7 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
     steps: sequence.steps.length,
     tokens: sequence.steps.reduce((sum, { count }) => sum + count, 0),
     tokensKnown: sequence.isKnown,
+    order,
     unmapped: names.unmapped,
     superseded: names.superseded,
     ignored: names.ignored,
@@ -127,12 +143,15 @@ function remarks({ isKnown }: ImportSequence, superseded: readonly string[]): st
   ];
 }
 
-/** The model's order, then what it does not know; without a model, the source's. */
-function inOrder(taps: PlannedTap[], known: ReadonlyMap<string, TapSpec> | undefined): PlannedTap[] {
-  if (known === undefined) return taps;
-  const places = new Map([...known.keys()].map((name, place) => [name, place]));
-  const place = ({ spec }: PlannedTap): number => places.get(spec.name) ?? known.size;
-  return [...taps].sort((a, b) => place(a) - place(b));
+function orderNotes(order: TapOrder): string[] {
+  if (order === 'execution' || order === 'declared') return [];
+  const sorted =
+    order === 'natural'
+      ? 'taps are sorted by name, numbers as numbers'
+      : 'taps that the model does not know come last, by name';
+  return [
+    `The order in which the values were computed is not known: ${sorted}. Verdicts about what comes first say so (import with --order).`,
+  ];
 }
 
 async function writeSteps(

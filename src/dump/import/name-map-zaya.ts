@@ -3,6 +3,7 @@ import type { NameMap } from '../names/name-map.js';
 /** The tap names themselves, and PyTorch's with the leading `model.`: for files that hold taps already. */
 export const ZAYA: NameMap = {
   name: 'zaya',
+  family: 'zaya',
   rules: [
     ...['embed_tokens', 'input_affine', 'norm', 'lm_head'].map((tap) => ({ from: tap, tap })),
     ...['embed_tokens', 'input_affine', 'norm'].map((tap) => ({ from: `model.${tap}`, tap })),

@@ -88,6 +88,7 @@ export async function openLlamacppSource(folder: string): Promise<ForeignSource>
       }),
     ),
     steps,
+    isExecutionOrder: true,
     mayLackFirstRows: false,
     producer: index.producer,
     notes: [...index.notes],

@@ -20,7 +20,7 @@ export const NAME_MAPS: Readonly<Record<string, NameMap>> = {
 };
 
 /**
- * A built-in map by its name, or the map of a JSON file: `{"name": "...", "rules": [{"from": "Qraw-{2l}", "tap": "layers.{l}...", ...}], "ignore": [...]}`.
+ * A built-in map by its name, or the map of a JSON file: `{"name": "...", "rules": [{"from": "Qraw-{2l}", "tap": "layers.{l}...", ...}], "ignore": [...], "order": [...]}`.
  * Throws `IO` for a file that cannot be read, `BAD_ARGUMENT` naming the field at fault.
  */
 export async function readNameMap(nameOrFile: string): Promise<NameMap> {
@@ -32,13 +32,23 @@ export async function readNameMap(nameOrFile: string): Promise<NameMap> {
     op: OP,
     where: nameOrFile,
   });
-  checkKeys(json, ['name', 'rules', 'ignore'], 'the map', nameOrFile);
-  const { name, rules, ignore = [] } = json;
+  checkKeys(json, ['name', 'rules', 'ignore', 'order', 'family'], 'the map', nameOrFile);
+  const { name, rules, ignore = [], order, family } = json;
   if (typeof name !== 'string') throw bad('a string as name', describeValue(name), nameOrFile);
   if (!Array.isArray(rules)) throw bad('an array of rules', describeValue(rules), nameOrFile);
   if (!Array.isArray(ignore) || !ignore.every((entry) => typeof entry === 'string'))
     throw bad('an array of strings as ignore', describeValue(ignore), nameOrFile);
-  return { name, rules: rules.map((rule, k) => parseRule(rule, `rules[${k}]`, nameOrFile)), ignore };
+  if (order !== undefined && !(Array.isArray(order) && order.every((entry) => typeof entry === 'string')))
+    throw bad('an array of strings as order', describeValue(order), nameOrFile);
+  if (family !== undefined && family !== 'zaya')
+    throw bad('"zaya" as family', describeValue(family), nameOrFile);
+  return {
+    name,
+    rules: rules.map((rule, k) => parseRule(rule, `rules[${k}]`, nameOrFile)),
+    ignore,
+    ...(order === undefined ? {} : { order: order as string[] }),
+    ...(family === undefined ? {} : { family }),
+  };
 }
 
 function parseRule(value: unknown, at: string, file: string): NameRule {

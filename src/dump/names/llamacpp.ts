@@ -95,6 +95,7 @@ const IGNORED = [
 /** Names of pull request 23112. */
 export const LLAMACPP_HALF_LAYERS: NameMap = {
   name: 'llamacpp',
+  family: 'zaya',
   rules: [
     ...shared('{2l}', '{2l+1}'),
     { from: 'QK_dw-{2l}', tap: `${CCA}.conv_qk_depthwise`, layout: [TIME_FASTEST, { op: 'lastTokens' }] },
@@ -127,6 +128,7 @@ export const LLAMACPP_HALF_LAYERS: NameMap = {
 /** Names of the port of the transformers layout. */
 export const LLAMACPP_BLOCKS: NameMap = {
   name: 'llamacpp-blocks',
+  family: 'zaya',
   rules: [
     ...shared('{l}', '{l}'),
     { from: 'QK_dw-{l}', tap: `${CCA}.conv_qk_depthwise`, layout: [{ op: 'lastTokens' }] },

@@ -2,8 +2,8 @@
  * Name maps: which value of another program is which tap, and in which layout. A map is data (a JSON file or one of the built-in ones), so that a port
  * with names of its own needs no code.
  */
-import { ZayascopeError } from '../../errors.js';
 import type { Transform } from '../import/layout.js';
+import { badPattern, compileNamePattern } from './name-pattern.js';
 
 /** One rule. Several may match a name: a value can be the source of several taps. */
 export interface NameRule {
@@ -30,6 +30,10 @@ export interface NameMap {
   rules: readonly NameRule[];
   /** Patterns as in `from` of values that are known to be no tap. */
   ignore?: readonly string[];
+  /** The order in which taps are computed: tap names, or patterns as in `from`; those with `{l}` that stand together repeat for each block. Default: what `family` says, or unknown. */
+  order?: readonly string[];
+  /** The family whose taps these are: its order of execution is known. */
+  family?: 'zaya';
 }
 
 /** A tap that a name leads to. */
@@ -53,7 +57,7 @@ export interface CompiledNameMap {
 /** Compiles a map. Throws `BAD_ARGUMENT` naming the pattern at fault. */
 export function compileNameMap(map: NameMap): CompiledNameMap {
   const rules = map.rules.map((rule, priority) => {
-    const match = compileName(rule.from);
+    const match = compileNamePattern(rule.from).match;
     const needs = [...rule.tap.matchAll(/\{([^}]*)\}/g)].map(([, name]) => name!);
     const unknown = needs.find((name) => !['l', 'rest', 'last'].includes(name));
     if (unknown !== undefined) throw badPattern(rule.tap, '{l}, {rest} or {last} in a tap', `{${unknown}}`);
@@ -61,10 +65,10 @@ export function compileNameMap(map: NameMap): CompiledNameMap {
       throw badPattern(rule.from, 'a block number, as in {l}, for the {l} of its tap', 'none');
     return { rule, priority, match };
   });
-  const ignored = (map.ignore ?? []).map(compileName);
+  const ignored = (map.ignore ?? []).map((pattern) => compileNamePattern(pattern).match);
   const prefixes = map.rules
     .filter(({ prefix }) => prefix)
-    .map(({ tap }) => compileName(tap.replace('{last}', '{l}')));
+    .map(({ tap }) => compileNamePattern(tap.replace('{last}', '{l}')).match);
   return {
     name: map.name,
     resolve(name, blocks) {
@@ -91,38 +95,4 @@ export function compileNameMap(map: NameMap): CompiledNameMap {
 export function blockOfTap(tap: string): number | null {
   const match = /^layers\.(0|[1-9]\d{0,5})(?=[.:]|$)/.exec(tap);
   return match === null ? null : Number(match[1]);
-}
-
-/** Compiles a pattern of names; see {@link NameRule.from}. */
-function compileName(pattern: string): (name: string) => { block: number; rest: string } | undefined {
-  let source = '';
-  let numbers: { factor: number; offset: number } | undefined;
-  let hasRest = false;
-  for (const [part] of pattern.matchAll(/\{[^}]*\}|\*|[^{*]+|\{/g)) {
-    const number = /^\{(\d*)l([+-]\d+)?\}$/.exec(part);
-    if (number !== null && numbers === undefined) {
-      numbers = { factor: Number(number[1] || 1), offset: Number(number[2] ?? 0) };
-      source += '(?<number>0|[1-9]\\d{0,6})';
-    } else if (part === '{rest}' && !hasRest) {
-      hasRest = true;
-      source += '(?<rest>.*)';
-    } else if (part === '*') source += '[^.:]*';
-    else if (part.startsWith('{')) throw badPattern(pattern, 'one {l} and one {rest} at most', part);
-    else source += part.replace(/[\\^$.+?()[\]}|/-]/g, '\\$&');
-  }
-  const expression = new RegExp(`^${source}$`, 's');
-  return (name) => {
-    const groups = expression.exec(name);
-    if (groups === null) return undefined;
-    const { number, rest = '' } = groups.groups ?? {};
-    if (numbers === undefined) return { block: 0, rest };
-    const block = (Number(number) - numbers.offset) / numbers.factor;
-    return Number.isInteger(block) && block >= 0 ? { block, rest } : undefined;
-  };
-}
-
-function badPattern(pattern: string, expected: string, got: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `nameMap: expected ${expected}, got ${got} ('${pattern}')`, {
-    op: 'nameMap',
-  });
 }

@@ -14,6 +14,7 @@ const TIME_FASTEST: Transform = { op: 'permute', axes: [1, 0] };
  */
 export const VLLM: NameMap = {
   name: 'vllm',
+  family: 'zaya',
   rules: ['model.', ''].flatMap((lead) => {
     const at = (rest: string): string => `${lead}layers.{l}.${rest}`;
     return [

@@ -108,6 +108,7 @@ export async function locateDumps(
     tested: label(tested),
     noise: noise === undefined ? null : label(noise),
     found: faults.length > 0 || located.nonFinite !== null,
+    order: diff.order,
     firstFault: located.nonFinite?.tap ?? faults[0]?.tap ?? null,
     nonFinite: located.nonFinite,
     final: {

@@ -1,4 +1,5 @@
 import { placeWords } from '../../diff/format/non-finite.js';
+import { orderWords } from '../../diff/tap-order.js';
 import { type Cell, formatError, formatShare, styled, textTable } from '../../text-table.js';
 import { blockCount, tapPlace } from '../replay/tap-graph.js';
 import { routingLines } from '../routing/format.js';
@@ -33,7 +34,7 @@ export function formatLocate(
 }
 
 function headLines(report: LocateReport, color: boolean): string[] {
-  const { mode, reference, tested, noise, found, kinds, final, firstFault, nonFinite, notes } = report;
+  const { mode, reference, tested, noise, found, kinds, final, order, firstFault, nonFinite, notes } = report;
   const against = mode === 'policy' ? `policy ${tested}` : tested;
   const floor = noise === null ? '' : `, noise floor ${noise}`;
   const lines = [`${reference} (reference) against ${against}${floor}`];
@@ -51,9 +52,10 @@ function headLines(report: LocateReport, color: boolean): string[] {
   );
   if (nonFinite !== null)
     lines.push(
-      `NaN or infinity arises at ${styled(nonFinite.tap, 'strong', color)}, in ${nonFinite.count} ${nonFinite.count === 1 ? 'value' : 'values'}${placeWords(nonFinite.place)}`,
+      `NaN or infinity arises${orderWords(order)} at ${styled(nonFinite.tap, 'strong', color)}, in ${nonFinite.count} ${nonFinite.count === 1 ? 'value' : 'values'}${placeWords(nonFinite.place)}`,
     );
-  else if (firstFault !== null) lines.push(`first fault: ${styled(firstFault, 'strong', color)}`);
+  else if (firstFault !== null)
+    lines.push(`first fault${orderWords(order)}: ${styled(firstFault, 'strong', color)}`);
   lines.push(finalWords(final));
   for (const note of notes) lines.push(`note: ${note}`);
   return lines;

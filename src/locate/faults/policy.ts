@@ -1,3 +1,4 @@
+import { tapOrder } from '../../diff/tap-order.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { type Policy, policy as presetPolicy } from '../../graph/policy.js';
 import { blockCount } from '../replay/tap-graph.js';
@@ -135,6 +136,7 @@ export async function locatePolicy(
     tested: tested.name,
     noise: noise === undefined ? null : label(noise),
     found: faults.length > 0 || located.nonFinite !== null,
+    order: tapOrder(reference),
     firstFault: located.nonFinite?.tap ?? faults[0]?.tap ?? null,
     nonFinite: located.nonFinite,
     final: {

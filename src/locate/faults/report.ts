@@ -1,5 +1,6 @@
 /** What `locate` finds, as plain data. Numbers may be infinite or NaN. */
 import type { ElementPlace } from '../../diff/report.js';
+import type { TapOrder } from '../../dump/format.js';
 import type { TapNoise } from '../noise/noise-floor.js';
 import type { RoutingDrift } from '../routing/drift.js';
 import type { Spread } from './spread.js';
@@ -100,7 +101,9 @@ export interface LocateReport {
   noise: string | null;
   /** False: no fault was found, and nothing is NaN or infinite. */
   found: boolean;
-  /** The first op in execution order that fails while its inputs pass. */
+  /** What is known of the order of the reference's values: unless it is `execution` or `declared`, what comes first is by name only. */
+  order: TapOrder;
+  /** The first op in that order that fails while its inputs pass. */
   firstFault: string | null;
   nonFinite: NonFiniteOrigin | null;
   /** The last value held (the logits, where held): its energy NMSE, and where it was measured that of policy f32 and the noise floor. */

@@ -2,7 +2,7 @@ import type { DiffReport } from '../../diff/report.js';
 import type { Figure } from '../figure.js';
 import { legendAbove } from '../legend.js';
 import { logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
-import { nonFiniteNote } from '../non-finite-note.js';
+import { nonFiniteNote, orderNote } from '../report-notes.js';
 import { requireSome } from '../require-some.js';
 import { SERIES_COLORS } from '../theme.js';
 import { type NoiseSource, noiseBand, noiseErrors } from './error-series.js';
@@ -15,7 +15,7 @@ export interface NmsePerBlockOptions {
   title?: string;
   /** Drawn as a band from the bottom to the noise of the value that the first run shows. */
   noise?: NoiseSource;
-  /** Default `last`. */
+  /** Default `last`; always `worst` where the order of a report is not known. */
   error?: BlockError;
 }
 
@@ -31,7 +31,9 @@ export function nmsePerBlock(
   runs: readonly { label: string; report: DiffReport }[],
   options: NmsePerBlockOptions = {},
 ): Figure {
-  const which = options.error ?? 'last';
+  // What a block passes on is not known without an order.
+  const isOrdered = orderNote(runs.map(({ report }) => report)) === '';
+  const which = isOrdered ? (options.error ?? 'last') : 'worst';
   const series = runs.map(({ label, report }) => ({
     label: plainText(label),
     rows: report.blocks.flatMap((entry) => {
@@ -76,7 +78,12 @@ export function nmsePerBlock(
     description: `Energy NMSE of ${labels.length} blocks of ${runs.map(({ label }) => label).join(', ')}, on a logarithmic axis.`,
     data: [...(noisy.length === 0 ? [] : noiseBand(noisy, band!)), ...traces],
     layout: {
-      title: titled(title, unseen(drawn), nonFiniteNote(runs.map(({ report }) => report))),
+      title: titled(
+        title,
+        unseen(drawn),
+        nonFiniteNote(runs.map(({ report }) => report)),
+        orderNote(runs.map(({ report }) => report)),
+      ),
       xaxis: {
         title: { text: 'block' },
         tickvals: labelled.map(({ at }) => at),

@@ -1,7 +1,7 @@
 import type { Figure, Trace } from '../figure.js';
 import { legendAbove } from '../legend.js';
 import { formatError, logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
-import { nonFiniteNote } from '../non-finite-note.js';
+import { nonFiniteNote, orderNote } from '../report-notes.js';
 import { requireSome } from '../require-some.js';
 import { FAULT_COLOR, SERIES_COLORS } from '../theme.js';
 import {
@@ -114,6 +114,7 @@ export function nmsePerTap(runs: readonly ErrorSeries[], options: NmsePerTapOpti
         title,
         unseen(drawn, 'at the bottom', 'at the top'),
         nonFiniteNote(runs.map(({ report }) => report)),
+        orderNote(runs.map(({ report }) => report)),
       ),
       xaxis: {
         title: { text: 'block; values in execution order' },

@@ -1,7 +1,7 @@
 import type { DiffReport } from '../../diff/report.js';
 import type { Figure } from '../figure.js';
 import { titled } from '../log-values.js';
-import { nonFiniteNote } from '../non-finite-note.js';
+import { nonFiniteNote } from '../report-notes.js';
 import { requireSome } from '../require-some.js';
 import { SERIES_COLORS } from '../theme.js';
 

@@ -1,3 +1,4 @@
+import { orderWords } from '../../diff/tap-order.js';
 import { createHash } from 'node:crypto';
 import type { DiffReport } from '../../diff/report.js';
 import { formatError, formatShare } from '../../text-table.js';
@@ -153,7 +154,7 @@ function keyFacts({ diff, noise, located }: ReportContent): string {
     ['taps compared', `${tapReports.length}, ${tapReports.filter((tap) => tap.identical).length} identical`],
     ['not paired', String(unpaired.length)],
     ['limit', failAbove === null ? 'none' : `energy NMSE ${failAbove}`],
-    ['first divergence', firstDivergence === null ? 'none' : tapButton(firstDivergence.tap)],
+    [`first divergence${orderWords(diff.order)}`, firstDivergence === null ? 'none' : tapButton(firstDivergence.tap)],
   ];
   if (logits !== null)
     facts.push(

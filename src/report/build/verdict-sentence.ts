@@ -2,6 +2,7 @@ import type { DiffReport, TapReport } from '../../diff/report.js';
 import { tapDiffering, tapError, tapNonFinite } from '../../diff/report.js';
 import { nonFiniteLines, sideCounts } from '../../diff/format/non-finite.js';
 import { exceeds } from '../../diff/summary.js';
+import { orderWords } from '../../diff/tap-order.js';
 import { formatError } from '../../text-table.js';
 import type { LocateReport } from '../../locate/faults/report.js';
 import type { TapNoise } from '../../locate/noise/noise-floor.js';
@@ -27,7 +28,8 @@ export function reportVerdict(
   if (unpaired.length > 0) parts.push(`${count(unpaired.length, 'entry')} could not be paired`);
   if (firstDivergence !== null) {
     const what = firstDivergence.criterion === 'threshold' ? 'first above it' : 'first that differs';
-    parts.push(`${what}: ${describe(tapReports.find(({ name }) => name === firstDivergence.tap)!)}`);
+    const words = orderWords(report.order);
+    parts.push(`${what}${words}: ${describe(tapReports.find(({ name }) => name === firstDivergence.tap)!)}`);
   }
   const worst = worstTap(tapReports);
   if (worst !== null && worst.name !== firstDivergence?.tap) parts.push(`worst: ${describe(worst)}`);

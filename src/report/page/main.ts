@@ -113,6 +113,7 @@ export function startPage(parts: PageParts): void {
   const labelOf = (at: number): string => {
     const block = data.taps.rows[at]![1];
     if (block !== null) return String(block);
+    if (labels.includes('no block')) return 'no block';
     return firstBlock === -1 || at < firstBlock ? 'input' : 'output';
   };
   const restrict = (): void => {
