@@ -29,11 +29,13 @@ const DOCUMENTS = [
   'docs/notebooks.md',
   'docs/performance.md',
   'docs/policies.md',
+  'docs/python.md',
   'docs/quantisation.md',
   'docs/report.md',
   'docs/repro.md',
   'docs/stepping.md',
   'dumps/README.md',
+  'python/README.md',
 ];
 /** The documents whose commands are run, in this order and one folder. */
 const RUN = ['README.md', 'docs/commands.md'];

@@ -1,0 +1,1 @@
+"""The dump format: writing and reading."""

@@ -1,0 +1,1 @@
+"""Watching a module and writing what it computes."""
