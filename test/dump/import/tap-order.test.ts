@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { compareNatural, declaredOrder } from '../../../src/dump/import/tap-order.js';
 import { ZAYA } from '../../../src/families/zaya.js';
 import { readZayaConfig } from '../../../src/models/zaya/config.js';
-import { zayaTaps } from '../../../src/models/zaya/taps.js';
+import { zayaTaps } from '../../../src/models/zaya/trace.js';
 import { runCommand } from '../../cli/run-command.js';
 import { opened } from '../../diff/two-dumps.js';
 import { pythonJson } from '../../reference/python.js';
