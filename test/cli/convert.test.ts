@@ -48,9 +48,10 @@ describe('zayascope convert', () => {
 
   it('says which importance it does not use as it stands', async () => {
     const folder = await temporaryFolder();
-    const model = await writeRandomModel(join(folder, 'model'), SMALL_CONFIG);
+    const config = { ...SMALL_CONFIG, hidden_size: 96 };
+    const model = await writeRandomModel(join(folder, 'model'), config);
     const imatrix = join(folder, 'imatrix.dat');
-    const { num_experts: experts, hidden_size: columns } = SMALL_CONFIG;
+    const { num_experts: experts, hidden_size: columns } = config;
     const name = 'blk.1.ffn_gate_up_exps.weight';
     // The last expert was never reached, and the first saw nothing of its first column.
     const values = new Float32Array(experts * columns).fill(1);
