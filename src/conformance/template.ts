@@ -1,4 +1,4 @@
-import { type Dtype, QUANTIZED_DTYPES } from '../dtype.js';
+import type { Dtype } from '../dtype.js';
 import { ZayascopeError } from '../errors.js';
 import { Graph } from '../graph/graph.js';
 import type { OpName } from '../graph/ops.js';
@@ -12,8 +12,21 @@ export const SPECIAL_CASES = 'NaN and Inf';
 
 /** Dtypes that a graph computes with and can give back. */
 export const PLAIN: readonly Dtype[] = ['F32', 'F16', 'BF16', 'I32'];
+/** Quantised dtypes that devices are judged in. The IQ, TQ, FP4, one- and two-bit types are read from files, and the tests of the op library run every op in them on the CPU. */
+const JUDGED: readonly Dtype[] = [
+  'Q4_0',
+  'Q4_1',
+  'Q5_0',
+  'Q5_1',
+  'Q8_0',
+  'Q2_K',
+  'Q3_K',
+  'Q4_K',
+  'Q5_K',
+  'Q6_K',
+];
 /** All dtypes that an operand may have. */
-export const ALL: readonly Dtype[] = [...PLAIN, ...QUANTIZED_DTYPES];
+export const ALL: readonly Dtype[] = [...PLAIN, ...JUDGED];
 
 /** One operand of a {@link Template}: candidates, of which the op's own rule picks. */
 export interface Role {
