@@ -145,10 +145,10 @@ def check_a_checkpoint_on_disk(folder):
 
     model = model_of("qwen3_moe")
     model.save_pretrained(folder / "model")
-    tokens = [5, 17, 9, 33, 8]
+    tokens = [5, 17, 9, 33, 8, 2]
     outcome = record(Request(folder / "model", folder / "d", tokens, inside="", decode=1))
     dump = zayascope.load(folder / "d")
-    assert (outcome.tokens, outcome.steps, outcome.ambiguous, outcome.not_loaded, outcome.set_back) == (5, 2, [], [], [])
+    assert (outcome.tokens, outcome.steps, outcome.ambiguous, outcome.not_loaded, outcome.set_back) == (6, 2, [], [], [])
     with torch.no_grad():
         logits = model(torch.tensor([tokens])).logits[0]
     assert np.allclose(dump["return.logits"].numpy(step=0), logits.numpy(), atol=1e-6) and "model.layers.0.mlp.experts:gate" in dump
