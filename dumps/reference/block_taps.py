@@ -1,63 +1,123 @@
 """The taps of one decoder block, in the order in which the model computes them."""
 
+from collections.abc import Callable
+
 import torch
 
-from observer import Observed
-from taps import F32, I32, MODEL, Reader, Sizes, Tap, channels_first, flat, heads_first, local, make_tap, output, per_token
+from observer import NotSeen, Observed
+from taps import (
+    F32,
+    I32,
+    MODEL,
+    Behind,
+    Reader,
+    Sizes,
+    Tap,
+    channels_first,
+    flat,
+    heads_first,
+    local,
+    make_tap,
+    output,
+    per_token,
+    sequence,
+)
 
 
-def block_taps(size: Sizes, block: int) -> list[Tap]:
-    """Every tap of decoder block `block`."""
+def block_taps(size: Sizes, block: int, cached: bool = False) -> list[Tap]:
+    """Every tap of decoder block `block`; with `cached` its states after each call too."""
     root = f"layers.{block}"
     taps: list[Tap] = []
 
     def add(suffix: str, axes: str, read: Reader, dtype: str = MODEL, scope: str = "token") -> None:
         taps.append(make_tap(size, root + suffix, block, axes, read, dtype, scope))
 
-    add(".input_layernorm", "T,H", output(f"{root}.input_layernorm"))
-    _attention(add, size, root)
+    # hidden_states: 1 the argument, 2 normalised, 3 attention's, 4 normalised, 5 the experts', 6 the block's; residual: 1 the argument
+    def hidden(nth: int, module: Reader) -> Behind:
+        return Behind(local(root, "hidden_states", nth, 6), module)
+
+    add(".input_layernorm", "T,H", hidden(2, output(f"{root}.input_layernorm")))
+    _attention(add, size, root, cached)
+    add(".self_attn.o_proj", "T,H", hidden(3, output(f"{root}.self_attn.o_proj")))
     _residual(add, f"{root}", ".post_attention_residual_scale")
-    add(".post_attention_residual_scale", "T,H", output(f"{root}.post_attention_residual_scale"), F32)
-    add(".post_attention_layernorm", "T,H", output(f"{root}.post_attention_layernorm"))
-    _router(add, root)
+    scaled = f"{root}.post_attention_residual_scale"
+    add(".post_attention_residual_scale", "T,H", Behind(local(root, "residual", 2, 2), output(scaled)), F32)
+    add(".post_attention_layernorm", "T,H", hidden(4, output(f"{root}.post_attention_layernorm")))
+    _router(add, root, block)
     _experts(add, root)
+    add(".mlp.experts", "T,H", hidden(5, output(f"{root}.mlp.experts", flat)))
     _residual(add, root, ".post_mlp_residual_scale")
-    add("", "T,H", output(root, item=0), F32)
+    # the model's hidden_states: 1 the embedding, 2 scaled and shifted, then one a block
+    add("", "T,H", Behind(local("", "hidden_states", block + 3, block + 3), output(root, item=0)), F32)
     return taps
 
 
-def _attention(add, size: Sizes, root: str) -> None:
+def _attention(add, size: Sizes, root: str, cached: bool) -> None:
     attn = f"{root}.self_attn"
     cca = f"{attn}.qkv_proj"
-    for name, axes in (("q_proj", "T,nq*d"), ("k_proj", "T,nk*d")):
-        add(f".self_attn.qkv_proj.{name}", axes, output(f"{cca}.{name}"))
+
+    def projected(name: str, variable: str, axes: str, call: int = 0) -> None:
+        add(f".self_attn.qkv_proj.{name}", axes, Behind(local(cca, variable), output(f"{cca}.{name}", call=call)))
+
+    # query_states, key_states: 1 projected, 2 normalised, 3 transposed, 4 rotated; value_states: 1 projected, 2 transposed; with a cache
+    # keys and values are then replaced by those of all positions
+    def states(name: str, nth: int, module: Reader, layout=sequence) -> Behind:
+        counts = {"query_states": (4, 4), "key_states": (4, 5), "value_states": (2, 3)}[name]
+        return Behind(local(attn, name, nth, counts[0], layout, counts[1]), module)
+
+    projected("q_proj", "projected_queries", "T,nq*d")
+    projected("k_proj", "projected_keys", "T,nk*d")
     # query_residual: 1 the projection, 2 its mean with the key; key_residual: 1 the projection, 2 repeated, 3 the group mean
     add(".self_attn.qkv_proj:query_residual", "T,nq,d", local(cca, "query_residual", 2, 2))
     add(".self_attn.qkv_proj:key_residual", "T,nk,d", local(cca, "key_residual", 3, 3))
     # qk_states: 1 concatenated, 2 transposed, 3 with the incoming state in front, 4 depthwise, 5 grouped
-    add(".self_attn.qkv_proj:conv_input", "T,C", _last_rows(local(cca, "qk_states", 3, 5, channels_first), cca))
-    depthwise = output(f"{cca}.conv_qk_depthwise", channels_first)
+    add(".self_attn.qkv_proj:conv_input", "T,C", _last_rows(local(cca, "qk_states", 3, 5, channels_first)))
+    if cached and size.conv_state > 0:
+        add(".self_attn.qkv_proj:conv_state", "C,L", _state(root, "conv_states"), scope="step")
+    depthwise = Behind(
+        local(cca, "qk_states", 4, 5, channels_first), output(f"{cca}.conv_qk_depthwise", channels_first)
+    )
     if size.conv_leads > 0:
         leads = size.conv_leads
-        add(".self_attn.qkv_proj.conv_qk_depthwise:lead", "leads,C", lambda seen: depthwise(seen)[:leads], scope="step")
-    add(".self_attn.qkv_proj.conv_qk_depthwise", "T,C", _last_rows(depthwise, cca))
-    add(".self_attn.qkv_proj.conv_qk_grouped", "T,C", output(f"{cca}.conv_qk_grouped", channels_first))
-    add(".self_attn.qkv_proj:query", "T,nq,d", local(cca, "query"))
-    add(".self_attn.qkv_proj:key", "T,nk,d", local(cca, "key"))
-    add(".self_attn.qkv_proj.v_proj_current", "T,nk*d/2", output(f"{cca}.v_proj_current"))
+        lead = _of_rows(depthwise, lambda x: x[:, :leads])
+        add(".self_attn.qkv_proj.conv_qk_depthwise:lead", "leads,C", lead, scope="step")
+    add(".self_attn.qkv_proj.conv_qk_depthwise", "T,C", _last_rows(depthwise))
+    grouped = Behind(local(cca, "qk_states", 5, 5), output(f"{cca}.conv_qk_grouped", channels_first))
+    add(".self_attn.qkv_proj.conv_qk_grouped", "T,C", grouped)
+    add(".self_attn.qkv_proj:query", "T,nq,d", states("query_states", 1, local(cca, "query")))
+    add(".self_attn.qkv_proj:key", "T,nk,d", states("key_states", 1, local(cca, "key")))
+    projected("v_proj_current", "value_current", "T,nk*d/2")
     # call 0 is on the tokens; at a sequence's start a second call makes the state of the token before the first
-    add(".self_attn.qkv_proj.v_proj_delayed", "T,nk*d/2", output(f"{cca}.v_proj_delayed", call=0))
+    projected("v_proj_delayed", "delayed_v_state", "T,nk*d/2")
     add(".self_attn.qkv_proj:value_delayed", "T,nk*d/2", local(cca, "value_delayed"))
-    add(".self_attn.qkv_proj:value", "T,nk,d", local(cca, "value"))
-    add(".self_attn.qk_norm:query", "T,nq,d", output(f"{attn}.qk_norm", item=0))
-    add(".self_attn.qk_norm:key", "T,nk,d", output(f"{attn}.qk_norm", item=1))
-    # query_states, key_states: 1 projected, 2 normalised, 3 transposed, 4 rotated
+    if cached:
+        add(".self_attn.qkv_proj:delayed_state", "nk*d/2", _state(root, "recurrent_states"), scope="step")
+    add(".self_attn.qkv_proj:value", "T,nk,d", states("value_states", 1, local(cca, "value")))
+    add(".self_attn.qk_norm:query", "T,nq,d", states("query_states", 2, output(f"{attn}.qk_norm", item=0)))
+    add(".self_attn.qk_norm:key", "T,nk,d", states("key_states", 2, output(f"{attn}.qk_norm", item=1)))
     add(".self_attn:query_rope", "T,nq,d", local(attn, "query_states", 4, 4, heads_first))
-    add(".self_attn:key_rope", "T,nk,d", local(attn, "key_states", 4, 4, heads_first))
+    add(".self_attn:key_rope", "T,nk,d", local(attn, "key_states", 4, 4, heads_first, 5))
+    if cached:
+        add(".self_attn:k_cache", "S,nk,d", _cached(root, "keys"), scope="step")
+        add(".self_attn:v_cache", "S,nk,d", _cached(root, "values"), scope="step")
     add(".self_attn:attn_weights", "T,nq,S", local(attn, "attn_weights", layout=heads_first))
     # attn_output: 1 per head, 2 heads joined, 3 projected
     add(".self_attn:attn_output", "T,nq*d", local(attn, "attn_output", 2, 3))
-    add(".self_attn.o_proj", "T,H", output(f"{attn}.o_proj"))
+
+
+def _layer(seen: Observed, root: str):
+    """What the cache keeps of a block."""
+    return seen.cache.layers[int(root.removeprefix("layers."))]
+
+
+def _state(root: str, name: str) -> Reader:
+    """A recurrent state of a block after the call, [B, ...]."""
+    return lambda seen: getattr(_layer(seen, root), name)[0]
+
+
+def _cached(root: str, name: str) -> Reader:
+    """Keys or values of a block after the call, [B, S, nk, d]."""
+    return lambda seen: getattr(_layer(seen, root), name).transpose(1, 2)
 
 
 def _residual(add, root: str, module: str) -> None:
@@ -66,18 +126,19 @@ def _residual(add, root: str, module: str) -> None:
     add(f"{module}:residual", "T,H", local(root + module, "residual", 2, 2), F32)
 
 
-def _router(add, root: str) -> None:
+def _router(add, root: str, block: int) -> None:
     gate = f"{root}.mlp.gate"
     mlp = f"{gate}.router_mlp"
-    add(".mlp.gate.down_proj", "T,R", output(f"{gate}.down_proj"))
-    # the last value: block 0 adds nothing to the down projection
+    # router_hidden_states: 1 the down projection, 2 with the state of the block before, which block 0 does not have
+    down = local(gate, "router_hidden_states", 1, 1 if block == 0 else 2)
+    add(".mlp.gate.down_proj", "T,R", Behind(down, output(f"{gate}.down_proj")))
     add(".mlp.gate:router_hidden_states", "T,R", local(gate, "router_hidden_states", -1, None))
-    add(".mlp.gate.router_mlp.norm", "T,R", output(f"{mlp}.norm"))
     # hidden_states: 1 the argument, 2 normalised, 3 after the first GELU, 4 after the second
+    add(".mlp.gate.router_mlp.norm", "T,R", Behind(local(mlp, "hidden_states", 2, 4), output(f"{mlp}.norm")))
     for layer, nth in (("1", 3), ("2", 4)):
         add(f".mlp.gate.router_mlp.fc{layer}", "T,R", output(f"{mlp}.fc{layer}"))
         add(f".mlp.gate.router_mlp:act{layer}", "T,R", local(mlp, "hidden_states", nth, 4))
-    add(".mlp.gate.router_mlp.out_proj", "T,E+1", output(f"{mlp}.out_proj"))
+    add(".mlp.gate.router_mlp.out_proj", "T,E+1", Behind(local(gate, "router_logits"), output(f"{mlp}.out_proj")))
     # router_probs: 1 the soft-max over all classes, 2 gathered, 3 zeroed for the skip class
     add(".mlp.gate:router_probs", "T,E+1", local(gate, "router_probs", 1, 3))
     add(".mlp.gate:biased_router_probs", "T,E+1", local(gate, "biased_router_probs"), F32)
@@ -96,19 +157,26 @@ def _experts(add, root: str) -> None:
 
     # current_hidden_states: for every expert 1 activated, 2 projected down, 3 weighted
     add(".mlp.experts:gate_up", "T,2F", gathered(lambda seen: _gate_up(seen, experts)))
-    add(".mlp.experts:activated", "T,F", gathered(lambda seen: seen.values(experts, "current_hidden_states")[0::3]))
-    add(".mlp.experts:down", "T,H", gathered(lambda seen: seen.values(experts, "current_hidden_states")[1::3]))
-    add(".mlp.experts", "T,H", output(experts, flat))
+    add(".mlp.experts:activated", "T,F", gathered(lambda seen: _third(seen, experts, 0)))
+    add(".mlp.experts:down", "T,H", gathered(lambda seen: _third(seen, experts, 1)))
+
+
+def _third(seen: Observed, experts: str, first: int) -> list[torch.Tensor]:
+    """Of the three values that `current_hidden_states` takes for each expert the one numbered `first`."""
+    count = 3 * len(seen.values(experts, "token_idx"))
+    if count > 0:
+        seen.value(experts, "current_hidden_states", 1, count)
+    return seen.values(experts, "current_hidden_states")[first::3]
 
 
 def _chosen(seen: Observed, gate: str) -> torch.Tensor:
-    """The router's choice per token [T], the skip class kept as E."""
-    return per_token(seen.value(gate, "router_indices", 1, 2))
+    """The router's choice per token [B, T], the skip class kept as E."""
+    return per_token(seen.value(gate, "router_indices", 1, 2), seen)
 
 
 def _margin(seen: Observed, gate: str) -> torch.Tensor:
-    """Best minus second-best biased probability per token [T]; the reference has no name for it."""
-    best, second = seen.value(gate, "biased_router_probs", 1, 1)[0].topk(2, dim=-1).values.unbind(-1)
+    """Best minus second-best biased probability per token [B, T]; the reference has no name for it."""
+    best, second = seen.value(gate, "biased_router_probs", 1, 1).topk(2, dim=-1).values.unbind(-1)
     return best - second
 
 
@@ -119,19 +187,27 @@ def _gate_up(seen: Observed, experts: str) -> list[torch.Tensor]:
 
 
 def _in_token_order(seen: Observed, experts: str, gate: str, values: list[torch.Tensor]) -> torch.Tensor:
-    """Rows of the loop over experts, scattered to their tokens.
+    """Rows [B, T, ...] of the loop over experts, scattered to their tokens.
 
     The reference sends skipped tokens through expert 0 with weight 0. No expert was chosen for them, so their rows are 0 here.
     """
-    chosen = _chosen(seen, gate)
+    if not values:
+        raise NotSeen(f"observe: expected module {experts} to run its experts, it did not")
+    chosen = _chosen(seen, gate).reshape(-1)
     rows = torch.zeros(len(chosen), values[0].shape[-1], dtype=values[0].dtype)
     for token_idx, value in zip(seen.values(experts, "token_idx"), values, strict=True):
         rows[token_idx] = value
     classes = seen.value(gate, "biased_router_probs", 1, 1).shape[-1]
     rows[chosen == classes - 1] = 0
-    return rows
+    return flat(rows, seen)
 
 
-def _last_rows(read: Reader, cca: str) -> Reader:
+def _of_rows(read: Behind, part: Callable[[torch.Tensor], torch.Tensor]) -> Behind:
+    return Behind(lambda seen: part(read.caller(seen)), lambda seen: part(read.module(seen)))
+
+
+def _last_rows(read: Reader) -> Reader:
     """Drops the rows in front of the first token: as many rows remain as there are tokens."""
-    return lambda seen: read(seen)[-seen.outputs(f"{cca}.q_proj")[0].shape[1] :]
+    if isinstance(read, Behind):
+        return Behind(_last_rows(read.caller), _last_rows(read.module))
+    return lambda seen: read(seen)[:, -seen.tokens :]

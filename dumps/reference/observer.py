@@ -1,4 +1,4 @@
-"""Watches one forward pass of an unmodified model: module outputs through hooks, local variables through `sys.settrace`."""
+"""Watches forward passes of an unmodified model: module outputs through hooks, local variables through `sys.settrace`."""
 
 import sys
 from collections import defaultdict
@@ -7,27 +7,54 @@ from types import FrameType
 
 import torch
 
+from assignments import Assignments
 from errors import DumpError
 
-# Variables read inside `forward`, by the module's path from its decoder block ("" is the whole model, "block" the block itself).
+# Variables read inside `forward`, by the module's path from its decoder block ("" is the block itself).
 LOCALS: dict[str, tuple[str, ...]] = {
-    "self_attn.qkv_proj": ("query_residual", "key_residual", "qk_states", "query", "key", "value_delayed", "value"),
-    "self_attn": ("query_states", "key_states", "attn_weights", "attn_output"),
+    "": ("hidden_states", "residual"),
+    "self_attn.qkv_proj": (
+        *("projected_queries", "projected_keys", "query_residual", "key_residual", "qk_states"),
+        *("query", "key", "value_current", "delayed_v_state", "value_delayed", "value"),
+    ),
+    "self_attn": ("query_states", "key_states", "value_states", "attn_weights", "attn_output"),
     "post_attention_residual_scale": ("hidden_states", "residual"),
-    "mlp.gate": ("router_hidden_states", "router_probs", "biased_router_probs", "router_indices"),
+    "mlp.gate": ("router_hidden_states", "router_logits", "router_probs", "biased_router_probs", "router_indices"),
     "mlp.gate.router_mlp": ("hidden_states",),
     "mlp.experts": ("token_idx", "gate", "up", "current_hidden_states"),
     "post_mlp_residual_scale": ("hidden_states", "residual"),
 }
-MODEL_LOCALS = ("hidden_states",)
+MODEL_LOCALS = ("inputs_embeds", "hidden_states")
+# The path of the whole model with its head; "" is the model without.
+WITH_HEAD = "(head)"
+HEAD_LOCALS = ("logits",)
+
+
+class NotSeen(DumpError):
+    """A module that did not run, or a variable that took another number of values than its source says."""
 
 
 class Observed:
-    """What was seen of the modules: their outputs, call by call, and every value that a watched variable took."""
+    """What was seen of the modules in one forward call: their outputs, call by call, and every value that a watched variable took.
+
+    `batch` and `tokens` are the call's sizes; `cache` is the model's cache, None in a call without.
+    """
 
     def __init__(self) -> None:
+        self.batch = self.tokens = 1
+        self.cache = None
         self._outputs: dict[str, list] = defaultdict(list)
         self._values: dict[tuple[str, str], list[torch.Tensor]] = defaultdict(list)
+
+    @property
+    def cached(self) -> bool:
+        return self.cache is not None
+
+    def begin(self, batch: int, tokens: int, cache=None) -> None:
+        """Forgets everything: a call of these sizes follows."""
+        self.batch, self.tokens, self.cache = batch, tokens, cache
+        self._outputs.clear()
+        self._values.clear()
 
     def add_output(self, module: str, value) -> None:
         self._outputs[module].append(value)
@@ -37,7 +64,7 @@ class Observed:
 
     def outputs(self, module: str) -> list:
         if module not in self._outputs:
-            raise DumpError(f"observe: expected module {module} to run, it did not")
+            raise NotSeen(f"observe: expected module {module} to run, it did not")
         return self._outputs[module]
 
     def values(self, module: str, name: str) -> list[torch.Tensor]:
@@ -48,9 +75,10 @@ class Observed:
         values = self.values(module, name)
         if (of is not None and len(values) != of) or len(values) < abs(nth):
             expected = f"{of}" if of is not None else f"at least {abs(nth)}"
-            raise DumpError(
-                f"observe: expected {expected} values of {name!r} in {module or 'the model'}, got {len(values)}: "
-                "this transformers release is not the one that the tap table was written for"
+            where = "the model" if module == "" else "the model with its head" if module == WITH_HEAD else module
+            raise NotSeen(
+                f"observe: expected {expected} values of {name!r} in {where}, got {len(values)}: "
+                "this source is not the one that the tap table was written for"
             )
         return values[nth if nth < 0 else nth - 1]
 
@@ -66,7 +94,7 @@ class Observed:
 class Observer:
     """Context manager: while it is open, forward passes of `model` fill `seen` and report each finished block.
 
-    `on_block(n)` is called right after decoder block n has run.
+    `on_block(n)` is called when decoder block n has run and the model has taken its output, right before what follows the block.
     """
 
     def __init__(self, model: torch.nn.Module, seen: Observed, on_block: Callable[[int], None]) -> None:
@@ -77,14 +105,16 @@ class Observer:
         self._watched = _watched_modules(model)
         self._handles: list = []
         self._previous_trace = None
+        self._assignments = Assignments()
 
     def __enter__(self) -> "Observer":
         for name, module in self._model.named_modules():
             path = tap_path(name)
             if path:
                 self._handles.append(module.register_forward_hook(self._output_hook(path)))
-        for index, block in enumerate(self._model.model.layers):
-            self._handles.append(block.register_forward_hook(lambda *_, index=index: self._on_block(index)))
+        followers = [*self._model.model.layers[1:], self._model.model.norm]
+        for index, follower in enumerate(followers):
+            self._handles.append(follower.register_forward_pre_hook(lambda *_, index=index: self._on_block(index)))
         self._previous_trace = sys.gettrace()
         sys.settrace(self._on_call)
         return self
@@ -104,20 +134,29 @@ class Observer:
         if frame.f_code.co_filename != self._source or frame.f_code.co_name != "forward":
             return None
         watch = self._watched.get(id(frame.f_locals.get("self")))
-        return None if watch is None else self._line_tracer(*watch)
+        return None if watch is None else self._line_tracer(frame, *watch)
 
-    def _line_tracer(self, path: str, names: tuple[str, ...]):
-        """A tracer for one call: before each line and at the return, a name bound to another object has a new value.
+    def _line_tracer(self, frame: FrameType, path: str, names: tuple[str, ...]):
+        """A tracer for one call: before each line and at the return, a name that was assigned has a new value.
 
+        An argument is the first value of its name. A name bound to another object counts as assigned, however that came about; and a
+        name that is assigned the object it already has counts too, so that an op that does nothing shifts no name.
         Holding the last object keeps its identity from being reused while it is compared.
         """
         last: dict[str, object] = {}
+        stores = self._assignments.of(frame.f_code)
+        segment: int | None = None
 
-        def trace(frame: FrameType, _event: str, _arg):
+        def trace(frame: FrameType, event: str, _arg):
+            nonlocal segment
+            if event == "exception":
+                return trace
+            stored = () if segment is None else stores.get(segment, ())
+            segment = frame.f_lasti
             scope = frame.f_locals
             for name in names:
                 value = scope.get(name)
-                if value is not None and value is not last.get(name):
+                if value is not None and (value is not last.get(name) or name in stored):
                     last[name] = value
                     self._seen.add_value(path, name, value)
             return trace
@@ -131,8 +170,8 @@ def tap_path(module_name: str) -> str:
 
 
 def _watched_modules(model: torch.nn.Module) -> dict[int, tuple[str, tuple[str, ...]]]:
-    watched = {id(model.model): ("", MODEL_LOCALS)}
+    watched = {id(model): (WITH_HEAD, HEAD_LOCALS), id(model.model): ("", MODEL_LOCALS)}
     for index, block in enumerate(model.model.layers):
         for path, names in LOCALS.items():
-            watched[id(block.get_submodule(path))] = (f"layers.{index}.{path}", names)
+            watched[id(block.get_submodule(path))] = (f"layers.{index}.{path}".removesuffix("."), names)
     return watched

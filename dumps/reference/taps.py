@@ -1,8 +1,9 @@
 """The taps of ZAYA: names, axes, dtypes, and where each value stands in the unmodified transformers model.
 
 A tap reads either a module's output or a local variable of a module's `forward`. A variable that is assigned several times is
-named with which of its values is meant and how many there must be in all: if the model's source changes, the dump fails instead
-of recording another value. An argument of `forward` counts as the first value of its name.
+named with which of its values is meant and how many there must be in all: if the model's source changes, the tap is reported as not
+seen instead of recording another value. An argument of `forward` counts as the first value of its name. A module's output is read
+where its caller goes on with it (`Behind`), so that what the caller does to it at once is not charged to the next op.
 """
 
 from collections.abc import Callable
@@ -10,10 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
-from observer import Observed
+from observer import WITH_HEAD, NotSeen, Observed
 
 Reader = Callable[[Observed], torch.Tensor]
-Layout = Callable[[torch.Tensor], torch.Tensor]
+Layout = Callable[[torch.Tensor, Observed], torch.Tensor]
 
 # Dtype classes: the model's dtype, or a fixed one (the residual stream and the biased router probabilities stay F32).
 MODEL = "model"
@@ -23,7 +24,11 @@ I32 = "I32"
 
 @dataclass(frozen=True)
 class Tap:
-    """One named value. `shape` is per token row (or per step); None where a size varies with the step."""
+    """One named value. `shape` is per token row (or per step); None where a size varies with the step.
+
+    `read` gives the values of a whole batch: [B, T, ...] of tokens, padding included, or [B, ...] of a step. It raises `NotSeen` where
+    the value's module did not run or its source is another one.
+    """
 
     name: str
     block: int | None
@@ -51,6 +56,8 @@ class Sizes:
     F: int
     V: int
     conv_leads: int
+    conv_state: int
+    blocks: int
 
     @classmethod
     def of(cls, config) -> "Sizes":
@@ -65,6 +72,9 @@ class Sizes:
             V=config.vocab_size,
             # rows that the depthwise convolution makes before the first token, for the grouped one to reach back to
             conv_leads=config.cca_time1 - 1,
+            # rows that both convolutions reach back, kept between calls
+            conv_state=config.cca_time0 + config.cca_time1 - 2,
+            blocks=config.num_hidden_layers,
         )
 
     def axis(self, name: str) -> int | None:
@@ -78,36 +88,37 @@ class Sizes:
             "E+1": self.E + 1,
             "2F": 2 * self.F,
             "leads": self.conv_leads,
+            "L": self.conv_state,
         }
         return derived[name] if name in derived else getattr(self, name)
 
 
-# --- layouts: from the tensor's axes in the model to token rows ---
+# --- layouts: from the tensor's axes in the model to [B, T, ...] ---
 
 
-def sequence(x: torch.Tensor) -> torch.Tensor:
-    """[1, T, ...] to [T, ...]."""
-    return x[0]
-
-
-def heads_first(x: torch.Tensor) -> torch.Tensor:
-    """[1, n, T, m] to [T, n, m]."""
-    return x[0].transpose(0, 1)
-
-
-def channels_first(x: torch.Tensor) -> torch.Tensor:
-    """[1, C, T] to [T, C]."""
-    return x[0].transpose(0, 1)
-
-
-def flat(x: torch.Tensor) -> torch.Tensor:
-    """[T, ...] as it is."""
+def sequence(x: torch.Tensor, _seen: Observed) -> torch.Tensor:
+    """[B, T, ...] as it is."""
     return x
 
 
-def per_token(x: torch.Tensor) -> torch.Tensor:
-    """[1, T, 1] or [T, 1] to [T]."""
-    return x.reshape(-1)
+def heads_first(x: torch.Tensor, _seen: Observed) -> torch.Tensor:
+    """[B, n, T, m] to [B, T, n, m]."""
+    return x.transpose(1, 2)
+
+
+def channels_first(x: torch.Tensor, _seen: Observed) -> torch.Tensor:
+    """[B, C, T] to [B, T, C]."""
+    return x.transpose(1, 2)
+
+
+def flat(x: torch.Tensor, seen: Observed) -> torch.Tensor:
+    """[B·T, ...] to [B, T, ...]."""
+    return x.reshape(seen.batch, seen.tokens, *x.shape[1:])
+
+
+def per_token(x: torch.Tensor, seen: Observed) -> torch.Tensor:
+    """[B, T, 1] or [B·T, 1] to [B, T]."""
+    return x.reshape(seen.batch, seen.tokens)
 
 
 # --- readers ---
@@ -118,30 +129,72 @@ def output(module: str, layout: Layout = sequence, call: int = 0, item: int | No
 
     def read(seen: Observed) -> torch.Tensor:
         value = seen.outputs(module)[call]
-        return layout(value if item is None else value[item])
+        return layout(value if item is None else value[item], seen)
 
     return read
 
 
-def local(module: str, name: str, nth: int = 1, of: int | None = 1, layout: Layout = sequence) -> Reader:
-    """The `nth` of `of` values (1-based; None: any number) of a variable in a module's `forward`; nth -1 is the last."""
+def local(
+    module: str, name: str, nth: int = 1, of: int | None = 1, layout: Layout = sequence, cached: int | None = None
+) -> Reader:
+    """The `nth` of `of` values (1-based; None: any number) of a variable in a module's `forward`; nth -1 is the last.
+
+    `cached`: how many there are in a call with a cache, where that is another number.
+    """
 
     def read(seen: Observed) -> torch.Tensor:
-        return layout(seen.value(module, name, nth, of))
+        count = cached if cached is not None and seen.cached else of
+        return layout(seen.value(module, name, nth, count), seen)
 
     return read
+
+
+@dataclass(frozen=True)
+class Behind:
+    """A module's output as the caller goes on with it: what stands in the caller's variable after the call.
+
+    Where the caller's variables are not those that the table was written for, the module's output itself.
+    """
+
+    caller: Reader
+    module: Reader
+
+    def __call__(self, seen: Observed) -> torch.Tensor:
+        try:
+            return self.caller(seen)
+        except NotSeen:
+            return self.module(seen)
+
+    def is_edited(self, seen: Observed) -> bool:
+        """True where the caller's value is not the module's output, bit for bit."""
+        try:
+            mine, theirs = self.caller(seen), self.module(seen)
+        except NotSeen:
+            return False
+        return not same_bits(mine, theirs)
+
+
+def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """True for tensors of one dtype and shape with the same bits; NaN equals itself."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    if a.data_ptr() == b.data_ptr() and a.stride() == b.stride():
+        return True
+    return torch.equal(a.contiguous().view(torch.uint8), b.contiguous().view(torch.uint8))
 
 
 def model_taps(size: Sizes) -> tuple[list[Tap], list[Tap]]:
     """The taps of no block: those before and those after the decoder blocks."""
+    # the model's hidden_states: 1 the embedding, 2 scaled and shifted, then one value a block, and the final norm's
+    values = size.blocks + 3
     before = [
-        make_tap(size, "embed_tokens", None, "T,H", output("embed_tokens")),
-        # value 1 is the embedding, value 2 the scaled one, then one per block and the final norm's
-        make_tap(size, "input_affine", None, "T,H", local("", "hidden_states", 2, None), F32),
+        make_tap(size, "embed_tokens", None, "T,H", Behind(local("", "inputs_embeds"), output("embed_tokens"))),
+        make_tap(size, "input_affine", None, "T,H", local("", "hidden_states", 2, values), F32),
     ]
     after = [
-        make_tap(size, "norm", None, "T,H", output("norm")),
-        make_tap(size, "lm_head", None, "T,V", output("lm_head")),
+        make_tap(size, "norm", None, "T,H", Behind(local("", "hidden_states", values, values), output("norm"))),
+        # an edit of the logits after the head counts as the head's
+        make_tap(size, "lm_head", None, "T,V", Behind(local(WITH_HEAD, "logits", -1, None), output("lm_head"))),
     ]
     return before, after
 

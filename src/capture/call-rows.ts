@@ -34,10 +34,8 @@ export function sequenceValue(
     const inner = shape.slice(1);
     if (tap.axes[0] !== 'S') return { bytes: own, shape: inner };
     const row = own.byteLength / inner[0]!;
-    return {
-      bytes: own.subarray(call.padding * row, visible * row),
-      shape: [visible - call.padding, ...inner.slice(1)],
-    };
+    const first = Math.max(call.padding, tap.window === undefined ? 0 : visible - tap.window);
+    return { bytes: own.subarray(first * row, visible * row), shape: [visible - first, ...inner.slice(1)] };
   }
   const row = own.byteLength / call.tokens.length;
   const first = call.range.start + call.padding - call.past;

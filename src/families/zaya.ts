@@ -18,7 +18,7 @@ export const ZAYA = {
     state: 'layers.*.self_attn.qkv_proj:{conv_state,delayed_state}',
   },
   /**
-   * Its taps in execution order, as patterns of names: those of a block repeat for each block, which they find by `{l}`. Caches and states come after a block's output.
+   * Its taps in execution order, as patterns of names: those of a block repeat for each block, which they find by `{l}`. Caches and states stand where they are written.
    */
   order: [
     'embed_tokens',
@@ -29,6 +29,7 @@ export const ZAYA = {
     'layers.{l}.self_attn.qkv_proj:conv_input',
     'layers.{l}.self_attn.qkv_proj:query_residual',
     'layers.{l}.self_attn.qkv_proj:key_residual',
+    'layers.{l}.self_attn.qkv_proj:conv_state',
     'layers.{l}.self_attn.qkv_proj.conv_qk_depthwise:lead',
     'layers.{l}.self_attn.qkv_proj.conv_qk_depthwise',
     'layers.{l}.self_attn.qkv_proj.conv_qk_grouped',
@@ -38,10 +39,13 @@ export const ZAYA = {
     'layers.{l}.self_attn.qkv_proj.v_proj_delayed',
     'layers.{l}.self_attn.qkv_proj:value_delayed',
     'layers.{l}.self_attn.qkv_proj:value',
+    'layers.{l}.self_attn.qkv_proj:delayed_state',
     'layers.{l}.self_attn.qk_norm:query',
     'layers.{l}.self_attn.qk_norm:key',
     'layers.{l}.self_attn:query_rope',
     'layers.{l}.self_attn:key_rope',
+    'layers.{l}.self_attn:k_cache',
+    'layers.{l}.self_attn:v_cache',
     'layers.{l}.self_attn:attn_weights',
     'layers.{l}.self_attn:attn_output',
     'layers.{l}.self_attn.o_proj',
@@ -69,10 +73,6 @@ export const ZAYA = {
     'layers.{l}.post_mlp_residual_scale:hidden_states',
     'layers.{l}.post_mlp_residual_scale:residual',
     'layers.{l}',
-    'layers.{l}.self_attn.qkv_proj:conv_state',
-    'layers.{l}.self_attn.qkv_proj:delayed_state',
-    'layers.{l}.self_attn:k_cache',
-    'layers.{l}.self_attn:v_cache',
     'norm',
     'lm_head',
   ],

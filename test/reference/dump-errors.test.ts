@@ -53,6 +53,15 @@ const CASES: [string, Record<string, string | boolean>, RegExp][] = [
   ['a pattern that matches nothing', { taps: 'layer.*' }, /a pattern that matches a tap, got 'layer\.\*'/],
   ['a malformed pattern', { taps: 'layers.{0..1' }, /expected balanced braces/],
   ['positions beyond the tokens', { positions: '3:9' }, /within the 3 tokens, got none/],
+  ['steps that do not add up', { steps: '2,2' }, /add up to the 3 tokens, got 2,2/],
+  ['a step of no token', { steps: '0,3' }, /add up to the 3 tokens, got 0,3/],
+  ['steps that are no numbers', { steps: '1,x' }, /sizes of calls as 16,9,1,1, got '1,x'/],
+  [
+    'a first call of padding only',
+    { tokens: '[[1,2,3],[4]]', steps: '2,1' },
+    /reaches every sequence, got 2 slots, all of them padding in sequence 1 \(1 of 3 tokens\)/,
+  ],
+  ['a sequence without tokens', { tokens: '[[1],[]]' }, /at least one token, got none of sequence 1/],
   ['positions that are none', { positions: 'first' }, /expected all, last or a:b, got 'first'/],
 ];
 
@@ -129,10 +138,10 @@ sys.path.insert(0, "dumps/reference")
 import dump
 from dump_writer import DumpWriter
 write = DumpWriter.write
-def break_off(self, block, taps, values):
+def break_off(self, block, *rest):
     if block == 3:
         raise OSError("disk full")
-    write(self, block, taps, values)
+    write(self, block, *rest)
 DumpWriter.write = break_off
 sys.exit(dump.main(sys.argv[1:]))`;
   const options = ['--model', tinyModel, '--tokens', '5,17,9', '--dtype', 'float32', '--out', at('broken')];

@@ -22,6 +22,8 @@ export interface ZayaTap {
   /** Axes of the whole value, e.g. `['T', 'nq', 'd']`; see `axisSize`. */
   axes: readonly string[];
   dtype: 'F32' | 'I32';
+  /** Of an axis S in front: only so many of the last positions are held; absent for all. */
+  window?: number;
 }
 
 /** How the inputs of an op meet: `sum` where their errors add (sums, concatenations), `product` where relative errors do. */
@@ -85,7 +87,7 @@ export function traceZaya(config: ZayaConfig, options: TraceOptions = {}): Trace
   return trace;
 }
 
-/** All taps of a model in execution order: embedding, blocks, head. With `cached`, each block's states after the step come after its other values. */
+/** All taps of a model in execution order: embedding, blocks, head. With `cached`, each block's states after the step too, where they are written. */
 export function zayaTaps(config: ZayaConfig, cached = false): readonly ZayaTap[] {
   return traceZaya(config, { cached }).taps;
 }
@@ -115,7 +117,15 @@ function makeTrace(config: ZayaConfig, hasHead: boolean, cached: boolean): Trace
         apply: (name, value) => value.graph.input(CUT + name, value.dtype, value.shape),
         declare(name, axes, { dtype }) {
           const scope = axes.startsWith('T') ? 'token' : 'step';
-          own.push({ name, block, scope, axes: axes.split(','), dtype: dtype as 'F32' | 'I32' });
+          const window = axes.startsWith('S') ? cacheWindow(config, block!) : undefined;
+          own.push({
+            name,
+            block,
+            scope,
+            axes: axes.split(','),
+            dtype: dtype as 'F32' | 'I32',
+            ...(window === undefined ? {} : { window }),
+          });
         },
       },
       leaf(graph, leaf) {
@@ -125,7 +135,7 @@ function makeTrace(config: ZayaConfig, hasHead: boolean, cached: boolean): Trace
     });
     const sizesOf = { blocks, batch: 1, tokens: TOKENS, logits: 'all' } as const;
     const graph = buildSegment(segment, sizesOf, context);
-    taps.push(...own.filter((tap) => !isLeftBehind(tap)), ...own.filter(isLeftBehind));
+    taps.push(...own);
     const order = new Map(taps.map(({ name }, index) => [name, index]));
     for (const { name, scope } of own) {
       const { joining, inputs } = inputsOf(graph, name, held);
@@ -137,9 +147,10 @@ function makeTrace(config: ZayaConfig, hasHead: boolean, cached: boolean): Trace
   return { taps, edges, sites: [...sites.values()], weights: [...weights.values()] };
 }
 
-/** True for states after the step, which come after the block's other values; rows that lead a convolution are among those. */
-function isLeftBehind({ axes, scope }: ZayaTap): boolean {
-  return scope === 'step' && axes[0] !== 'leads';
+/** Positions that a block's cache keeps between calls: one less than its sliding window; undefined for all. */
+function cacheWindow({ layer_types, sliding_window }: ZayaConfig, block: number): number | undefined {
+  if (layer_types[block] !== 'hybrid_sliding' || !sliding_window) return undefined;
+  return sliding_window - 1;
 }
 
 function noteSite(
