@@ -1,4 +1,5 @@
 import { type Policy, resolvePolicy } from '../../graph/policy.js';
+import { allocateCache } from '../../models/zaya/cache.js';
 import { weightSite } from '../../models/zaya/loader.js';
 import { type OpenZayaOptions, openZaya, type ZayaModel } from '../../models/zaya/model.js';
 import { planZaya } from '../../models/zaya/plan.js';
@@ -24,7 +25,12 @@ export class PolicyRunners implements Disposable {
       this.#loaded = { model, matrices: matrices(model, policy) };
     }
     const { config, backend, weights } = this.#loaded.model;
-    return { config, backend, plan: (options) => planZaya(weights, backend, policy, options) };
+    return {
+      config,
+      backend,
+      plan: (options) => planZaya(weights, backend, policy, options),
+      cache: (capacity) => allocateCache(weights, backend, resolvePolicy(policy), 1, capacity),
+    };
   }
 
   /** The loaded model; undefined before the first {@link use}. */

@@ -8,12 +8,15 @@ import { concat, cont, slice } from '../../graph/ops-layout.js';
 import type { Tensor } from '../../graph/tensor.js';
 import type { Taps } from '../../models/runtime/tap.js';
 import { tapPattern } from '../../tap-pattern.js';
+import { widened } from './span.js';
 
 /** Which values of a dump take the place of computed ones. */
 export interface GraftOptions {
   dump: DumpView;
   /** Tap pattern of the values to replace; default `**`: each op then works on the dump's values, so that what it shows differs by its own error only. */
   replace?: string;
+  /** False for values that count as not held, though the dump has them. Default: all are held. */
+  holds?: (name: string) => boolean;
   /** Sequence of the dump; default 0. */
   sequence?: number;
   /** Taps to make readable; default: all. */
@@ -42,6 +45,7 @@ const PREFIX = 'graft:';
 export function graftTaps({
   dump,
   replace = '**',
+  holds = () => true,
   sequence = 0,
   wants = () => true,
   read = (name) => dump.read(name, { sequence }),
@@ -53,7 +57,7 @@ export function graftTaps({
       { op: 'graft' },
     );
   const matches = tapPattern(replace);
-  const held = new Map(dump.taps.map((tap) => [tap.name, tap]));
+  const held = new Map(dump.taps.filter(({ name }) => holds(name)).map((tap) => [tap.name, tap]));
   const replaced = new Set<string>();
   return {
     replaced,
@@ -88,8 +92,10 @@ export function heldColumns(
 
 async function graftValue(read: NonNullable<GraftOptions['read']>, tensor: Tensor): Promise<ArrayBufferView> {
   const name = tensor.name.slice(PREFIX.length);
-  const { data, dtype, shape } = await read(name);
+  const batch = await read(name);
+  const { dtype, shape } = batch;
   const elements = tensor.shape.reduce((product, size) => product * size, 1);
+  const data = widened(batch, elements);
   if (data.length !== elements)
     throw new ZayascopeError(
       'SHAPE_MISMATCH',

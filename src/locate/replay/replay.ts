@@ -2,16 +2,22 @@ import { leadingColumns } from '../../diff/leading-columns.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import type { TapInfo } from '../../dump/format.js';
 import type { TensorBatch } from '../../dump/reader.js';
-import { knownTokens, sequenceLengths } from '../../dump/sequences.js';
 import { ZayascopeError } from '../../errors.js';
 import type { OutputValue } from '../../graph/compile.js';
+import type { ZayaCache } from '../../models/zaya/cache.js';
 import type { ZayaModel } from '../../models/zaya/model.js';
 import type { ZayaPlan, ZayaPlanOptions } from '../../models/zaya/plan.js';
+import { tapPattern } from '../../tap-pattern.js';
+import { type DumpCall, dumpCalls, isState } from './calls.js';
 import { type GraftTaps, graftTaps, heldColumns } from './graft.js';
+import { loadHistory } from './history.js';
+import { narrowed } from './span.js';
+import { tapPlace } from './tap-graph.js';
 
 /** What runs: a model, or its weights under another policy. */
 export type Runner = Pick<ZayaModel, 'config' | 'backend'> & {
   plan(options: ZayaPlanOptions): ZayaPlan;
+  cache(capacity: number): ZayaCache;
 };
 
 /** A value of a replay beside the dump's. Both are valid until the visitor returns. */
@@ -48,78 +54,128 @@ export interface ReplayResult {
 /**
  * Runs the sequences of a dump again and shows each computed value beside the dump's. Nothing is written, and of the dump no more than two blocks are in memory at a time.
  *
- * @throws `BAD_ARGUMENT` for a dump that is not of tier full, holds no value of the model, or holds other rows than one forward call from the start of each sequence;
- * `SHAPE_MISMATCH` where a value has another size than the model's; `CANCELLED`; `BAD_DUMP`; `IO`.
+ * Continued sequences (chunked prefill, decode) are run call by call, each sequence of a batch by itself. States and caches are inputs of a call: the dump's own where it holds them
+ * (and `replace` matches them), else what the calls before have left, made of the values that took the place of computed ones.
+ *
+ * @throws `BAD_ARGUMENT` for a dump that is not of tier full, holds no value of the model, or lacks positions; `SHAPE_MISMATCH` where a value has another size than the model's;
+ * `CANCELLED`; `BAD_DUMP`; `IO`.
  */
 export async function replay(runner: Runner, options: ReplayOptions): Promise<ReplayResult> {
   const { dump, replace = '**', visit, onProgress, signal } = options;
-  await checkReplayable(dump);
+  const calls = await dumpCalls(dump);
   const held = new Map(dump.taps.map((tap) => [tap.name, tap]));
   const replaced = new Set<string>();
   const missing = new Set<string>();
   const cancel = () => runner.backend.native.cancel();
   signal?.addEventListener('abort', cancel);
-  let plan: ZayaPlan | undefined;
+  const wants = (name: string) => {
+    if (!held.has(name) && !isState(name)) missing.add(name);
+    return held.has(name);
+  };
+  let read: ((name: string) => Promise<TensorBatch>) | undefined;
+  // A sliding window's cache has dropped positions that the call still sees.
+  const isWhole = (name: string) => {
+    const block = name.endsWith('_cache') ? tapPlace(name).block : null;
+    return block === null || runner.config.layer_types[block] !== 'hybrid_sliding';
+  };
+  const taps: GraftTaps =
+    replace === null
+      ? { wants, replaced, prepare: async () => {} }
+      : graftTaps({ dump, replace, holds: isWhole, wants, read: (name) => read!(name) });
+  const matches = replace === null ? () => false : tapPattern(replace);
+  const plans = new ReplayPlans(runner, taps, calls, [...held.keys()].some(isState));
   try {
-    const { sequences } = dump.manifest;
-    let read: ((name: string) => Promise<TensorBatch>) | undefined;
-    let taps: GraftTaps | undefined;
-    for (const [sequence, tokens] of knownTokens(sequences)!.entries()) {
-      if (plan?.tokens !== tokens.length) {
-        plan?.close();
-        const wants = (name: string) => {
-          if (!held.has(name)) missing.add(name);
-          return held.has(name);
-        };
-        taps =
-          replace === null
-            ? { wants, replaced: new Set(), prepare: async () => {} }
-            : graftTaps({ dump, replace, wants, read: (name) => read!(name) });
-        plan = runner.plan({ tokens: tokens.length, taps });
-        for (const name of taps.replaced) replaced.add(name);
+    for (const [number, call] of calls.entries()) {
+      const plan = plans.of(call);
+      if (plans.cache !== undefined) {
+        if (call.past === 0) plans.cache.reset();
+        else await loadHistory(plans.cache, dump, calls[number - 1]!, matches);
       }
-      const rows = new SegmentRows(dump, sequence, plan);
+      const rows = new SegmentRows(dump, call, plan);
       read = (name) => rows.read(name);
-      const { prepare } = taps!;
-      await plan.run(tokens, {
+      await plan.run(call.tokens, {
+        place: { past: call.past, padding: NO_PADDING },
         async prepare(segment, graph) {
           if (signal?.aborted)
             throw new ZayascopeError('CANCELLED', `replay: cancelled before segment ${segment}`, {
               op: 'replay',
             });
           rows.expect(segment + 1);
-          await prepare(segment, graph);
+          await taps.prepare(segment, graph);
         },
         async sink(segment, values) {
           for (const value of values) {
             const dumped = await rows.read(value.name);
-            await visit({ tap: held.get(value.name)!, dumped, shown: asRows(value, dumped, dump) });
+            await visit({ tap: held.get(value.name)!, dumped, shown: asRows(value, dumped, { dump, call }) });
           }
           rows.drop(segment);
-          onProgress?.(
-            sequence * plan!.segments.length + segment + 1,
-            sequences.length * plan!.segments.length,
-          );
+          onProgress?.(number * plan.segments.length + segment + 1, calls.length * plan.segments.length);
         },
       });
     }
   } finally {
     signal?.removeEventListener('abort', cancel);
-    plan?.close();
+    plans.close();
   }
+  for (const name of taps.replaced) replaced.add(name);
   return { replaced, missing: [...missing] };
 }
 
-/** Reads each value of a sequence once, though it is both put into a run and compared with one; drops what a segment has done with. */
+const NO_PADDING: readonly number[] = [];
+/** Cached positions that attention reads grow in steps of this size, so that decode steps share compiled graphs. */
+const SPAN_STEP = 64;
+/** Compiled sizes that are kept where sequences are continued. */
+const MAX_PLANS = 3;
+
+/** Graphs of calls by their sizes. Where no sequence is continued, calls have no cache and one size is kept. */
+class ReplayPlans {
+  readonly cache: ZayaCache | undefined;
+  readonly #runner: Runner;
+  readonly #taps: GraftTaps;
+  readonly #kept = new Map<string, ZayaPlan>();
+
+  constructor(runner: Runner, taps: GraftTaps, calls: readonly DumpCall[], hasStates: boolean) {
+    this.#runner = runner;
+    this.#taps = taps;
+    const longest = Math.max(...calls.map(({ past, tokens }) => past + tokens.length));
+    if (hasStates || calls.some(({ past }) => past > 0))
+      this.cache = runner.cache(Math.ceil(longest / SPAN_STEP) * SPAN_STEP);
+  }
+
+  of({ past, tokens: { length: tokens } }: DumpCall): ZayaPlan {
+    const span = Math.ceil((past + tokens) / SPAN_STEP) * SPAN_STEP;
+    const key = this.cache === undefined ? `${tokens}` : `${tokens} of ${span}`;
+    const known = this.#kept.get(key);
+    this.#kept.delete(key);
+    const most = this.cache === undefined ? 1 : MAX_PLANS;
+    for (const [other, plan] of this.#kept)
+      if (this.#kept.size >= most) {
+        plan.close();
+        this.#kept.delete(other);
+      }
+    const cached = this.cache === undefined ? {} : { cached: { cache: this.cache, span } };
+    const plan = known ?? this.#runner.plan({ tokens, taps: this.#taps, ...cached });
+    this.#kept.set(key, plan);
+    return plan;
+  }
+
+  close(): void {
+    for (const plan of this.#kept.values()) plan.close();
+    this.#kept.clear();
+    this.cache?.close();
+  }
+}
+
+/** Reads each value of a call once, though it is both put into a run and compared with one; drops what a segment has done with. */
 class SegmentRows {
   readonly #dump: DumpView;
-  readonly #sequence: number;
+  readonly #call: DumpCall;
   readonly #names: readonly (readonly string[])[];
   readonly #values = new Map<string, Promise<TensorBatch>>();
 
-  constructor(dump: DumpView, sequence: number, plan: ZayaPlan) {
+  constructor(dump: DumpView, call: DumpCall, plan: ZayaPlan) {
     this.#dump = dump;
-    this.#sequence = sequence;
+    this.#call = call;
     const held = new Set(dump.taps.map(({ name }) => name));
     this.#names = plan.segments.map(({ graph }) =>
       [...graph.outputs.keys()].filter((name) => held.has(name)),
@@ -129,7 +185,8 @@ class SegmentRows {
   read(name: string): Promise<TensorBatch> {
     let value = this.#values.get(name);
     if (value === undefined) {
-      value = this.#dump.read(name, { sequence: this.#sequence });
+      const { sequence, step } = this.#call;
+      value = this.#dump.read(name, { sequence, step });
       value.catch(() => {}); // awaited by whoever asked; read ahead, nobody may
       this.#values.set(name, value);
     }
@@ -149,53 +206,21 @@ class SegmentRows {
 function asRows(
   { name, dtype, shape, bytes }: OutputValue,
   dumped: TensorBatch,
-  dump: DumpView,
+  { dump, call: { past, tokens } }: { dump: DumpView; call: DumpCall },
 ): TensorBatch {
   const elements = bytes.byteLength / 4;
   const columns = heldColumns(dump, dumped.tap, shape);
+  const data =
+    dtype === 'I32'
+      ? new Int32Array(bytes.buffer, bytes.byteOffset, elements)
+      : new Float32Array(bytes.buffer, bytes.byteOffset, elements);
+  const all: TensorBatch = { ...dumped, dtype: dtype === 'I32' ? 'I32' : 'F32', data };
+  if (columns === shape.at(-1)) return { ...all, data: narrowed(data, shape, dumped, past + tokens.length) };
   if ((elements / shape.at(-1)!) * columns !== dumped.data.length)
     throw new ZayascopeError(
       'SHAPE_MISMATCH',
       `replay: expected the model's [${shape.join(', ')}] in the dump, got [${dumped.shape.join(', ')}] (${name})`,
       { op: 'replay', tensor: name, shapes: [shape, dumped.shape] },
     );
-  const data =
-    dtype === 'I32'
-      ? new Int32Array(bytes.buffer, bytes.byteOffset, elements)
-      : new Float32Array(bytes.buffer, bytes.byteOffset, elements);
-  const all: TensorBatch = { ...dumped, dtype: dtype === 'I32' ? 'I32' : 'F32', data };
-  return columns === shape.at(-1) ? all : leadingColumns({ ...all, shape }, columns);
-}
-
-/** A replay computes each sequence in one call from its start, so a dump must hold just that. */
-async function checkReplayable(dump: DumpView): Promise<void> {
-  const refuse = (expected: string, got: string): never => {
-    throw new ZayascopeError('BAD_ARGUMENT', `replay: expected ${expected}, got ${got} (${dump.dir})`, {
-      op: 'replay',
-    });
-  };
-  if (dump.manifest.tier !== 'full') refuse('a dump of tier full', `tier ${dump.manifest.tier}`);
-  const files = new Map(
-    dump.taps.filter(({ scope }) => scope === 'token').map((tap) => [tap.file, tap.name]),
-  );
-  if (files.size === 0) refuse('a dump with values of tokens', 'none');
-  const { sequences } = dump.manifest;
-  if (knownTokens(sequences) === undefined) refuse('the token ids of all sequences', 'none');
-  const total = sequenceLengths(sequences).reduce((sum, length) => sum + length, 0);
-  for (const [file, name] of files) {
-    const { sequence, position, step } = await dump.rows(name);
-    if (position.length !== total) refuse(`all ${total} positions`, `${position.length} rows in ${file}`);
-    for (let row = 0; row < position.length; row++) {
-      const starts = position[row] === 0;
-      const follows =
-        sequence[row] === sequence[row - 1] &&
-        position[row] === position[row - 1]! + 1 &&
-        step[row] === step[row - 1];
-      if (!starts && !follows)
-        refuse(
-          'one forward call from the start of each sequence',
-          `sequence ${sequence[row]} position ${position[row]} in step ${step[row]} of ${file}`,
-        );
-    }
-  }
+  return leadingColumns({ ...all, shape }, columns);
 }

@@ -7,6 +7,27 @@ import { type TapInputs, traceZaya } from '../../models/zaya/trace.js';
 
 export type { Joining, TapInputs } from '../../models/zaya/trace.js';
 
+const QKV = '.self_attn.qkv_proj';
+
+/** What states after a call are made of. */
+const STATES: Readonly<Record<string, string>> = {
+  [`${QKV}:conv_state`]: `${QKV}:conv_input`,
+  [`${QKV}:delayed_state`]: `${QKV}.v_proj_delayed`,
+  '.self_attn:k_cache': '.self_attn:key_rope',
+  '.self_attn:v_cache': `${QKV}:value`,
+};
+
+/**
+ * What a continued call reads besides: states that the call before has left, and the caches that hold its keys and values.
+ */
+const HISTORY: Readonly<Record<string, string>> = {
+  [`${QKV}.conv_qk_depthwise:lead`]: `${QKV}:conv_state`,
+  [`${QKV}.conv_qk_depthwise`]: `${QKV}:conv_state`,
+  [`${QKV}:value_delayed`]: `${QKV}:delayed_state`,
+  '.self_attn:attn_weights': '.self_attn:k_cache',
+  '.self_attn:attn_output': '.self_attn:v_cache',
+};
+
 /** Where a value stands: its decoder block (null for embedding and head), and its name without it. */
 export interface TapPlace {
   block: number | null;
@@ -37,12 +58,13 @@ const EXAMPLE = parseZayaConfig({
 const NONE: TapInputs = { joining: 'sum', inputs: [] };
 
 /**
- * The values that the op which makes `name` reads, of a run that starts and ends its sequences (tokens and weights aside). States of sequences (`conv_state`, `k_cache`) and
- * unknown names have none.
+ * The values that the op which makes `name` reads, of a run that starts and ends its sequences (tokens and weights aside). Unknown names have none.
  * @param blocks decoder blocks of the model: `norm` reads the last one's output.
  */
 export function directInputs(name: string, blocks: number): TapInputs {
   const { block, suffix } = tapPlace(name);
+  const madeOf = block === null ? undefined : STATES[suffix];
+  if (madeOf !== undefined) return { joining: 'sum', inputs: [`layers.${block}${madeOf}`] };
   // The example's block that is alike, and what its number stands for.
   const alike = block === null ? 1 : Math.min(block, 1);
   const shift = (block ?? blocks - 1) - alike;
@@ -60,8 +82,14 @@ function shifted(name: string, by: number): string {
 
 /**
  * As {@link directInputs}, of a dump that may lack values: one that is not `held` is replaced by what it is computed from, for then the op between two held values spans several.
+ * @param continued true for a dump of several calls: what the calls before have left is read too. A dump that holds states counts as one.
  */
-export function tapInputs(name: string, blocks: number, held: ReadonlySet<string>): TapInputs {
+export function tapInputs(
+  name: string,
+  blocks: number,
+  held: ReadonlySet<string>,
+  continued = false,
+): TapInputs {
   const { joining, inputs } = directInputs(name, blocks);
   const found = new Set<string>();
   const visit = (input: string): void => {
@@ -69,6 +97,12 @@ export function tapInputs(name: string, blocks: number, held: ReadonlySet<string
     else for (const earlier of directInputs(input, blocks).inputs) visit(earlier);
   };
   for (const input of inputs) visit(input);
+  const { block, suffix } = tapPlace(name);
+  const history = block === null ? undefined : HISTORY[suffix];
+  if (history !== undefined) {
+    const state = `layers.${block}${history}`;
+    if (continued || held.has(state)) visit(state);
+  }
   return { joining, inputs: [...found] };
 }
 

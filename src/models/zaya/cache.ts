@@ -88,6 +88,8 @@ export interface ZayaCache extends Disposable {
   readonly layers: readonly LayerCache[];
   readonly states: readonly LayerState[];
   readonly sizeBytes: number;
+  /** Sets the recurrent states to what precedes a first token. Keys and values stay; a mask hides them. */
+  reset(): void;
   close(): void;
 }
 
@@ -130,7 +132,16 @@ export function allocateCache(
     }));
     const states = allocateStates(memory, weights, batch);
     const close = () => memory.close();
-    return { batch, capacity, layers, states, sizeBytes: memory.sizeBytes, close, [Symbol.dispose]: close };
+    return {
+      batch,
+      capacity,
+      layers,
+      states,
+      sizeBytes: memory.sizeBytes,
+      reset: () => resetStates(states, weights),
+      close,
+      [Symbol.dispose]: close,
+    };
   } catch (error) {
     memory.close();
     throw error;

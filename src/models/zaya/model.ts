@@ -1,5 +1,6 @@
 import { type Backend, openBackend } from '../../graph/backend.js';
-import { loadPolicy, type Policy } from '../../graph/policy.js';
+import { loadPolicy, type Policy, resolvePolicy } from '../../graph/policy.js';
+import { allocateCache, type ZayaCache } from './cache.js';
 import type { ZayaConfig } from './config.js';
 import { loadZayaWeights, type ZayaWeights } from './loader.js';
 import { planZaya, type ZayaPlan, type ZayaPlanOptions } from './plan.js';
@@ -31,6 +32,8 @@ export interface ZayaModel extends Disposable {
   readonly weights: ZayaWeights;
   /** Compiles forward calls of fixed sizes. Close the plan when done. */
   plan(options: ZayaPlanOptions): ZayaPlan;
+  /** An empty cache of one sequence for plans that continue it; `capacity` positions fit. Close it after the plans. */
+  cache(capacity: number): ZayaCache;
   /** Runs one sequence from its start to its end and gives the logits of all of its tokens, F32 [T, V]. Throws `BAD_ARGUMENT` for ids outside the vocabulary. */
   prefill(tokens: readonly number[]): Promise<Float32Array>;
   /** Opens sequences that grow call by call: chunked prefill, decode, batches. Close the session before the model. */
@@ -73,6 +76,7 @@ export async function openZaya(path: string, options: OpenZayaOptions = {}): Pro
     backend,
     weights,
     plan,
+    cache: (capacity) => allocateCache(weights, backend, resolvePolicy(policy), 1, capacity),
     async prefill(tokens) {
       using prepared = plan({ tokens: tokens.length });
       return await prepared.run(tokens);

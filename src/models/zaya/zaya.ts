@@ -167,9 +167,22 @@ function updateCache(
   const v_written = setRows(elements, reshape(value_states, [N * nk * d, 1]), cache.valueElements);
   const keys = slice(reshape(k_written, [B, capacity, nk, d]), 1, 0, cache.span); //                  B, S, nk, d
   const values = slice(reshape(v_written, [B, nk, d, capacity]), 3, 0, cache.span); //                B, nk, d, S
-  m.show(':k_cache', 'S,nk,d', () => cast(cont(keys), 'F32')); //                                               B, S, nk, d
-  m.show(':v_cache', 'S,nk,d', () => cast(cont(permute(values, [0, 3, 1, 2])), 'F32')); //                      B, S, nk, d
-  return { keys, values };
+  return {
+    keys: m.tapAs(
+      ':k_cache',
+      keys,
+      'S,nk,d',
+      (x) => cast(cont(x), 'F32'),
+      (x) => cast(x, k_cache.dtype),
+    ), //                                                                                             B, S, nk, d
+    values: m.tapAs(
+      ':v_cache',
+      values,
+      'S,nk,d',
+      (x) => cast(cont(permute(x, [0, 3, 1, 2])), 'F32'),
+      (x) => cast(cont(permute(x, [0, 2, 3, 1])), v_cache.dtype),
+    ), //                                                                                             B, nk, d, S (named B, S, nk, d)
+  };
 }
 
 function zayaAttention(m: Module, hidden_states: Tensor, layer: number): Tensor {
