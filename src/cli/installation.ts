@@ -7,6 +7,7 @@ import { listDevices } from '../graph/backend.js';
 import { backendKind, findBackendLibrary, loadBackendLibrary } from '../graph/backend-library.js';
 import { native } from '../native.js';
 import { formatBytes } from './format-number.js';
+import { findLeftovers } from './leftovers.js';
 import { packageVersion } from './package-version.js';
 
 /** Something that an installation consists of. */
@@ -36,6 +37,8 @@ export interface Installation {
   /** Instruction sets that the loaded ggml CPU library was built for. */
   cpuFeatures: readonly string[];
   parts: readonly InstalledPart[];
+  /** What killed runs left in the current folder, relative to it. */
+  leftovers: readonly string[];
 }
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -44,6 +47,7 @@ const PYTHON_PACKAGES = ['torch', 'transformers', 'pyarrow'];
 /** Looks at this installation. What is absent or broken is reported, not thrown. */
 export async function examine(): Promise<Installation> {
   const python = await pythonEnvironment();
+  const leftovers = await findLeftovers(process.cwd());
   const versions = {
     zayascope: packageVersion(),
     node: process.versions.node,
@@ -66,6 +70,7 @@ export async function examine(): Promise<Installation> {
       devices,
       cpuFeatures: features.map(([name, value]) => (value === '1' ? name : `${name}=${value}`)),
       parts: [{ name: 'native addon', state: 'ok', detail: deviceMemory(devices) }, python, ...libraries],
+      leftovers,
     };
   } catch (error) {
     const detail = error instanceof ZayascopeError ? error.message : String(error);
@@ -75,7 +80,7 @@ export async function examine(): Promise<Installation> {
       detail,
       fix: 'npm run build:native',
     };
-    return { versions, devices: [], cpuFeatures: [], parts: [addon, python] };
+    return { versions, devices: [], cpuFeatures: [], parts: [addon, python], leftovers };
   }
 }
 

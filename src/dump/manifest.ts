@@ -5,9 +5,12 @@ import { FieldCheck } from './field-check.js';
 import { MANIFEST_FILE, type Manifest } from './format.js';
 import { checkManifest } from './manifest-check.js';
 
+/** What a manifest is called while it is written; a killed process may leave it. */
+export const TEMPORARY_MANIFEST = `.${MANIFEST_FILE}.tmp`;
+
 /** Writes `manifest.json` so that it is at all times either the old or the new one, whole. Throws `IO`. */
-export async function writeManifest(dir: string, manifest: Manifest): Promise<void> {
-  const temporary = join(dir, `.${MANIFEST_FILE}.tmp`);
+export async function writeManifest(dir: string, manifest: Manifest | object): Promise<void> {
+  const temporary = join(dir, TEMPORARY_MANIFEST);
   try {
     await writeFile(temporary, `${JSON.stringify(manifest, null, 1)}\n`);
     await rename(temporary, join(dir, MANIFEST_FILE));

@@ -12,25 +12,25 @@
  * - When `append` resolves, its bytes are on disk (written to the file, not synced to the device): nothing is queued or copied behind the
  *   caller's back, so the memory that the values view may be reused. Until then it must not change.
  * - Appends to one file are served in the order of the calls; different blocks may be written at the same time.
+ * - One writer at a time: a folder is locked by a file beside it (`lock.ts`), which a killed process leaves and the next one replaces.
  * - A dump that was not finished (crash, `abort`, a full disk) is marked partial and reads up to its last whole batch.
  */
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../errors.js';
 import { DataWriter, type TapValue } from './data-writer.js';
+import { prepareFolder } from './folder.js';
 import {
   DUMP_FORMAT,
   type DumpDescription,
   dataFileName,
   HASH_FILE,
-  isDumpFile,
-  MANIFEST_FILE,
   type Manifest,
   neededVersion,
   type RowIndex,
   STATS_FILE,
   type TapInfo,
 } from './format.js';
+import { type FolderLock, lockFolder } from './lock.js';
 import { checkNewManifest, writeManifest } from './manifest.js';
 import { HashWriter, StatsWriter, type TapHash, type TapStats } from './stats-writer.js';
 
@@ -61,10 +61,12 @@ export class DumpWriter implements AsyncDisposable {
   readonly #dir: string;
   readonly #manifest: Manifest;
   readonly #files: DumpFiles;
+  readonly #lock: FolderLock;
   #steps = 0;
   #state: 'open' | 'finished' | 'aborted' = 'open';
 
-  private constructor(dir: string, manifest: Manifest, files: DumpFiles) {
+  private constructor(dir: string, manifest: Manifest, files: DumpFiles, lock: FolderLock) {
+    this.#lock = lock;
     this.#dir = dir;
     this.#manifest = manifest;
     this.#files = files;
@@ -73,6 +75,7 @@ export class DumpWriter implements AsyncDisposable {
   /**
    * Creates the folder, its manifest (status partial) and its files.
    *
+   * The folder is locked until `finish` or `abort`: `IO` where something else writes into it.
    * Throws `IO` for a folder that cannot be written or is not empty (unless it holds a dump and `overwrite` is set: then the dump's files are
    * removed and nothing else), `BAD_ARGUMENT` for a description that breaks the format, e.g. two taps of one name.
    */
@@ -114,9 +117,15 @@ export class DumpWriter implements AsyncDisposable {
     };
     const manifest: Manifest = versioned(draft);
     checkNewManifest(manifest, dir);
-    await prepareFolder(dir, overwrite);
-    await writeManifest(dir, manifest);
-    return new DumpWriter(dir, manifest, await createFiles(dir, manifest, batchBytes));
+    const lock = await lockFolder(dir);
+    try {
+      await prepareFolder(dir, overwrite);
+      await writeManifest(dir, manifest);
+      return new DumpWriter(dir, manifest, await createFiles(dir, manifest, batchBytes), lock);
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
   }
 
   /**
@@ -184,6 +193,7 @@ export class DumpWriter implements AsyncDisposable {
       for (const file of allFiles(this.#files)) await file.finish();
       await writeManifest(this.#dir, manifest);
       this.#state = 'finished';
+      await this.#lock.release();
       return manifest;
     } catch (error) {
       await this.abort();
@@ -194,7 +204,11 @@ export class DumpWriter implements AsyncDisposable {
   /** Closes the files as they are; the dump stays partial. Does nothing after `finish`. */
   async abort(): Promise<void> {
     if (this.#state === 'open') this.#state = 'aborted';
-    for (const file of allFiles(this.#files)) await file.close();
+    try {
+      for (const file of allFiles(this.#files)) await file.close();
+    } finally {
+      await this.#lock.release();
+    }
   }
 
   /** Aborts unless finished. */
@@ -282,40 +296,4 @@ async function createFiles(
 
 function allFiles(files: DumpFiles): (DataWriter | StatsWriter | HashWriter)[] {
   return [...files.data.values(), files.stats, files.hashes].filter((file) => file !== undefined);
-}
-
-async function prepareFolder(dir: string, overwrite: boolean): Promise<void> {
-  let entries: string[];
-  try {
-    await mkdir(dir, { recursive: true });
-    entries = await readdir(dir);
-  } catch (cause) {
-    throw folderError(dir, 'a folder to write', (cause as Error).message, cause);
-  }
-  if (entries.length === 0) return;
-  if (!overwrite) throw folderError(dir, 'an empty folder', `${entries.length} entries`);
-  if (!(await holdsDump(dir))) throw folderError(dir, 'a dump to overwrite', 'a folder without one');
-  // The manifest goes last: until then a crash leaves what is recognisable as a dump and can be overwritten again.
-  const old = entries.filter((entry) => isDumpFile(entry) && entry !== MANIFEST_FILE);
-  try {
-    for (const entry of [...old, MANIFEST_FILE]) await rm(join(dir, entry));
-  } catch (cause) {
-    throw folderError(dir, 'a dump that can be removed', (cause as Error).message, cause);
-  }
-}
-
-async function holdsDump(dir: string): Promise<boolean> {
-  try {
-    const manifest: unknown = JSON.parse(await readFile(join(dir, MANIFEST_FILE), 'utf8'));
-    return (manifest as { format?: unknown } | null)?.format === DUMP_FORMAT;
-  } catch {
-    return false;
-  }
-}
-
-function folderError(dir: string, expected: string, got: string, cause?: unknown): ZayascopeError {
-  return new ZayascopeError('IO', `writeDump: expected ${expected}, got ${got} (${dir})`, {
-    op: 'writeDump',
-    cause,
-  });
 }

@@ -1,5 +1,8 @@
-import { randomUUID } from 'node:crypto';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { createHash, randomUUID } from 'node:crypto';
+import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { isGone, ownIdentity } from '../process-identity.js';
 import { ioError } from './file-access.js';
 
 /** Node refuses a single write of 2 GiB or more. */
@@ -10,7 +13,7 @@ export type Append = (bytes: Uint8Array) => Promise<void>;
 
 /**
  * Writes a file that appears under its name only when it is complete: `write` fills a temporary file beside it, which is synced and renamed, or removed if anything fails.
- * A file of that name is replaced.
+ * A file of that name is replaced, and what killed processes left beside it is removed.
  *
  * @throws `IO` when the folder or the disk refuses; errors of `write` pass through.
  */
@@ -19,7 +22,8 @@ export async function writeAtomically(
   path: string,
   write: (append: Append) => Promise<void>,
 ): Promise<void> {
-  const temporary = `${path}.${randomUUID()}.partial`;
+  await removeLeftovers(path);
+  const temporary = temporaryPath(path);
   const handle = await open(temporary, 'wx').catch((cause: unknown) => {
     throw ioError(op, 'a writable folder', path, cause);
   });
@@ -39,6 +43,34 @@ export async function writeAtomically(
     await rm(temporary, { force: true });
     throw error;
   }
+}
+
+/** The temporary name says who writes it: `FILE.HOST-PID-START.RANDOM.partial`. */
+function temporaryPath(path: string): string {
+  const { pid, start } = ownIdentity();
+  return `${path}.${hostTag()}-${pid}-${(start ?? '').replace(/\W/g, '')}.${randomUUID().slice(0, 8)}.partial`;
+}
+
+function hostTag(): string {
+  return createHash('sha256').update(hostname()).digest('hex').slice(0, 8);
+}
+
+/** The process of this host that writes a temporary file has ended. False for names of any other kind. */
+export function isLeftover(name: string): boolean {
+  const [, host, pid, start] = /\.([0-9a-f]{8})-(\d+)-(\w*)\.[0-9a-f]{8}\.partial$/.exec(name) ?? [];
+  if (host !== hostTag()) return false;
+  const identity = { pid: Number(pid), start: start === '' ? null : start!, host: hostname() };
+  // Letters were dropped from the start time of systems that spell it as a date: there only the pid is compared.
+  return isGone({ ...identity, start: process.platform === 'linux' ? identity.start : null });
+}
+
+/** Removes what killed processes left of earlier writes of this file. */
+async function removeLeftovers(path: string): Promise<void> {
+  const folder = dirname(path);
+  const own = `${basename(path)}.`;
+  for (const name of await readdir(folder).catch(() => []))
+    if (name.startsWith(own) && isLeftover(name))
+      await rm(join(folder, name), { force: true }).catch(() => {});
 }
 
 async function append(op: string, handle: FileHandle, bytes: Uint8Array, path: string): Promise<void> {

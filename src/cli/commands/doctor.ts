@@ -23,6 +23,8 @@ export function doctorCommand(context: CommandContext): Command {
       'after',
       '\nExit code 1: the native addon does not load, so nothing can be captured; with --model:' +
         '\nan op does not run on the device.' +
+        '\nFiles that killed runs left in and below the current folder are listed; the next run that writes' +
+        '\nto the same place removes them.' +
         '\n\nExample:\n  zayascope doctor --model dumps/tiny/model --backend vulkan',
     )
     .action(async (options: DoctorOptions) => {
@@ -41,7 +43,7 @@ export function doctorCommand(context: CommandContext): Command {
     });
 }
 
-function format({ versions, parts, devices, cpuFeatures }: Installation): string {
+function format({ versions, parts, devices, cpuFeatures, leftovers }: Installation): string {
   const lines = fields([
     ...Object.entries(versions),
     ...devices.map(({ name, description }): [string, string] => ['device', `${name}: ${description}`]),
@@ -52,7 +54,8 @@ function format({ versions, parts, devices, cpuFeatures }: Installation): string
     parts.map(({ name, state, detail }) => [name, state, detail]),
   );
   const fixes = parts.flatMap(({ name, fix }) => (fix === undefined ? [] : [`To get the ${name}: ${fix}`]));
-  return [lines, checks, ...(fixes.length === 0 ? [] : [fixes.join('\n')])].join('\n\n');
+  const remains = leftovers.map((path) => `Left by a killed run: ${path}`);
+  return [lines, checks, fixes.join('\n'), remains.join('\n')].filter((part) => part !== '').join('\n\n');
 }
 
 function formatModel(found: ModelOnDevice): string {

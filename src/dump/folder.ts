@@ -1,0 +1,52 @@
+/** The folder that a dump is written into: made, emptied, and told from folders that hold something else. */
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ZayascopeError } from '../errors.js';
+import { DUMP_FORMAT, isDumpFile, MANIFEST_FILE } from './format.js';
+import { TEMPORARY_MANIFEST, writeManifest } from './manifest.js';
+
+/**
+ * Makes the folder ready for the files of a new dump. The caller holds its lock.
+ *
+ * A dump that is there is removed with `overwrite`: its manifest says partial before the first file goes, and is replaced by the new dump's at the end, so
+ * that at every moment the folder is a dump and never says complete over missing files. What a killed run left of a manifest is removed in any case.
+ */
+export async function prepareFolder(dir: string, overwrite: boolean): Promise<void> {
+  let entries: string[];
+  try {
+    await mkdir(dir, { recursive: true });
+    await rm(join(dir, TEMPORARY_MANIFEST), { force: true });
+    entries = await readdir(dir);
+  } catch (cause) {
+    throw folderError(dir, 'a folder to write', (cause as Error).message, cause);
+  }
+  if (entries.length === 0) return;
+  if (!overwrite) throw folderError(dir, 'an empty folder', `${entries.length} entries`);
+  const manifest = await dumpManifest(dir);
+  if (manifest === undefined) throw folderError(dir, 'a dump to overwrite', 'a folder without one');
+  await writeManifest(dir, { ...manifest, status: 'partial' });
+  try {
+    for (const entry of entries) if (isDumpFile(entry) && entry !== MANIFEST_FILE) await rm(join(dir, entry));
+  } catch (cause) {
+    throw folderError(dir, 'a dump that can be removed', (cause as Error).message, cause);
+  }
+}
+
+/** The manifest of whatever version is in the folder, as it is; undefined where there is no dump. */
+async function dumpManifest(dir: string): Promise<object | undefined> {
+  try {
+    const manifest: unknown = JSON.parse(await readFile(join(dir, MANIFEST_FILE), 'utf8'));
+    return (manifest as { format?: unknown } | null)?.format === DUMP_FORMAT
+      ? (manifest as object)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function folderError(dir: string, expected: string, got: string, cause?: unknown): ZayascopeError {
+  return new ZayascopeError('IO', `writeDump: expected ${expected}, got ${got} (${dir})`, {
+    op: 'writeDump',
+    cause,
+  });
+}
