@@ -90,6 +90,7 @@ export type {
   TapScope,
   TapSpec,
 } from './dump/format.js';
+export type { DumpGraph, GraphTensor } from './dump/graph-file.js';
 export type { ForeignSource } from './dump/import/foreign.js';
 export { type ImportOptions, type ImportResult, importDump } from './dump/import/import-dump.js';
 export { openForeignSource } from './dump/import/open-source.js';

@@ -2,13 +2,19 @@
 import { runCommandLine } from './command-line.js';
 import { processTerminal } from './terminal.js';
 
-// A reader that has seen enough (`| head`) closes the pipe: that is no failure.
+let isLost = false;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit();
+  // A reader that has seen enough (`| head`) closes the pipe: that is no failure.
+  if (error.code === 'EPIPE') process.exit();
+  // Results that could not be written (a full disk) must not look like a result, which exit codes 0 and 1 are.
+  if (!isLost) process.stderr.write(`zayascope: expected to write the results, got ${error.message}\n`);
+  isLost = true;
+  process.exitCode = 2;
 });
+// Without this, notices that cannot be written would end the process as an unexpected error.
+process.stderr.on('error', () => {});
 
 // The process ends by itself once its output is flushed; `process.exit` would cut a pipe short.
 runCommandLine(process.argv.slice(2), processTerminal()).then((code) => {
-  process.exitCode = code;
+  if (!isLost) process.exitCode = code;
 });

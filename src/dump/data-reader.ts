@@ -1,10 +1,11 @@
 import { join } from 'node:path';
-import { COLUMN_SIZE, columnKind, dataSchema, rowItems } from './arrow/columns.js';
+import { checkColumns, type StoredOrder } from './arrow/column-check.js';
+import { COLUMN_SIZE, columnKind, rowItems } from './arrow/columns.js';
 import { INDEX_COLUMNS } from './arrow/index-columns.js';
 import type { BatchMessage, BufferRange } from './arrow/metadata.js';
 import { ArrowReader, type ReusableBuffer } from './arrow/reader.js';
 import { blockElements, itemBytes, storedItems } from './dtypes.js';
-import { elementsOf, type TapElements } from './float.js';
+import { elementsOf, emptyLike, type TapElements } from './float.js';
 import type { RowIndex, TapDtype, TapInfo } from './format.js';
 
 /** Rows of one tap, all of one shape. */
@@ -28,13 +29,24 @@ export interface FileRows extends RowIndex {
 
 /** Reads the tensors of one data file by byte ranges. */
 export class DataReader {
-  readonly #reader: ArrowReader;
+  readonly #file: ArrowReader | undefined;
+  readonly #orders: ReadonlyMap<string, StoredOrder>;
   readonly #places: ReadonlyMap<string, { node: number; buffer: number }>;
   #rows: Promise<FileRows> | undefined;
 
-  private constructor(reader: ArrowReader, places: ReadonlyMap<string, { node: number; buffer: number }>) {
-    this.#reader = reader;
+  private constructor(
+    reader: ArrowReader | undefined,
+    places: ReadonlyMap<string, { node: number; buffer: number }>,
+    orders: ReadonlyMap<string, StoredOrder>,
+  ) {
+    this.#file = reader;
     this.#places = places;
+    this.#orders = orders;
+  }
+
+  /** A file of a partial dump that is missing, or ends before its schema: no rows. */
+  static absent(): DataReader {
+    return new DataReader(undefined, new Map(), new Map());
   }
 
   /** Opens a data file and compares its schema with the manifest's taps. Throws `BAD_DUMP` or `IO`, naming the file. */
@@ -46,16 +58,9 @@ export class DataReader {
     version: 1 | 2,
   ): Promise<DataReader> {
     const reader = await ArrowReader.open(join(dir, file));
+    let orders: ReadonlyMap<string, StoredOrder>;
     try {
-      const expected = dataSchema(block, taps, version).fields;
-      for (let k = 0; k < Math.max(expected.length, reader.columns.length); k++) {
-        const want =
-          expected[k] === undefined ? 'no further column' : `${expected[k]!.name}: ${expected[k]!.type}`;
-        const got =
-          reader.columns[k] === undefined ? 'none' : `${reader.columns[k]!.name}: ${reader.columns[k]!.type}`;
-        if (want !== got && !(expected[k] === undefined && reader.columns[k] === undefined))
-          throw reader.corrupt(`column ${k} to be ${want}`, got);
-      }
+      orders = checkColumns(reader, block, taps, version);
     } catch (error) {
       await reader.close();
       throw error;
@@ -68,15 +73,20 @@ export class DataReader {
       node += COLUMN_SIZE[columnKind(tap)].nodes;
       buffer += COLUMN_SIZE[columnKind(tap)].buffers;
     }
-    return new DataReader(reader, places);
+    return new DataReader(reader, places, orders);
   }
 
   get hasFooter(): boolean {
-    return this.#reader.hasFooter;
+    return this.#file?.hasFooter ?? false;
   }
 
-  close(): Promise<void> {
-    return this.#reader.close();
+  async close(): Promise<void> {
+    await this.#file?.close();
+  }
+
+  /** The file; rows are only asked for where there is one. */
+  get #reader(): ArrowReader {
+    return this.#file!;
   }
 
   /** The index columns of the whole file (16 bytes a row), read once. */
@@ -112,7 +122,7 @@ export class DataReader {
       tap,
       dtype: tap.dtype,
       shape,
-      data: this.#elements(tap, data),
+      data: this.#elements(tap, data, shape),
       sequence: rows.sequence.subarray(start, until),
       position: rows.position.subarray(start, until),
       tokenId: rows.tokenId.subarray(start, until),
@@ -120,12 +130,19 @@ export class DataReader {
     };
   }
 
-  #elements(tap: TapInfo, bytes: Uint8Array): TapElements {
+  #requireNoNulls(batch: BatchMessage, node: number, what: string): void {
+    const nulls = batch.nodes[node]?.nulls ?? 0;
+    if (nulls > 0) throw this.#reader.corrupt(`no nulls in ${what}`, String(nulls));
+  }
+
+  #elements(tap: TapInfo, bytes: Uint8Array, shape: readonly number[]): TapElements {
     if (tap.dtype === 'BOOL') {
       const other = bytes.find((byte) => byte > 1);
       if (other !== undefined) throw this.#reader.corrupt(`bytes of 0 and 1 in ${tap.name}`, String(other));
     }
-    return elementsOf(tap.dtype, bytes);
+    const elements = elementsOf(tap.dtype, bytes);
+    const stored = this.#orders.get(tap.name);
+    return stored === undefined ? elements : transposed(elements, shape[0]!, stored);
   }
 
   /** Which buffer holds the rows, from which item on, and their shape in elements with the number of rows first. */
@@ -139,6 +156,10 @@ export class DataReader {
     const kind = columnKind(tap);
     const present = await this.#presentRows(tap, index, batch, part);
     if (present === 0) return undefined;
+    // The list's items are the node after it, of a varying shape also those of its shape column.
+    const { node } = this.#places.get(tap.name)!;
+    if (kind !== 'scalar') this.#requireNoNulls(batch, node + 1, `the items of ${tap.name}`);
+    if (kind === 'varying') this.#requireNoNulls(batch, node + 3, `the sizes of ${tap.name}`);
     if (kind !== 'varying') {
       const shape = [present, ...(tap.shape as readonly number[])];
       const offset = part.start * rowItems(tap);
@@ -220,13 +241,19 @@ export class DataReader {
   }
 
   async #readRows(): Promise<FileRows> {
+    if (this.#file === undefined) {
+      const none = new Int32Array(0);
+      return { starts: new Float64Array(1), sequence: none, position: none, tokenId: none, step: none };
+    }
     const starts = new Float64Array(this.#reader.batchCount + 1);
     const parts: Int32Array[][] = [[], [], [], []];
     for (let index = 0; index < this.#reader.batchCount; index++) {
       const batch = await this.#reader.batch(index);
       starts[index + 1] = starts[index]! + batch.rows;
-      for (const [column, list] of parts.entries())
+      for (const [column, list] of parts.entries()) {
+        this.#requireNoNulls(batch, column, INDEX_COLUMNS[column]!);
         list.push(await this.#ints(batch, index, 2 * column + 1, 0, batch.rows, INDEX_COLUMNS[column]!));
+      }
     }
     const [sequence, position, tokenId, step] = parts.map((list) => concatenate(list, starts.at(-1)!));
     return { starts, sequence: sequence!, position: position!, tokenId: tokenId!, step: step! };
@@ -253,4 +280,24 @@ function batchOf(starts: Float64Array, row: number): number {
     else high = middle - 1;
   }
   return low;
+}
+
+/** Rows whose axes are stored in another order, put right. */
+function transposed(stored: TapElements, rows: number, { order, shape }: StoredOrder): TapElements {
+  const out = emptyLike(stored, stored.length);
+  const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((product, size) => product * size, 1));
+  const sizes = order.map((axis) => shape[axis]!);
+  const steps = order.map((axis) => strides[axis]!);
+  const width = stored.length / rows;
+  const index = sizes.map(() => 0);
+  for (let k = 0, from = 0; k < width; k++) {
+    for (let row = 0; row < rows; row++) out[row * width + k] = stored[row * width + from]!;
+    for (let axis = sizes.length - 1; axis >= 0; axis--) {
+      from += steps[axis]!;
+      if (++index[axis]! < sizes[axis]!) break;
+      from -= steps[axis]! * sizes[axis]!;
+      index[axis] = 0;
+    }
+  }
+  return out;
 }

@@ -1,8 +1,10 @@
 /** The folder that a dump is written into: made, emptied, and told from folders that hold something else. */
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../errors.js';
-import { DUMP_FORMAT, isDumpFile, MANIFEST_FILE } from './format.js';
+import { readRegularText } from '../regular-file.js';
+import { DUMP_FORMAT, GRAPH_FILE, isDumpFile, MANIFEST_FILE } from './format.js';
 import { TEMPORARY_MANIFEST, writeManifest } from './manifest.js';
 
 /**
@@ -15,7 +17,7 @@ export async function prepareFolder(dir: string, overwrite: boolean): Promise<vo
   let entries: string[];
   try {
     await mkdir(dir, { recursive: true });
-    await rm(join(dir, TEMPORARY_MANIFEST), { force: true });
+    for (const name of [TEMPORARY_MANIFEST, `.${GRAPH_FILE}.tmp`]) await rm(join(dir, name), { force: true });
     entries = await readdir(dir);
   } catch (cause) {
     throw folderError(dir, 'a folder to write', (cause as Error).message, cause);
@@ -35,7 +37,7 @@ export async function prepareFolder(dir: string, overwrite: boolean): Promise<vo
 /** The manifest of whatever version is in the folder, as it is; undefined where there is no dump. */
 async function dumpManifest(dir: string): Promise<object | undefined> {
   try {
-    const manifest: unknown = JSON.parse(await readFile(join(dir, MANIFEST_FILE), 'utf8'));
+    const manifest: unknown = JSON.parse(await readRegularText(join(dir, MANIFEST_FILE)));
     return (manifest as { format?: unknown } | null)?.format === DUMP_FORMAT
       ? (manifest as object)
       : undefined;

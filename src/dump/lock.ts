@@ -1,10 +1,12 @@
 /** The lock of a dump's folder: a file beside it while something writes into it (`docs/dump-format.md`). */
+
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { link, mkdir, open, readdir, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { ZayascopeError } from '../errors.js';
 import { isGone, ownIdentity, type ProcessIdentity } from '../process-identity.js';
+import { readRegularText } from '../regular-file.js';
 
 /** File systems without hard links. */
 const NO_LINKS: readonly unknown[] = ['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP', 'EMLINK'];
@@ -35,7 +37,7 @@ export function lockFolder(dir: string): Promise<FolderLock> {
 
 /** Who holds a lock file; undefined where there is none, null where it is no lock of this format. */
 export async function lockHolder(path: string): Promise<ProcessIdentity | null | undefined> {
-  const text = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+  const text = await readRegularText(path).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT') return undefined;
     throw lockError(path, 'a readable lock', cause.message, cause);
   });

@@ -1,6 +1,7 @@
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../errors.js';
+import { readRegularText } from '../regular-file.js';
 import { FieldCheck } from './field-check.js';
 import { MANIFEST_FILE, type Manifest } from './format.js';
 import { checkManifest } from './manifest-check.js';
@@ -32,7 +33,7 @@ export async function writeManifest(dir: string, manifest: Manifest | object): P
 export async function readManifest(dir: string): Promise<Manifest> {
   let text: string;
   try {
-    text = await readFile(join(dir, MANIFEST_FILE), 'utf8');
+    text = await readRegularText(join(dir, MANIFEST_FILE));
   } catch (cause) {
     throw new ZayascopeError(
       'IO',

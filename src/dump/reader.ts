@@ -1,9 +1,10 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../errors.js';
-import type { ReusableBuffer } from './arrow/reader.js';
+import { isAbsent, type ReusableBuffer } from './arrow/reader.js';
 import { DataReader, type FileRows, type TensorBatch } from './data-reader.js';
-import { HASH_FILE, type Manifest, STATS_FILE, type TapInfo } from './format.js';
+import { GRAPH_FILE, HASH_FILE, type Manifest, STATS_FILE, type TapInfo } from './format.js';
+import { type DumpGraph, readGraph } from './graph-file.js';
 import { readManifest } from './manifest.js';
 import { badRead, type RowFilter, readTap, streamTap } from './read-tap.js';
 import { type DumpRoles, dumpRoles } from './roles.js';
@@ -117,13 +118,24 @@ export class Dump implements AsyncDisposable {
   /** All rows of `stats.arrow` as columns. Tiers full and stats (`BAD_ARGUMENT`). */
   async stats(): Promise<StatsRows> {
     this.#checkTier('statistics', ['full', 'stats']);
-    return readStats(join(this.dir, STATS_FILE));
+    return readStats(join(this.dir, STATS_FILE), this.manifest.status === 'partial');
   }
 
   /** All rows of `hash.arrow`. Tier hash (`BAD_ARGUMENT`). */
   async hashes(): Promise<HashRow[]> {
     this.#checkTier('hashes', ['hash']);
-    return readHashes(join(this.dir, HASH_FILE));
+    return readHashes(join(this.dir, HASH_FILE), this.manifest.status === 'partial');
+  }
+
+  /**
+   * The graph of a recording, read and checked whole; undefined where the dump has none, or is partial and has none yet. Throws `IO`, and `BAD_DUMP` naming
+   * the field at fault.
+   */
+  async graph(): Promise<DumpGraph | undefined> {
+    const { graph, status } = this.manifest;
+    if (graph === undefined) return undefined;
+    if (status === 'partial' && !(await readdir(this.dir)).includes(GRAPH_FILE)) return undefined;
+    return readGraph(this.dir, new Set(this.#taps.keys()));
   }
 
   /** Closes the files. Idempotent. */
@@ -143,7 +155,12 @@ export class Dump implements AsyncDisposable {
     let file = this.#files.get(tap.file);
     if (file === undefined) {
       const own = this.taps.filter((other) => other.file === tap.file);
-      file = DataReader.open(this.dir, tap.file, tap.block, own, this.manifest.version);
+      const { status, version } = this.manifest;
+      file = DataReader.open(this.dir, tap.file, tap.block, own, version).catch((error: unknown) => {
+        // What a producer had not begun when it ended holds no rows; the rest reads as far as it goes.
+        if (status === 'partial' && isAbsent(error)) return DataReader.absent();
+        throw error;
+      });
       this.#files.set(tap.file, file);
     }
     return file;
@@ -165,6 +182,7 @@ export class Dump implements AsyncDisposable {
 async function checkFiles(dir: string, manifest: Manifest): Promise<void> {
   const present = new Set(await readdir(dir));
   const needed = manifest.tier === 'full' ? manifest.taps.map((tap) => tap.file) : [];
+  if (manifest.graph !== undefined) needed.push(GRAPH_FILE);
   needed.push(manifest.tier === 'hash' ? HASH_FILE : STATS_FILE);
   const missing = needed.find((file) => !present.has(file));
   if (missing !== undefined)

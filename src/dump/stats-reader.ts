@@ -1,6 +1,7 @@
 import type { Schema } from 'apache-arrow';
+import { ZayascopeError } from '../errors.js';
 import type { BatchMessage } from './arrow/metadata.js';
-import { ArrowReader } from './arrow/reader.js';
+import { ArrowReader, isAbsent } from './arrow/reader.js';
 import {
   HASH_INTS,
   hashSchema,
@@ -46,9 +47,9 @@ export interface HashRow {
   sha256: string;
 }
 
-/** Reads a whole `stats.arrow`. Throws `BAD_DUMP` or `IO` naming the file. */
-export async function readStats(path: string): Promise<StatsRows> {
-  const table = await readTable(path, statsSchema());
+/** Reads a whole `stats.arrow`. Throws `BAD_DUMP` or `IO` naming the file. @param mayLack a file that is missing, or ends before its schema, holds no rows. */
+export async function readStats(path: string, mayLack = false): Promise<StatsRows> {
+  const table = await readTable(path, statsSchema(), mayLack);
   const ints = (name: string) =>
     joinColumn(table, name, (bytes) => new Int32Array(bytes), new Int32Array(table.rows));
   const doubles = (name: string) =>
@@ -63,9 +64,9 @@ export async function readStats(path: string): Promise<StatsRows> {
   };
 }
 
-/** Reads a whole `hash.arrow`. Throws `BAD_DUMP` or `IO` naming the file. */
-export async function readHashes(path: string): Promise<HashRow[]> {
-  const table = await readTable(path, hashSchema());
+/** Reads a whole `hash.arrow`; otherwise as {@link readStats}. */
+export async function readHashes(path: string, mayLack = false): Promise<HashRow[]> {
+  const table = await readTable(path, hashSchema(), mayLack);
   const ints = (name: string) =>
     joinColumn(table, name, (bytes) => new Int32Array(bytes), new Int32Array(table.rows));
   const taps = tapNames(table, ints('tap'));
@@ -98,8 +99,12 @@ interface Table {
   corrupt: ArrowReader['corrupt'];
 }
 
-async function readTable(path: string, schema: Schema): Promise<Table> {
-  const reader = await ArrowReader.open(path);
+async function readTable(path: string, schema: Schema, mayLack: boolean): Promise<Table> {
+  const reader = await ArrowReader.open(path).catch((error: unknown) => {
+    if (mayLack && isAbsent(error)) return undefined;
+    throw error;
+  });
+  if (reader === undefined) return emptyTable(path);
   const corrupt = reader.corrupt.bind(reader);
   try {
     const expected = schema.fields.map((field) => `${field.name}: ${field.type}`).join(', ');
@@ -108,6 +113,8 @@ async function readTable(path: string, schema: Schema): Promise<Table> {
     const batches: TableBatch[] = [];
     for (let index = 0; index < reader.batchCount; index++) {
       const message = await reader.batch(index);
+      const nulls = message.nodes.findIndex((node) => node.nulls > 0);
+      if (nulls >= 0) throw corrupt('no nulls', `some in column ${nulls}`);
       const used = Math.max(0, ...message.buffers.map(({ offset, bytes }) => offset + bytes));
       batches.push({ message, body: await reader.read(index, 0, used) });
     }
@@ -131,6 +138,14 @@ async function readTable(path: string, schema: Schema): Promise<Table> {
   } finally {
     await reader.close();
   }
+}
+
+/** What a file without rows holds. */
+function emptyTable(path: string): Table {
+  const corrupt = (): never => {
+    throw new ZayascopeError('BAD_DUMP', `readDump: expected rows, got none (${path})`, { op: 'readDump' });
+  };
+  return { rows: 0, batches: [], dictionary: [], columnAt: () => 0, corrupt };
 }
 
 /** The values of a plain column in one batch, copied so that they are aligned. */

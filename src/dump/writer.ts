@@ -23,6 +23,7 @@ import {
   DUMP_FORMAT,
   type DumpDescription,
   dataFileName,
+  GRAPH_FILE,
   HASH_FILE,
   type Manifest,
   neededVersion,
@@ -30,6 +31,7 @@ import {
   STATS_FILE,
   type TapInfo,
 } from './format.js';
+import { type DumpGraph, writeGraph } from './graph-file.js';
 import { type FolderLock, lockFolder } from './lock.js';
 import { checkNewManifest, writeManifest } from './manifest.js';
 import { HashWriter, StatsWriter, type TapHash, type TapStats } from './stats-writer.js';
@@ -41,6 +43,8 @@ export type { TapHash, TapStats } from './stats-writer.js';
 export interface DumpWriterOptions {
   /** Replace a dump that is already there. Default false. A folder that holds anything but a dump is always refused. */
   overwrite?: boolean;
+  /** The dump is a recording: `writeGraph` is called before it is finished. Default false. */
+  graph?: boolean;
   /** Rows are split where the body of a record batch would exceed this many bytes. Default 2^30; at most that. */
   batchBytes?: number;
 }
@@ -62,6 +66,7 @@ export class DumpWriter implements AsyncDisposable {
   readonly #manifest: Manifest;
   readonly #files: DumpFiles;
   readonly #lock: FolderLock;
+  #hasGraph = false;
   #steps = 0;
   #state: 'open' | 'finished' | 'aborted' = 'open';
 
@@ -84,7 +89,7 @@ export class DumpWriter implements AsyncDisposable {
     description: DumpDescription,
     options: DumpWriterOptions = {},
   ): Promise<DumpWriter> {
-    const { overwrite = false, batchBytes = MAX_BATCH_BYTES } = options;
+    const { overwrite = false, batchBytes = MAX_BATCH_BYTES, graph = false } = options;
     if (!(batchBytes > 0 && batchBytes <= MAX_BATCH_BYTES))
       throw new ZayascopeError(
         'BAD_ARGUMENT',
@@ -114,6 +119,7 @@ export class DumpWriter implements AsyncDisposable {
       order,
       edges,
       calls,
+      ...(graph ? { graph: { file: GRAPH_FILE } as const } : {}),
     };
     const manifest: Manifest = versioned(draft);
     checkNewManifest(manifest, dir);
@@ -171,6 +177,22 @@ export class DumpWriter implements AsyncDisposable {
   }
 
   /**
+   * Writes the graph of a recording, once it is known; a later call replaces it. The dump must have been created with the option `graph`.
+   * Throws `BAD_ARGUMENT` naming the field at fault, `IO`.
+   */
+  async writeGraph(graph: DumpGraph): Promise<void> {
+    this.#checkOpen();
+    if (this.#manifest.graph === undefined)
+      throw new ZayascopeError(
+        'BAD_ARGUMENT',
+        `writeGraph: expected a dump that was created with a graph, got one without (${this.#dir})`,
+        { op: 'writeGraph' },
+      );
+    await writeGraph(this.#dir, graph, new Set(this.#manifest.taps.map(({ name }) => name)));
+    this.#hasGraph = true;
+  }
+
+  /**
    * Writes the footers and marks the dump complete.
    * @param sequences replaces the token ids given at creation, for runs that generate tokens.
    * @param known what only the end of a run tells. Throws `BAD_ARGUMENT` unless the dump was created as version 2 (e.g. with `notRun: []`): its files
@@ -190,6 +212,12 @@ export class DumpWriter implements AsyncDisposable {
         steps: this.#steps,
       };
       this.#checkVersion(manifest);
+      if (manifest.graph !== undefined && !this.#hasGraph)
+        throw new ZayascopeError(
+          'BAD_ARGUMENT',
+          `finishDump: expected the graph that the dump was created with, got none (${this.#dir})`,
+          { op: 'finishDump' },
+        );
       for (const file of allFiles(this.#files)) await file.finish();
       await writeManifest(this.#dir, manifest);
       this.#state = 'finished';

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { ZayascopeError } from '../errors.js';
+import { readRegularText } from '../regular-file.js';
 import { tapPattern } from '../tap-pattern.js';
 
 /**
@@ -122,7 +122,7 @@ export async function loadPolicy(nameOrFile: string): Promise<Policy> {
   if (!nameOrFile.endsWith('.json')) return policy(nameOrFile);
   let text: string;
   try {
-    text = await readFile(nameOrFile, 'utf8');
+    text = await readRegularText(nameOrFile);
   } catch (cause) {
     throw new ZayascopeError('IO', `loadPolicy: expected a readable file, got ${(cause as Error).message}`, {
       op: 'loadPolicy',

@@ -1,5 +1,6 @@
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { type FileHandle, stat } from 'node:fs/promises';
 import { ZayascopeError } from '../errors.js';
+import { openRegularFile } from '../regular-file.js';
 
 /** Node aborts on a single read of 2 GiB or more; 1 GiB keeps clear of it. */
 const MAX_READ_BYTES = 1 << 30;
@@ -23,13 +24,13 @@ export async function fileSizeBytes(op: string, file: string): Promise<number> {
   return found.size;
 }
 
-/** Opens a file for reading, hands it to `use`, closes it. Throws `IO` when it cannot be opened. */
+/** Opens a regular file for reading, hands it to `use`, closes it. Throws `IO` when it cannot be opened. */
 export async function withFile<T>(
   op: string,
   file: string,
   use: (handle: FileHandle) => Promise<T>,
 ): Promise<T> {
-  const handle = await open(file, 'r').catch((cause: unknown) => {
+  const handle = await openRegularFile(file).catch((cause: unknown) => {
     throw ioError(op, 'a readable file', file, cause);
   });
   try {

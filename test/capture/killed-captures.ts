@@ -1,7 +1,7 @@
 /** Captures that run at once into one folder, or are killed: whatever says complete must read whole. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -80,40 +80,36 @@ export function capturePairs(count: number): Promise<Outcomes> {
 }
 
 /**
- * `capture --overwrite` into one folder, killed up to `withinMs` after it took the lock, `count` times; at last one that is left alone, which must
- * succeed.
+ * `capture --overwrite` over a complete dump, killed up to `withinMs` after it took the lock, `count` times; at last one that is left alone, which must
+ * succeed. Locks of killed runs stay for the next one to find.
  */
 export function captureKills(count: number, withinMs: number, random: () => number): Promise<Outcomes> {
   return inScratch(async (dir, outcomes) => {
-    if ((await ended(capture(dir, false))) !== 0) throw new Error('the first capture failed');
-    for (let kill = 0; kill < count; kill++) {
+    const whole = `${dir}-whole`;
+    if ((await ended(capture(whole, false))) !== 0) throw new Error('the first capture failed');
+    for (let kill = 0; kill <= count; kill++) {
+      rmSync(dir, { recursive: true, force: true });
+      cpSync(whole, dir, { recursive: true });
+      const before = lockText(dir);
       const child = capture(dir, true);
-      let running = true;
-      const end = ended(child).then((code) => {
-        running = false;
-        if (code === 0) outcomes.succeeded++;
-      });
-      // The lock of the run that was killed before may be there still: what changes is who holds it, which a fresh run does first.
-      const before = existsSync(lockPath(dir))
-        ? await Dump.open(dir).then((dump) => dump.manifest.created)
-        : '';
-      while (running && (await isUntouched(dir, before))) await setTimeout(1);
-      await setTimeout(random() * withinMs);
-      child.kill('SIGKILL');
-      await end;
+      const end = ended(child);
+      if (kill < count) {
+        while (child.exitCode === null && [before, ''].includes(lockText(dir))) await setTimeout(1);
+        await setTimeout(random() * withinMs);
+        child.kill('SIGKILL');
+      }
+      const code = await end;
+      if (code === 0) outcomes.succeeded++;
+      else if (kill === count) throw new Error(`a capture after the kills ended with ${code}`);
       await examine(dir, outcomes);
     }
-    const code = await ended(capture(dir, true));
-    if (code !== 0) throw new Error(`a capture after the kills ended with ${code}`);
-    await examine(dir, outcomes);
   });
 }
 
-async function isUntouched(dir: string, created: string): Promise<boolean> {
-  if (created === '') return !existsSync(lockPath(dir));
+function lockText(dir: string): string {
   try {
-    return (await Dump.open(dir)).manifest.created === created;
+    return readFileSync(lockPath(dir), 'utf8');
   } catch {
-    return false;
+    return '';
   }
 }

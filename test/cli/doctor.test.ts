@@ -42,7 +42,11 @@ describe('what killed runs left', () => {
     try {
       process.chdir(folder);
       const { stdout } = await runCommand(['doctor', '--json']);
-      const expected = [join('a', 'dump', '.manifest.json.tmp'), join('a', 'dump.lock'), `model.gguf.${tag}-${ended}-1.0123abcd.partial`];
+      const expected = [
+        join('a', 'dump', '.manifest.json.tmp'),
+        join('a', 'dump.lock'),
+        `model.gguf.${tag}-${ended}-1.0123abcd.partial`,
+      ];
       expect((JSON.parse(stdout) as { leftovers: string[] }).leftovers).toEqual(expected);
       expect((await runCommand(['doctor'])).stdout).toContain(`Left by a killed run: ${expected[1]}`);
     } finally {
@@ -58,9 +62,19 @@ describe('what killed runs left', () => {
     writeFileSync(join(folder, `x.safetensors.${tag}-${ended}-1.0123abcd.partial`), '');
     writeFileSync(join(folder, `y.safetensors.${tag}-${ended}-1.0123abcd.partial`), '');
     const out = join(folder, 'x.safetensors');
-    const { code, stderr } = await runCommand(['export', 'dumps/tiny/reference-float32', '--taps', 'norm', '--out', out]);
+    const { code, stderr } = await runCommand([
+      'export',
+      'dumps/tiny/reference-float32',
+      '--taps',
+      'norm',
+      '--out',
+      out,
+    ]);
     expect([code, stderr]).toEqual([0, '']);
-    expect(readdirSync(folder).sort()).toEqual(['x.safetensors', `y.safetensors.${tag}-${ended}-1.0123abcd.partial`]);
+    expect(readdirSync(folder).sort()).toEqual([
+      'x.safetensors',
+      `y.safetensors.${tag}-${ended}-1.0123abcd.partial`,
+    ]);
     rmSync(folder, { recursive: true, force: true });
   });
 });

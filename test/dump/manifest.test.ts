@@ -1,5 +1,5 @@
 /** What a manifest of version 2 may say, and when a dump is one. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { tableFromIPC } from 'apache-arrow';
 import { describe, expect, it } from 'vitest';
@@ -150,5 +150,24 @@ describe('roles', () => {
   it('that the manifest states replace those of the family', async () => {
     const { dump } = await written({ roles: { residual: ['embed_tokens'] } });
     expect(dump.roles).toEqual({ residual: ['embed_tokens'] });
+  });
+});
+
+describe('a name that readers refuse', () => {
+  it.each(['', 'a\ud800', '\udc00b', 'a\n', 'step', 'x#shape', 'a'.repeat(1025)])(
+    'is refused by the writer: %o',
+    async (name) => {
+      const dir = join(temporaryFolder(), 'dump');
+      const taps = TAPS.map((tap, k) => (k === 0 ? { ...tap, name } : tap));
+      await expect(DumpWriter.create(dir, description({ taps }))).rejects.toMatchObject({
+        code: 'BAD_ARGUMENT',
+      });
+      expect(existsSync(dir)).toBe(false);
+    },
+  );
+
+  it.each(['😀', 'a'.repeat(1024), 'layers.0 [x], {y}', 'ä\u0301'])('is not %o', async (name) => {
+    const taps = TAPS.map((tap, k) => (k === 0 ? { ...tap, name } : tap));
+    expect((await written({ taps })).dump.tap(name).name).toBe(name);
   });
 });

@@ -17,6 +17,15 @@ import { CorruptBytes, FlatTable, readSize } from './flatbuffer.js';
 export interface Column {
   name: string;
   type: string;
+  /** The field's own metadata. */
+  metadata: ReadonlyMap<string, string>;
+}
+
+/** What a schema says besides its columns. */
+export interface ParsedSchema {
+  columns: readonly Column[];
+  /** The schema's own metadata. */
+  metadata: ReadonlyMap<string, string>;
 }
 
 /** Where a message lies in the file: `metadataBytes` include the framing. */
@@ -81,7 +90,7 @@ export function parseBatch(bytes: Uint8Array, bodyBytes: number): BatchMessage {
 export function parseFooter(
   bytes: Uint8Array,
   fileBytes: number,
-): { columns: readonly Column[]; batches: readonly Block[]; dictionaries: readonly Block[] } {
+): { schema: ParsedSchema; batches: readonly Block[]; dictionaries: readonly Block[] } {
   const footer = FlatTable.root(bytes);
   const schema = footer.table(1);
   if (schema === undefined) throw new CorruptBytes('a footer without schema');
@@ -98,22 +107,37 @@ export function parseFooter(
       return { offset, metadataBytes, bodyBytes };
     });
   };
-  return { columns: parseSchema(schema), batches: blocks(3), dictionaries: blocks(2) };
+  const [batches, dictionaries] = [blocks(3), blocks(2)];
+  checkApart([...batches, ...dictionaries]);
+  return { schema: parseSchema(schema), batches, dictionaries };
+}
+
+/** A batch that is listed twice, or lies inside another, would be read as many times as it is listed: a small file could fill the memory. */
+function checkApart(blocks: readonly Block[]): void {
+  const sorted = [...blocks].sort((a, b) => a.offset - b.offset);
+  let end = 0;
+  for (const { offset, metadataBytes, bodyBytes } of sorted) {
+    if (offset < end) throw new CorruptBytes(`a footer that lists bytes twice, at ${offset}`);
+    end = offset + metadataBytes + bodyBytes;
+  }
 }
 
 /** Decodes a schema table. */
-export function parseSchema(schema: FlatTable): Column[] {
+export function parseSchema(schema: FlatTable): ParsedSchema {
   if (schema.short(0) !== 0) throw new CorruptBytes('big-endian data');
-  return schema.tables(1).map((field) => {
+  const columns = schema.tables(1).map((field) => {
     const dictionary = field.table(4);
-    const type = typeName(field);
-    if (dictionary === undefined) return { name: field.string(0), type };
+    const column = { name: field.string(0), type: typeName(field), metadata: keyValues(field, 6) };
+    if (dictionary === undefined) return column;
     const keys = dictionary.table(1);
-    return {
-      name: field.string(0),
-      type: `Dictionary<${keys === undefined ? 'Int32' : intName(keys)}, ${type}>`,
-    };
+    const type = `Dictionary<${keys === undefined ? 'Int32' : intName(keys)}, ${column.type}>`;
+    return { ...column, type };
   });
+  return { columns, metadata: keyValues(schema, 2) };
+}
+
+function keyValues(table: FlatTable, index: number): ReadonlyMap<string, string> {
+  return new Map(table.tables(index).map((entry) => [entry.string(0), entry.string(1)]));
 }
 
 function typeName(field: FlatTable): string {

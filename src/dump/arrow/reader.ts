@@ -1,11 +1,12 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { ZayascopeError } from '../../errors.js';
+import { openRegularFile } from '../../regular-file.js';
 import { CorruptBytes } from './flatbuffer.js';
 import {
   type BatchMessage,
   type Block,
-  type Column,
+  type ParsedSchema,
   parseBatch,
   parseFooter,
   parseMessage,
@@ -40,7 +41,7 @@ export class ReusableBuffer {
 export class ArrowReader {
   /** File name without folder. */
   readonly file: string;
-  readonly columns: readonly Column[];
+  readonly schema: ParsedSchema;
   /** False for a file that was not finished. */
   readonly hasFooter: boolean;
   readonly #handle: FileHandle;
@@ -52,7 +53,7 @@ export class ArrowReader {
   private constructor(handle: FileHandle, file: string, contents: Contents) {
     this.#handle = handle;
     this.file = file;
-    this.columns = contents.columns;
+    this.schema = contents.schema;
     this.hasFooter = contents.hasFooter;
     this.#batches = contents.batches;
     this.#dictionaries = contents.dictionaries;
@@ -61,7 +62,7 @@ export class ArrowReader {
   /** Opens a file and reads its schema and the positions of its batches. */
   static async open(path: string): Promise<ArrowReader> {
     const file = basename(path);
-    const handle = await open(path, 'r').catch((cause) => {
+    const handle = await openRegularFile(path).catch((cause) => {
       throw readError('IO', file, 'a readable file', cause);
     });
     try {
@@ -72,6 +73,11 @@ export class ArrowReader {
       await handle.close();
       throw readError('BAD_DUMP', file, 'an Arrow IPC file', cause);
     }
+  }
+
+  /** The columns of the schema. */
+  get columns(): ParsedSchema['columns'] {
+    return this.schema.columns;
   }
 
   get batchCount(): number {
@@ -146,8 +152,17 @@ export class ArrowReader {
   }
 }
 
+/** A file that ends before its schema does, as a killed writer leaves it: there is nothing in it, and nothing wrong with it. */
+class CutBeforeSchema extends CorruptBytes {}
+
+/** True for an error of {@link ArrowReader.open} about a file that is missing or ends before its schema. */
+export function isAbsent(error: unknown): boolean {
+  const { cause } = error as { cause?: unknown };
+  return cause instanceof CutBeforeSchema || (cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT';
+}
+
 interface Contents {
-  columns: readonly Column[];
+  schema: ParsedSchema;
   batches: readonly Block[];
   dictionaries: readonly Block[];
   hasFooter: boolean;
@@ -155,8 +170,9 @@ interface Contents {
 
 /** What the footer says, or undefined where the file does not end in one. */
 async function readFooter(handle: FileHandle, size: number): Promise<Contents | undefined> {
-  if (size < 8) throw new CorruptBytes(`${size} bytes`);
-  const head = await readBytes(handle, 0, 8);
+  const head = await readBytes(handle, 0, Math.min(size, 8));
+  if (size < 8 && `${MAGIC}\0\0`.startsWith(Buffer.from(head).toString('latin1')))
+    throw new CutBeforeSchema(`${size} bytes`);
   if (Buffer.from(head.subarray(0, 6)).toString('latin1') !== MAGIC)
     throw new CorruptBytes('no ARROW1 at its start');
   if (size < 18) return undefined;
@@ -170,7 +186,7 @@ async function readFooter(handle: FileHandle, size: number): Promise<Contents | 
 
 /** Reads messages from the start, up to the last one that is whole. */
 async function scan(handle: FileHandle, size: number): Promise<Contents> {
-  let columns: readonly Column[] | undefined;
+  let schema: ParsedSchema | undefined;
   const batches: Block[] = [];
   const dictionaries: Block[] = [];
   let offset = 8;
@@ -178,19 +194,22 @@ async function scan(handle: FileHandle, size: number): Promise<Contents> {
     const framing = await readBytes(handle, offset, 8);
     const view = new DataView(framing.buffer, framing.byteOffset, 8);
     const length = view.getInt32(4, true);
-    if (view.getInt32(0, true) !== -1 || length <= 0) break;
+    if (view.getInt32(0, true) !== -1 || length <= 0) {
+      if (schema === undefined) throw new CorruptBytes('no schema after its magic');
+      break;
+    }
     if (length > MAX_METADATA_BYTES || offset + 8 + length > size) break;
     const message = parseMessage(await readBytes(handle, offset + 8, length));
     const block = { offset, metadataBytes: 8 + length, bodyBytes: message.bodyBytes };
     const end = offset + block.metadataBytes + block.bodyBytes;
     if (end > size) break;
-    if (message.kind === 'schema') columns = parseSchema(message.header);
+    if (message.kind === 'schema') schema = parseSchema(message.header);
     else if (message.kind === 'batch') batches.push(block);
     else dictionaries.push(block);
     offset = end;
   }
-  if (columns === undefined) throw new CorruptBytes('no whole schema in a file without footer');
-  return { columns, batches, dictionaries, hasFooter: false };
+  if (schema === undefined) throw new CutBeforeSchema('no whole schema in a file without footer');
+  return { schema, batches, dictionaries, hasFooter: false };
 }
 
 async function readBytes(

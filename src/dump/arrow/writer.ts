@@ -5,6 +5,7 @@ import { Message, MetadataVersion, type Schema } from 'apache-arrow';
 import { FileBlock, Footer } from 'apache-arrow/ipc/metadata/file';
 import { BufferRegion, DictionaryBatch, FieldNode, RecordBatch } from 'apache-arrow/ipc/metadata/message';
 import { ZayascopeError } from '../../errors.js';
+import { explained } from '../../regular-file.js';
 import { ALIGNMENT, aligned, BatchTemplate, frameMessage } from './batch-template.js';
 
 const MAGIC = new TextEncoder().encode('ARROW1');
@@ -57,8 +58,8 @@ export class ArrowWriter {
     dictionary?: readonly string[],
   ): Promise<ArrowWriter> {
     const file = basename(path);
-    const handle = await open(path, 'wx').catch((cause) => {
-      throw writeError(file, 'a new file', cause);
+    const handle = await open(path, 'wx').catch((cause: NodeJS.ErrnoException) => {
+      throw writeError(file, 'a new file', explained(cause));
     });
     const writer = new ArrowWriter(handle, file, schema, new BatchTemplate(nodes, buffers));
     try {

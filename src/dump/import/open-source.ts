@@ -1,5 +1,6 @@
-import { open, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { openRegularFile } from '../../regular-file.js';
 import { ioError } from '../../weights/file-access.js';
 import { type SniffedFile, sniffFile, wrongKind } from '../../weights/formats/file-kind.js';
 import { isPytorchArchive } from '../../weights/formats/pytorch.js';
@@ -87,7 +88,7 @@ function refuseName(path: string, file: SniffedFile): void {
 }
 
 async function isPytorch(path: string, { sizeBytes }: SniffedFile): Promise<boolean> {
-  const handle = await open(path, 'r').catch((cause: unknown) => {
+  const handle = await openRegularFile(path).catch((cause: unknown) => {
     throw ioError(OP, 'a readable file', path, cause);
   });
   try {

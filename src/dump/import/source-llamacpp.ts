@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import { readRegularText } from '../../regular-file.js';
 import { fileSizeBytes, ioError, readInto, withFile } from '../../weights/file-access.js';
 import {
   FOREIGN_DTYPES,
@@ -47,7 +47,7 @@ interface Index {
  */
 export async function openLlamacppSource(folder: string): Promise<ForeignSource> {
   const file = join(folder, LLAMACPP_INDEX);
-  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+  const text = await readRegularText(file).catch((cause: unknown) => {
     throw ioError(OP, 'a readable index', file, cause);
   });
   const index = parseIndex(text, file);

@@ -1,5 +1,6 @@
-import { open, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import { openRegularFile } from '../../regular-file.js';
 import { fileSizeBytes, ioError, readInto, withFile } from '../../weights/file-access.js';
 import { sniffFile, wrongKind } from '../../weights/formats/file-kind.js';
 import { readZipDirectory, readZipMember, readZipStart, type ZipReader } from '../../weights/formats/zip.js';
@@ -51,7 +52,7 @@ async function npyValue(path: string, options: NumpyOptions): Promise<ForeignVal
 /** Opens a `.npz` archive as `numpy.savez` and `savez_compressed` write it; otherwise as {@link openNpyFolder}. */
 export async function openNpz(path: string, options: NumpyOptions = {}): Promise<ForeignSource> {
   const fileBytes = await fileSizeBytes(OP, path);
-  const handle = await open(path, 'r').catch((cause: unknown) => {
+  const handle = await openRegularFile(path).catch((cause: unknown) => {
     throw ioError(OP, 'a readable file', path, cause);
   });
   const reader: ZipReader = { op: OP, code: 'BAD_DUMP', handle, fileBytes, file: path };

@@ -5,7 +5,9 @@
  * The file: `_logits_`, I32 context length n, I32 vocabulary V, I32 chunks, I32 [chunks, n] token ids; then per chunk n - 1 - floor(n / 2) rows, from position floor(n / 2) on, of F32 step, F32 least
  * log-probability and uint16 [V rounded up to even] steps above it.
  */
-import { type FileHandle, open } from 'node:fs/promises';
+
+import type { FileHandle } from 'node:fs/promises';
+import { openRegularFile } from '../../regular-file.js';
 import { fileSizeBytes, ioError, readInto, withFile } from '../../weights/file-access.js';
 import { sniffFile } from '../../weights/formats/file-kind.js';
 import { importError } from './foreign.js';
@@ -65,7 +67,7 @@ export async function openPerplexityFile(path: string): Promise<PerplexityFile> 
       `${sizeBytes} (an unfinished run?)`,
       path,
     );
-  const handle = await open(path, 'r').catch((cause: unknown) => {
+  const handle = await openRegularFile(path).catch((cause: unknown) => {
     throw ioError(OP, 'a readable file', path, cause);
   });
   try {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { ZayascopeError } from '../../errors.js';
+import { readRegularText } from '../../regular-file.js';
 import { writeAtomically } from '../../weights/atomic-file.js';
 
 const FORMAT = 'zayascope-bisect-1';
@@ -39,7 +39,7 @@ export async function openBisectState(file: string | undefined, problem: unknown
 async function load(file: string, key: string): Promise<Map<string, number>> {
   let text: string;
   try {
-    text = await readFile(file, 'utf8');
+    text = await readRegularText(file);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return new Map();
     throw new ZayascopeError('IO', `bisect: expected a readable state, got ${(cause as Error).message}`, {

@@ -1,0 +1,199 @@
+/** `graph.json` of a dump that is a recording: every node of the graphs that ran, its op, parameters and sources (`docs/dump-format.md`). */
+import { rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ZayascopeError } from '../errors.js';
+import { openRegularFile } from '../regular-file.js';
+import { FieldCheck } from './field-check.js';
+import { GRAPH_FILE } from './format.js';
+
+/** A tensor of a recorded graph: a node, or a leaf (a weight, an input, a cache). */
+export interface GraphTensor {
+  /** Its index in {@link DumpGraph.tensors}. */
+  id: number;
+  name: string;
+  /** ggml's name of the op, e.g. `MUL_MAT`; `NONE` for a leaf. */
+  op: string;
+  /** ggml's type by name, e.g. `Q4_K`. */
+  type: string;
+  /** Sizes, fastest axis first, as ggml has them. */
+  ne: readonly [number, number, number, number];
+  /** Strides in bytes, in the same order. */
+  nb: readonly [number, number, number, number];
+  /** `op_params` in lower-case hex, zero bytes at its end cut. */
+  params: string;
+  /** `GGML_TENSOR_FLAG_*`. */
+  flags: number;
+  /** Sources by id; null where a place is left empty. */
+  src: readonly (number | null)[];
+  /** The tensor whose memory this one shares, and where in it: bytes. */
+  viewSrc?: number | null;
+  viewOffs?: number;
+  /** Buffer type, e.g. `CPU`. */
+  buffer?: string;
+  /** The tap of this dump that holds its value. */
+  tap?: string;
+  /** The weight that it is, by its name in the model's file. */
+  weight?: string;
+}
+
+/** Graphs of a recording, in the order in which they ran. */
+export interface DumpGraph {
+  version: 1;
+  tensors: readonly GraphTensor[];
+  /** Nodes in the order in which they are computed. */
+  graphs: readonly { step: number; nodes: readonly number[] }[];
+}
+
+/** ggml has 64 bytes of parameters. */
+const PARAMS = /^(?:[0-9a-f]{2}){0,64}$/;
+/** Far above any model's graph, below what one string can hold. */
+const MAX_BYTES = 2 ** 28;
+const OP = 'openGraph';
+
+/** Writes the file, whole or not at all. Throws `BAD_ARGUMENT` naming the field at fault, `IO`. */
+export async function writeGraph(dir: string, graph: DumpGraph, taps: ReadonlySet<string>): Promise<void> {
+  checkGraph(graph, taps, new FieldCheck('BAD_ARGUMENT', 'writeGraph', dir, GRAPH_FILE));
+  const temporary = join(dir, `.${GRAPH_FILE}.tmp`);
+  try {
+    await writeFile(temporary, `${JSON.stringify(graph)}\n`);
+    await rename(temporary, join(dir, GRAPH_FILE));
+  } catch (cause) {
+    await rm(temporary, { force: true }).catch(() => {});
+    throw graphError('IO', 'to write the graph', (cause as Error).message, dir, cause);
+  }
+}
+
+/** Reads and checks the file. Throws `IO` where it cannot be read, `BAD_DUMP` naming the field at fault. */
+export async function readGraph(dir: string, taps: ReadonlySet<string>): Promise<DumpGraph> {
+  let text: string;
+  try {
+    const handle = await openRegularFile(join(dir, GRAPH_FILE));
+    try {
+      const { size } = await handle.stat();
+      if (size > MAX_BYTES) throw new Error(`${size} bytes, more than ${MAX_BYTES}`);
+      text = await handle.readFile('utf8');
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    throw graphError('IO', `a readable ${GRAPH_FILE}`, (cause as Error).message, dir, cause);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw graphError('BAD_DUMP', 'JSON', (cause as Error).message, dir, cause);
+  }
+  checkGraph(value, taps, new FieldCheck('BAD_DUMP', OP, `${dir}/${GRAPH_FILE}`, GRAPH_FILE));
+  return value;
+}
+
+/** Checks that ids are indices, that sources exist and come before what reads them, and that nothing goes in a circle. */
+function checkGraph(
+  value: unknown,
+  taps: ReadonlySet<string>,
+  check: FieldCheck,
+): asserts value is DumpGraph {
+  const graph = check.object(value, 'the graph');
+  check.equal(graph.version, [1], 'version');
+  const tensors = check.array(graph.tensors, 'tensors');
+  for (const [k, tensor] of tensors.entries()) checkTensor(tensor, k, tensors.length, taps, check);
+  const known = tensors as GraphTensor[];
+  checkCircles(known, check);
+  for (const [g, entry] of check.array(graph.graphs, 'graphs').entries()) {
+    const { step, nodes } = check.object(entry, `graphs[${g}]`);
+    check.integer(step, 0, `graphs[${g}].step`);
+    checkOrder(check.array(nodes, `graphs[${g}].nodes`), known, `graphs[${g}].nodes`, check);
+  }
+}
+
+function checkTensor(
+  value: unknown,
+  k: number,
+  count: number,
+  taps: ReadonlySet<string>,
+  check: FieldCheck,
+): void {
+  const at = `tensors[${k}]`;
+  const tensor = check.object(value, at);
+  check.equal(tensor.id, [k], `${at}.id`);
+  for (const key of ['name', 'op', 'type', 'params']) check.string(tensor[key], `${at}.${key}`);
+  if (!PARAMS.test(tensor.params as string))
+    check.fail(`${at}.params`, 'up to 64 bytes in hex', tensor.params);
+  for (const key of ['ne', 'nb']) {
+    const sizes = check.array(tensor[key], `${at}.${key}`);
+    if (sizes.length !== 4) check.fail(`${at}.${key}`, '4 numbers', sizes);
+    for (const [axis, size] of sizes.entries()) check.integer(size, 0, `${at}.${key}[${axis}]`);
+  }
+  check.integer(tensor.flags, 0, `${at}.flags`);
+  for (const [s, source] of check.array(tensor.src, `${at}.src`).entries())
+    if (source !== null) check.index(source, count, `${at}.src[${s}]`);
+  const { viewSrc = null, viewOffs, tap } = tensor;
+  if (viewSrc !== null) check.index(viewSrc, count, `${at}.viewSrc`);
+  if (viewOffs !== undefined) check.integer(viewOffs, 0, `${at}.viewOffs`);
+  for (const key of ['buffer', 'weight'])
+    if (tensor[key] !== undefined) check.string(tensor[key], `${at}.${key}`);
+  if (tap !== undefined && !taps.has(tap as string)) check.fail(`${at}.tap`, 'the name of a tap', tap);
+}
+
+/** What a tensor is computed from or shares memory with. */
+function needs({ src, viewSrc = null }: GraphTensor): number[] {
+  return [...src, viewSrc].filter((id) => id !== null);
+}
+
+/** Follows sources from every tensor, with a stack of its own: graphs are thousands of nodes deep. */
+function checkCircles(tensors: readonly GraphTensor[], check: FieldCheck): void {
+  const OPEN = 1;
+  const DONE = 2;
+  const state = new Uint8Array(tensors.length);
+  for (const start of tensors.keys()) {
+    const stack = state[start] === DONE ? [] : [start];
+    while (stack.length > 0) {
+      const id = stack.at(-1)!;
+      if (state[id] === OPEN || state[id] === DONE) {
+        state[id] = DONE;
+        stack.pop();
+        continue;
+      }
+      state[id] = OPEN;
+      for (const source of needs(tensors[id]!)) {
+        if (state[source] === OPEN)
+          check.fail(`tensors[${id}].src`, 'sources that do not lead back to it', source);
+        if (state[source] !== DONE) stack.push(source);
+      }
+    }
+  }
+}
+
+/** A source that is a node of the same graph comes before it. */
+function checkOrder(
+  nodes: readonly unknown[],
+  tensors: readonly GraphTensor[],
+  at: string,
+  check: FieldCheck,
+): void {
+  const places = new Map<number, number>();
+  for (const [k, id] of nodes.entries()) {
+    check.index(id, tensors.length, `${at}[${k}]`);
+    if (places.has(id as number)) check.fail(`${at}[${k}]`, 'a node that is not listed before', id);
+    places.set(id as number, k);
+  }
+  for (const [id, place] of places)
+    for (const source of needs(tensors[id]!))
+      if ((places.get(source) ?? -1) > place)
+        check.fail(`${at}[${place}]`, `node ${source}, which it reads, before it`, id);
+}
+
+function graphError(
+  code: 'IO' | 'BAD_DUMP',
+  expected: string,
+  got: string,
+  dir: string,
+  cause: unknown,
+): ZayascopeError {
+  return new ZayascopeError(code, `${OP}: expected ${expected}, got ${got} (${dir}/${GRAPH_FILE})`, {
+    op: OP,
+    tensor: GRAPH_FILE,
+    cause,
+  });
+}

@@ -1,0 +1,51 @@
+/** Opening files that other people name: only regular files are read, and opening anything else never waits. */
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+
+/**
+ * Opens a regular file for reading. A pipe, a device, a folder or a socket is refused at once: reading a pipe that nobody writes to would wait for ever, and a
+ * device may never end. Throws an `Error` whose message says what is there; callers wrap it with what they were doing.
+ */
+export async function openRegularFile(path: string): Promise<FileHandle> {
+  const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(
+    (cause: unknown) => {
+      throw explained(cause as NodeJS.ErrnoException);
+    },
+  );
+  try {
+    const found = await handle.stat();
+    if (found.isFile()) return handle;
+    const kind = found.isDirectory()
+      ? 'a folder'
+      : found.isFIFO()
+        ? 'a pipe'
+        : found.isCharacterDevice() || found.isBlockDevice()
+          ? 'a device'
+          : 'a special file';
+    throw new Error(`${kind} in place of a regular file`);
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+/** Reads a regular file whole. Throws as {@link openRegularFile}. */
+export async function readRegularFile(path: string): Promise<Buffer> {
+  const handle = await openRegularFile(path);
+  return handle.readFile().finally(() => handle.close());
+}
+
+/** Reads a regular file of UTF-8 text whole. Throws as {@link openRegularFile}. */
+export async function readRegularText(path: string): Promise<string> {
+  return (await readRegularFile(path)).toString('utf8');
+}
+
+/** A system error, with a sentence where its own words would not help; code and system call stay. */
+export function explained(cause: NodeJS.ErrnoException): Error {
+  const { code } = cause;
+  if (code === 'EMFILE' || code === 'ENFILE')
+    cause.message = `${code}: the ${code === 'EMFILE' ? 'process' : 'system'} has as many files open as it may; raise the limit (ulimit -n) or open fewer at once`;
+  if (code === 'ENXIO')
+    cause.message = `${code}: a socket or a device that is not there in place of a regular file`;
+  return cause;
+}
