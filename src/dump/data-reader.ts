@@ -130,9 +130,9 @@ export class DataReader {
     };
   }
 
-  #requireNoNulls(batch: BatchMessage, node: number, what: string): void {
+  #requireNoNulls(batch: BatchMessage, node: number, what: string, allowed = 0): void {
     const nulls = batch.nodes[node]?.nulls ?? 0;
-    if (nulls > 0) throw this.#reader.corrupt(`no nulls in ${what}`, String(nulls));
+    if (nulls > allowed) throw this.#reader.corrupt(`no nulls in ${what}`, String(nulls));
   }
 
   #elements(tap: TapInfo, bytes: Uint8Array, shape: readonly number[]): TapElements {
@@ -158,8 +158,14 @@ export class DataReader {
     if (present === 0) return undefined;
     // The list's items are the node after it, of a varying shape also those of its shape column.
     const { node } = this.#places.get(tap.name)!;
-    if (kind !== 'scalar') this.#requireNoNulls(batch, node + 1, `the items of ${tap.name}`);
-    if (kind === 'varying') this.#requireNoNulls(batch, node + 3, `the sizes of ${tap.name}`);
+    const absent = batch.nodes[node]?.nulls ?? 0;
+    // Items of a fixed-size list are there in rows without a value too, and may be null like them.
+    if (kind === 'fixed')
+      this.#requireNoNulls(batch, node + 1, `the items of ${tap.name}`, absent * rowItems(tap));
+    if (kind === 'varying') {
+      this.#requireNoNulls(batch, node + 1, `the items of ${tap.name}`);
+      this.#requireNoNulls(batch, node + 3, `the sizes of ${tap.name}`, absent * tap.shape.length);
+    }
     if (kind !== 'varying') {
       const shape = [present, ...(tap.shape as readonly number[])];
       const offset = part.start * rowItems(tap);

@@ -1,7 +1,8 @@
 /** Where a model lies, from what a user names: a folder, a GGUF file of any name, a part of a split one, an Ollama manifest or blob, an entry of the Hugging Face cache. */
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { ZayascopeError } from '../errors.js';
+import { readRegularText } from '../regular-file.js';
 import { ioError, readSmallFile } from './file-access.js';
 import { sniffFile, wrongKind } from './formats/file-kind.js';
 import { parseJsonObject } from './json-object.js';
@@ -100,7 +101,7 @@ function whatElse(names: readonly string[], ggufs: number, entries: readonly str
 /** The folder that an entry of the Hugging Face cache means: that of refs/main, or its only snapshot. */
 async function snapshot(op: string, path: string, names: readonly string[]): Promise<string> {
   const all = names.includes('snapshots') ? (await readdir(join(path, 'snapshots'))).sort() : [];
-  const main = await readFile(join(path, 'refs', 'main'), 'utf8').then(
+  const main = await readRegularText(join(path, 'refs', 'main')).then(
     (text) => text.trim(),
     () => undefined,
   );

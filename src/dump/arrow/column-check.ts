@@ -37,9 +37,6 @@ export function checkColumns(
   const format = metadata.get(FORMAT_KEY);
   if (format !== undefined && !['1', '2'].includes(format))
     throw reader.corrupt(`${FORMAT_KEY} to be 1 or 2`, format);
-  const own = metadata.get('zayascope.block');
-  if (own !== undefined && own !== (block === null ? '' : String(block)))
-    throw reader.corrupt(`zayascope.block to be ${block ?? 'empty'}`, `'${own}'`);
   const expected = dataSchema(block, taps, version).fields;
   for (let k = 0; k < Math.max(expected.length, columns.length); k++) {
     const want =
@@ -47,6 +44,9 @@ export function checkColumns(
     const got = columns[k] === undefined ? 'none' : `${columns[k]!.name}: ${columns[k]!.type}`;
     if (want !== got) throw reader.corrupt(`column ${k} to be ${want}`, got);
   }
+  const own = metadata.get('zayascope.block');
+  if (own !== undefined && own !== (block === null ? '' : String(block)))
+    throw reader.corrupt(`zayascope.block to be ${block ?? 'empty'}`, `'${own}'`);
   const found = new Map<string, StoredOrder>();
   const byName = new Map(taps.map((tap) => [tap.name, tap]));
   for (const column of columns) {
