@@ -97,6 +97,38 @@ describe('token ids', () => {
     });
   });
 
+  it('are what a tokenizer of transformers gives, unless some are padding', async () => {
+    expect(await readSequences(file('{"input_ids": [5, 17], "attention_mask": [1, 1]}'))).toEqual([[5, 17]]);
+    expect(await readSequences(file('{"input_ids": [[5, 17], [9]]}'))).toEqual([[5, 17], [9]]);
+    await expect(
+      readSequences(file('{"input_ids": [[0, 17]], "attention_mask": [[0, 1]]}')),
+    ).rejects.toMatchObject({
+      code: 'BAD_ARGUMENT',
+      message: expect.stringContaining('one that masks tokens'),
+    });
+  });
+
+  it('are I32 where a file is no text, and no other format', async () => {
+    const binary = file('');
+    writeFileSync(binary, new Uint8Array(Int32Array.of(5, 17, 258).buffer));
+    expect(await readTokens(binary)).toEqual([5, 17, 258]);
+    writeFileSync(binary, new Uint8Array(Int32Array.of(5, -1).buffer));
+    await expect(readTokens(binary)).rejects.toMatchObject({
+      message: expect.stringContaining('-1 at position 1'),
+    });
+    writeFileSync(binary, Buffer.from('1f8b08000000000000031234', 'hex'));
+    await expect(readTokens(binary)).rejects.toMatchObject({
+      code: 'BAD_ARGUMENT',
+      message: expect.stringContaining('got a gzip file; unpack it with gunzip'),
+    });
+  });
+
+  it('are refused in a sentence where arrays are nested without end', async () => {
+    await expect(readTokens(file(`[${'['.repeat(20_000)}${']'.repeat(20_000)}]`))).rejects.toMatchObject({
+      code: 'BAD_ARGUMENT',
+    });
+  });
+
   it('are refused in a file that is absent', async () => {
     await expect(readTokens(join(folder, 'absent'))).rejects.toMatchObject({ code: 'IO' });
   });

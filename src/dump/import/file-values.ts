@@ -1,6 +1,6 @@
 /** Values that lie in a file as they are: a range of bytes each. */
 import { readInto, withFile } from '../../weights/file-access.js';
-import type { ForeignValue } from './foreign.js';
+import { FOREIGN_DTYPES, type ForeignValue, importError } from './foreign.js';
 
 const OP = 'importDump';
 
@@ -16,6 +16,19 @@ export function readsFrom(
     return bytes;
   };
   return { read: () => readRange(0, sizeBytes), readRange };
+}
+
+/** A value that cannot be used, which only shows when it is wanted: reading it throws `BAD_ARGUMENT`. */
+export function unusableValue(name: string, why: string, origin: string): ForeignValue {
+  const read = async (): Promise<never> => {
+    throw unusableError(why, origin);
+  };
+  return { name, step: 0, dtype: 'U8', shape: [], unusable: why, origin, read };
+}
+
+/** The error for a value of an unusable dtype. */
+export function unusableError(why: string, where: string): Error {
+  return importError('BAD_ARGUMENT', `a dtype of ${FOREIGN_DTYPES.join(', ')}`, why, where);
 }
 
 /** How a value is brought into the order of its axes whose file has them in the order `storedAxes`, slowest first. */

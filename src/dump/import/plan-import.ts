@@ -2,7 +2,8 @@
 import { isMasked, type TapInfo, type TapSpec } from '../format.js';
 import { blockOfTap } from '../names/name-map.js';
 import type { ResolvedTap } from '../names/resolve-names.js';
-import { FOREIGN_DTYPES, type ForeignValue, importError, tapDtypeOf } from './foreign.js';
+import { unusableError } from './file-values.js';
+import { type ForeignValue, importError, tapDtypeOf } from './foreign.js';
 import type { ImportStep } from './import-steps.js';
 import { fitShape, guessTokenShape, type PlannedLayout, planLayout, squeezed } from './layout.js';
 
@@ -29,13 +30,7 @@ export function planTap(
   const laid = tap.values.map((value, k) => {
     const { start, count } = steps[k]!;
     if (value === undefined) return undefined;
-    if (value.unusable !== undefined)
-      throw importError(
-        'BAD_ARGUMENT',
-        `a dtype of ${FOREIGN_DTYPES.join(', ')}`,
-        value.unusable,
-        value.origin ?? where,
-      );
+    if (value.unusable !== undefined) throw unusableError(value.unusable, value.origin ?? where);
     if (value.shape.includes(0))
       throw importError(
         'BAD_ARGUMENT',

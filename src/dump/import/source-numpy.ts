@@ -4,7 +4,7 @@ import { openRegularFile } from '../../regular-file.js';
 import { fileSizeBytes, ioError, readInto, withFile } from '../../weights/file-access.js';
 import { sniffFile, wrongKind } from '../../weights/formats/file-kind.js';
 import { readZipDirectory, readZipMember, readZipStart, type ZipReader } from '../../weights/formats/zip.js';
-import { fromStoredAxes, plainSource, readsFrom } from './file-values.js';
+import { fromStoredAxes, plainSource, readsFrom, unusableValue } from './file-values.js';
 import { type ForeignSource, type ForeignValue, foreignBytes, importError } from './foreign.js';
 import { NPY_HEADER_BYTES, type NpyHeader, parseNpyHeader, swapBytes, type UnusableNpy } from './npy.js';
 
@@ -46,7 +46,7 @@ async function npyValue(path: string, options: NumpyOptions): Promise<ForeignVal
   const header = parseNpyHeader(start, size, options.bf16Bits === true, path);
   const offset = 'unusable' in header ? size : header.dataOffset;
   const name = basename(path).replace(/\.npy$/, '');
-  return { ...arrayValue(name, header, readsFrom(path, offset, size - offset)), origin: path };
+  return arrayValue(name, header, readsFrom(path, offset, size - offset), path);
 }
 
 /** Opens a `.npz` archive as `numpy.savez` and `savez_compressed` write it; otherwise as {@link openNpyFolder}. */
@@ -80,7 +80,7 @@ export async function openNpz(path: string, options: NumpyOptions = {}): Promise
       const offset = 'unusable' in header ? 0 : header.dataOffset;
       const read = async (): Promise<Uint8Array> => (await readZipMember(reader, member)).subarray(offset);
       const name = member.name.slice(0, -'.npy'.length);
-      values.push({ ...arrayValue(name, header, { read }), origin: `${member.name} in ${path}` });
+      values.push(arrayValue(name, header, { read }, `${member.name} in ${path}`));
     }
     return plainSource('npz', basename(path), values, { close: () => handle.close() });
   } catch (error) {
@@ -91,14 +91,24 @@ export async function openNpz(path: string, options: NumpyOptions = {}): Promise
 
 type Reading = Pick<ForeignValue, 'read' | 'readRange'>;
 
-function arrayValue(name: string, header: NpyHeader | UnusableNpy, reading: Reading): ForeignValue {
-  if ('unusable' in header) return { name, step: 0, dtype: 'U8', shape: [], ...reading, ...header };
+function arrayValue(
+  name: string,
+  header: NpyHeader | UnusableNpy,
+  reading: Reading,
+  origin: string,
+): ForeignValue {
+  if ('unusable' in header) return unusableValue(name, header.unusable, origin);
   const { dtype, shape, fortran, bigEndian } = header;
-  const ordered = bigEndian ? turned(reading, foreignBytes(dtype)) : reading;
-  if (!fortran || shape.length < 2) return { name, step: 0, dtype, shape, ...ordered };
+  const value = {
+    name,
+    step: 0,
+    dtype,
+    origin,
+    ...(bigEndian ? turned(reading, foreignBytes(dtype)) : reading),
+  };
+  if (!fortran || shape.length < 2) return { ...value, shape };
   // The first axis is the fastest: as stored, the axes are the other way round.
-  const stored = fromStoredAxes(shape, shape.map((_, axis) => axis).reverse());
-  return { name, step: 0, dtype, ...stored, ...ordered };
+  return { ...value, ...fromStoredAxes(shape, shape.map((_, axis) => axis).reverse()) };
 }
 
 function turned({ read, readRange }: Reading, size: number): Reading {

@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { readPytorchFile } from '../../weights/formats/pytorch.js';
-import { fromStoredAxes, plainSource, readsFrom } from './file-values.js';
+import { fromStoredAxes, plainSource, readsFrom, unusableValue } from './file-values.js';
 import { FOREIGN_DTYPES, type ForeignSource, type ForeignValue } from './foreign.js';
 
 const OP = 'importDump';
@@ -14,14 +14,16 @@ export async function openPytorchSource(path: string): Promise<ForeignSource> {
   const values = tensors.map(
     ({ name: key, dtype, shape, offsetBytes, sizeBytes, storedAxes }): ForeignValue => {
       const known = FOREIGN_DTYPES.find((each) => each === dtype);
+      const name = key === '' ? basename(path).replace(/\.(pt|pth|bin)$/, '') : key;
+      const origin = `${key || 'the tensor'} in ${path}`;
+      if (known === undefined) return unusableValue(name, `dtype ${dtype}`, origin);
       return {
-        name: key === '' ? basename(path).replace(/\.(pt|pth|bin)$/, '') : key,
+        name,
         step: 0,
-        dtype: known ?? 'U8',
+        dtype: known,
         shape,
         ...(storedAxes === undefined ? {} : fromStoredAxes(shape, storedAxes)),
-        ...(known === undefined ? { unusable: `dtype ${dtype}` } : {}),
-        origin: `${key || 'the tensor'} in ${path}`,
+        origin,
         ...readsFrom(path, offsetBytes, sizeBytes),
       };
     },

@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { readSafetensorsHeader } from '../../weights/safetensors.js';
-import { plainSource, readsFrom } from './file-values.js';
+import { plainSource, readsFrom, unusableValue } from './file-values.js';
 import { FOREIGN_DTYPES, type ForeignSource, type ForeignValue, importError } from './foreign.js';
 
 /**
@@ -20,15 +20,10 @@ export async function openSafetensorsSource(path: string): Promise<ForeignSource
         `a key of another: ${key}; export fewer rows`,
         path,
       );
-    return {
-      name: step?.[1] ?? key,
-      step: 0,
-      dtype: dtype ?? 'U8',
-      shape,
-      ...(dtype === undefined ? { unusable: `dtype ${tensor.dtype}` } : {}),
-      origin: `${key} in ${path}`,
-      ...readsFrom(path, offsetBytes, sizeBytes),
-    };
+    const name = step?.[1] ?? key;
+    const origin = `${key} in ${path}`;
+    if (dtype === undefined) return unusableValue(name, `dtype ${tensor.dtype}`, origin);
+    return { name, step: 0, dtype, shape, origin, ...readsFrom(path, offsetBytes, sizeBytes) };
   });
   const producer = metadata.size === 0 ? {} : { metadata: Object.fromEntries(metadata) };
   return plainSource('safetensors', basename(path), values, { producer });
