@@ -1,27 +1,34 @@
-// Evaluates tokens with libllama, one batch for all but the last token and one for that, and dumps every named value.
+// Evaluates tokens with libllama and dumps every named value.
 //
 //     example MODEL.gguf FOLDER ID ID ID...
 //
-// Prints the most likely next token of each token and its logit.
+// `,` among the ids begins another sequence, `.` another batch, which goes on with the first sequence. Prints the most likely next token of each token and its logit.
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <thread>
 #include <vector>
 
 #include "zayascope_dump.h"
 
-static bool evaluate(llama_context *context, zayascope::dump &dump, std::vector<llama_token> &tokens, llama_pos start) {
+// A token of a batch, and its sequence.
+struct fed {
+  llama_token token;
+  llama_seq_id sequence;
+};
+
+static bool evaluate(llama_context *context, zayascope::dump &dump, const std::vector<fed> &tokens, std::vector<llama_pos> &reached) {
   const int32_t count = static_cast<int32_t>(tokens.size());
   llama_batch batch = llama_batch_init(count, 0, 1);
   batch.n_tokens = count;
   for (int32_t i = 0; i < count; i++) {
-    batch.token[i] = tokens[i];
-    batch.pos[i] = start + i;
+    batch.token[i] = tokens[i].token;
+    batch.pos[i] = reached[tokens[i].sequence]++;
     batch.n_seq_id[i] = 1;
-    batch.seq_id[i][0] = 0;
+    batch.seq_id[i][0] = tokens[i].sequence;
     batch.logits[i] = true;  // or llama.cpp computes the last block for the last token only
   }
-  dump.begin(tokens.data(), tokens.size());
+  dump.begin(batch);
   const bool succeeded = llama_decode(context, batch) == 0;
   const int32_t vocabulary = llama_vocab_n_tokens(llama_model_get_vocab(llama_get_model(context)));
   for (int32_t i = 0; succeeded && i < count; i++) {
@@ -34,7 +41,19 @@ static bool evaluate(llama_context *context, zayascope::dump &dump, std::vector<
 }
 
 int main(int argc, char **argv) {
-  if (argc < 5) {
+  std::vector<std::vector<fed>> batches(1);
+  llama_seq_id sequence = 0, sequences = 1;
+  for (int i = 3; i < argc; i++) {
+    if (std::strcmp(argv[i], ".") == 0) {
+      batches.emplace_back();
+      sequence = 0;
+    } else if (std::strcmp(argv[i], ",") == 0) {
+      sequences = std::max(sequences, ++sequence + 1);
+    } else {
+      batches.back().push_back({std::atoi(argv[i]), sequence});
+    }
+  }
+  if (argc < 4 || batches.back().empty()) {
     std::fprintf(stderr, "usage: example MODEL.gguf FOLDER ID ID...\n");
     return 2;
   }
@@ -43,7 +62,9 @@ int main(int argc, char **argv) {
   if (model == nullptr) return 1;
   zayascope::dump dump(argv[2]);
   llama_context_params params = llama_context_default_params();
-  params.n_ctx = 512;
+  params.n_ctx = 512 * sequences;
+  params.n_seq_max = sequences;
+  params.kv_unified = false;                               // each sequence has cache positions of its own
   params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;  // a fused attention shows no attention weights
   // Threads that wait for each other at every node should have a core each.
   params.n_threads = params.n_threads_batch = std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / 2);
@@ -52,9 +73,9 @@ int main(int argc, char **argv) {
   params.n_ubatch = 64;  // longer batches are computed as several graphs, each a step of the dump
   llama_context *context = llama_init_from_model(model, params);
   if (context == nullptr) return 1;
-  std::vector<llama_token> prompt, last = {std::atoi(argv[argc - 1])};
-  for (int i = 3; i < argc - 1; i++) prompt.push_back(std::atoi(argv[i]));
-  bool succeeded = evaluate(context, dump, prompt, 0) && evaluate(context, dump, last, static_cast<llama_pos>(prompt.size()));
+  std::vector<llama_pos> reached(sequences, 0);
+  bool succeeded = true;
+  for (const std::vector<fed> &batch : batches) succeeded = succeeded && evaluate(context, dump, batch, reached);
   if (!dump.finish()) std::fprintf(stderr, "%s\n", dump.error().c_str());
   succeeded = succeeded && dump.error().empty();
   llama_free(context);

@@ -4,17 +4,19 @@
 //     context_params.cb_eval = zayascope::dump::callback;
 //     context_params.cb_eval_user_data = &dump;
 //     ...
-//     dump.begin(tokens.data(), tokens.size());          // before every llama_decode, with the tokens of its batch
+//     dump.begin(batch);                                 // before every llama_decode
 //     llama_decode(context, batch);
 //     ...
 //     if (!dump.finish()) fprintf(stderr, "%s\n", dump.error().c_str());
 //
-// Batches must hold one sequence from position 0 on. Values that are computed before the first `begin`, such as a warm-up run's, are not
-// written. Ask for the logits of every token (`batch.logits`), or llama.cpp drops the other rows from the last block on.
+// Each sequence begins at position 0. Values that are computed before the first `begin`, such as a warm-up run's, are not written. Ask for the
+// logits of every token (`batch.logits`), or llama.cpp drops the other rows from the last block on. With several sequences set
+// `context_params.kv_unified = false`, or their cache positions lie in one row and attention weights cannot be told apart.
 //
 // The folder gets two files:
 //   tensors.bin   the values one after the other, contiguous, little-endian, dtypes kept; quantised values as F32
-//   index.jsonl   a line of JSON per event: the format first, then tokens of a batch, a graph (ubatch) and its rows, a value
+//   index.jsonl   a line of JSON per event: the format first, then a batch (tokens, positions, sequences, outputs), a graph (ubatch) with
+//                 its rows and tokens, its positions once an op reads them, a value
 //                 {"name", "graph", "type", "ne" (ggml's order: fastest first), "offset" in tensors.bin}, finally {"finished": true}
 #pragma once
 
@@ -23,6 +25,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -53,10 +56,34 @@ class dump {
   dump(const dump &) = delete;
   dump &operator=(const dump &) = delete;
 
-  // The tokens of the next `llama_decode`. `position`: of the first one in the sequence; -1: after those of the batches before.
+  // The batch of the next `llama_decode`: tokens, positions, sequences, and which logits are asked for. A token belongs to one sequence.
+  void begin(const llama_batch &batch) {
+    if (batch.token == nullptr) return fail("expected a batch of tokens, got one of embeddings");
+    std::string tokens, positions, sequences, outputs;
+    for (int32_t i = 0; i < batch.n_tokens; i++) {
+      if (batch.n_seq_id != nullptr && batch.n_seq_id[i] != 1) return fail("expected tokens of one sequence each, got one of several");
+      const llama_seq_id sequence = batch.seq_id == nullptr ? 0 : batch.seq_id[i][0];
+      int64_t &next = next_positions_[sequence];
+      const int64_t position = batch.pos == nullptr ? next : batch.pos[i];
+      next = position + 1;
+      // Without `logits` llama.cpp computes those of the last token.
+      const bool output = batch.logits == nullptr ? i == batch.n_tokens - 1 : batch.logits[i] != 0;
+      const std::string comma = i == 0 ? "" : ", ";
+      tokens += comma + std::to_string(batch.token[i]);
+      positions += comma + std::to_string(position);
+      sequences += comma + std::to_string(sequence);
+      outputs += comma + (output ? "1" : "0");
+    }
+    line("{\"tokens\": [" + tokens + "], \"positions\": [" + positions + "], \"sequences\": [" + sequences + "], \"outputs\": [" + outputs + "]}");
+    started_ = true;
+    first_node_.clear();
+  }
+
+  // The same for a batch of one sequence with logits of every token. `position`: of the first one in the sequence; -1: after those of the batches before.
   void begin(const llama_token *tokens, size_t count, int64_t position = -1) {
-    if (position < 0) position = next_position_;
-    next_position_ = position + static_cast<int64_t>(count);
+    int64_t &next = next_positions_[0];
+    if (position < 0) position = next;
+    next = position + static_cast<int64_t>(count);
     std::string ids;
     for (size_t i = 0; i < count; i++) ids += (i == 0 ? "" : ", ") + std::to_string(tokens[i]);
     line("{\"position\": " + std::to_string(position) + ", \"tokens\": [" + ids + "]}");
@@ -70,6 +97,7 @@ class dump {
     if (!self.started_ || !self.error_.empty()) return !ask;
     if (ask) {
       self.watch_graph(tensor);
+      self.watch_positions(tensor);
       return self.wants(tensor->name);
     }
     self.write(tensor);
@@ -95,12 +123,42 @@ class dump {
     if (first_node_.empty()) first_node_ = tensor->name;
     if (first_node_ != tensor->name) return;
     graph_++;
-    line("{\"graph\": " + std::to_string(graph_) + ", \"rows\": " + std::to_string(tensor->ne[1]) + "}");
+    rows_ = tensor->ne[1];
+    knows_positions_ = false;
+    // The first node looks up the rows of the token ids, in the order of this ubatch.
+    const std::string tokens = tensor->op == GGML_OP_GET_ROWS ? integers(tensor->src[1]) : "";
+    line("{\"graph\": " + std::to_string(graph_) + ", \"rows\": " + std::to_string(rows_) +
+         (tokens.empty() ? "" : ", \"tokens\": " + tokens) + "}");
+  }
+
+  // RoPE reads the positions of the ubatch, which tell its sequences apart.
+  void watch_positions(const ggml_tensor *tensor) {
+    if (knows_positions_ || tensor->op != GGML_OP_ROPE) return;
+    const std::string positions = integers(tensor->src[1]);
+    if (positions.empty()) return;
+    knows_positions_ = true;
+    line("{\"graph\": " + std::to_string(graph_) + ", \"positions\": " + positions + "}");
+  }
+
+  // An input of one integer a row as JSON; empty for anything else.
+  std::string integers(const ggml_tensor *tensor) {
+    if (tensor == nullptr || tensor->type != GGML_TYPE_I32 || tensor->ne[0] != rows_ || ggml_nelements(tensor) != rows_ ||
+        !ggml_is_contiguous(tensor) || (tensor->buffer == nullptr && tensor->data == nullptr))
+      return "";
+    std::vector<int32_t> values(static_cast<size_t>(rows_));
+    ggml_backend_tensor_get(tensor, values.data(), 0, values.size() * sizeof(int32_t));
+    std::string text = "[";
+    for (size_t i = 0; i < values.size(); i++) text += (i == 0 ? "" : ", ") + std::to_string(values[i]);
+    return text + "]";
   }
 
   bool wants(const std::string &name) const {
     if (name.empty()) return false;
-    if (patterns_.empty()) return name.compare(0, 5, "node_") != 0 && name.compare(0, 5, "leaf_") != 0 && name.back() != ')';
+    if (patterns_.empty()) {
+      // ggml cuts long names: a view of a view may have lost its closing bracket.
+      const bool is_view = name.back() == ')' || (name.size() == GGML_MAX_NAME - 1 && name.find(" (") != std::string::npos);
+      return name.compare(0, 5, "node_") != 0 && name.compare(0, 5, "leaf_") != 0 && !is_view;
+    }
     return std::any_of(patterns_.begin(), patterns_.end(),
                        [&](const std::string &pattern) { return matches(pattern.c_str(), name.c_str()); });
   }
@@ -188,8 +246,10 @@ class dump {
   std::string error_;
   std::string first_node_;
   bool started_ = false;
-  int64_t next_position_ = 0;
+  std::map<llama_seq_id, int64_t> next_positions_;
   int64_t graph_ = -1;
+  int64_t rows_ = 0;
+  bool knows_positions_ = false;
   uint64_t offset_ = 0;
   std::vector<uint8_t> span_;
   std::vector<uint8_t> packed_;

@@ -30,8 +30,8 @@ export interface DiffOptions {
 }
 
 /**
- * Compares two dumps, tap by tap and row by row, streaming; needs no native addon. What one side lacks is listed and makes the outcome a
- * failure, unless that side's own selection left it out.
+ * Compares two dumps, tap by tap and row by row, streaming; needs no native addon. What the tested side lacks, and rows that either lacks, are listed and make the
+ * outcome a failure, unless that side's own selection left them out. Taps of the tested side alone are noted.
  *
  * Dumps of tier full are compared by value. If one holds statistics only, statistics are; if one holds hashes only, hashes are (computed for a dump of tier full).
  * Throws `BAD_ARGUMENT` for a bad pattern or threshold, and for tiers stats and hash, which have nothing in common; `BAD_DUMP`; `IO`.
@@ -76,6 +76,7 @@ export async function diffDumps(
     notes: [
       ...(await notes(reference, tested, kind)),
       ...orderNotes(order),
+      ...onlyTestedNotes(pairing.onlyTested),
       ...(compared ? [] : ['Nothing was compared.']),
     ],
     unpaired,
@@ -85,6 +86,13 @@ export async function diffDumps(
     logits: comparison.logits,
     routing: comparison.routing,
   };
+}
+
+/** Nothing speaks for or against what only the tested program shows. */
+function onlyTestedNotes(taps: readonly string[]): string[] {
+  if (taps.length === 0) return [];
+  const are = taps.length === 1 ? '1 tap is' : `${taps.length} taps are`;
+  return [`${are} in the tested dump only, first ${taps[0]}: not compared.`];
 }
 
 function compare(

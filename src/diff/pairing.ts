@@ -23,6 +23,8 @@ export interface Pairing {
   /** In the reference's execution order. */
   pairs: TapPair[];
   unpaired: Unpaired[];
+  /** Taps of the tested dump that the reference neither has nor left out: there is nothing to judge them by. */
+  onlyTested: string[];
   /** Taps that a side's own selection left out. */
   notCaptured: { reference: number; tested: number };
 }
@@ -30,17 +32,19 @@ export interface Pairing {
 /** Pairs the taps that `pattern` selects. Throws `BAD_ARGUMENT` where it selects none of either side. */
 export function pairTaps(reference: DumpView, tested: DumpView, pattern: string): Pairing {
   const matches = tapPattern(pattern);
-  const pairing: Pairing = { pairs: [], unpaired: [], notCaptured: { reference: 0, tested: 0 } };
-  const others = new Map(tested.taps.filter((tap) => matches(tap.name)).map((tap) => [tap.name, tap]));
-  const lacks = (side: 'reference' | 'tested', dump: DumpView, tap: TapInfo): void => {
-    if (excludesTap(dump.manifest, tap.name)) pairing.notCaptured[side]++;
-    else pairing.unpaired.push(unpairedTap(tap, side, 'is missing'));
+  const pairing: Pairing = {
+    pairs: [],
+    unpaired: [],
+    onlyTested: [],
+    notCaptured: { reference: 0, tested: 0 },
   };
+  const others = new Map(tested.taps.filter((tap) => matches(tap.name)).map((tap) => [tap.name, tap]));
   for (const tap of reference.taps.filter(({ name }) => matches(name))) {
     const other = others.get(tap.name);
     others.delete(tap.name);
     if (other === undefined) {
-      lacks('tested', tested, tap);
+      if (excludesTap(tested.manifest, tap.name)) pairing.notCaptured.tested++;
+      else pairing.unpaired.push(unpairedTap(tap, 'tested', 'is missing'));
       continue;
     }
     const columns = tested.prefixes.has(tap.name) ? commonColumns(tap, other) : undefined;
@@ -51,9 +55,11 @@ export function pairTaps(reference: DumpView, tested: DumpView, pattern: string)
       pairing.pairs.push({ reference: tap, tested: other, ...(columns === undefined ? {} : { columns }) });
     else pairing.unpaired.push(unpairedTap(tap, 'both', misfit));
   }
-  for (const tap of others.values()) lacks('reference', reference, tap);
-  const { pairs, unpaired, notCaptured } = pairing;
-  if (pairs.length + unpaired.length + notCaptured.reference + notCaptured.tested === 0)
+  for (const { name } of others.values())
+    if (excludesTap(reference.manifest, name)) pairing.notCaptured.reference++;
+    else pairing.onlyTested.push(name);
+  const { pairs, unpaired, onlyTested, notCaptured } = pairing;
+  if (pairs.length + unpaired.length + onlyTested.length + notCaptured.reference + notCaptured.tested === 0)
     throw new ZayascopeError(
       'BAD_ARGUMENT',
       `diffDumps: expected a pattern that matches a tap of either dump, got '${pattern}'`,

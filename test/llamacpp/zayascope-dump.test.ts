@@ -85,8 +85,8 @@ describe.skipIf(!canRun)('zayascope_dump.h', () => {
     return spawnSync(join(folder, name), args, { encoding: 'utf8', env });
   }
 
-  /** Runs the example on `tokens` and imports what it wrote. */
-  async function capture(name: string, tokens: readonly number[]) {
+  /** Runs the example on `tokens` (`.` begins another batch, `,` another sequence) and imports what it wrote. */
+  async function capture(name: string, tokens: readonly (number | '.' | ',')[]) {
     const port = join(folder, name);
     const { status, stdout, stderr } = run('example', [model, port, ...tokens.map(String)]);
     expect(status, stderr).toBe(0);
@@ -110,7 +110,7 @@ describe.skipIf(!canRun)('zayascope_dump.h', () => {
 
   it('shows the logits of the run, batch by batch', async () => {
     const tokens = [3, 17, 2, 39, 0];
-    const { dump, best } = await capture('short', tokens);
+    const { dump, best } = await capture('short', [3, 17, 2, 39, '.', 0]);
     expect(dump.manifest).toMatchObject({ status: 'complete', steps: 2, sequences: [{ tokens }] });
     const { shape, data, step, position } = await dump.read('lm_head');
     expect(shape).toEqual([5, TINY_LLAMA.vocabulary]);
@@ -128,7 +128,7 @@ describe.skipIf(!canRun)('zayascope_dump.h', () => {
 
   it('shows every value as the graph computed it', async () => {
     const tokens = [3, 17, 2, 39, 0];
-    const { dump } = await capture('values', tokens);
+    const { dump } = await capture('values', [3, 17, 2, 39, '.', 0]);
     const { hidden, epsilon, heads } = TINY_LLAMA;
     const embedded = await floats(dump, 'embed_tokens');
     const table = weights.get('token_embd.weight')!;
@@ -167,7 +167,7 @@ describe.skipIf(!canRun)('zayascope_dump.h', () => {
 
   it('tells the graphs of a batch apart that llama.cpp splits', async () => {
     const tokens = Array.from({ length: 70 }, (_, k) => (k * 7) % TINY_LLAMA.vocabulary);
-    const { dump, best } = await capture('long', tokens);
+    const { dump, best } = await capture('long', [...tokens.slice(0, 69), '.', tokens[69]!]);
     const { step, tokenId, position } = await dump.rows('lm_head');
     expect(dump.manifest.steps).toBe(3);
     expect([0, 1, 2].map((number) => step.filter((each) => each === number).length)).toEqual([64, 5, 1]);
@@ -177,6 +177,34 @@ describe.skipIf(!canRun)('zayascope_dump.h', () => {
     expect(best.map(([id], row) => data[row * TINY_LLAMA.vocabulary + id])).toEqual(
       best.map(([, logit]) => Math.fround(logit)),
     );
+  });
+
+  it('tells sequences of a batch apart, whose ubatches llama.cpp cuts by sequence', async () => {
+    // 3 and 5 tokens, then one of each; token 3 begins both.
+    const sequences = [
+      [3, 17, 2, 39],
+      [3, 0, 8, 9, 11, 5],
+    ];
+    const { dump } = await capture('several', [3, 17, 2, ',', 3, 0, 8, 9, 11, '.', 39, ',', 5]);
+    expect(dump.manifest.sequences).toEqual(sequences.map((tokens) => ({ tokens })));
+    for (const [sequence, tokens] of sequences.entries()) {
+      const { dump: alone } = await capture(`alone-${sequence}`, tokens);
+      const names = dump.taps.filter(({ scope }) => scope === 'token').map(({ name }) => name);
+      expect(names).toContain('lm_head');
+      for (const name of names.filter((each) => !each.includes('attn_weights'))) {
+        const [a, b] = [await alone.read(name), await dump.read(name, { sequence })];
+        expect([name, [...b.position], b.shape]).toEqual([name, [...a.position], a.shape]);
+        for (const [k, value] of (a.data as Float32Array).entries())
+          expect(Math.abs(value - b.data[k]!), name).toBeLessThan(2e-5);
+      }
+      const last = { position: tokens.length - 1, name: 'layers.1.self_attn:attn_weights' };
+      const rows = await dump.rows(last.name);
+      const row = rows.position.findIndex((at, k) => at === last.position && rows.sequence[k] === sequence);
+      const weights = (await dump.readRows(last.name, row, row + 1))!;
+      expect(weights.shape).toEqual([1, TINY_LLAMA.heads, tokens.length]);
+      const sum = (weights.data as Float32Array).reduce((all, value) => all + value, 0);
+      expect(sum).toBeCloseTo(TINY_LLAMA.heads, 5);
+    }
   });
 
   it('keeps dtypes, makes views contiguous, widens quantised values', async () => {

@@ -1,4 +1,4 @@
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import type { ImportResult } from '../../dump/import/import-dump.js';
 import type { UnmappedChoice } from '../../dump/names/resolve-names.js';
 import type { CommandContext } from '../command-line.js';
@@ -13,6 +13,7 @@ interface ImportCommandOptions {
   out: string;
   tokens?: string;
   tokensFile?: string;
+  sequences?: number[];
   config?: string;
   map: string;
   order?: string;
@@ -50,6 +51,11 @@ export function importCommand(context: CommandContext): Command {
         'file with token ids: integers, a JSON array, {"tokens": [...]} or {"input_ids": [...]}, or I32',
       ).conflicts('tokens'),
     )
+    .option(
+      '--sequences <lengths>',
+      "tokens of each sequence of a llama.cpp folder's only batch, separated by commas, where the header did not record them",
+      parseLengths,
+    )
     .option('--keep-unmapped', 'store values that the map does not know under their own names')
     .addOption(
       new Option(
@@ -67,7 +73,7 @@ export function importCommand(context: CommandContext): Command {
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
-      '\nAll values are of one sequence. docs/import.md describes the sources, the maps and their JSON form.' +
+      '\nAll values are of one sequence, but for folders of llama.cpp. docs/import.md describes the sources, the maps and their JSON form.' +
         '\n\nExample:\n  zayascope import out/llamacpp --map llamacpp --config ZAYA1-8B/config.json --out out/port',
     )
     .action((source: string, options: ImportCommandOptions) => runImport(source, options, context));
@@ -78,7 +84,8 @@ async function runImport(
   options: ImportCommandOptions,
   { terminal }: CommandContext,
 ): Promise<void> {
-  const { out, tokens, tokensFile, map, keepUnmapped, dropUnmapped, bf16Bits, vocabulary } = options;
+  const { out, tokens, tokensFile, sequences, map, keepUnmapped, dropUnmapped, bf16Bits, vocabulary } =
+    options;
   const { readNameMap } = await import('../../dump/names/file.js');
   const { openForeignSource } = await import('../../dump/import/open-source.js');
   const { importDump } = await import('../../dump/import/import-dump.js');
@@ -97,6 +104,7 @@ async function runImport(
   await using source = await openForeignSource(path, {
     bf16Bits: bf16Bits === true,
     ...(vocabulary === undefined ? {} : { vocabulary }),
+    ...(sequences === undefined ? {} : { sequences }),
   });
   const result = await importDump(source, {
     out,
@@ -118,12 +126,21 @@ const ORDER_WORDS: Readonly<Record<ImportResult['order'], string>> = {
   unknown: 'in an order that is known in part',
 };
 
+function parseLengths(text: string): number[] {
+  const lengths = text.split(',').map(Number);
+  if (lengths.every((length) => Number.isSafeInteger(length) && length > 0)) return lengths;
+  throw new InvalidArgumentError(`expected counts from 1, separated by commas, e.g. 12,12, got '${text}'`);
+}
+
 function formatResult(result: ImportResult): string {
-  const { out, taps, order, steps, tokens, unmapped, superseded, ignored, notes } = result;
+  const { out, taps, order, sequences, steps, tokens, unmapped, superseded, ignored, notes } = result;
   return fields([
     ['dump', out],
     ['taps', `${formatCount(taps.length)}, ${ORDER_WORDS[order]}`],
-    ['tokens', `${formatCount(tokens)} in ${formatCount(steps)} ${steps === 1 ? 'step' : 'steps'}`],
+    [
+      'tokens',
+      `${formatCount(tokens)} ${sequences === 1 ? '' : `of ${formatCount(sequences)} sequences `}in ${formatCount(steps)} ${steps === 1 ? 'step' : 'steps'}`,
+    ],
     ['unmapped', formatCount(unmapped.length)],
     [
       'not used',

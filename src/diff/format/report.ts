@@ -13,6 +13,9 @@ export interface FormatOptions {
   verbose?: boolean;
 }
 
+/** Characters of a selection that are shown: that of an import lists what it holds. */
+const LONGEST_SELECTION = 60;
+
 /** Unpaired entries and flips shown without `verbose`. */
 const FEW = 10;
 
@@ -87,7 +90,9 @@ function describeUnpaired({ tap, file, side, reason, rows, example }: Unpaired):
 }
 
 function describeNotCaptured({ side, selection, taps, rows }: NotCaptured): string {
-  return `not captured by the ${side} (${selection}): ${taps} taps, ${rows} rows`;
+  const shown =
+    selection.length <= LONGEST_SELECTION ? selection : `${selection.slice(0, LONGEST_SELECTION)}...`;
+  return `not captured by the ${side} (${shown}): ${taps} taps, ${rows} rows`;
 }
 
 function blockLines({ blocks, kind, failAbove }: DiffReport, color: boolean): string[] {

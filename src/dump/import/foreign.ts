@@ -57,6 +57,10 @@ export interface ForeignValue {
   origin?: string;
   /** Why the value cannot be used (its dtype); such a value can be left out, not imported. `dtype` and `shape` then mean nothing. */
   unusable?: string;
+  /** Rows of the step that it is of, where it is known to be of some only. Default: found by its shape. */
+  rows?: readonly number[];
+  /** True if its axis of cache positions may hold those of other sequences too. Default false. */
+  sharesCache?: boolean;
   /** Contiguous little-endian elements, in memory of their own. */
   read(): Promise<Uint8Array>;
   /** Bytes `[begin, end)` of what {@link read} gives, where they can be had alone. */
@@ -69,6 +73,14 @@ export interface ForeignStep {
   count: number;
   /** Their ids, if the source has them. */
   tokens?: readonly number[];
+  /** Number of the forward call, which steps of several sequences share. Default: each step is a call, in order. */
+  call?: number;
+  /** Number of the sequence, from 0. Default 0. */
+  sequence?: number;
+  /** Position of its first token. Default: after the step before. */
+  start?: number;
+  /** Rows of which logits were asked for, ascending, where those are not all: other rows of late values were not computed. */
+  outputs?: readonly number[];
 }
 
 /** A source of values. */
@@ -84,6 +96,8 @@ export interface ForeignSource extends AsyncDisposable {
   isExecutionOrder?: boolean;
   /** True if the source may hold the last positions of the sequence only. */
   mayLackFirstRows: boolean;
+  /** The call from which on values may be missing, since the program ended early. Default: all calls are whole. */
+  mayLackValuesFrom?: number | undefined;
   /** What the source said about itself. */
   producer: Readonly<Record<string, unknown>>;
   /** What a user should know about how it was read. */

@@ -3,11 +3,11 @@ import { ZayascopeError } from '../../errors.js';
 import { ZAYA } from '../../families/zaya.js';
 import type { DumpModel, RowIndex, TapOrder, TapSpec } from '../format.js';
 import { compileNameMap, type NameMap } from '../names/name-map.js';
-import { listNames, resolveNames, type UnmappedChoice } from '../names/resolve-names.js';
+import { listNames, type ResolvedTap, resolveNames, type UnmappedChoice } from '../names/resolve-names.js';
 import { rowStats } from '../row-stats.js';
 import { DumpWriter, type TapStats, type TapValue } from '../writer.js';
 import { type ForeignSource, toTapElements, UNKNOWN } from './foreign.js';
-import { type ImportSequence, importSequence } from './import-steps.js';
+import { type ImportSequences, importSequences } from './import-steps.js';
 import { type PlannedTap, planTap } from './plan-import.js';
 import { selectionPattern } from './selection-pattern.js';
 import { orderTaps } from './tap-order.js';
@@ -39,7 +39,8 @@ export interface ImportResult {
   out: string;
   /** Taps written and the names that they came from. */
   taps: { tap: string; from: string }[];
-  /** Forward steps, and tokens in all. */
+  sequences: number;
+  /** Forward steps (of a llama.cpp port: graphs), and tokens in all. */
   steps: number;
   tokens: number;
   tokensKnown: boolean;
@@ -60,12 +61,13 @@ export interface ImportResult {
  */
 export async function importDump(source: ForeignSource, options: ImportOptions): Promise<ImportResult> {
   const { out, map, targets, unmapped = 'fail', importer, overwrite = false } = options;
-  const sequence = importSequence(source, options.tokens);
+  const sequences = importSequences(source, options.tokens);
+  const { steps } = sequences;
   const known = targets && new Map(targets.map((tap) => [tap.name, tap]));
-  const names = resolveNames(source, sequence.steps.length, compileNameMap(map), known, unmapped);
-  const planned = new Map(
-    names.taps.map((tap) => [tap.name, planTap(tap, sequence.steps, known?.get(tap.name))]),
-  );
+  const names = resolveNames(source, steps.length, compileNameMap(map), known, unmapped);
+  const [shared, own] = splitBy(names.taps, showsOthersCache);
+  const lacksFrom = source.mayLackValuesFrom;
+  const planned = new Map(own.map((tap) => [tap.name, planTap(tap, steps, known?.get(tap.name), lacksFrom)]));
   const { names: ordered, order } = orderTaps([...planned.keys()], {
     declared: options.order,
     model: known && [...known.keys()],
@@ -74,9 +76,14 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
     isExecution: source.isExecutionOrder === true,
   });
   const taps = ordered.map((name) => planned.get(name)!);
-  const notes = [...source.notes, ...remarks(sequence, names.superseded), ...orderNotes(order)];
-  const prefixes = names.taps.filter(({ rule }) => rule?.prefix).map(({ name }) => name);
-  const first = sequence.steps[0]!.start;
+  const notes = [
+    ...source.notes,
+    ...remarks(sequences, names.superseded, shared, taps),
+    ...orderNotes(order),
+  ];
+  const kept = unmapped === 'keep' ? names.unmapped : [];
+  const prefixes = own.filter(({ rule }) => rule?.prefix).map(({ name }) => name);
+  const first = steps[0]!.start;
   const writer = await DumpWriter.create(
     out,
     {
@@ -89,6 +96,7 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
         source: source.name,
         nameMap: map.name,
         ...(prefixes.length === 0 ? {} : { prefixes }),
+        ...(kept.length === 0 ? {} : { unmapped: kept }),
         ...(notes.length === 0 ? {} : { notes }),
       },
       model: {
@@ -102,7 +110,7 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
       },
       policy: { name: UNKNOWN },
       backend: { name: UNKNOWN },
-      sequences: [{ tokens: sequence.tokens }],
+      sequences: sequences.tokens.map((tokens) => ({ tokens })),
       selection: {
         taps: selectionPattern(taps.map(({ spec }) => spec.name)),
         positions: first === 0 ? 'all' : `${first}:`,
@@ -114,14 +122,15 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
     { overwrite },
   );
   await using open = writer;
-  await writeSteps(open, taps, sequence);
+  await writeSteps(open, taps, sequences);
   await open.finish();
   return {
     out,
     taps: taps.map(({ spec, from }) => ({ tap: spec.name, from })),
-    steps: sequence.steps.length,
-    tokens: sequence.steps.reduce((sum, { count }) => sum + count, 0),
-    tokensKnown: sequence.isKnown,
+    sequences: sequences.tokens.length,
+    steps: new Set(steps.map(({ call }) => call)).size,
+    tokens: steps.reduce((sum, { count }) => sum + count, 0),
+    tokensKnown: sequences.isKnown,
     order,
     unmapped: names.unmapped,
     superseded: names.superseded,
@@ -130,8 +139,37 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
   };
 }
 
-function remarks({ isKnown }: ImportSequence, superseded: readonly string[]): string[] {
+/** True for a value over cache positions that may hold other sequences' too: which are whose, nothing says. */
+function showsOthersCache({ rule, values }: ResolvedTap): boolean {
+  return (
+    rule?.layout?.some(({ op }) => op === 'visible') === true && values.some((value) => value?.sharesCache)
+  );
+}
+
+function splitBy<T>(entries: readonly T[], isFirst: (entry: T) => boolean): [T[], T[]] {
+  return [entries.filter(isFirst), entries.filter((entry) => !isFirst(entry))];
+}
+
+function remarks(
+  { isKnown, steps }: ImportSequences,
+  superseded: readonly string[],
+  shared: readonly ResolvedTap[],
+  taps: readonly PlannedTap[],
+): string[] {
+  const late = taps.filter(({ parts }) => parts.some((part) => part?.rows !== undefined));
+  const all = steps.reduce((sum, { count }) => sum + count, 0);
+  const asked = steps.reduce((sum, { count, outputs }) => sum + (outputs?.length ?? count), 0);
   return [
+    ...(shared.length === 0
+      ? []
+      : [
+          `Left out, since cache positions of several sequences lie in one row: ${listNames(shared.map(({ from }) => from))}. With kv_unified = false each sequence has its own.`,
+        ]),
+    ...(late.length === 0
+      ? []
+      : [
+          `Computed for ${asked} of ${all} tokens, those of which logits were asked for (batch.logits[i]): ${late.length} values, first ${late[0]!.from}.`,
+        ]),
     ...(isKnown
       ? []
       : [
@@ -157,26 +195,28 @@ function orderNotes(order: TapOrder): string[] {
 async function writeSteps(
   writer: DumpWriter,
   taps: readonly PlannedTap[],
-  { steps, tokens }: ImportSequence,
+  { steps, tokens }: ImportSequences,
 ): Promise<void> {
   const blocks = [...new Set(taps.map(({ spec }) => spec.block))];
-  for (const [step, { start, count }] of steps.entries()) {
+  for (const [number, { call, sequence, start, count }] of steps.entries()) {
     const index: RowIndex = {
-      sequence: new Int32Array(count),
+      sequence: new Int32Array(count).fill(sequence),
       position: Int32Array.from({ length: count }, (_, row) => start + row),
-      tokenId: Int32Array.from(tokens.slice(start, start + count)),
-      step: new Int32Array(count).fill(step),
+      tokenId: Int32Array.from(tokens[sequence]!.slice(start, start + count)),
+      step: new Int32Array(count).fill(call),
     };
     for (const block of blocks) {
       const values = new Map<string, TapValue>();
       const stats = new Map<string, TapStats>();
       for (const { spec, from, parts } of taps.filter((tap) => tap.spec.block === block)) {
-        const part = parts[step];
+        const part = parts[number];
         if (part === undefined) continue;
-        const { value, layout, shape } = part;
+        const { value, layout, shape, rows } = part;
+        const present = rows === undefined ? undefined : new Uint8Array(count);
+        for (const row of rows ?? []) present![row] = 1;
         const data = layout.apply(toTapElements(await value.read(), value.dtype, from));
         const columns = shape.slice(spec.scope === 'token' ? 1 : 0).reduce((all, size) => all * size, 1);
-        if (data.length !== columns * (spec.scope === 'token' ? count : 1))
+        if (data.length !== columns * (spec.scope === 'token' ? (rows?.length ?? count) : 1))
           throw new ZayascopeError(
             'SHAPE_MISMATCH',
             `importDump: expected shape [${shape}], got ${data.length} elements (${from})`,
@@ -185,8 +225,13 @@ async function writeSteps(
         values.set(spec.name, {
           bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
           shape,
+          ...(present === undefined ? {} : { present }),
         });
-        stats.set(spec.name, { count: columns, values: rowStats(data, spec.dtype, columns) });
+        stats.set(spec.name, {
+          count: columns,
+          values: rowStats(data, spec.dtype, columns),
+          ...(present === undefined ? {} : { present }),
+        });
       }
       await writer.append(block, index, values);
       await writer.appendStats(index, stats);

@@ -1,47 +1,63 @@
 /** Which tokens the values of a source belong to. */
 import { type ForeignSource, type ForeignValue, importError } from './foreign.js';
 
-/** One forward step of the sequence. */
+/** One forward step of one sequence. */
 export interface ImportStep {
+  /** Number of the forward call, which steps of several sequences share. */
+  call: number;
+  sequence: number;
   /** Position of its first token. */
   start: number;
   count: number;
+  /** Rows of which logits were asked for, where those are not all. */
+  outputs: readonly number[] | undefined;
 }
 
-/** The sequence of an import. */
-export interface ImportSequence {
+/** The sequences of an import. */
+export interface ImportSequences {
   steps: readonly ImportStep[];
-  /** Ids of all tokens; zeros where they are not known. */
-  tokens: readonly number[];
+  /** Ids of all tokens of each; zeros where they are not known. */
+  tokens: readonly (readonly number[])[];
   isKnown: boolean;
 }
 
 /**
  * Puts together what the source and the user say of the tokens.
- * @param given ids from the user; they win where the source has none and must agree where it does.
+ * @param given ids from the user, of all sequences one after the other; they win where the source has none and must agree where it does.
  * @throws `BAD_ARGUMENT` for counts or ids that contradict each other, or that nothing tells.
  */
-export function importSequence(source: ForeignSource, given: readonly number[] | undefined): ImportSequence {
+export function importSequences(
+  source: ForeignSource,
+  given: readonly number[] | undefined,
+): ImportSequences {
   const own = sourceTokens(source);
-  const tokens = given ?? own;
-  if (given !== undefined && own !== undefined && given.join() !== own.join())
+  if (given !== undefined && own !== undefined && given.join() !== own.flat().join())
     throw importError('BAD_ARGUMENT', 'the token ids that the source has', 'others', source.name);
-  const counts = source.steps?.map(({ count }) => count) ?? [tokens?.length ?? guessCount(source)];
-  const total = counts.reduce((sum, count) => sum + count, 0);
-  const length = tokens?.length ?? total;
+  const told = source.steps ?? [{ count: given?.length ?? guessCount(source) }];
+  const several = told.some(({ sequence = 0 }) => sequence > 0);
+  const total = told.reduce((sum, { count }) => sum + count, 0);
+  const length = (given ?? own?.flat())?.length ?? total;
   if (length < total || (length > total && !source.mayLackFirstRows))
     throw importError('BAD_ARGUMENT', `ids of ${total} tokens`, `${length}`, source.name);
-  let start = length - total;
-  const steps = counts.map((count): ImportStep => {
-    start += count;
-    return { start: start - count, count };
+  const next = new Map<number, number>([[0, several ? 0 : length - total]]);
+  const steps = told.map(({ count, call, sequence = 0, start, outputs }, number): ImportStep => {
+    const first = start ?? next.get(sequence) ?? 0;
+    next.set(sequence, first + count);
+    return { call: call ?? number, sequence, start: first, count, outputs };
   });
-  return { steps, tokens: tokens ?? new Array<number>(length).fill(0), isKnown: tokens !== undefined };
+  const tokens = own ?? [given ?? new Array<number>(length).fill(0)];
+  return { steps, tokens, isKnown: given !== undefined || own !== undefined };
 }
 
-function sourceTokens({ steps }: ForeignSource): number[] | undefined {
+/** Ids by sequence; undefined where a step has none. */
+function sourceTokens({ steps }: ForeignSource): number[][] | undefined {
   if (steps === undefined || steps.some(({ tokens }) => tokens === undefined)) return undefined;
-  return steps.flatMap(({ tokens }) => tokens!);
+  const found: number[][] = [];
+  for (const { sequence = 0, tokens } of steps) {
+    found[sequence] ??= [];
+    found[sequence].push(...tokens!);
+  }
+  return found;
 }
 
 /** The number of rows that most values have: their first axis, after a batch axis of 1. */

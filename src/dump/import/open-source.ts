@@ -5,7 +5,7 @@ import { ioError } from '../../weights/file-access.js';
 import { type SniffedFile, sniffFile, wrongKind } from '../../weights/formats/file-kind.js';
 import { isPytorchArchive } from '../../weights/formats/pytorch.js';
 import { readZipDirectory } from '../../weights/formats/zip.js';
-import type { ForeignSource } from './foreign.js';
+import { type ForeignSource, importError } from './foreign.js';
 import { LLAMACPP_INDEX, openLlamacppSource } from './source-llamacpp.js';
 import { type NumpyOptions, openNpy, openNpyFolder, openNpz } from './source-numpy.js';
 import { openPytorchSource } from './source-pytorch.js';
@@ -20,6 +20,8 @@ const EXPECTED =
 export interface OpenSourceOptions extends NumpyOptions {
   /** Logits of one token in a raw file that holds several tokens'. Default: the file is one token's. */
   vocabulary?: number;
+  /** Tokens of each sequence of the only batch of a llama.cpp folder, where the header did not record sequences. Default: one sequence. */
+  sequences?: readonly number[];
 }
 
 /**
@@ -39,8 +41,11 @@ export async function openForeignSource(
       () => true,
       () => false,
     );
-    return isLlamacpp ? openLlamacppSource(path) : openNpyFolder(path, options);
+    if (isLlamacpp) return openLlamacppSource(path, options.sequences);
+    refuseSequences(options, path);
+    return openNpyFolder(path, options);
   }
+  refuseSequences(options, path);
   const file = await sniffFile(OP, path);
   switch (file.kind) {
     case 'safetensors':
@@ -73,6 +78,16 @@ export async function openForeignSource(
     default:
       throw wrongKind('BAD_ARGUMENT', OP, EXPECTED, file, path);
   }
+}
+
+function refuseSequences({ sequences }: OpenSourceOptions, path: string): void {
+  if (sequences !== undefined)
+    throw importError(
+      'BAD_ARGUMENT',
+      'a folder of a llama.cpp port with --sequences',
+      'another source',
+      path,
+    );
 }
 
 /** A file without a mark cannot be what a name with a marked format says. */

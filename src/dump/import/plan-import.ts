@@ -1,4 +1,5 @@
 /** Plans an import on shapes alone: everything that can be wrong with names, shapes and dtypes shows before a byte is written. */
+import { ZayascopeError } from '../../errors.js';
 import { isMasked, type TapInfo, type TapSpec } from '../format.js';
 import { blockOfTap } from '../names/name-map.js';
 import type { ResolvedTap } from '../names/resolve-names.js';
@@ -13,22 +14,34 @@ export interface PlannedTap {
   /** The other program's name. */
   from: string;
   /** Per step; undefined where a tap of scope `step` has no value in it. */
-  parts: ({ value: ForeignValue; layout: PlannedLayout; shape: readonly number[] } | undefined)[];
+  parts: (
+    | {
+        value: ForeignValue;
+        layout: PlannedLayout;
+        shape: readonly number[];
+        /** Rows of the step that the value is of; undefined: all. */
+        rows: readonly number[] | undefined;
+      }
+    | undefined
+  )[];
 }
 
 /**
  * Plans one tap. @param target what the model says of it; undefined where that is not known: axes then have no names.
+ * @param lacksFrom the call from which on values may be missing; undefined: none may.
  * Throws `BAD_ARGUMENT` for a step without a value, for shapes and dtypes that do not fit the tap; `SHAPE_MISMATCH` for a layout that does not fit.
  */
 export function planTap(
   tap: ResolvedTap,
   steps: readonly ImportStep[],
   target: TapSpec | undefined,
+  lacksFrom?: number,
 ): PlannedTap {
   const { name, from, rule } = tap;
+  const prefix = rule?.prefix === true;
   const where = name === from ? name : `${from}, as ${name}`;
   const laid = tap.values.map((value, k) => {
-    const { start, count } = steps[k]!;
+    const { start, count, outputs } = steps[k]!;
     if (value === undefined) return undefined;
     if (value.unusable !== undefined) throw unusableError(value.unusable, value.origin ?? where);
     if (value.shape.includes(0))
@@ -38,13 +51,18 @@ export function planTap(
         `shape [${value.shape.join(', ')}]`,
         value.origin ?? where,
       );
-    const layout = planLayout(
-      value.shape,
-      [...(value.layout ?? []), ...(rule?.layout ?? [])],
-      { tokens: count, visible: start + count, target: target?.shape },
-      where,
-    );
-    return { value, layout, count };
+    const transforms = [...(value.layout ?? []), ...(rule?.layout ?? [])];
+    const plan = (tokens: number): PlannedLayout =>
+      planLayout(value.shape, transforms, { tokens, visible: start + count, target: target?.shape }, where);
+    // Late values have the rows alone of which logits were asked for.
+    const isLate =
+      value.rows === undefined &&
+      outputs !== undefined &&
+      (target ?? rule)?.scope !== 'step' &&
+      !fits(() => plan(count), target, count, prefix) &&
+      fits(() => plan(outputs.length), target, outputs.length, prefix);
+    const rows = isLate ? outputs : value.rows;
+    return { value, layout: plan(rows?.length ?? count), count: rows?.length ?? count, rows };
   });
   const dtypes = new Set(laid.flatMap((part) => (part === undefined ? [] : [tapDtypeOf(part.value.dtype)])));
   const [dtype] = dtypes;
@@ -53,15 +71,16 @@ export function planTap(
   if (target !== undefined && (target.dtype === 'I32') !== (dtype === 'I32'))
     throw importError('BAD_ARGUMENT', target.dtype === 'I32' ? 'integers' : 'floating numbers', dtype, where);
   const asToken = (target?.scope ?? rule?.scope ?? 'token') === 'token';
-  const shaped = asToken
-    ? tokenShapes(laid, target?.shape, rule?.prefix === true)
-    : stepShapes(laid, target?.shape);
+  const shaped = asToken ? tokenShapes(laid, target?.shape, prefix) : stepShapes(laid, target?.shape);
   // A value that nobody has declared and that has no token axis is one per step.
   const fallback = shaped === undefined && target === undefined && rule === undefined;
   const shapes = fallback ? stepShapes(laid, undefined) : shaped;
   if (shapes === undefined) throw misfit(laid, target, steps, where);
   const scope = asToken && !fallback ? 'token' : 'step';
-  const missing = laid.indexOf(undefined);
+  const mayMiss = (k: number): boolean =>
+    steps[k]!.outputs?.length === 0 || (lacksFrom !== undefined && steps[k]!.call >= lacksFrom);
+  const missing = laid.findIndex((part, k) => part === undefined && !mayMiss(k));
+  const nullable = scope === 'token' && laid.some((part) => part === undefined || part.rows !== undefined);
   if (scope === 'token' && missing >= 0)
     throw importError(
       'BAD_ARGUMENT',
@@ -80,17 +99,40 @@ export function planTap(
       scope,
       axes: target?.axes ?? axisNames(scope, shape.length),
       shape,
+      ...(nullable ? { nullable } : {}),
       ...(rule?.masked || (target !== undefined && isMasked(target)) ? { masked: true } : {}),
     },
     from,
     parts: laid.map((part, k) =>
-      part === undefined ? undefined : { value: part.value, layout: part.layout, shape: shapes[k]! },
+      part === undefined
+        ? undefined
+        : { value: part.value, layout: part.layout, shape: shapes[k]!, rows: part.rows },
     ),
   };
 }
 
-type Laid = { value: ForeignValue; layout: PlannedLayout; count: number } | undefined;
+type Laid =
+  | { value: ForeignValue; layout: PlannedLayout; count: number; rows: readonly number[] | undefined }
+  | undefined;
 type Shapes = (readonly number[] | undefined)[];
+
+/** True if a layout for so many tokens leads to a shape of the tap. */
+function fits(
+  plan: () => PlannedLayout,
+  target: TapSpec | undefined,
+  tokens: number,
+  prefix: boolean,
+): boolean {
+  try {
+    const { shape } = plan();
+    return target === undefined
+      ? guessTokenShape(shape, tokens) !== undefined
+      : fitShape(shape, target.shape, tokens, prefix) !== undefined;
+  } catch (error) {
+    if (error instanceof ZayascopeError && error.code === 'SHAPE_MISMATCH') return false;
+    throw error;
+  }
+}
 
 /** Shapes [T, ...] of each step, all of one rank; undefined where a value does not fit. */
 function tokenShapes(
@@ -169,10 +211,19 @@ function misfit(
 ): Error {
   const at = laid.findIndex((part) => part !== undefined);
   const { layout, count } = laid[at]!;
-  const rows = target?.scope === 'step' ? [] : [count];
+  const expectsRows = target?.scope !== 'step';
   const expected =
-    target === undefined ? [count, '...'] : [...rows, ...target.shape.map((size) => size ?? 'any')];
-  const hint = steps.length > 1 ? ' or the like in a later step' : '';
+    target === undefined
+      ? [count, '...']
+      : [...(expectsRows ? [count] : []), ...target.shape.map((size) => size ?? 'any')];
+  const rows = layout.shape.reduce((all, size) => all * size, 1);
+  const perRow = target?.shape.reduce<number>((all, size) => all * (size ?? Number.NaN), 1) ?? Number.NaN;
+  const fewer = expectsRows && rows % perRow === 0 && rows / perRow < count;
+  const hint = fewer
+    ? `: only ${rows / perRow} of ${count} tokens were computed here. Ask for the logits of every token (batch.logits[i] = true), or record which were asked for with begin(batch)`
+    : steps.length > 1
+      ? ' or the like in a later step'
+      : '';
   return importError(
     'BAD_ARGUMENT',
     `shape [${expected.join(', ')}]`,

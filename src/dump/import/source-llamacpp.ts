@@ -1,201 +1,148 @@
 import { basename, join, resolve } from 'node:path';
 import { readRegularText } from '../../regular-file.js';
 import { fileSizeBytes, ioError, readInto, withFile } from '../../weights/file-access.js';
-import {
-  FOREIGN_DTYPES,
-  type ForeignDtype,
-  type ForeignSource,
-  type ForeignStep,
-  type ForeignValue,
-  foreignBytes,
-  importError,
-} from './foreign.js';
+import { type ForeignSource, type ForeignValue, foreignBytes, importError } from './foreign.js';
+import { cutBySequence } from './llamacpp-cut.js';
+import { type IndexedValue, parseLlamacppIndex } from './llamacpp-index.js';
+import { type GraphPart, graphParts } from './llamacpp-rows.js';
 
 const OP = 'importDump';
 /** Names of the two files that `dumps/llamacpp/zayascope_dump.h` writes. */
 export const LLAMACPP_INDEX = 'index.jsonl';
 const DATA = 'tensors.bin';
-const FORMAT = 'zayascope-llamacpp';
-
-/** A line of the index that describes a value. */
-interface Line {
-  name: string;
-  graph: number;
-  type: ForeignDtype;
-  ne: readonly number[];
-  offset: number;
-  note?: string;
-}
-
-/** Lines read so far. */
-interface Index {
-  producer: Record<string, unknown>;
-  batches: number[][];
-  /** Tokens per graph, and the batch that it was run for. */
-  graphs: { tokens: number; batch: number }[];
-  lines: Line[];
-  notes: Set<string>;
-  finished: boolean;
-}
+/** ggml cuts names so that they fit GGML_MAX_NAME with the byte that ends them. */
+const LONGEST_NAME = 63;
 
 /**
- * Opens a folder that `dumps/llamacpp/zayascope_dump.h` wrote in a llama.cpp port. A step is one graph (one ubatch). Of a name that a graph has several
+ * Opens a folder that `dumps/llamacpp/zayascope_dump.h` wrote in a llama.cpp port. A step is what one graph (one ubatch) computed of one sequence. Of a name that a graph has several
  * times, the last goes by the name itself, as llama.cpp means it, and the k-th before it by `name#k`.
  *
- * The folder of a run that did not finish can be read up to its last whole batch.
- * Throws `BAD_DUMP` naming the line at fault, `BAD_ARGUMENT` for tokens that do not add up, `IO`.
+ * The folder of a run that did not finish can be read up to its last whole value.
+ * @param lengths tokens of each sequence of the only batch, where the header did not record them.
+ * @throws `BAD_DUMP` naming the line at fault, `BAD_ARGUMENT` for tokens that do not add up, `IO`.
  */
-export async function openLlamacppSource(folder: string): Promise<ForeignSource> {
+export async function openLlamacppSource(
+  folder: string,
+  lengths?: readonly number[],
+): Promise<ForeignSource> {
   const file = join(folder, LLAMACPP_INDEX);
   const text = await readRegularText(file).catch((cause: unknown) => {
     throw ioError(OP, 'a readable index', file, cause);
   });
-  const index = parseIndex(text, file);
+  const index = parseLlamacppIndex(text, file);
+  const { notes, finished } = index;
+  const parts = graphParts(index, lengths, file);
+  if (parts.length === 0) throw importError('BAD_DUMP', 'at least one graph', 'none', file);
   const dataFile = join(folder, DATA);
   const dataBytes = await fileSizeBytes(OP, dataFile);
-  // What came last may be cut short where the program ended early: its batch does not count.
-  const whole = index.finished ? index.batches.length : index.batches.length - 1;
-  if (whole < 1) throw importError('BAD_DUMP', 'at least one whole batch', 'none', file);
-  if (!index.finished) index.notes.add('The run did not finish: its last batch is left out.');
-  const steps = splitBatches(index, whole, file);
-  const values = index.lines
-    .filter(({ graph }) => graph < steps.length)
-    .map((line): Line & { bytes: number } => {
-      const bytes = line.ne.reduce((all, size) => all * size, foreignBytes(line.type));
-      if (line.offset + bytes > dataBytes)
-        throw importError(
-          'BAD_DUMP',
-          `${bytes} bytes at ${line.offset}`,
-          `a file of ${dataBytes}`,
-          `${line.name} in ${dataFile}`,
-        );
-      return { ...line, bytes };
+  const sized = index.values.map((value) => ({
+    ...value,
+    bytes: value.ne.reduce((all, size) => all * size, foreignBytes(value.type)),
+  }));
+  const lost = sized.find(({ offset, bytes }) => offset + bytes > dataBytes);
+  if (lost !== undefined && finished)
+    throw importError(
+      'BAD_DUMP',
+      `${lost.bytes} bytes at ${lost.offset}`,
+      `a file of ${dataBytes}`,
+      `${lost.name} in ${dataFile}`,
+    );
+  const whole = sized.filter(({ offset, bytes }) => offset + bytes <= dataBytes);
+  const last = index.graphs.length - 1;
+  if (!finished)
+    notes.add(
+      `The run did not finish: its last graph is there up to ${whole.filter(({ graph }) => graph === last).at(-1)?.name ?? 'its beginning'}.`,
+    );
+  const cut = whole.find(({ name }) => name.length === LONGEST_NAME && !isCutView(name));
+  if (cut !== undefined)
+    notes.add(
+      `${cut.name} fills the ${LONGEST_NAME} characters of ggml's names: it may be cut, and others may share it. Give shorter names.`,
+    );
+  const byGraph = new Map<number, GraphPart[]>();
+  for (const part of parts) byGraph.set(part.graph, [...(byGraph.get(part.graph) ?? []), part]);
+  const named = whole.filter(({ name }) => !isCutView(name));
+  const numbered = numberRepeats(named, finished ? undefined : last);
+  const slabs = numbered.some((value) => cutBySequence(value, byGraph.get(value.graph)!, 0)?.kind === 'slab');
+  const several = parts.some(({ sequence }) => sequence > 0);
+  const steps = new Map(parts.map((part, step) => [part, step]));
+  const unsplit = new Set<string>();
+  const values = numbered.flatMap((value): ForeignValue[] => {
+    const own = byGraph.get(value.graph)!;
+    const { name, type, offset, bytes } = value;
+    const read = async (): Promise<Uint8Array> => {
+      const out = new Uint8Array(bytes);
+      await withFile(OP, dataFile, (handle) => readInto(OP, handle, dataFile, offset, out));
+      return out;
+    };
+    return own.flatMap((part, k): ForeignValue[] => {
+      const cutOut = cutBySequence(value, own, k);
+      if (cutOut === undefined) {
+        unsplit.add(name);
+        return [];
+      }
+      const { shape, rows, take } = cutOut;
+      if (rows?.length === 0) return [];
+      return [
+        {
+          name,
+          step: steps.get(part)!,
+          dtype: type,
+          shape,
+          ...(rows === undefined ? {} : { rows }),
+          sharesCache: several && !slabs,
+          read: async () => take(await read()),
+        },
+      ];
     });
+  });
+  if (unsplit.size > 0)
+    notes.add(
+      `Left out, since nothing says which part is which sequence's: ${[...unsplit].slice(0, 12).join(', ')}${unsplit.size > 12 ? ` and ${unsplit.size - 12} more` : ''}. With kv_unified = false attention has an axis of sequences.`,
+    );
   return {
     kind: 'llama.cpp',
     name: basename(resolve(folder)),
-    values: numberRepeats(values).map(
-      ({ name, graph, type, ne, offset, bytes }): ForeignValue => ({
-        name,
-        step: graph,
-        dtype: type,
-        shape: [...ne].reverse(),
-        async read() {
-          const out = new Uint8Array(bytes);
-          await withFile(OP, dataFile, (handle) => readInto(OP, handle, dataFile, offset, out));
-          return out;
-        },
-      }),
-    ),
-    steps,
+    values,
+    steps: parts.map(({ graph, sequence, start, tokens, outputs }) => ({
+      count: tokens.length,
+      tokens,
+      call: graph,
+      sequence,
+      start,
+      ...(outputs === undefined ? {} : { outputs }),
+    })),
     isExecutionOrder: true,
     mayLackFirstRows: false,
+    mayLackValuesFrom: finished ? undefined : last,
     producer: index.producer,
-    notes: [...index.notes],
+    notes: [...notes],
     [Symbol.asyncDispose]: async () => {},
   };
 }
 
-function parseIndex(text: string, file: string): Index {
-  const index: Index = {
-    producer: {},
-    batches: [],
-    graphs: [],
-    lines: [],
-    notes: new Set(),
-    finished: false,
-  };
-  const lines = text.split('\n');
-  // Text after the last line feed is a line that was not written to its end.
-  for (const [at, line] of lines.slice(0, -1).entries()) {
-    const where = `line ${at + 1} of ${file}`;
-    let entry: Record<string, unknown>;
-    try {
-      entry = JSON.parse(line) as Record<string, unknown>;
-    } catch (cause) {
-      throw importError('BAD_DUMP', 'JSON', (cause as Error).message.slice(0, 80), where);
-    }
-    if (typeof entry !== 'object' || entry === null) throw importError('BAD_DUMP', 'an object', line, where);
-    if (at === 0) {
-      if (entry.format !== FORMAT || entry.version !== 1)
-        throw importError(
-          'BAD_DUMP',
-          `format ${FORMAT}, version 1`,
-          `${entry.format} ${entry.version}`,
-          where,
-        );
-      const { format: _, version: __, ...producer } = entry;
-      index.producer = producer;
-    } else addLine(index, entry, where);
-  }
-  if (lines.length < 2) throw importError('BAD_DUMP', 'lines', 'an empty index', file);
-  return index;
+/** Views and copies of other values, whose closing bracket ggml cut off: none of the program's own names. */
+function isCutView(name: string): boolean {
+  return name.length === LONGEST_NAME && name.includes(' (') && !name.endsWith(')');
 }
 
-function addLine(index: Index, entry: Record<string, unknown>, where: string): void {
-  const { tokens, position, graph, rows, name, type, ne, offset, note, skipped } = entry;
-  if (tokens !== undefined) {
-    if (!isSizes(tokens))
-      throw importError('BAD_DUMP', 'token ids', JSON.stringify(tokens).slice(0, 60), where);
-    const before = index.batches.reduce((sum, batch) => sum + batch.length, 0);
-    if (position !== before)
-      throw importError(
-        'BAD_ARGUMENT',
-        `a batch that goes on at position ${before}; call begin() before every llama_decode`,
-        `position ${position}`,
-        where,
-      );
-    index.batches.push(tokens);
-  } else if (rows !== undefined) {
-    if (graph !== index.graphs.length || !isSizes([rows]) || index.batches.length === 0)
-      throw importError('BAD_DUMP', `graph ${index.graphs.length} of a batch`, `graph ${graph}`, where);
-    index.graphs.push({ tokens: rows as number, batch: index.batches.length - 1 });
-  } else if (skipped !== undefined) index.notes.add(`${skipped} was not written: ${note}.`);
-  else if (name !== undefined) {
-    const dtype = FOREIGN_DTYPES.find((known) => known === type);
-    if (typeof name !== 'string' || dtype === undefined || !isSizes(ne) || !isSizes([offset]))
-      throw importError('BAD_DUMP', 'name, type, ne and offset', JSON.stringify(entry).slice(0, 80), where);
-    if (graph !== index.graphs.length - 1)
-      throw importError('BAD_DUMP', `graph ${index.graphs.length - 1}`, `graph ${graph}`, where);
-    if (typeof note === 'string') index.notes.add(`${name}: ${note}.`);
-    index.lines.push({ name, graph: graph as number, type: dtype, ne, offset: offset as number });
-  } else if (entry.finished === true) index.finished = true;
-  else throw importError('BAD_DUMP', 'a line of a known kind', JSON.stringify(entry).slice(0, 80), where);
-}
-
-/** Tokens of each graph: those of a batch in order, since one sequence's ubatches are. */
-function splitBatches({ batches, graphs }: Index, whole: number, file: string): ForeignStep[] {
-  const steps: ForeignStep[] = [];
-  for (const [number, batch] of batches.slice(0, whole).entries()) {
-    let start = 0;
-    for (const { tokens } of graphs.filter((graph) => graph.batch === number)) {
-      steps.push({ count: tokens, tokens: batch.slice(start, start + tokens) });
-      start += tokens;
-    }
-    if (start !== batch.length)
-      throw importError(
-        'BAD_ARGUMENT',
-        `graphs over the ${batch.length} tokens of batch ${number}`,
-        `${start} tokens in all; batches must hold one sequence, and n_ubatch its tokens if in doubt`,
-        file,
-      );
-  }
-  return steps;
-}
-
-/** Gives all but the last value of a name in a graph a number. */
-function numberRepeats<T extends Line>(values: readonly T[]): T[] {
+/**
+ * Gives all but the last value of a name in a graph a number. @param unfinished graph that ended early: of a name that has more values in other blocks or graphs, the last is not
+ * known to be it.
+ */
+function numberRepeats<T extends IndexedValue>(values: readonly T[], unfinished: number | undefined): T[] {
   const counts = new Map<string, number>();
-  const key = ({ graph, name }: Line): string => `${graph} ${name}`;
+  const key = ({ graph, name }: IndexedValue): string => `${graph} ${name}`;
+  const kind = (name: string): string => name.replace(/-\d+$/, '');
   for (const value of values) counts.set(key(value), (counts.get(key(value)) ?? 0) + 1);
+  const most = new Map<string, number>();
+  for (const value of values)
+    most.set(kind(value.name), Math.max(most.get(kind(value.name)) ?? 0, counts.get(key(value))!));
   const seen = new Map<string, number>();
   return values.map((value) => {
     const place = seen.get(key(value)) ?? 0;
+    const count = counts.get(key(value))!;
     seen.set(key(value), place + 1);
-    return place === counts.get(key(value))! - 1 ? value : { ...value, name: `${value.name}#${place}` };
+    const mayGoOn = value.graph === unfinished && count < most.get(kind(value.name))!;
+    return place === count - 1 && !mayGoOn ? value : { ...value, name: `${value.name}#${place}` };
   });
-}
-
-function isSizes(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
 }

@@ -21,8 +21,9 @@ function shared(a: string, m: string): NameRule[] {
     { from: `input_norm-${a}`, tap: 'layers.{l}.input_layernorm' },
     { from: `Qraw-${a}`, tap: `${CCA}.q_proj` },
     { from: `Kraw-${a}`, tap: `${CCA}.k_proj` },
-    { from: `QKraw-${a}`, tap: `${CCA}:conv_input` },
+    // What the convolution truly reads: with several sequences in a batch it may differ from the projections.
     { from: `cca_conv_input-${a}`, tap: `${CCA}:conv_input`, layout: [TIME_FASTEST, { op: 'lastTokens' }] },
+    { from: `QKraw-${a}`, tap: `${CCA}:conv_input` },
     { from: `QKraw-${a}`, tap: `${CCA}.q_proj`, layout: [{ op: 'firstColumns' }] },
     { from: `QKraw-${a}`, tap: `${CCA}.k_proj`, layout: [{ op: 'lastColumns' }] },
     { from: `cca_last_conv_states-${a}`, tap: `${CCA}:conv_state`, scope: 'step' },
@@ -41,6 +42,8 @@ function shared(a: string, m: string): NameRule[] {
       layout: [{ op: 'permute', axes: [1, 0, 2] }, { op: 'visible' }],
     },
     { from: `kqv_out-${a}`, tap: `${ATTENTION}:attn_output` },
+    // Flash attention: one node for scores, soft-max and sum.
+    { from: `__fattn__-${a}`, tap: `${ATTENTION}:attn_output` },
     { from: `attn_out-${a}`, tap: `${ATTENTION}.o_proj` },
     { from: `router_down-${m}`, tap: `${GATE}.down_proj` },
     { from: `router_eda-${m}`, tap: `${GATE}:router_hidden_states` },

@@ -45,7 +45,13 @@ export async function mapDump(dump: DumpView, map: NameMap, reference: DumpView)
   const chosen = chooseSources(dump, compiled, targets);
   const blocks = blockCount(reference.taps);
   const known = (name: string): boolean => compiled.resolve(name, blocks).some(({ tap }) => targets.has(tap));
-  const own = dump.taps.filter(({ name }) => !known(name) && !chosen.has(name) && !compiled.ignores(name));
+  // The ignore list is of the producer's names, which an import has replaced but for those that it kept.
+  const { nameMap, unmapped } = dump.manifest.producer;
+  const kept = new Set(Array.isArray(unmapped) ? unmapped : []);
+  const isTap = (name: string): boolean => typeof nameMap === 'string' && !kept.has(name);
+  const own = dump.taps.filter(
+    ({ name }) => !known(name) && !chosen.has(name) && (isTap(name) || !compiled.ignores(name)),
+  );
   const view = new MappedDump(dump, [...chosen.values()], own, compiled, reference.roles);
   await view.check();
   return view;

@@ -359,13 +359,83 @@ describe('a folder of a llama.cpp port', () => {
     expect([...(await dump.read('norm')).data]).toEqual([0, 1, 2, 3, 8, 9]);
   });
 
-  it('of a run that did not finish gives its whole batches', async () => {
+  it('of a run that did not finish gives what it has computed', async () => {
+    // The last value of Qcur-1 is lost: the one before it has another name, which tells that it is not the last.
     const { result, dump } = await load(port(twoSteps, 11, '{"name": "cut'));
     expect(result).toMatchObject({
-      steps: 1,
-      notes: ['The run did not finish: its last batch is left out.'],
+      steps: 2,
+      notes: ['The run did not finish: its last graph is there up to Qcur-0.'],
     });
-    expect((await dump.rows('norm')).position.length).toBe(2);
+    expect([...(await dump.read('norm')).data]).toEqual([0, 1, 2, 3, 8, 9]);
+    const query = await dump.read('layers.0.self_attn:query_rope');
+    expect([[...query.position], [...query.data]]).toEqual([
+      [0, 1],
+      [4, 5, 6, 7],
+    ]);
+  });
+
+  it('of a single batch that did not finish gives what it has computed', async () => {
+    const { result, dump } = await load(port(twoSteps.slice(0, 4), 12));
+    expect(result).toMatchObject({ steps: 1, tokens: 2 });
+    expect(dump.manifest).toMatchObject({ version: 1, sequences: [{ tokens: [5, 6] }] });
+    expect(dump.taps.map(({ name }) => name)).toEqual(['norm', 'layers.0.self_attn:query_rope']);
+  });
+
+  const batch = { tokens: [5, 6, 7], positions: [0, 1, 0], sequences: [0, 0, 4], outputs: [0, 1, 1] };
+
+  it('has values of some tokens where logits of some were asked for', async () => {
+    const folder = port(
+      [
+        batch,
+        { graph: 0, rows: 3, tokens: [7, 5, 6] },
+        { graph: 0, positions: [0, 0, 1] },
+        value('embd', 0, [2, 3, 1, 1], 0),
+        // Rows of the outputs alone: sequence 4's first, then sequence 0's.
+        value('result_norm', 0, [2, 2, 1, 1], 24),
+        { finished: true },
+      ],
+      10,
+    );
+    const { result, dump } = await load(folder);
+    expect(dump.manifest).toMatchObject({
+      version: 2,
+      sequences: [{ tokens: [5, 6] }, { tokens: [7] }],
+      taps: [{ name: 'embed_tokens' }, { name: 'norm', nullable: true }],
+    });
+    expect(result.notes).toEqual([
+      'Computed for 2 of 3 tokens, those of which logits were asked for (batch.logits[i]): 1 values, first result_norm.',
+    ]);
+    const embedded = await dump.read('embed_tokens', { sequence: 0 });
+    expect([...embedded.data]).toEqual([2, 3, 4, 5]);
+    const norm = [await dump.read('norm', { sequence: 0 }), await dump.read('norm', { sequence: 1 })];
+    expect(norm.map(({ position, data }) => [[...position], [...data]])).toEqual([
+      [[1], [8, 9]],
+      [[0], [6, 7]],
+    ]);
+  });
+
+  it('is refused where the order of several sequences is not known', async () => {
+    const folder = port([batch, { graph: 0, rows: 2 }, { finished: true }], 10);
+    await expect(load(folder)).rejects.toThrow('a graph of 2 rows of several sequences');
+  });
+
+  it('leaves out views whose names ggml cut, and tells of other names as long', async () => {
+    const view = 'cache_s_l0 (view) (copy of input_norm-0 (cont) (reshaped) (view';
+    const long = 'a'.repeat(63);
+    const folder = port(
+      [
+        ...twoSteps.slice(0, 3),
+        value(view, 0, [2, 2, 1, 1], 0),
+        value(long, 0, [2, 2, 1, 1], 0),
+        { finished: true },
+      ],
+      12,
+    );
+    const out = join(temporaryFolder(), 'dump');
+    await using source = await openForeignSource(folder);
+    const result = await importDump(source, { out, map: NAME_MAPS.llamacpp!, unmapped: 'keep', importer });
+    expect(result.taps.map(({ tap }) => tap)).toEqual(['norm', long]);
+    expect(result.notes).toEqual([expect.stringMatching(/^a{63} fills the 63 characters of ggml's names/)]);
   });
 
   it.each<[string, unknown[], number, string]>([

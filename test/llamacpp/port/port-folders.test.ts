@@ -42,6 +42,42 @@ it('imports a folder and makes its reference', async () => {
   expect(reference.taps).toHaveLength(372);
 });
 
+it('imports whole and cut folders, several batches, flash attention', async () => {
+  const counts: Record<string, unknown> = {};
+  for (const name of [...WHOLE_FOLDERS, ...CUT_FOLDERS].filter((each) => each !== 'before-f32-last')) {
+    await using dump = await Dump.open(await portDump(name));
+    const { steps, sequences } = dump.manifest;
+    counts[name] = [dump.taps.length, steps, sequences.map(({ tokens }) => tokens!.length)];
+  }
+  expect(counts).toEqual({
+    'before-f32': [332, 1, [24]],
+    'before-f32-decode': [332, 5, [24]],
+    'before-f32-two-sequences': [332, 1, [12, 12]],
+    'before-q8_0': [332, 1, [24]],
+    'after-f32': [332, 1, [24]],
+    'before-f32-flash': [82, 1, [24]],
+    'after-f32-cache-f32': [84, 1, [24]],
+    'before-bf16': [84, 1, [24]],
+  });
+});
+
+it('says what to set where logits of the last token alone were asked for', async () => {
+  await expect(portDump('before-f32-last')).rejects.toThrow(
+    'only 1 of 24 tokens were computed here. Ask for the logits of every token (batch.logits[i] = true)',
+  );
+});
+
+it('takes the input of the convolution from where the branch builds it', async () => {
+  await using one = await Dump.open(await portDump('before-f32'));
+  await using two = await Dump.open(await portDump('before-f32-two-sequences'));
+  const cca = 'layers.0.self_attn.qkv_proj';
+  const read = async (dump: Dump, tap: string, sequence: number) =>
+    (await dump.read(`${cca}${tap}`, { sequence })).data;
+  expect((await read(one, ':conv_input', 0))[1]).toBe((await read(one, '.q_proj', 0))[1]);
+  // The branch reads [160 channels, 24 tokens] as [2, 160, 12]: channel 1 of the first sequence is channel 0 of the second.
+  expect((await read(two, ':conv_input', 0))[1]).toBe((await read(two, '.q_proj', 1))[0]);
+});
+
 it('joins the references of two sequences', async () => {
   await using dump = await Dump.open(portReference(TWO_SEQUENCES));
   expect(dump.manifest).toMatchObject({ steps: 2, sequences: TWO_SEQUENCES.map((tokens) => ({ tokens })) });
