@@ -41,6 +41,7 @@ it('reports beside a noise floor', async () => {
   const reference = portReference();
   const out = portScratch('report.html');
   const args = ['report', reference, await portDump('before-f32'), '--noise-floor', reference, '--out', out];
+  args.push('--fail-above', '1e-9');
   const { code, stdout, stderr } = await runCommand([...args, '--json']);
   // Nothing passes where the reference is its own floor; every value must have been compared with it.
   expect({ code, stderr }).toEqual({ code: 1, stderr: '' });
