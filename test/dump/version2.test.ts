@@ -8,6 +8,7 @@ import { isExact, isQuantised } from '../../src/dump/dtypes.js';
 import { toBigInt64, toFloat64 } from '../../src/dump/float.js';
 import { Dump } from '../../src/dump/reader.js';
 import { DumpWriter, type TapValue } from '../../src/dump/writer.js';
+import { runCommand } from '../cli/run-command.js';
 import { pythonJson } from '../reference/python.js';
 
 interface Expected {
@@ -113,6 +114,40 @@ describe('a dump of version 2 that pyarrow wrote', () => {
       [3, 3],
       [1, 2, 4],
     ]);
+  });
+});
+
+describe('commands take a dump of version 2', () => {
+  const dir = join(scratch, 'dump');
+
+  it('inspect, diff and report', async () => {
+    const inspected = await runCommand(['inspect', dir, '--taps', 'Q8_0,BOOL*']);
+    expect([inspected.code, inspected.stdout]).toEqual([0, expect.stringMatching(/^positions +5$/m)]);
+    const compared = await runCommand(['diff', dir, dir]);
+    expect([compared.code, compared.stdout]).toEqual([
+      0,
+      expect.stringContaining('76 identical, 0 unpaired'),
+    ]);
+    const out = join(scratch, 'report.html');
+    const reported = await runCommand(['report', dir, dir, '--out', out]);
+    // Of Q4_K and its nullable twin there is nothing to draw.
+    expect([reported.code, reported.stdout]).toEqual([0, expect.stringContaining('of 74 of 76 taps')]);
+  });
+
+  it('export, whose file safetensors reads', async () => {
+    const out = join(scratch, 'out.safetensors');
+    expect((await runCommand(['export', dir, '--taps', 'Q8_0,BOOL*,I64*,U8*,F64*', '--out', out])).code).toBe(
+      0,
+    );
+    const code =
+      'import json, sys; from safetensors.numpy import load_file; ' +
+      'print(json.dumps({k: [str(v.dtype), list(v.shape), v.tobytes().hex()] for k, v in load_file(sys.argv[1]).items()}))';
+    const tensors = pythonJson<Record<string, [string, number[], string]>>(['-c', code, out]);
+    expect(tensors.Q8_0!.slice(0, 2)).toEqual(['uint8', [5, 2, 68]]);
+    expect(tensors['BOOL[2, 3]?']!.slice(0, 2)).toEqual(['bool', [3, 2, 3]]);
+    expect(tensors['I64[3]?#position']).toEqual(['int32', [3], '010000000200000004000000']);
+    for (const name of ['Q8_0', 'BOOL[]', 'I64[3]?', 'U8[2, 3]', 'F64[]?'])
+      expect(tensors[name]![2], name).toBe(values[name]!.bytes.join(''));
   });
 });
 

@@ -5,7 +5,7 @@ import { PairedReader, type Part, type Piece, partsOf } from '../../diff/paired-
 import { positionFilter, type TapPair } from '../../diff/pairing.js';
 import { pairRows, UnpairedRows } from '../../diff/row-pairing.js';
 import { pairSteps, type StepSide } from '../../diff/step-pairing.js';
-import { toFloat32 } from '../../dump/float.js';
+import { hasNumbers, toFloat32 } from '../../dump/float.js';
 import type { FileRows, TensorBatch } from '../../dump/reader.js';
 import { type Histograms, ValueSample } from './value-sample.js';
 import { PooledGrids } from './view-grid.js';
@@ -40,15 +40,17 @@ interface FilePlan {
 }
 
 /**
- * Views of the pairs of one file, in their order; a tap without a common row has none.
- * @param pairs taps of one file of each side. @param cells most cells of a grid.
+ * Views of the pairs of one file, in their order; a tap without a common row has none, nor has one of blocks that only ggml decodes.
+ * @param allPairs taps of one file of each side. @param cells most cells of a grid.
  */
 export async function fileViews(
   reference: DumpView,
   tested: DumpView,
-  pairs: readonly TapPair[],
+  allPairs: readonly TapPair[],
   cells: number,
 ): Promise<TensorView[]> {
+  const pairs = allPairs.filter(({ reference: a, tested: b }) => hasNumbers(a.dtype) && hasNumbers(b.dtype));
+  if (pairs.length === 0) return [];
   const longest = Math.max(1, ...lengths(reference), ...lengths(tested));
   const plan = await planFile(reference, tested, pairs, longest);
   const builders = new Map<TapPair, ViewBuilder>();
