@@ -11,8 +11,8 @@ import { describeValue } from '../../weights/describe-value.js';
 import { readSmallFile } from '../../weights/file-access.js';
 import { parseJsonObject } from '../../weights/json-object.js';
 import { ConfigKeys, configError } from '../runtime/config-keys.js';
+import { quantisationIn } from '../runtime/quantised.js';
 import { fromLegacyConfig, isLegacyConfig } from './legacy-config.js';
-import { quantisationIn } from './quantised.js';
 
 const OP = 'readZayaConfig';
 /** Dtypes that transformers may load the weights in; a run's policy decides here, so only what is no dtype of weights matters. */

@@ -4,8 +4,8 @@ import type { GgufValue, NativeGguf } from '../../native.js';
 import type { Checkpoint, StoredTensor, TensorInfo } from '../../weights/checkpoint.js';
 import { describeValue } from '../../weights/describe-value.js';
 import { ConfigKeys } from '../runtime/config-keys.js';
+import { refuseGgufMeaning } from '../runtime/gguf-meaning.js';
 import { parseZayaConfig, type ZayaConfig } from './config.js';
-import { refuseGgufMeaning } from './gguf-meaning.js';
 import { type GgufDialect, ggufNames } from './gguf-names.js';
 import { requiredTensors } from './weights.js';
 
@@ -56,7 +56,7 @@ function dialectOf(names: ReadonlySet<string>, file: string): GgufDialect {
 
 function readConfig(gguf: NativeGguf, stored: Checkpoint, dialect: GgufDialect, file: string): ZayaConfig {
   const keys = new ConfigKeys(plainMetadata(gguf.metadata), OP, file);
-  refuseGgufMeaning(keys, stored, file);
+  refuseGgufMeaning('zaya', keys, stored, file);
   const size = (key: string): number => keys.size(`zaya.${key}`, MAX_SIZE);
   const blocks = keys.size('zaya.block_count', MAX_BLOCKS);
   if (dialect !== 'blocks' && blocks % 2 !== 0)

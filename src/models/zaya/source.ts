@@ -6,11 +6,11 @@ import { type Checkpoint, openCheckpoint } from '../../weights/checkpoint.js';
 import { fileSizeBytes } from '../../weights/file-access.js';
 import { ggufCheckpoint, joinGgufParts, readGgufHeader } from '../../weights/gguf.js';
 import { findModel, splitParts } from '../../weights/model-path.js';
+import { refuseQuantised } from '../runtime/quantised.js';
 import { readZayaConfig, type ZayaConfig } from './config.js';
 import { openZayaGguf } from './gguf.js';
 import type { GgufDialect } from './gguf-names.js';
 import { asNative, isLegacyCheckpoint } from './legacy.js';
-import { refuseQuantised } from './quantised.js';
 
 const OP = 'openZayaSource';
 
