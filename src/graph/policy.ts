@@ -11,6 +11,7 @@ import { tapPattern } from '../tap-pattern.js';
  * - `form`: GELU, exact or ggml's tanh approximation (which the CPU reads from an F16 table)
  * - `dtype`: keys and values as attention reads them; a half-width dtype also rounds what is multiplied with them
  * - `skip`: what a token gets whose router chose the class without an expert: nothing, its own value times the class's probability, or the best real expert instead
+ * - `parameters`: the stored weights of a block (or of embedding and head: `model#parameters`), rounded to a dtype as they are loaded, balancing biases excepted: what `from_pretrained(dtype=...)` does
  * - `eps`: the smallest norm of queries and keys is this dtype's machine epsilon
  */
 export const SITE_KINDS = {
@@ -22,6 +23,7 @@ export const SITE_KINDS = {
   dtype: ['F32', 'F16', 'BF16'],
   eps: ['F32', 'F16', 'BF16'],
   skip: ['zero', 'identity', 'dropped'],
+  parameters: ['stored', 'BF16', 'F16'],
 } as const;
 
 /** What follows the `#` of a site. */
@@ -55,6 +57,7 @@ const KEPT_IN_F32 = [
 
 function asTransformers(dtype: 'BF16' | 'F16'): readonly PolicyRule[] {
   return [
+    { sites: '**#parameters', set: dtype },
     { sites: '**#round', set: dtype },
     { sites: KEPT_IN_F32, set: 'none' },
     { sites: '**.qk_norm#eps', set: dtype },
@@ -181,6 +184,12 @@ export function resolvePolicy({ name, rules }: Policy): Setting {
     }
     return value;
   };
+}
+
+/** The site of what a tensor is rounded to as it is loaded: `model.layers.3.input_layernorm.weight` is `layers.3#parameters`, all outside blocks `model#parameters`. */
+export function parametersSite(tensor: string): string {
+  const block = /^(?:model\.)?(layers\.\d+)\./.exec(tensor);
+  return `${block?.[1] ?? 'model'}#parameters`;
 }
 
 /** The kind of a site. */

@@ -119,7 +119,9 @@ describe('own errors', () => {
   it('tell what rounding to the dtype of the dump would cost', async () => {
     await using low = await Dump.open(join(tiny, 'reference-bfloat16'));
     const errors = await localErrors(model, low, { right: 'computed' });
-    const { roundingNmse, nmse } = errors.get('layers.2.self_attn.o_proj')!;
+    const { rounding, precision, nmse } = errors.get('layers.2.self_attn.o_proj')!;
+    const roundingNmse = rounding.BF16;
+    expect(precision).toBe('BF16');
     // uniform rounding errors of 8 significant bits: between 2^-18/12 and 2^-16/12 of the energy
     expect(roundingNmse).toBeGreaterThan(2 ** -18 / 3);
     expect(roundingNmse).toBeLessThan(2 ** -16 / 3);
@@ -127,7 +129,7 @@ describe('own errors', () => {
     expect(nmse / roundingNmse).toBeGreaterThan(0.8);
     expect(nmse / roundingNmse).toBeLessThan(1.3);
     // the residual stream is F32 in the dump
-    expect(errors.get('layers.2')!.roundingNmse).toBe(0);
+    expect(errors.get('layers.2')!.precision).toBe('F32');
   });
 });
 

@@ -1,20 +1,19 @@
 import { diffDumps } from '../../diff/diff.js';
 import { nonFiniteLines } from '../../diff/format/non-finite.js';
-import type { DiffReport } from '../../diff/report.js';
+import type { DiffReport, FloatTapReport, IntegerTapReport } from '../../diff/report.js';
 import type { DumpView } from '../../dump/dump-view.js';
-import type { TapDtype } from '../../dump/format.js';
 import { ZayascopeError } from '../../errors.js';
-import { type Policy, policy as presetPolicy } from '../../graph/policy.js';
 import { commonRows, noiseFloor } from '../noise/noise-floor.js';
 import { blockCount } from '../replay/tap-graph.js';
 import { isRoutingTap, RoutingSums, tiedChoices } from '../routing/drift.js';
 import { errorOf, type OpEvidence, valueReports } from './evidence.js';
 import { explainFaults } from './hypotheses.js';
 import { type KindInput, locatedKinds } from './kinds.js';
-import { type LocalError, localErrors } from './local.js';
-import { label, modelNotes, noiseNotes } from './notes.js';
+import { type Mismatch, tokenMismatch } from './mismatch.js';
+import { label, noiseNotes } from './notes.js';
 import { locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
+import { ownErrors, ownPolicy } from './own-errors.js';
 import type { LocateReport } from './report.js';
 import { PolicyRunners } from './runners.js';
 
@@ -50,17 +49,30 @@ export async function locateDumps(
     onProgress: run('comparing').onProgress,
   });
   const reports = valueReports(diff.tapReports).filter(({ rows }) => rows > 0);
+  const dumps = [reference, tested, ...(noise === undefined ? [] : [noise])];
+  const tokens = tokenMismatch(reference, dumps.slice(1));
   if (reports.length === 0)
     throw new ZayascopeError(
       'UNPAIRED',
-      `locate: expected two dumps with values in common, got none (${reference.dir}, ${tested.dir})`,
+      `locate: expected two dumps with values in common, got none${tokens === null ? '' : `: ${tokens.sentence}`} (${reference.dir}, ${tested.dir})`,
       { op: 'locate' },
     );
+  const header = {
+    format: 'zayascope-locate',
+    version: 1,
+    mode: model === undefined ? 'dumps-alone' : 'dumps',
+    reference: label(reference),
+    tested: label(tested),
+    noise: noise === undefined ? null : label(noise),
+  } as const;
+  if (tokens !== null) return mismatched({ ...header, order: diff.order }, tokens, reports);
   const noiseByTap = noise === undefined ? null : await noiseFloor(reference, noise, tested);
   const noises = new Map(noiseByTap?.map((entry) => [entry.tap, entry]));
   using runners = model === undefined ? undefined : new PolicyRunners(model, open);
-  const policyOf = (dump: DumpView) => (dump === tested ? recompute : undefined) ?? ownPolicy(dump);
-  const own = await ownErrors(runners, { reference, tested, noise }, { failAbove, policyOf }, run);
+  const base = recompute ?? ownPolicy(tested);
+  const holds = heldByAll(dumps);
+  const own = await ownErrors(runners, { reference, tested, noise }, { failAbove, base, holds }, run);
+  if (own.mismatch !== null) return mismatched({ ...header, order: diff.order }, own.mismatch, reports);
   const evidence = new Map<string, OpEvidence>(
     reports.map((cumulative): [string, OpEvidence] => {
       const { name } = cumulative;
@@ -80,7 +92,7 @@ export async function locateDumps(
   });
   const faults = located.ops.filter(({ verdict }) => verdict === 'fault');
   const input: KindInput = {
-    mode: model === undefined ? 'dumps-alone' : 'dumps',
+    mode: header.mode,
     faults,
     blocks: blockCount(evidence.keys()),
     nonFinite: located.nonFinite,
@@ -93,30 +105,23 @@ export async function locateDumps(
   if (runners !== undefined && kinds.length > 0)
     kinds = locatedKinds({
       ...input,
-      explained: await explainFaults(
-        { runners, base: policyOf(tested) },
-        tested,
-        kinds,
-        run('trying explanations'),
-      ),
+      explained: await explainFaults({ runners, base, holds }, tested, kinds, run('trying explanations')),
     });
+  const found = faults.length > 0 || located.nonFinite !== null;
+  const final = {
+    tap: located.final,
+    nmse: errorOf(evidence.get(located.final)!.cumulative),
+    floorNmse: null,
+    noise: noises.get(located.final) ?? null,
+  };
   return {
-    format: 'zayascope-locate',
-    version: 1,
-    mode: input.mode,
-    reference: label(reference),
-    tested: label(tested),
-    noise: noise === undefined ? null : label(noise),
-    found: faults.length > 0 || located.nonFinite !== null,
+    ...header,
+    found,
+    mismatch: null,
     order: diff.order,
     firstFault: located.nonFinite?.tap ?? faults[0]?.tap ?? null,
     nonFinite: located.nonFinite,
-    final: {
-      tap: located.final,
-      nmse: errorOf(evidence.get(located.final)!.cumulative),
-      floorNmse: null,
-      noise: noises.get(located.final) ?? null,
-    },
+    final,
     kinds,
     choices: [],
     bisect: null,
@@ -124,86 +129,44 @@ export async function locateDumps(
     noiseByTap,
     routing: routing === null ? null : { ...routing, pinned: null },
     notes: [
+      ...(found ? [] : unexplained(final, own.rounds)),
       ...own.notes,
       ...diffNotes(diff),
+      ...lackingNotes(reports, noise),
       ...noiseNotes(noiseByTap ?? []),
       ...cannotSay(model, noise, routing?.flipped ?? 0),
     ],
   };
 }
 
-/**
- * Recomputed in its own dtypes an op gives the dump's bits, but for sums in another order that fall on the other side of a tie: an error of a unit in the last place, whose energy is 12 times
- * that of rounding, in up to one element of a thousand.
- */
-const FLIPPED_ULPS = 12 / 1000;
-
-/** In which dtypes the ops of a dump are recomputed, unless the user says. */
-function ownPolicy({ manifest }: DumpView): Policy {
-  const { name } = manifest.policy;
-  if (name === 'transformers-bfloat16') return presetPolicy('pytorch-bf16');
-  return presetPolicy(name === 'transformers-float16' ? 'pytorch-f16' : 'f32');
-}
-
-interface Dumps {
-  reference: DumpView;
-  tested: DumpView;
-  noise: DumpView | undefined;
-}
-
-/** Own errors of the tested dump's ops, and by tap those of runs that count as right. */
-async function ownErrors(
-  runners: PolicyRunners | undefined,
-  { reference, tested, noise }: Dumps,
-  { failAbove, policyOf }: { failAbove: number | undefined; policyOf: (dump: DumpView) => Policy },
-  run: (what: string) => Pick<Parameters<typeof localErrors>[2], 'signal' | 'onProgress'>,
-) {
-  if (runners === undefined)
-    return { local: new Map<string, LocalError>(), floors: () => [] as number[], notes: [] as string[] };
-  await runners.use(policyOf(tested));
-  const notes = await modelNotes(runners.model!, [
-    reference,
-    tested,
-    ...(noise === undefined ? [] : [noise]),
-  ]);
-  const measured: Map<string, LocalError>[] = [];
-  for (const [dump, what] of [
-    [reference, 'noise of each op'],
-    [noise, 'low-precision noise of each op'],
-  ] as const)
-    try {
-      if (dump !== undefined)
-        measured.push(
-          await localErrors(await runners.use(policyOf(dump)), dump, { right: 'computed', ...run(what) }),
-        );
-    } catch (error) {
-      if (!(error instanceof ZayascopeError && error.code === 'BAD_ARGUMENT')) throw error;
-      notes.push(`${label(dump!)} cannot tell the noise of ops: ${error.message}`);
-    }
-  // A program in half precision may round inside an op whose output it keeps in F32: where that is measured it is known, else it must be allowed.
-  const policy = policyOf(tested);
-  const rounds = policy.name !== 'f32';
-  const coarsest = noise === undefined && !rounds ? coarsestDtype(tested) : 'F32';
-  if (rounds) notes.push(`Ops of ${label(tested)} are recomputed in the dtypes of policy ${policy.name}.`);
-  if (coarsest !== 'F32')
-    notes.push(
-      `Without --noise every op of ${label(tested)} may round to ${coarsest}, as most of its values are.`,
-    );
-  const local = await localErrors(await runners.use(policy), tested, {
-    right: 'computed',
-    rounding: ({ dtype }) => (dtype === 'F32' ? coarsest : dtype),
-    spreads: ({ nmse }) => nmse > (failAbove ?? 1e-13),
-    ...run('own error of each op'),
-  });
-  const floors = (name: string) => {
-    const rounding = (rounds ? FLIPPED_ULPS : 1) * (local.get(name)?.roundingNmse ?? 0);
-    return [...measured.flatMap((floor) => floor.get(name)?.nmse ?? []), ...(rounding > 0 ? [rounding] : [])];
+/** The report of two runs whose ops cannot be compared. */
+function mismatched(
+  header: Pick<LocateReport, 'format' | 'version' | 'mode' | 'reference' | 'tested' | 'noise' | 'order'>,
+  mismatch: Mismatch,
+  reports: readonly (FloatTapReport | IntegerTapReport)[],
+): LocateReport {
+  const last = reports.findLast(({ kind }) => kind === 'float') ?? reports.at(-1)!;
+  return {
+    ...header,
+    found: true,
+    mismatch,
+    firstFault: null,
+    nonFinite: null,
+    final: { tap: last.name, nmse: errorOf(last), floorNmse: null, noise: null },
+    kinds: [],
+    choices: [],
+    bisect: null,
+    ops: [],
+    noiseByTap: null,
+    routing: null,
+    notes: [],
   };
-  return { local, floors, notes };
 }
 
-function coarsestDtype({ taps }: DumpView): TapDtype {
-  return (['BF16', 'F16'] as const).find((dtype) => taps.some((tap) => tap.dtype === dtype)) ?? 'F32';
+/** True for values that all dumps hold. */
+function heldByAll(dumps: readonly DumpView[]): (name: string) => boolean {
+  const names = dumps.map(({ taps }) => new Set(taps.map(({ name }) => name)));
+  return (name) => names.every((held) => held.has(name));
 }
 
 async function routingDrift(reference: DumpView, tested: DumpView, noise: DumpView | undefined) {
@@ -233,6 +196,31 @@ function diffNotes(diff: DiffReport): string[] {
           `${left} values are held by one side only${missing.length === 0 ? '' : `, first ${missing[0]}`}: ops next to them are judged over the values that both hold.`,
         ]),
   ];
+}
+
+function lackingNotes(reports: readonly { name: string }[], noise: DumpView | undefined): string[] {
+  if (noise === undefined) return [];
+  const held = new Set(noise.taps.map(({ name }) => name));
+  const missing = reports.filter(({ name }) => !held.has(name));
+  return missing.length === 0
+    ? []
+    : [
+        `${label(noise)} lacks ${missing.length} of ${reports.length} values, first ${missing[0]!.name}: ops are judged over the values that all three dumps hold.`,
+      ];
+}
+
+/** Energy NMSE that gathers in the last value of a right program by rounding: in F32, and in half precision where a few tokens take other experts. */
+const GATHERS = { single: 1e-6, half: 0.1 } as const;
+
+/** What a silent report says of a large error at the end. */
+function unexplained({ tap, nmse, noise }: LocateReport['final'], rounds: boolean): string[] {
+  const isLarge =
+    noise === null ? nmse > (rounds ? GATHERS.half : GATHERS.single) : noise.verdict === 'broken';
+  return isLarge
+    ? [
+        `No op that was judged makes the error of ${tap}: it comes from outside them (inputs, weights, ops that no dump holds, what follows the last tap) or from experts chosen otherwise${noise === null ? ', or rounding gathers it, which --noise would tell' : ''}.`,
+      ]
+    : [];
 }
 
 /** What these inputs cannot tell. */

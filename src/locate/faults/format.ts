@@ -3,6 +3,7 @@ import { orderWords } from '../../diff/tap-order.js';
 import { type Cell, formatError, formatShare, styled, textTable } from '../../text-table.js';
 import { blockCount, tapPlace } from '../replay/tap-graph.js';
 import { routingLines } from '../routing/format.js';
+import type { Mismatch } from './mismatch.js';
 import { blockWords, opWords } from './plain-words.js';
 import type { LocatedKind, LocatedOp, LocateReport } from './report.js';
 
@@ -19,6 +20,7 @@ export function formatLocate(
   report: LocateReport,
   { color = false, verbose = false }: LocateFormatOptions = {},
 ): string {
+  if (report.mismatch !== null) return mismatchLines(report, report.mismatch, color).join('\n');
   const sections = [
     headLines(report, color),
     kindLines(report, color),
@@ -31,6 +33,18 @@ export function formatLocate(
     .filter((lines) => lines.length > 0)
     .map((lines) => lines.join('\n'))
     .join('\n\n');
+}
+
+function mismatchLines(
+  { reference, tested }: LocateReport,
+  { kind, sentence }: Mismatch,
+  color: boolean,
+): string[] {
+  return [
+    `${reference} (reference) against ${tested}`,
+    `${styled(kind === 'tokens' ? 'DIFFERENT TOKENS' : 'DIFFERENT WEIGHTS', 'bad', color)}  ${sentence}`,
+    'No op is judged: every value after the first that differs would be off, whatever the program.',
+  ];
 }
 
 function headLines(report: LocateReport, color: boolean): string[] {

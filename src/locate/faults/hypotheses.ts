@@ -32,7 +32,7 @@ interface Hypothesis {
  * @returns sentences by kind of op; kinds that nothing explains are absent.
  */
 export async function explainFaults(
-  { runners, base }: { runners: PolicyRunners; base: Policy },
+  { runners, base, holds }: { runners: PolicyRunners; base: Policy; holds: (name: string) => boolean },
   tested: DumpView,
   kinds: readonly LocatedKind[],
   hooks: Pick<LocalOptions, 'signal' | 'onProgress'>,
@@ -46,7 +46,7 @@ export async function explainFaults(
     const choices = trying.map(({ left }) => left[round]!);
     const rules = [...base.rules, ...choices];
     const runner = await runners.use({ name: 'hypothesis', description: 'choices under test', rules });
-    const local = await localErrors(runner, tested, { right: 'computed', ...hooks });
+    const local = await localErrors(runner, tested, { right: 'computed', holds, ...hooks });
     for (const [index, { kind }] of trying.entries()) {
       const left = local.get(kind.worst)!.nmse;
       if (!(left < EXPLAINS * kind.largest)) continue;

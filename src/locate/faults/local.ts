@@ -2,18 +2,22 @@ import type { ElementPlace, FloatTapReport, IntegerTapReport } from '../../diff/
 import { compareTap, type TapComparison } from '../../diff/tap-comparison.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
-import type { TapDtype, TapInfo } from '../../dump/format.js';
+import type { TapInfo } from '../../dump/format.js';
 import type { TensorBatch } from '../../dump/reader.js';
 import { type ReplayOptions, type Runner, replay } from '../replay/replay.js';
+import { hiddenChoices, leadBlock, SureTokens } from './hidden-choices.js';
+import { type HalfDtype, narrow, RoundingSums } from './rounding.js';
 import { ErrorSpread, type Spread } from './spread.js';
 
 /** The error that one op makes by itself: on the dump's inputs, against the dump's output. */
 export interface LocalError {
   tap: TapInfo;
-  /** Energy NMSE; Infinity where NaN or infinity is on one side only. Integers: share of entries that differ. */
+  /** Energy NMSE; Infinity where NaN or infinity is on one side only. Integers: share of entries that differ. Where a choice of experts that the dump does not show lies inside the op's span, over tokens whose choice is sure. */
   nmse: number;
-  /** What rounding values of the right ones' sizes to a dtype makes of them, as energy NMSE: no op that rounds its output is nearer, on average. 0 for F32. See {@link LocalOptions.rounding}. */
-  roundingNmse: number;
+  /** What rounding values of the right ones' sizes to a dtype makes of them, as energy NMSE: no op that rounds its output is nearer, on average. 0 for integers. */
+  rounding: Readonly<Record<HalfDtype, number>>;
+  /** The narrowest dtype that holds all values of the dump as they are; null for integers. */
+  precision: HalfDtype | 'F32' | null;
   /** Share of elements with the same bits. */
   bitEqual: number;
   /** Entries that differ; 0 for floats. */
@@ -29,11 +33,9 @@ export interface LocalError {
 }
 
 /** Options of {@link localErrors}. */
-export interface LocalOptions extends Pick<ReplayOptions, 'onProgress' | 'signal'> {
+export interface LocalOptions extends Pick<ReplayOptions, 'onProgress' | 'signal' | 'holds'> {
   /** Which side is right: errors are relative to it. */
   right: 'dump' | 'computed';
-  /** Dtype of {@link LocalError.roundingNmse}; default: the dump's own of each value. */
-  rounding?: (tap: TapInfo) => TapDtype;
   /** True for values whose error is to be measured by token and column; default none. */
   spreads?: (error: { tap: string; nmse: number }) => boolean;
 }
@@ -44,18 +46,27 @@ export async function localErrors(
   dump: DumpView,
   options: LocalOptions,
 ): Promise<Map<string, LocalError>> {
-  const { right, rounding = ({ dtype }) => dtype, spreads = () => false, ...rest } = options;
+  const { right, spreads = () => false, ...rest } = options;
+  const { holds = () => true } = options;
   const sums = new Map<string, LocalSums>();
+  const held = new Set(dump.taps.map(({ name }) => name).filter(holds));
+  const hidden = hiddenChoices(held, runner.config.num_hidden_layers);
+  const watched = new Set([...hidden.values()].flat());
+  const leads = new Map<number, Float32Array>();
   await replay(runner, {
     dump,
     ...rest,
+    watches: (name) => watched.has(leadBlock(name) ?? -1),
+    watch: (name, values) => leads.set(leadBlock(name)!, values.slice()),
     visit({ tap, dumped, shown }) {
       let sum = sums.get(tap.name);
       if (sum === undefined) {
-        sum = new LocalSums(tap, right, rounding(tap), spreads);
+        const blocks = tap.dtype === 'I32' || tap.scope !== 'token' ? undefined : hidden.get(tap.name);
+        const sure = blocks === undefined ? null : new SureTokens(blocks, tap.block);
+        sum = new LocalSums(tap, right, spreads, sure);
         sums.set(tap.name, sum);
       }
-      sum.add(dumped, shown);
+      sum.add(dumped, shown, leads);
     },
   });
   return new Map(
@@ -68,17 +79,18 @@ class LocalSums {
   readonly #right: LocalOptions['right'];
   readonly #comparison: TapComparison;
   readonly #spreads: NonNullable<LocalOptions['spreads']>;
-  readonly #dtype: TapDtype;
-  readonly #rounding = { error: 0, size: 0 };
+  readonly #sure: SureTokens | null;
+  readonly #rounding = new RoundingSums();
+  readonly #fits = { BF16: true, F16: true };
   readonly #spread = new ErrorSpread();
 
   constructor(
     tap: TapInfo,
     right: LocalOptions['right'],
-    dtype: TapDtype,
     spreads: NonNullable<LocalOptions['spreads']>,
+    sure: SureTokens | null,
   ) {
-    this.#dtype = dtype;
+    this.#sure = sure;
     this.#tap = tap;
     this.#right = right;
     this.#spreads = spreads;
@@ -90,12 +102,13 @@ class LocalSums {
     );
   }
 
-  add(dumped: TensorBatch, shown: TensorBatch): void {
+  add(dumped: TensorBatch, shown: TensorBatch, leads: ReadonlyMap<number, Float32Array>): void {
     const [a, b] = this.#right === 'dump' ? [dumped, shown] : [shown, dumped];
     this.#comparison.add(a, b);
     if (dumped.dtype === 'I32') return;
-    if (this.#dtype === 'BF16' || this.#dtype === 'F16')
-      addRounding(toFloat32(a.data, a.dtype), this.#dtype, this.#rounding);
+    this.#sure?.add(toFloat32(a.data, a.dtype), toFloat32(b.data, b.dtype), a, leads);
+    this.#rounding.add(toFloat32(a.data, a.dtype));
+    narrow(toFloat32(dumped.data, dumped.dtype), this.#fits);
     const { metrics } = this.#comparison.report() as FloatTapReport;
     if (metrics.nmse > 0 && this.#spreads({ tap: this.#tap.name, nmse: metrics.nmse }))
       this.#spread.add(a, b);
@@ -110,7 +123,8 @@ class LocalSums {
       return {
         tap,
         nmse: share,
-        roundingNmse: 0,
+        rounding: { BF16: 0, F16: 0 },
+        precision: null,
         bitEqual: 1 - share,
         differing,
         nonFinite: { dumped: 0, computed: 0 },
@@ -123,11 +137,11 @@ class LocalSums {
     const count = (side: 'reference' | 'tested') => nan[side] + inf[side];
     const [dumped, computed] =
       this.#right === 'dump' ? [count('reference'), count('tested')] : [count('tested'), count('reference')];
-    const { error, size } = this.#rounding;
     return {
       tap,
-      nmse,
-      roundingNmse: size === 0 ? 0 : error / size,
+      nmse: this.#sure === null ? nmse : (this.#sure.nmse() ?? 0),
+      rounding: this.#rounding.nmse(),
+      precision: this.#fits.BF16 ? 'BF16' : this.#fits.F16 ? 'F16' : 'F32',
       bitEqual,
       differing: 0,
       nonFinite: { dumped, computed },
@@ -135,25 +149,5 @@ class LocalSums {
       differences: [],
       spread: this.#spread.spread(),
     };
-  }
-}
-
-/** Mantissa bits and smallest normal exponent. */
-const HALF = { BF16: { bits: 7, least: -126 }, F16: { bits: 10, least: -14 } } as const;
-
-/** Adds the energy that rounding to nearest takes from values of these sizes on average (a twelfth of a unit squared), and their own. Values that are not finite are left out. */
-function addRounding(
-  values: Float32Array,
-  dtype: 'BF16' | 'F16',
-  sums: { error: number; size: number },
-): void {
-  const { bits, least } = HALF[dtype];
-  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  for (let k = 0; k < values.length; k++) {
-    const exponent = ((words[k]! >>> 23) & 255) - 127;
-    if (exponent === 128) continue;
-    const unit = 2 ** (Math.max(exponent, least) - bits);
-    sums.error += (unit * unit) / 12;
-    sums.size += values[k]! ** 2;
   }
 }

@@ -10,26 +10,37 @@ export function label(dump: DumpView): string {
   return basename(resolve(dump.dir));
 }
 
-/** What a reader must know about a model and the dumps it is compared with: other weights, partial dumps. */
-export async function modelNotes(
+/** Dumps whose manifests name other weights than the model's. A quantised or renamed copy has another identity, though it may be the same model; an imported dump has none. */
+export async function otherWeights<D extends Pick<DumpView, 'manifest'>>(
   { weights }: ZayaModel,
-  dumps: readonly Pick<DumpView, 'dir' | 'manifest'>[],
-): Promise<string[]> {
+  dumps: readonly D[],
+): Promise<D[]> {
   const own = await weightsSha256(weights.checkpoint);
-  const notes: string[] = [];
-  for (const { dir, manifest } of dumps) {
-    const name = basename(resolve(dir));
-    // A quantised or renamed copy has another identity, though it may be the same model; an imported dump has none.
+  return dumps.filter(({ manifest }) => {
     const { layout = 'transformers', weightsSha256: theirs } = manifest.model;
-    if (
+    return (
       theirs !== own &&
       theirs !== UNKNOWN &&
       layout.startsWith('gguf') === weights.source.layout.startsWith('gguf')
-    )
-      notes.push(`DIFFERENT WEIGHTS: ${name} was made with other weights than the model's.`);
-    if (manifest.status === 'partial') notes.push(`${name} is partial: its producer did not finish.`);
-  }
-  return notes;
+    );
+  });
+}
+
+/** What a reader must know about a model and the dumps it is compared with: other weights, partial dumps. */
+export async function modelNotes(
+  model: ZayaModel,
+  dumps: readonly Pick<DumpView, 'dir' | 'manifest'>[],
+): Promise<string[]> {
+  const others = await otherWeights(model, dumps);
+  return dumps.flatMap((dump) => {
+    const name = basename(resolve(dump.dir));
+    return [
+      ...(others.includes(dump)
+        ? [`DIFFERENT WEIGHTS: ${name} was made with other weights than the model's.`]
+        : []),
+      ...(dump.manifest.status === 'partial' ? [`${name} is partial: its producer did not finish.`] : []),
+    ];
+  });
 }
 
 /** What to say of a noise floor that is not finite. */

@@ -7,11 +7,11 @@ import { errorShares, type ShareTap } from './share.js';
 import { judge } from './verdict.js';
 
 /** A right op may make 9 times the energy NMSE that was measured as its noise: a ratio of 3 of the errors themselves. */
-const LIMIT_FACTOR = 9;
+export const LIMIT_FACTOR = 9;
 /** Where a floor was measured, an op may still make this much: two or three units in the last place of F32, for one that was exact in the floor. */
 const LEAST_LIMIT = 1e-13;
 /** Limit of an op whose floor was not measured: an order above what F32 arithmetic in any order makes of products of a few thousand terms. */
-const UNMEASURED_LIMIT = 1e-11;
+export const UNMEASURED_LIMIT = 1e-11;
 
 /** Options of {@link locateOps}. */
 export interface LocateOpsOptions {

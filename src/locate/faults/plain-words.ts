@@ -153,6 +153,7 @@ export function choiceSentence(kind: string, set: string, suffix: string): strin
     round: `${set} rounds ${name}`,
     eps: `the epsilon of ${set} is the smallest norm in ${name}`,
     skip: `tokens of the skip class get ${set === 'identity' ? 'their own value' : 'the best real expert'} in ${name}`,
+    parameters: `the stored weights rounded to ${set} as they are loaded`,
     weight: `the weight of ${name} stays as stored, and its inputs are rounded to that dtype`,
   };
   if (kind === 'dtype')

@@ -47,16 +47,21 @@ export async function locatePolicy(
   const plain = await runners.use(f32);
   const notes = await modelNotes(runners.model!, [reference, ...(noise === undefined ? [] : [noise])]);
   const lowDtypes = new Map(noise?.taps.map(({ name, dtype }) => [name, dtype]));
+  const holds = (name: string) => noise === undefined || lowDtypes.has(name);
   const floors = [
     await localErrors(plain, reference, {
       right: 'dump',
-      rounding: ({ name }) => lowDtypes.get(name) ?? 'F32',
+      holds,
       ...run('noise of each op'),
     }),
   ];
   if (noise !== undefined)
     floors.push(
-      await localErrors(plain, noise, { right: 'computed', ...run('low-precision noise of each op') }),
+      await localErrors(plain, noise, {
+        right: 'computed',
+        holds,
+        ...run('low-precision noise of each op'),
+      }),
     );
   const groups = choiceGroups(tested, plain.config);
   if (groups.length > MAX_CHOICES)
@@ -70,6 +75,7 @@ export async function locatePolicy(
   const runner = await runners.use(tested);
   const local = await localErrors(runner, reference, {
     right: 'dump',
+    holds,
     spreads: ({ nmse }) => nmse > (failAbove ?? 1e-13),
     ...run('own error of each op'),
   });
@@ -83,7 +89,8 @@ export async function locatePolicy(
         // A copy is exact in the low-precision run, whose values are rounded already; of the reference's values it rounds.
         floors: floors.flatMap((floor) => {
           const own = floor.get(tap);
-          return own === undefined ? [] : [own.nmse, own.roundingNmse];
+          const low = lowDtypes.get(tap);
+          return own === undefined ? [] : [own.nmse, low === 'BF16' || low === 'F16' ? own.rounding[low] : 0];
         }),
         noise: whole.noise?.get(tap)?.report(),
       },
@@ -136,6 +143,7 @@ export async function locatePolicy(
     tested: tested.name,
     noise: noise === undefined ? null : label(noise),
     found: faults.length > 0 || located.nonFinite !== null,
+    mismatch: null,
     order: tapOrder(reference),
     firstFault: located.nonFinite?.tap ?? faults[0]?.tap ?? null,
     nonFinite: located.nonFinite,

@@ -3,6 +3,7 @@ import type { ElementPlace } from '../../diff/report.js';
 import type { TapOrder } from '../../dump/format.js';
 import type { TapNoise } from '../noise/noise-floor.js';
 import type { RoutingDrift } from '../routing/drift.js';
+import type { Mismatch } from './mismatch.js';
 import type { Spread } from './spread.js';
 import type { Verdict } from './verdict.js';
 
@@ -99,8 +100,10 @@ export interface LocateReport {
   /** Name of the tested dump or policy. */
   tested: string;
   noise: string | null;
-  /** False: no fault was found, and nothing is NaN or infinite. */
+  /** False: no fault was found, nothing is NaN or infinite, and tokens and weights are the same. */
   found: boolean;
+  /** The runs are of other prompts or other weights: nothing else was judged. null: they are not. */
+  mismatch: Mismatch | null;
   /** What is known of the order of the reference's values: unless it is `execution` or `declared`, what comes first is by name only. */
   order: TapOrder;
   /** The first op in that order that fails while its inputs pass. */

@@ -1,4 +1,4 @@
-import { type Policy, resolvePolicy } from '../../graph/policy.js';
+import { type Policy, parametersSite, resolvePolicy } from '../../graph/policy.js';
 import { allocateCache } from '../../models/zaya/cache.js';
 import { weightSite } from '../../models/zaya/loader.js';
 import { type OpenZayaOptions, openZaya, type ZayaModel } from '../../models/zaya/model.js';
@@ -48,11 +48,13 @@ export class PolicyRunners implements Disposable {
   }
 }
 
-/** In which dtype a policy keeps each matrix. */
+/** In which dtype a policy keeps each matrix, and to which it rounds each weight. */
 function matrices({ config }: ZayaModel, policy: Policy): string {
   const setting = resolvePolicy(policy);
   return requiredTensors(config)
-    .filter(({ role }) => role === 'matmul' || role === 'embedding')
-    .map(({ name }) => setting(weightSite(name)))
+    .map(({ name, role }) => {
+      const isMatrix = role === 'matmul' || role === 'embedding';
+      return `${isMatrix ? setting(weightSite(name)) : ''} ${setting(parametersSite(name))}`;
+    })
     .join();
 }

@@ -1,6 +1,6 @@
 import { ZayascopeError } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
-import { type Policy, resolvePolicy, type Setting } from '../../graph/policy.js';
+import { type Policy, parametersSite, resolvePolicy, type Setting } from '../../graph/policy.js';
 import { ResidentMemory, readResident, writeResident } from '../../graph/resident.js';
 import type { ResidentTensor } from '../../graph/tensor.js';
 import { checkTokenIds } from '../../models/runtime/token-ids.js';
@@ -9,10 +9,10 @@ import type { CallSizes } from '../../models/zaya/call-sizes.js';
 import type { ZayaConfig } from '../../models/zaya/config.js';
 import { memoryOf, zayaContexts } from '../../models/zaya/context.js';
 import { allocateInputs } from '../../models/zaya/inputs.js';
-import { loadZayaWeights, type ZayaWeights } from '../../models/zaya/loader.js';
+import { loadZayaWeights, weightSite, type ZayaWeights } from '../../models/zaya/loader.js';
 import { openZaya } from '../../models/zaya/model.js';
 import { buildSegment, LOGITS } from '../../models/zaya/segments.js';
-import { type PolicySite, zayaSites } from '../../models/zaya/sites.js';
+import { type PolicySite, siteChoice, zayaSites } from '../../models/zaya/sites.js';
 import { checkWeights, type RequiredTensor } from '../../models/zaya/weights.js';
 import { RecentlyUsed } from './recently-used.js';
 import { SegmentGraphs } from './segment-graphs.js';
@@ -117,7 +117,8 @@ export async function openPolicyRunner(
     const inputs = allocateInputs(memory, config, callSizes(tokens.length), undefined);
     inputs.place({ past: 0, padding: [] });
     const states = allocateStates(memory, model.weights, 1);
-    const context = segmentContexts(config, tensors, sets, inputs.tensors, states, callSizes(tokens.length));
+    const sizesOfCall = callSizes(tokens.length);
+    const context = segmentContexts(config, tensors, sites, sets, inputs.tensors, states, sizesOfCall);
     const blocks = config.num_hidden_layers;
     const sizes = { blocks, batch: 1, tokens: tokens.length, logits: 'all' as const };
     const compiled = new SegmentGraphs(backend, graphBytes, (segment, setting) =>
@@ -187,7 +188,12 @@ function callSizes(tokens: number): CallSizes {
   return { batch: 1, tokens, span: tokens, padded: false };
 }
 
-/** Loads the weights again if a policy wants a weight in a dtype that no set has. */
+/** True for sites whose choice is made when weights are loaded. */
+function isOfWeights({ kind }: PolicySite): boolean {
+  return kind === 'weight' || kind === 'parameters';
+}
+
+/** Loads the weights again if a policy wants a weight as no set has it. */
 async function addSet(
   sets: WeightSet[],
   policy: Policy,
@@ -196,15 +202,16 @@ async function addSet(
   backend: Backend,
 ): Promise<void> {
   const setting = resolvePolicy(policy);
-  const differs = sites.some(
-    ({ kind, name }) => kind === 'weight' && sets.every((set) => set.setting(name) !== setting(name)),
+  const differs = sets.every((set) =>
+    sites.some((site) => isOfWeights(site) && siteChoice(site, set.setting) !== siteChoice(site, setting)),
   );
   if (differs) sets.push({ weights: await loadZayaWeights(path, backend, policy), setting });
 }
 
 function checkWeightSites(sites: readonly PolicySite[], sets: readonly WeightSet[], setting: Setting): void {
   const missing = sites.find(
-    ({ kind, name }) => kind === 'weight' && sets.every((set) => set.setting(name) !== setting(name)),
+    (site) =>
+      isOfWeights(site) && sets.every((set) => siteChoice(site, set.setting) !== siteChoice(site, setting)),
   );
   if (missing !== undefined)
     throw new ZayascopeError(
@@ -231,6 +238,7 @@ function startKeys(choices: readonly string[], prefixes: Map<string, number>): s
 function segmentContexts(
   config: ZayaConfig,
   tensors: readonly RequiredTensor[],
+  sites: readonly PolicySite[],
   sets: readonly WeightSet[],
   inputs: ReadonlyMap<string, ResidentTensor>,
   states: ReturnType<typeof allocateStates>,
@@ -239,9 +247,20 @@ function segmentContexts(
   const matrices = new Set(
     tensors.filter(({ role }) => role === 'matmul' || role === 'embedding').map(({ name }) => name),
   );
+  const byName = new Map(sites.map((site) => [site.name, site]));
+  const choice = (name: string, setting: Setting) => {
+    const site = byName.get(name);
+    return site === undefined ? '' : siteChoice(site, setting);
+  };
   const chosen = (name: string, setting: Setting): ResidentTensor => {
-    const site = `${name.replace(/^model\./, '').replace(/\.weight$/, '')}#weight`;
-    const set = matrices.has(name) ? sets.find((each) => each.setting(site) === setting(site))! : sets[0]!;
+    const names = [parametersSite(name), ...(matrices.has(name) ? [weightSite(name)] : [])];
+    const set = sets.find((each) => names.every((at) => choice(at, each.setting) === choice(at, setting)));
+    if (set === undefined)
+      throw new ZayascopeError(
+        'BAD_ARGUMENT',
+        `run: expected the dtype and the rounding of a weight as one of the runner's policies has them, got ${names.map((at) => choice(at, setting)).join(' and ')} (${name})`,
+        { op: 'run', tensor: name },
+      );
     return set.weights.tensors.get(name)!;
   };
   return (setting: Setting) => {

@@ -1,7 +1,7 @@
 import { ZayascopeError } from '../../errors.js';
 import { type Policy, resolvePolicy, type SiteKind } from '../../graph/policy.js';
 import type { ZayaConfig } from '../../models/zaya/config.js';
-import { type PolicySite, zayaSites } from '../../models/zaya/sites.js';
+import { type PolicySite, siteChoice, zayaSites } from '../../models/zaya/sites.js';
 import type { RequiredTensor } from '../../models/zaya/weights.js';
 
 /** A site at which two policies choose differently. */
@@ -36,7 +36,7 @@ export function policyDiff(
 ): SiteDifference[] {
   const [first, second] = [resolvePolicy(a), resolvePolicy(b)];
   return zayaSites(config, tensors)
-    .map((site) => ({ site, a: first(site.name), b: second(site.name) }))
+    .map((site) => ({ site, a: siteChoice(site, first), b: siteChoice(site, second) }))
     .filter((difference) => difference.a !== difference.b);
 }
 

@@ -35,8 +35,14 @@ export interface ReplayOptions {
   dump: DumpView;
   /** Tap pattern of the values that are replaced by the dump's. `**` (default): each op works on the dump's values and shows its own error only. null: a plain run. */
   replace?: string | null;
+  /** False for values that count as not held, though the dump has them: they are computed and not shown. Default: all are held. */
+  holds?: (name: string) => boolean;
   /** Called for each value that both have, in execution order, segment by segment. */
   visit: (value: ReplayedValue) => void | Promise<void>;
+  /** Values that are shown to `watch` as they are computed, whether the dump holds them or not; default none. */
+  watches?: (name: string) => boolean;
+  /** Called before `visit` sees the segment's values. `values`: F32, all rows of the call; valid until it returns. */
+  watch?: (name: string, values: Float32Array) => void;
   /** Called after each segment: segments done and in all. */
   onProgress?: (done: number, total: number) => void;
   /** Stops the run with `CANCELLED`. */
@@ -61,16 +67,25 @@ export interface ReplayResult {
  * `CANCELLED`; `BAD_DUMP`; `IO`.
  */
 export async function replay(runner: Runner, options: ReplayOptions): Promise<ReplayResult> {
-  const { dump, replace = '**', visit, onProgress, signal } = options;
+  const {
+    dump,
+    replace = '**',
+    holds = () => true,
+    watches = () => false,
+    watch,
+    visit,
+    onProgress,
+    signal,
+  } = options;
   const calls = await dumpCalls(dump);
-  const held = new Map(dump.taps.map((tap) => [tap.name, tap]));
+  const held = new Map(dump.taps.filter(({ name }) => holds(name)).map((tap) => [tap.name, tap]));
   const replaced = new Set<string>();
   const missing = new Set<string>();
   const cancel = () => runner.backend.native.cancel();
   signal?.addEventListener('abort', cancel);
   const wants = (name: string) => {
     if (!held.has(name) && !isState(name)) missing.add(name);
-    return held.has(name);
+    return held.has(name) || watches(name);
   };
   let read: ((name: string) => Promise<TensorBatch>) | undefined;
   // A sliding window's cache has dropped positions that the call still sees.
@@ -81,7 +96,7 @@ export async function replay(runner: Runner, options: ReplayOptions): Promise<Re
   const taps: GraftTaps =
     replace === null
       ? { wants, replaced, prepare: async () => {} }
-      : graftTaps({ dump, replace, holds: isWhole, wants, read: (name) => read!(name) });
+      : graftTaps({ dump, replace, holds: (name) => holds(name) && isWhole(name), wants, read: (name) => read!(name) });
   const matches = replace === null ? () => false : tapPattern(replace);
   const plans = new ReplayPlans(runner, taps, calls, [...held.keys()].some(isState));
   try {
@@ -89,9 +104,10 @@ export async function replay(runner: Runner, options: ReplayOptions): Promise<Re
       const plan = plans.of(call);
       if (plans.cache !== undefined) {
         if (call.past === 0) plans.cache.reset();
-        else await loadHistory(plans.cache, dump, calls[number - 1]!, matches);
+        else
+          await loadHistory(plans.cache, dump, calls[number - 1]!, (name) => holds(name) && matches(name));
       }
-      const rows = new SegmentRows(dump, call, plan);
+      const rows = new SegmentRows(dump, call, plan, held);
       read = (name) => rows.read(name);
       await plan.run(call.tokens, {
         place: { past: call.past, padding: NO_PADDING },
@@ -104,7 +120,11 @@ export async function replay(runner: Runner, options: ReplayOptions): Promise<Re
           await taps.prepare(segment, graph);
         },
         async sink(segment, values) {
+          for (const { name, bytes } of values)
+            if (watches(name))
+              watch?.(name, new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4));
           for (const value of values) {
+            if (!held.has(value.name)) continue;
             const dumped = await rows.read(value.name);
             await visit({ tap: held.get(value.name)!, dumped, shown: asRows(value, dumped, { dump, call }) });
           }
@@ -173,10 +193,9 @@ class SegmentRows {
   readonly #names: readonly (readonly string[])[];
   readonly #values = new Map<string, Promise<TensorBatch>>();
 
-  constructor(dump: DumpView, call: DumpCall, plan: ZayaPlan) {
+  constructor(dump: DumpView, call: DumpCall, plan: ZayaPlan, held: ReadonlyMap<string, TapInfo>) {
     this.#dump = dump;
     this.#call = call;
-    const held = new Set(dump.taps.map(({ name }) => name));
     this.#names = plan.segments.map(({ graph }) =>
       [...graph.outputs.keys()].filter((name) => held.has(name)),
     );

@@ -80,21 +80,31 @@ function shifted(name: string, by: number): string {
   return block === null ? name : `layers.${block + by}${suffix}`;
 }
 
+/** What lies between the held values before an op and the value that it makes. */
+export interface TapSpan extends TapInputs {
+  /** Values that are computed on the way, in execution order; the last is the one made. One alone where all its inputs are held. */
+  inside: readonly string[];
+}
+
 /**
  * As {@link directInputs}, of a dump that may lack values: one that is not `held` is replaced by what it is computed from, for then the op between two held values spans several.
  * @param continued true for a dump of several calls: what the calls before have left is read too. A dump that holds states counts as one.
  */
-export function tapInputs(
+export function tapSpan(
   name: string,
   blocks: number,
   held: ReadonlySet<string>,
   continued = false,
-): TapInputs {
+): TapSpan {
   const { joining, inputs } = directInputs(name, blocks);
   const found = new Set<string>();
+  const inside = new Set<string>();
   const visit = (input: string): void => {
     if (held.has(input)) found.add(input);
-    else for (const earlier of directInputs(input, blocks).inputs) visit(earlier);
+    else if (!inside.has(input)) {
+      for (const earlier of directInputs(input, blocks).inputs) visit(earlier);
+      inside.add(input);
+    }
   };
   for (const input of inputs) visit(input);
   const { block, suffix } = tapPlace(name);
@@ -103,7 +113,18 @@ export function tapInputs(
     const state = `layers.${block}${history}`;
     if (continued || held.has(state)) visit(state);
   }
-  return { joining, inputs: [...found] };
+  return { joining, inputs: [...found], inside: [...inside, name] };
+}
+
+/** The inputs of {@link tapSpan}. */
+export function tapInputs(
+  name: string,
+  blocks: number,
+  held: ReadonlySet<string>,
+  continued = false,
+): TapInputs {
+  const { joining, inputs } = tapSpan(name, blocks, held, continued);
+  return { joining, inputs };
 }
 
 /** Decoder blocks that a list of taps speaks of: one more than the highest number. */

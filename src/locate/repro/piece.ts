@@ -3,7 +3,8 @@ import type { Dtype } from '../../dtype.js';
 import { ZayascopeError } from '../../errors.js';
 import { needed } from '../../graph/compile.js';
 import type { Graph } from '../../graph/graph.js';
-import type { Setting } from '../../graph/policy.js';
+import { cast } from '../../graph/ops-layout.js';
+import { parametersSite, type Setting } from '../../graph/policy.js';
 import type { Shape } from '../../graph/shape.js';
 import type { Tensor } from '../../graph/tensor.js';
 import type { ZayaConfig } from '../../models/zaya/config.js';
@@ -129,8 +130,13 @@ function pieceContext(
         name !== op.name && isGiven(name) ? leaf('tap', name, value.dtype, value.shape) : value,
     },
     leaf(_, { kind, name, block, dtype, shape, role }) {
-      if (kind === 'weight')
-        return leaf('weight', name, weightDtype(name, role!, stored.get(name) ?? 'F32', setting), shape);
+      if (kind === 'weight') {
+        const from = stored.get(name) ?? 'F32';
+        const weight = leaf('weight', name, weightDtype(name, role!, from, setting), shape);
+        const rounding = setting(parametersSite(name)) as 'stored' | 'BF16' | 'F16';
+        const isRounded = rounding !== 'stored' && rounding !== from && role !== 'buffer';
+        return isRounded && weight.dtype === 'F32' ? cast(cast(weight, rounding), 'F32') : weight;
+      }
       if (kind === 'history') return leaf('history', `layers.${block}.${name}`, dtype, shape);
       if (kind === 'state') return leaf('tap', stateBefore(name, segment), dtype, shape);
       return leaf('constant', name, dtype, shape);

@@ -9,6 +9,8 @@ import type { FillJob } from './weight-filler.js';
 export interface StreamedTensor {
   spec: ResidentSpec;
   stored: TensorInfo;
+  /** As of {@link FillJob}. */
+  rounding?: FillJob['rounding'];
 }
 
 /** The weights of blocks that do not fit the device all at once: two slots that the blocks take turns in. */
@@ -48,7 +50,14 @@ export function streamBlocks(
     }
     for (const [block, tensors] of blocks.entries()) {
       const residents = slots[block % 2]!.group(specsOf(tensors));
-      groups.push(residents.map((tensor, i) => ({ tensor, stored: tensors[i]!.stored, checkFinite: false })));
+      groups.push(
+        residents.map((tensor, i) => ({
+          tensor,
+          stored: tensors[i]!.stored,
+          rounding: tensors[i]!.rounding,
+          checkFinite: false,
+        })),
+      );
     }
   } catch (error) {
     close();

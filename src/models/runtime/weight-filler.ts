@@ -5,6 +5,7 @@ import { elementCount } from '../../graph/shape.js';
 import type { ResidentTensor } from '../../graph/tensor.js';
 import { type NativeMapping, native } from '../../native.js';
 import type { TensorInfo } from '../../weights/checkpoint.js';
+import { roundTo } from '../../weights/round.js';
 import { readTensor, sliceParts } from '../../weights/tensor-data.js';
 
 const OP = 'loadZayaWeights';
@@ -16,6 +17,8 @@ const CHUNK_ELEMENTS = 1 << 20;
 export interface FillJob {
   tensor: ResidentTensor;
   stored: TensorInfo;
+  /** Values of a tensor in F32 are rounded to this dtype; undefined: none. */
+  rounding?: 'BF16' | 'F16' | undefined;
   /** Reject NaN and infinities. */
   checkFinite: boolean;
 }
@@ -82,6 +85,8 @@ async function fillRange(
     await native().dequantize(bytes, ggmlType(stored.dtype), count, values);
     out = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   }
+  if (job.rounding !== undefined)
+    roundTo(job.rounding, new Float32Array(out.buffer, out.byteOffset, out.byteLength / 4));
   if (checkFinite) requireFinite(out, begin, stored);
   tensor.context.write(tensor.handle, out, sizeBytes(tensor.dtype, begin));
 }

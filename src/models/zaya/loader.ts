@@ -1,7 +1,7 @@
 import { blockBytes, type Dtype, isQuantized, sizeBytes } from '../../dtype.js';
 import { ZayascopeError } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
-import { type Policy, resolvePolicy, type Setting } from '../../graph/policy.js';
+import { type Policy, parametersSite, resolvePolicy, type Setting } from '../../graph/policy.js';
 import { ResidentMemory, readResident } from '../../graph/resident.js';
 import { elementCount } from '../../graph/shape.js';
 import type { ResidentTensor } from '../../graph/tensor.js';
@@ -101,12 +101,12 @@ export async function loadZayaWeights(
     const allocated = memory.allocate(resident.map(({ spec }) => spec));
     allocated.forEach(add);
     const jobs = allocated.map((tensor, index): FillJob => {
-      const { stored, isMatrix } = resident[index]!;
-      return { tensor, stored, checkFinite: !isMatrix };
+      const { stored, isMatrix, rounding } = resident[index]!;
+      return { tensor, stored, rounding, checkFinite: !isMatrix };
     });
     for (const { tensor, place } of repacked) {
       add(tensor);
-      jobs.push({ tensor, stored: place.stored, checkFinite: false });
+      jobs.push({ tensor, stored: place.stored, rounding: place.rounding, checkFinite: false });
     }
     await fillTensors(jobs, mappings);
     if (blocks !== undefined) {
@@ -135,6 +135,8 @@ export async function loadZayaWeights(
 
 interface Placement extends StreamedTensor {
   role: WeightRole;
+  /** Stored values are rounded to this dtype before they are used; undefined: they are used as they are. */
+  rounding: 'BF16' | 'F16' | undefined;
   isMatrix: boolean;
   /** Used where it lies in the file. */
   isMapped: boolean;
@@ -151,11 +153,20 @@ function place(
   const isMatrix = role === 'matmul' || role === 'embedding';
   const dtype: Dtype = isMatrix && setting(weightSite(name)) === 'stored' ? info.dtype : 'F32';
   const stored = { ...info, parts: joinParts(info.parts) };
+  const parameters = setting(parametersSite(name)) as 'stored' | 'BF16' | 'F16';
+  const isRounded =
+    parameters !== 'stored' && parameters !== info.dtype && role !== 'buffer' && dtype === 'F32';
+  const rounding = isRounded ? parameters : undefined;
   // Blocks of quantised types are read as 16-bit values.
   const alignment = isQuantized(dtype) ? 2 : blockBytes(dtype);
   const isUsable = stored.parts.length === 1 && stored.offsetBytes % alignment === 0;
-  const isMapped = isMatrix && dtype === info.dtype && isUsable && backend.device.bufferFromHostPointer;
-  return { stored, spec: { name, dtype, shape }, role, isMatrix, isMapped };
+  const isMapped =
+    isMatrix &&
+    rounding === undefined &&
+    dtype === info.dtype &&
+    isUsable &&
+    backend.device.bufferFromHostPointer;
+  return { stored, spec: { name, dtype, shape }, role, rounding, isMatrix, isMapped };
 }
 
 /**

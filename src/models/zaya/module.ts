@@ -7,7 +7,7 @@ import type { Graph } from '../../graph/graph.js';
 import { add } from '../../graph/ops-arithmetic.js';
 import { cast } from '../../graph/ops-layout.js';
 import { mulMat } from '../../graph/ops-products.js';
-import type { Setting } from '../../graph/policy.js';
+import { parametersSite, type Setting } from '../../graph/policy.js';
 import type { Shape } from '../../graph/shape.js';
 import type { Tensor } from '../../graph/tensor.js';
 import { type Taps, tap, tapAs, tapParts } from '../runtime/tap.js';
@@ -167,7 +167,9 @@ export class Module {
   }
 
   #weight(name: string, role: WeightRole, shape: readonly number[]): Tensor {
-    return this.context.weight(this.#weightName(name), role, shape);
+    const tensor = this.#weightName(name);
+    this.context.setting(parametersSite(tensor));
+    return this.context.weight(tensor, role, shape);
   }
 
   #join(suffix: string): string {

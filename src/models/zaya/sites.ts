@@ -1,6 +1,7 @@
 import { ZayascopeError } from '../../errors.js';
-import { type Policy, resolvePolicy } from '../../graph/policy.js';
+import { type Policy, parametersSite, resolvePolicy, type Setting, SITE_KINDS } from '../../graph/policy.js';
 import { patternGlobs, tapPattern } from '../../tap-pattern.js';
+import type { TensorInfo } from '../../weights/checkpoint.js';
 import type { ZayaConfig } from './config.js';
 import { type PolicySite, traceZaya } from './trace.js';
 import type { RequiredTensor } from './weights.js';
@@ -12,9 +13,34 @@ export type { PolicySite } from './trace.js';
  *
  * @param tensors what the checkpoint has; default: what the configuration requires. A head of its own makes a difference.
  */
-export function zayaSites(config: ZayaConfig, tensors?: readonly RequiredTensor[]): readonly PolicySite[] {
+export function zayaSites(
+  config: ZayaConfig,
+  tensors?: readonly (RequiredTensor & { info?: TensorInfo })[],
+): readonly PolicySite[] {
   if (tensors === undefined) return traceZaya(config).sites;
-  return traceZaya(config, { hasHead: tensors.some(({ name }) => name === 'lm_head.weight') }).sites;
+  const { sites } = traceZaya(config, { hasHead: tensors.some(({ name }) => name === 'lm_head.weight') });
+  return sites.flatMap((site) => {
+    if (site.kind !== 'parameters') return [site];
+    const values = roundings(site.name, tensors);
+    return values.length > 1 ? [{ ...site, values }] : [];
+  });
+}
+
+/** What rounding stored weights may choose: only dtypes that change some of them. All where the checkpoint is not known. */
+function roundings(
+  site: string,
+  tensors: readonly (RequiredTensor & { info?: TensorInfo })[],
+): readonly string[] {
+  const [stored, ...dtypes] = SITE_KINDS.parameters;
+  const rounded = tensors.filter(({ name, role }) => role !== 'buffer' && parametersSite(name) === site);
+  const changes = (dtype: string) => rounded.some(({ info }) => info?.dtype !== dtype);
+  return [stored, ...dtypes.filter(changes)];
+}
+
+/** What a setting chooses at a site. Weights that are stored in a dtype already are not rounded to it. */
+export function siteChoice({ name, kind, values }: PolicySite, setting: Setting): string {
+  const choice = setting(name);
+  return kind === 'parameters' && !values.includes(choice) ? values[0]! : choice;
 }
 
 /**
@@ -26,7 +52,8 @@ export function checkPolicy(policy: Policy, config: ZayaConfig, tensors?: readon
   for (const [index, { sites: pattern }] of policy.rules.entries())
     for (const glob of patternGlobs(pattern)) {
       const matches = tapPattern(glob);
-      if (!sites.some(({ name }) => matches(name)))
+      // A checkpoint whose weights are stored so has no site of this kind.
+      if (!glob.endsWith('#parameters') && !sites.some(({ name }) => matches(name)))
         throw new ZayascopeError(
           'BAD_ARGUMENT',
           `checkPolicy: expected rules that match a site of the model (\`zayascope policy show f32 --model MODEL\` lists them), got ${glob} in rule ${index} (${policy.name})`,
@@ -34,11 +61,13 @@ export function checkPolicy(policy: Policy, config: ZayaConfig, tensors?: readon
         );
     }
   const setting = resolvePolicy(policy);
-  for (const { name, values } of sites)
-    if (!values.includes(setting(name)))
+  for (const site of sites) {
+    const { name, values } = site;
+    if (!values.includes(siteChoice(site, setting)))
       throw new ZayascopeError(
         'BAD_ARGUMENT',
         `checkPolicy: expected one of ${values.join(', ')} for ${name}, got ${setting(name)} (${policy.name})`,
         { op: 'checkPolicy' },
       );
+  }
 }

@@ -1,0 +1,98 @@
+/** Two runs that are not of the same prompt or the same model: said before any op, and alone. */
+import { UNKNOWN } from '../../dump/import/foreign.js';
+import type { DumpView } from '../../dump/dump-view.js';
+import { tapPlace } from '../replay/tap-graph.js';
+import type { LocalError } from './local.js';
+import { label } from './notes.js';
+
+/** Why the ops of two runs cannot be compared. */
+export interface Mismatch {
+  kind: 'tokens' | 'weights';
+  /** One sentence: which side, and how much. */
+  sentence: string;
+}
+
+/** Tokens that another dump has at the reference's positions and that are not the reference's; null where all shared ones agree, or the other's are not known. */
+export function tokenMismatch(reference: DumpView, others: readonly DumpView[]): Mismatch | null {
+  for (const other of others) {
+    let [shared, differing] = [0, 0];
+    let first: string | undefined;
+    for (const [sequence, { tokens = [] }] of reference.manifest.sequences.entries()) {
+      const theirs = other.manifest.sequences[sequence]?.tokens ?? [];
+      for (let position = 0; position < Math.min(tokens.length, theirs.length); position++) {
+        shared++;
+        if (tokens[position] === theirs[position]) continue;
+        differing++;
+        const where = sequence === 0 ? '' : ` of sequence ${sequence}`;
+        first ??= `position ${position}${where}: token ${tokens[position]} became ${theirs[position]}`;
+      }
+    }
+    if (first === undefined) continue;
+    if (tokensUnknown(other))
+      return {
+        kind: 'tokens',
+        sentence: `${label(other)} does not say which tokens it ran: import it with --tokens.`,
+      };
+    return {
+      kind: 'tokens',
+      sentence: `${label(other)} ran another prompt than ${label(reference)}: ${differing} of ${shared} tokens differ, first at ${first}.`,
+    };
+  }
+  return null;
+}
+
+/** True of an import that was not given the ids: it has zeros. */
+function tokensUnknown({ manifest }: DumpView): boolean {
+  return (
+    manifest.producer.importedBy !== undefined &&
+    manifest.sequences.every(({ tokens = [] }) => tokens.every((id) => id === 0))
+  );
+}
+
+/** A dump's own errors, and which of its ops fail. */
+export interface WeightEvidence {
+  dump: DumpView;
+  local: ReadonlyMap<string, LocalError>;
+  fails: (error: LocalError) => boolean;
+}
+
+/** Ops without a weight of their own. */
+const WEIGHTLESS =
+  /:(conv_input|query_residual|key_residual|query|key|value|value_delayed|query_rope|key_rope|attn_weights|attn_output|act1|act2|router_probs|expert|expert_weight|margin|activated)$|^layers\.\d+(\.mlp\.experts|\.post_(attention|mlp)_residual_scale)?$/;
+
+/** Shares of the kinds of op with weights that must fail where the identities of the weights differ, and where they are not known. */
+const SOME = 0.5;
+const NEARLY_ALL = 0.9;
+/** Energy NMSE that no rounding of weights leaves. */
+const LARGE = 1e-2;
+/** Fewer kinds with weights prove nothing. */
+const LEAST_KINDS = 4;
+
+/** Weights other than the model's, which show in every op that has weights. `others`: dumps whose manifest names other weights. */
+export function weightsMismatch(
+  evidence: readonly WeightEvidence[],
+  others: readonly Pick<DumpView, 'dir'>[],
+): Mismatch | null {
+  for (const { dump, local, fails } of evidence) {
+    const kinds = new Map<string, { fails: boolean; large: boolean }>();
+    for (const [name, error] of local) {
+      if (error.tap.dtype === 'I32' || WEIGHTLESS.test(name)) continue;
+      const { suffix } = tapPlace(name);
+      const seen = kinds.get(suffix) ?? { fails: false, large: false };
+      const isLarge = fails(error) && error.nmse > LARGE && error.nonFinite.dumped === 0;
+      kinds.set(suffix, { fails: seen.fails || fails(error), large: seen.large || isLarge });
+    }
+    const count = (wanted: 'fails' | 'large') => [...kinds.values()].filter((each) => each[wanted]).length;
+    const isOther = others.some(({ dir }) => dir === dump.dir);
+    const isUnknown = dump.manifest.model.weightsSha256 === UNKNOWN;
+    const proven = isOther
+      ? count('fails') >= SOME * kinds.size
+      : isUnknown && kinds.size >= LEAST_KINDS && count('large') >= NEARLY_ALL * kinds.size;
+    if (kinds.size > 0 && proven)
+      return {
+        kind: 'weights',
+        sentence: `${label(dump)} was made with other weights than the model's: ${count('fails')} of ${kinds.size} kinds of op with weights give other values on the same inputs.`,
+      };
+  }
+  return null;
+}

@@ -1,0 +1,169 @@
+/** What each op of a tested dump errs by itself, and what a right one may. */
+import type { DumpView } from '../../dump/dump-view.js';
+import { ZayascopeError } from '../../errors.js';
+import { type Policy, policy as presetPolicy, resolvePolicy, type Setting } from '../../graph/policy.js';
+import { blockCount, tapSpan } from '../replay/tap-graph.js';
+import { type LocalError, type LocalOptions, localErrors } from './local.js';
+import { type Mismatch, weightsMismatch } from './mismatch.js';
+import { label, modelNotes, otherWeights } from './notes.js';
+import { LIMIT_FACTOR, UNMEASURED_LIMIT } from './ops.js';
+import type { HalfDtype } from './rounding.js';
+import type { PolicyRunners } from './runners.js';
+
+/**
+ * Recomputed in its own dtypes an op gives the dump's bits, but for sums in another order that fall on the other side of a tie: an error of a unit in the last place, whose energy is 12 times
+ * that of rounding, in up to one element of a thousand.
+ */
+const FLIPPED_ULPS = 12 / 1000;
+
+/** The dumps of {@link ownErrors}. */
+export interface OwnErrorDumps {
+  reference: DumpView;
+  tested: DumpView;
+  noise: DumpView | undefined;
+}
+
+/** How {@link ownErrors} judges. */
+export interface OwnErrorOptions {
+  failAbove: number | undefined;
+  /** Dtypes in which the tested dump's ops are recomputed. */
+  base: Policy;
+  /** True for the values that all dumps hold: the ends of the spans over which every dump is recomputed. */
+  holds: (name: string) => boolean;
+}
+
+/** What {@link ownErrors} gives. */
+export interface OwnErrors {
+  /** Of the tested dump's ops, by tap. */
+  local: ReadonlyMap<string, LocalError>;
+  /** Own errors that a right op of this tap makes, as measured or derived. */
+  floors: (tap: string) => number[];
+  /** Other weights than the model's in a dump; null where there is no sign of them. */
+  mismatch: Mismatch | null;
+  /** The tested program rounds to half precision. */
+  rounds: boolean;
+  notes: string[];
+}
+
+type Hooks = (what: string) => Pick<LocalOptions, 'signal' | 'onProgress'>;
+
+/** In which dtypes the ops of a dump are recomputed, unless the user says. */
+export function ownPolicy({ manifest }: DumpView): Policy {
+  const { name } = manifest.policy;
+  if (name === 'transformers-bfloat16') return presetPolicy('pytorch-bf16');
+  return presetPolicy(name === 'transformers-float16' ? 'pytorch-f16' : 'f32');
+}
+
+/**
+ * Own errors of the tested dump's ops, and those of dumps that count as right. A limit is measured as the value is judged: all dumps are recomputed over the same spans, the noise under the
+ * policy that the tested dump is recomputed with, and the reference too unless that policy rounds what the reference does not.
+ */
+export async function ownErrors(
+  runners: PolicyRunners | undefined,
+  { reference, tested, noise }: OwnErrorDumps,
+  { failAbove, base, holds }: OwnErrorOptions,
+  run: Hooks,
+): Promise<OwnErrors> {
+  if (runners === undefined)
+    return { local: new Map(), floors: () => [], mismatch: null, rounds: false, notes: [] };
+  const runner = await runners.use(base);
+  const dumps = [reference, tested, ...(noise === undefined ? [] : [noise])];
+  const notes = await modelNotes(runners.model!, dumps);
+  const local = await localErrors(runner, tested, {
+    right: 'computed',
+    holds,
+    spreads: ({ nmse }) => nmse > (failAbove ?? 1e-13),
+    ...run('own error of each op'),
+  });
+  const measured: ReadonlyMap<string, LocalError>[] = [];
+  const measure = async (dump: DumpView, policy: Policy, right: LocalOptions['right'], what: string) => {
+    try {
+      measured.push(await localErrors(await runners.use(policy), dump, { right, holds, ...run(what) }));
+    } catch (error) {
+      if (!(error instanceof ZayascopeError && error.code === 'BAD_ARGUMENT')) throw error;
+      notes.push(`${label(dump)} cannot tell the noise of ops: ${error.message}`);
+    }
+  };
+  const isPlain = base.name === 'f32';
+  await measure(reference, isPlain ? base : ownPolicy(reference), 'computed', 'noise of each op');
+  const ofReference = measured[0];
+  if (noise !== undefined) await measure(noise, base, 'computed', 'low-precision noise of each op');
+
+  const setting = resolvePolicy(base);
+  const half = noise === undefined && isPlain ? halfOf(local) : null;
+  if (!isPlain) notes.push(`Ops of ${label(tested)} are recomputed in the dtypes of policy ${base.name}.`);
+  if (half !== null)
+    notes.push(
+      `Without --noise every op of ${label(tested)} may round to ${half}, as most of its values are.`,
+    );
+  const hidden = noise === undefined ? hiddenRoundings(local, setting) : new Set<string>();
+  let derived: ReadonlyMap<string, LocalError> | undefined;
+  if (half !== null || hidden.size > 0) {
+    const policy = half === null ? base : presetPolicy(half === 'BF16' ? 'pytorch-bf16' : 'pytorch-f16');
+    await measure(reference, policy, 'dump', 'roundings of each op');
+    derived = measured.pop();
+  }
+  const floors = (name: string): number[] => {
+    const own = local.get(name);
+    if (own === undefined) return [];
+    const found = measured.flatMap((floor) => floor.get(name)?.nmse ?? []);
+    const rounding = outputRounding(own, setting, half);
+    if (rounding > 0) found.push(rounding);
+    // Inside an op a value that falls on the other side of a tie changes sums, and those many ties: nothing less than all roundings is to be allowed.
+    const inside = half !== null || hidden.has(name) ? derived?.get(name)?.nmse : undefined;
+    return inside === undefined ? found : [...found, inside];
+  };
+  const mismatch = weightsMismatch(
+    [
+      { dump: reference, local: ofReference ?? new Map(), fails: isWrong },
+      {
+        dump: tested,
+        local,
+        fails: ({ tap, nmse }) => nmse > LIMIT_FACTOR * Math.max(...floors(tap.name), UNMEASURED_LIMIT),
+      },
+    ],
+    await otherWeights(runners.model!, dumps),
+  );
+  return { local, floors, mismatch, rounds: (half ?? halfOf(local)) !== null, notes };
+}
+
+/** Beyond what any dtype leaves where a reference is recomputed in its own. */
+function isWrong({ nmse, rounding, precision }: LocalError): boolean {
+  return nmse > (precision === 'BF16' || precision === 'F16' ? 100 * rounding[precision] : 1e-7);
+}
+
+/** Energy NMSE that the rounding of an op's output may leave between the dump and what is recomputed. */
+function outputRounding({ tap, rounding }: LocalError, setting: Setting, half: HalfDtype | null): number {
+  if (tap.dtype === 'I32') return 0;
+  const stored = tap.dtype === 'BF16' || tap.dtype === 'F16' ? tap.dtype : null;
+  const rounded = setting(`${tap.name}#round`) as 'none' | HalfDtype;
+  if (rounded !== 'none' && (stored === null || stored === rounded)) return FLIPPED_ULPS * rounding[rounded];
+  const dtype = stored ?? half;
+  return dtype === null ? 0 : rounding[dtype];
+}
+
+/**
+ * The half-width dtype of a program that rounds: one of its values is stored so, or most of those that transformers would round are such as it holds (a BF16 run may be stored in F32). Rows of
+ * the embedding tell nothing.
+ */
+function halfOf(local: ReadonlyMap<string, LocalError>): HalfDtype | null {
+  const rounded = resolvePolicy(presetPolicy('pytorch-bf16'));
+  const stored = { BF16: 0, F16: 0 };
+  const counts = { BF16: 0, F16: 0, F32: 0 };
+  for (const { tap, precision } of local.values()) {
+    if (tap.name === 'embed_tokens') continue;
+    if (tap.dtype === 'BF16' || tap.dtype === 'F16') stored[tap.dtype]++;
+    else if (precision !== null && rounded(`${tap.name}#round`) !== 'none') counts[precision]++;
+  }
+  const isStored = stored.BF16 + stored.F16 > 0;
+  const { BF16, F16 } = isStored ? stored : counts;
+  return isStored || BF16 + F16 > counts.F32 ? (BF16 >= F16 ? 'BF16' : 'F16') : null;
+}
+
+/** Ops that reach over values which the policy rounds and no dump shows. */
+function hiddenRoundings(local: ReadonlyMap<string, LocalError>, setting: Setting): Set<string> {
+  const held = new Set(local.keys());
+  const blocks = blockCount(held);
+  const rounds = (name: string) => setting(`${name}#round`) !== 'none';
+  return new Set([...held].filter((name) => tapSpan(name, blocks, held).inside.slice(0, -1).some(rounds)));
+}
