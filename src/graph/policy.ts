@@ -5,7 +5,8 @@ import { tapPattern } from '../tap-pattern.js';
 /**
  * The kinds of choice that a policy makes, with their values; the first is what holds where no rule says otherwise. A site is the name of a value or module and a kind,
  * e.g. `layers.3.self_attn.o_proj#weight`:
- * - `weight`: `F32` widened; `stored`: in the checkpoint's dtype, which on the CPU rounds activations too, as ggml does
+ * - `weight`: `F32` widened; `stored`: in the checkpoint's dtype, which on the CPU rounds activations too, as ggml does; a GGUF type: as `convert` writes it into a file of that type (the router's
+ *   matrices stay F32)
  * - `round`: a value is rounded to a dtype and back, at a tap or inside an op (e.g. `layers.0.input_layernorm:normalised#round`)
  * - `kernel`, `patches`: dtypes that the weight and the im2col of the grouped convolution are rounded to; with F16 for both the products are ggml's F16 ones
  * - `form`: GELU, exact or ggml's tanh approximation (which the CPU reads from an F16 table)
@@ -15,7 +16,7 @@ import { tapPattern } from '../tap-pattern.js';
  * - `eps`: the smallest norm of queries and keys is this dtype's machine epsilon
  */
 export const SITE_KINDS = {
-  weight: ['F32', 'stored'],
+  weight: ['F32', 'stored', 'bf16', 'f16', 'q8_0', 'q6_k', 'q5_k_m', 'q4_k_m', 'q4_0'],
   round: ['none', 'BF16', 'F16'],
   kernel: ['F32', 'F16', 'BF16'],
   patches: ['F32', 'F16'],
@@ -70,6 +71,20 @@ const LLAMACPP: readonly PolicyRule[] = [
   { sites: '**:{k,v}_cache#dtype', set: 'F16' },
 ];
 
+const LLAMACPP_BEFORE: readonly PolicyRule[] = [
+  ...LLAMACPP,
+  { sites: '**.conv_qk_grouped#patches', set: 'F16' },
+];
+
+/** The port with matrices as a GGUF file of a type stores them. */
+function storedAs(type: string): Policy {
+  return {
+    name: `llamacpp-${type}`,
+    description: `the public llama.cpp port with a ${type} file: as llamacpp, with matrices as such a file stores them (the router's in F32) and activations rounded as ggml multiplies with them`,
+    rules: [...LLAMACPP_BEFORE, { sites: '**#weight', set: type }],
+  };
+}
+
 /** The presets by name. */
 export const POLICIES: Readonly<Record<string, Policy>> = {
   f32: { name: 'f32', description: 'weights widened, F32 everywhere', rules: [] },
@@ -92,14 +107,18 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   llamacpp: {
     name: 'llamacpp',
     description:
-      'the public llama.cpp port: F16 im2col and convolution weights, tanh GELU, F16 KV cache; matmul weights and activations F32',
-    rules: [...LLAMACPP, { sites: '**.conv_qk_grouped#patches', set: 'F16' }],
+      'the public llama.cpp port with an F32 file (products in F32): F16 im2col and convolution weights, tanh GELU, F16 KV cache',
+    rules: LLAMACPP_BEFORE,
   },
   'llamacpp-f32-im2col': {
     name: 'llamacpp-f32-im2col',
-    description: 'the public llama.cpp port after its fix: as llamacpp, with an F32 im2col',
+    description:
+      'the public llama.cpp port after its fix, with an F32 file (products in F32): as llamacpp, with an F32 im2col',
     rules: LLAMACPP,
   },
+  ...Object.fromEntries(
+    ['bf16', 'f16', 'q8_0', 'q6_k', 'q4_0'].map((type) => [`llamacpp-${type}`, storedAs(type)]),
+  ),
 };
 
 /** A preset by name; throws `BAD_ARGUMENT` listing the names. */

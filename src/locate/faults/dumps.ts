@@ -2,7 +2,9 @@ import { diffDumps } from '../../diff/diff.js';
 import { nonFiniteLines } from '../../diff/format/non-finite.js';
 import type { DiffReport, FloatTapReport, IntegerTapReport } from '../../diff/report.js';
 import type { DumpView } from '../../dump/dump-view.js';
+import { UNKNOWN } from '../../dump/import/foreign.js';
 import { ZayascopeError } from '../../errors.js';
+import type { Policy } from '../../graph/policy.js';
 import { commonRows, noiseFloor } from '../noise/noise-floor.js';
 import { blockCount } from '../replay/tap-graph.js';
 import { isRoutingTap, RoutingSums, tiedChoices } from '../routing/drift.js';
@@ -16,6 +18,7 @@ import type { LocateOptions } from './options.js';
 import { ownErrors, ownPolicy } from './own-errors.js';
 import type { LocateReport } from './report.js';
 import { PolicyRunners } from './runners.js';
+import { findStoredType } from './stored-types.js';
 
 /**
  * Finds out which ops of a tested dump make error of their own, without running the program that made it: each is recomputed from the tested dump's own inputs, in F32 or in the dtypes of `recompute`. What an op
@@ -69,9 +72,18 @@ export async function locateDumps(
   const noiseByTap = noise === undefined ? null : await noiseFloor(reference, noise, tested);
   const noises = new Map(noiseByTap?.map((entry) => [entry.tap, entry]));
   using runners = model === undefined ? undefined : new PolicyRunners(model, open);
-  const base = recompute ?? ownPolicy(tested);
+  let base = recompute ?? (model?.endsWith('.gguf') ? ggufPolicy(tested) : ownPolicy(tested));
   const holds = heldByAll(dumps);
-  const own = await ownErrors(runners, { reference, tested, noise }, { failAbove, base, holds }, run);
+  const judge = () => ownErrors(runners, { reference, tested, noise }, { failAbove, base, holds }, run);
+  let own = await judge();
+  const stored =
+    runners === undefined || tested.manifest.policy.name !== UNKNOWN || hasStoredWeights(base)
+      ? null
+      : await findStoredType(runners, tested, base, own, { holds, ...run('trying the types of files') });
+  if (stored !== null) {
+    base = stored.policy;
+    own = await judge();
+  }
   if (own.mismatch !== null) return mismatched({ ...header, order: diff.order }, own.mismatch, reports);
   const evidence = new Map<string, OpEvidence>(
     reports.map((cumulative): [string, OpEvidence] => {
@@ -130,12 +142,27 @@ export async function locateDumps(
     routing: routing === null ? null : { ...routing, pinned: null },
     notes: [
       ...(found ? [] : unexplained(final, own.rounds)),
+      ...(stored === null ? [] : [stored.note]),
       ...own.notes,
       ...diffNotes(diff),
       ...lackingNotes(reports, noise),
       ...noiseNotes(noiseByTap ?? []),
       ...cannotSay(model, noise, routing?.flipped ?? 0),
     ],
+  };
+}
+
+function hasStoredWeights({ rules }: Policy): boolean {
+  return rules.some(({ sites, set }) => sites.includes('#weight') && set !== 'F32');
+}
+
+/** The policy of a GGUF file's run, unless the dump says: another program than transformers multiplies with the types of the file. */
+function ggufPolicy(tested: DumpView): Policy {
+  if (tested.manifest.policy.name !== UNKNOWN) return ownPolicy(tested);
+  return {
+    name: 'weights as stored in the file',
+    description: 'matrices and activations in the types of the GGUF file',
+    rules: [{ sites: '**#weight', set: 'stored' }],
   };
 }
 

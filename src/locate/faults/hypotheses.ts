@@ -64,12 +64,14 @@ export async function explainFaults(
 /** Choices that change a kind of op, likelier ones first. */
 function hypotheses(kind: string, sites: readonly PolicySite[]): Hypothesis[] {
   const found = new Map<string, Hypothesis>();
-  for (const { name, block, values } of sites) {
+  for (const { name, kind: choice, block, values } of sites) {
     const suffix = block === null ? name : tapPlace(name).suffix;
     const at = SHOWS_AT[suffix] ?? suffix.slice(0, suffix.lastIndexOf('#'));
     // Parts of an op are named after it, e.g. `.input_layernorm:normalised`.
     if (at !== kind && !(kind !== '' && at.startsWith(`${kind}:`))) continue;
-    for (const set of values.slice(1))
+    // Rounded weights and types of whole files change every op at once: see `stored-types.ts`.
+    const sets = choice === 'parameters' ? [] : choice === 'weight' ? ['stored'] : values.slice(1);
+    for (const set of sets)
       found.set(`${suffix} ${set}`, { sites: block === null ? suffix : `layers.*${suffix}`, set });
   }
   const order = Object.keys(SITE_KINDS);

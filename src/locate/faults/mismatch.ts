@@ -1,6 +1,7 @@
 /** Two runs that are not of the same prompt or the same model: said before any op, and alone. */
-import { UNKNOWN } from '../../dump/import/foreign.js';
+
 import type { DumpView } from '../../dump/dump-view.js';
+import { UNKNOWN } from '../../dump/import/foreign.js';
 import { tapPlace } from '../replay/tap-graph.js';
 import type { LocalError } from './local.js';
 import { label } from './notes.js';

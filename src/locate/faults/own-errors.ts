@@ -84,14 +84,17 @@ export async function ownErrors(
       notes.push(`${label(dump)} cannot tell the noise of ops: ${error.message}`);
     }
   };
-  const isPlain = base.name === 'f32';
-  await measure(reference, isPlain ? base : ownPolicy(reference), 'computed', 'noise of each op');
+  await measure(reference, base.name === 'f32' ? base : ownPolicy(reference), 'computed', 'noise of each op');
   const ofReference = measured[0];
+  // A quantised file is no model of the reference: what its ops err there is the quantisation, and no noise.
+  const isQuantised = ofReference !== undefined && isGguf(runners) && mostlyWrong(ofReference);
+  if (isQuantised) measured.pop();
   if (noise !== undefined) await measure(noise, base, 'computed', 'low-precision noise of each op');
 
   const setting = resolvePolicy(base);
-  const half = noise === undefined && isPlain ? halfOf(local) : null;
-  if (!isPlain) notes.push(`Ops of ${label(tested)} are recomputed in the dtypes of policy ${base.name}.`);
+  const half = noise === undefined && !roundsTaps(base) ? halfOf(local) : null;
+  if (base.name !== 'f32')
+    notes.push(`Ops of ${label(tested)} are recomputed in the dtypes of policy ${base.name}.`);
   if (half !== null)
     notes.push(
       `Without --noise every op of ${label(tested)} may round to ${half}, as most of its values are.`,
@@ -115,7 +118,11 @@ export async function ownErrors(
   };
   const mismatch = weightsMismatch(
     [
-      { dump: reference, local: ofReference ?? new Map(), fails: isWrong },
+      {
+        dump: reference,
+        local: isQuantised ? new Map() : (ofReference ?? new Map()),
+        fails: isWrong,
+      },
       {
         dump: tested,
         local,
@@ -125,6 +132,20 @@ export async function ownErrors(
     await otherWeights(runners.model!, dumps),
   );
   return { local, floors, mismatch, rounds: (half ?? halfOf(local)) !== null, notes };
+}
+
+function isGguf({ model }: PolicyRunners): boolean {
+  return model?.weights.source.layout.startsWith('gguf') === true;
+}
+
+function mostlyWrong(local: ReadonlyMap<string, LocalError>): boolean {
+  const errors = [...local.values()].filter(({ nmse }) => nmse > 0);
+  return errors.filter(isWrong).length > errors.length / 4;
+}
+
+/** True for a policy under which values are rounded. */
+function roundsTaps({ rules }: Policy): boolean {
+  return rules.some(({ sites, set }) => sites.includes('#round') && set !== 'none');
 }
 
 /** Beyond what any dtype leaves where a reference is recomputed in its own. */

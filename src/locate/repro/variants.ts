@@ -73,9 +73,11 @@ function alternatives({ config, required }: PieceSource, site: string, value: st
   const kind = siteKind(site);
   const others = SITE_KINDS[kind].filter((each) => each !== value);
   if (kind !== 'weight') return others;
+  // Types of whole files choose among the dtypes that are tried one by one.
+  const kept = others.filter((each) => each === 'F32' || each === 'stored');
   const matrix = [...required.values()].find(({ name }) => weightSite(name) === site);
   const columns = matrix?.shape.at(-1) ?? config.hidden_size; // a head that the config ties
-  return [...others, ...MATRIX_DTYPES.filter((dtype) => columns % blockSize(dtype) === 0)];
+  return [...kept, ...MATRIX_DTYPES.filter((dtype) => columns % blockSize(dtype) === 0)];
 }
 
 function withoutBlock(site: string): string {

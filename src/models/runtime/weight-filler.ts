@@ -13,7 +13,7 @@ const OP = 'loadZayaWeights';
 /** Elements widened at a time: a multiple of every block size. Large enough for the calls to cost nothing, small enough to stay near the cache. */
 const CHUNK_ELEMENTS = 1 << 20;
 
-/** A tensor on the device and what it is filled from: the same dtype, or one that is widened to F32. */
+/** A tensor on the device and what it is filled from: the same dtype, or one that is widened to F32, and from there quantised where the tensor has another dtype. */
 export interface FillJob {
   tensor: ResidentTensor;
   stored: TensorInfo;
@@ -82,8 +82,12 @@ async function fillRange(
   let out = bytes;
   if (stored.dtype !== tensor.dtype) {
     const values = count <= scratchValues.length ? scratchValues.subarray(0, count) : new Float32Array(count);
-    await native().dequantize(bytes, ggmlType(stored.dtype), count, values);
+    if (stored.dtype === 'F32')
+      new Uint8Array(values.buffer, values.byteOffset, values.byteLength).set(bytes);
+    else await native().dequantize(bytes, ggmlType(stored.dtype), count, values);
     out = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    // Blocks do not cross rows: whichever rows a chunk cuts, its blocks are those of the file.
+    if (tensor.dtype !== 'F32') out = await native().quantize(values, ggmlType(tensor.dtype), count, null);
   }
   if (job.rounding !== undefined)
     roundTo(job.rounding, new Float32Array(out.buffer, out.byteOffset, out.byteLength / 4));

@@ -11,9 +11,10 @@ import { type BlockStream, type StreamedTensor, streamBlocks } from '../runtime/
 import { isSkipReachable } from '../runtime/skip-class.js';
 import { type FillJob, fillTensors } from '../runtime/weight-filler.js';
 import type { ZayaConfig } from './config.js';
+import { type GgufType, ggufDtype } from './gguf-types.js';
 import { checkPolicy } from './sites.js';
 import { openZayaSource, type ZayaSource } from './source.js';
-import { checkWeights, type WeightRole } from './weights.js';
+import { checkWeights, type RequiredTensor, type WeightRole } from './weights.js';
 
 /** The weights of a model in a device's memory, by their names in the transformers layout. */
 export interface ZayaWeights extends Disposable {
@@ -72,7 +73,7 @@ export async function loadZayaWeights(
   checkPolicy(policy, config, required);
   const setting = resolvePolicy(policy);
   const places = required.map(({ name, shape, role, info }) =>
-    place(name, shape, role, info, backend, setting),
+    place(name, shape, role, info, config, backend, setting),
   );
   const memoryBytes = options.memoryBytes ?? freeBytes(backend);
   const memory = new ResidentMemory(backend);
@@ -147,11 +148,12 @@ function place(
   shape: readonly number[],
   role: WeightRole,
   info: TensorInfo,
+  config: ZayaConfig,
   backend: Backend,
   setting: Setting,
 ): Placement {
   const isMatrix = role === 'matmul' || role === 'embedding';
-  const dtype: Dtype = isMatrix && setting(weightSite(name)) === 'stored' ? info.dtype : 'F32';
+  const dtype = matrixDtype({ name, shape, role }, info.dtype, config, setting);
   const stored = { ...info, parts: joinParts(info.parts) };
   const parameters = setting(parametersSite(name)) as 'stored' | 'BF16' | 'F16';
   const isRounded =
@@ -193,6 +195,19 @@ function repack(
     const tensor = tensors[index];
     return tensor === undefined ? [] : [{ place, tensor }];
   });
+}
+
+/** The dtype that a weight is loaded in: matrices as the policy says, everything else F32. */
+export function matrixDtype(
+  tensor: RequiredTensor,
+  stored: Dtype,
+  config: ZayaConfig,
+  setting: Setting,
+): Dtype {
+  if (tensor.role !== 'matmul' && tensor.role !== 'embedding') return 'F32';
+  const choice = setting(weightSite(tensor.name));
+  if (choice === 'stored') return stored;
+  return choice === 'F32' ? 'F32' : ggufDtype(tensor, choice as GgufType, config).dtype;
 }
 
 /** The policy's site of a weight: `model.layers.3.self_attn.o_proj.weight` is `layers.3.self_attn.o_proj#weight`. */
