@@ -1,5 +1,5 @@
 /** Which run was it? A port computes products with weights as its file stores them, and activations rounded to match: told from the dump alone. */
-import type { Dump } from '../../dump/reader.js';
+import type { DumpView } from '../../dump/dump-view.js';
 import type { Policy } from '../../graph/policy.js';
 import { type LocalError, type LocalOptions, localErrors } from './local.js';
 import { label } from './notes.js';
@@ -40,7 +40,7 @@ export function withStoredType(base: Policy, type: string): Policy {
  */
 export async function findStoredType(
   runners: PolicyRunners,
-  tested: Dump,
+  tested: DumpView,
   base: Policy,
   own: Pick<OwnErrors, 'local' | 'floors'>,
   options: Pick<LocalOptions, 'holds' | 'signal' | 'onProgress'>,

@@ -8,30 +8,14 @@ import { parametersSite, type Setting } from '../../graph/policy.js';
 import type { Shape } from '../../graph/shape.js';
 import type { Tensor } from '../../graph/tensor.js';
 
-<<<<<<< HEAD
-
 import type { ZayaConfig } from '../../models/zaya/config.js';
 import { zayaContexts } from '../../models/zaya/context.js';
-import { weightSite } from '../../models/zaya/loader.js';
-import type { ZayaContext } from '../../models/zaya/module.js';
-
-=======
-
-import {
-  convChannels,
-  convStateLength,
-  kWidth,
-  routerClasses,
-  type ZayaConfig,
-} from '../../models/zaya/config.js';
 import { matrixDtype } from '../../models/zaya/loader.js';
-import type { ZayaConstant, ZayaContext } from '../../models/zaya/module.js';
-
->>>>>>> 9a7274b (locate: says with which GGUF type a port multiplied; presets llamacpp-TYPE)
+import type { ZayaContext } from '../../models/zaya/module.js';
 
 import { buildSegment } from '../../models/zaya/segments.js';
 import { type ZayaTap, zayaTaps } from '../../models/zaya/trace.js';
-import { type RequiredTensor, requiredTensors, type WeightRole } from '../../models/zaya/weights.js';
+import { type RequiredTensor, requiredTensors } from '../../models/zaya/weights.js';
 
 /** What a piece is cut from. */
 export interface PieceSource {
@@ -147,11 +131,15 @@ function pieceContext(
       apply: (name, value) =>
         name !== op.name && isGiven(name) ? leaf('tap', name, value.dtype, value.shape) : value,
     },
-<<<<<<< HEAD
     leaf(_, { kind, name, block, dtype, shape, role }) {
       if (kind === 'weight') {
         const from = stored.get(name) ?? 'F32';
-        const weight = leaf('weight', name, weightDtype(name, role!, from, setting), shape);
+        const weight = leaf(
+          'weight',
+          name,
+          matrixDtype({ name, shape, role: role! }, from, config, setting),
+          shape,
+        );
         const rounding = setting(parametersSite(name)) as 'stored' | 'BF16' | 'F16';
         const isRounded = rounding !== 'stored' && rounding !== from && role !== 'buffer';
         return isRounded && weight.dtype === 'F32' ? cast(cast(weight, rounding), 'F32') : weight;
@@ -159,16 +147,6 @@ function pieceContext(
       if (kind === 'history') return leaf('history', `layers.${block}.${name}`, dtype, shape);
       if (kind === 'state') return leaf('tap', stateBefore(name, segment), dtype, shape);
       return leaf('constant', name, dtype, shape);
-=======
-    batch: 1,
-    weight(name) {
-      const { shape, role } = required.get(name) ?? headWeight(config);
-      const from = stored.get(name) ?? 'F32';
-      const weight = leaf('weight', name, matrixDtype({ name, shape, role }, from, config, setting), shape);
-      const rounding = setting(parametersSite(name)) as 'stored' | 'BF16' | 'F16';
-      const isRounded = rounding !== 'stored' && rounding !== from && role !== 'buffer';
-      return isRounded && weight.dtype === 'F32' ? cast(cast(weight, rounding), 'F32') : weight;
->>>>>>> 9a7274b (locate: says with which GGUF type a port multiplied; presets llamacpp-TYPE)
     },
   })(graph, op.block);
 }
@@ -181,19 +159,6 @@ function stateBefore(state: string, segment: number): string {
 /** The value that the residual stream holds before a segment. */
 function hiddenBefore(segment: number): string {
   return segment === 1 ? 'input_affine' : `layers.${segment - 2}`;
-}
-
-<<<<<<< HEAD
-/** The dtype that a weight is loaded in: matrices as the policy says, everything else F32, as the loader does. */
-function weightDtype(name: string, role: WeightRole, stored: Dtype, setting: Setting): Dtype {
-  if (role !== 'matmul' && role !== 'embedding') return 'F32';
-  const dtype = setting(weightSite(name));
-  return dtype === 'stored' ? stored : (dtype as Dtype);
-=======
-/** A checkpoint may hold a head that its config ties. */
-function headWeight(config: ZayaConfig): { shape: Shape; role: WeightRole } {
-  return { shape: [config.vocab_size, config.hidden_size], role: 'matmul' };
->>>>>>> 9a7274b (locate: says with which GGUF type a port multiplied; presets llamacpp-TYPE)
 }
 
 function leafOf({ name: input, dtype, shape }: Tensor): Leaf {
