@@ -58,6 +58,13 @@ async function imported(file: string, name: string, ids: number[] | undefined): 
   return await Dump.open(out);
 }
 
+/** Recomputed so, the right dump is the wrong one. */
+const withTanh = {
+  name: 'tanh',
+  description: 'tanh GELUs in the router',
+  rules: [{ sites: '**.router_mlp:act*#form', set: 'tanh' }],
+};
+
 const open: Dump[] = [];
 const [reference, low] = await Promise.all(
   ['float32', 'bfloat16'].map((dtype) => Dump.open(join(tiny, `reference-${dtype}`))),
@@ -120,4 +127,21 @@ describe.each(Object.entries(SPARSE))('a dump with %s', (name, taps) => {
     open.push(tested);
     expect(await accused(tested, withNoise ? { noise: low! } : {})).toEqual(nobody);
   });
+});
+
+it('a fault between two values that are held is named by all that lies between', async () => {
+  const tested = await foreign(
+    join(tiny, 'reference-float32'),
+    'tanh',
+    'layers.*.mlp.gate.router_mlp.{fc1,fc2,out_proj}',
+  );
+  open.push(tested);
+  const report = await locateDumps(reference!, tested, model, { recompute: withTanh });
+  const [first] = report.kinds;
+  expect(first).toMatchObject({
+    kind: '.mlp.gate.router_mlp.fc2',
+    inside: ['.mlp.gate.router_mlp:act1', '.mlp.gate.router_mlp.fc2'],
+  });
+  expect(first!.sentence).toContain("the router's first GELU, the router's second layer");
+  expect(first!.sentence).toMatch(/the exact \(erf\) form.*a weight row/);
 });

@@ -3,6 +3,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { diffDumps } from '../../src/diff/diff.js';
 import { Dump } from '../../src/dump/reader.js';
 import { locateDumps } from '../../src/locate/faults/dumps.js';
+import { formatLocate } from '../../src/locate/faults/format.js';
 import type { LocateReport } from '../../src/locate/faults/report.js';
 import { plantFaults, removeFaults } from '../faults/faults.js';
 import { root } from '../reference/python.js';
@@ -39,6 +40,7 @@ describe('a planted fault', () => {
       const report = await locate(dump, { model });
       const expected = shows ? { found: true, kind: kindOf(expectedTap), firstFault: expectedTap } : silent;
       expect(named(report)).toEqual(expected);
+      expect(formatLocate(report).split('\n').length).toBeLessThanOrEqual(40);
     },
   );
 

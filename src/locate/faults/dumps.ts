@@ -4,7 +4,7 @@ import type { DiffReport, FloatTapReport, IntegerTapReport } from '../../diff/re
 import type { DumpView } from '../../dump/dump-view.js';
 import { UNKNOWN } from '../../dump/import/foreign.js';
 import { ZayascopeError } from '../../errors.js';
-import type { Policy } from '../../graph/policy.js';
+import { POLICIES, type Policy } from '../../graph/policy.js';
 import { commonRows, noiseFloor } from '../noise/noise-floor.js';
 import { blockCount } from '../replay/tap-graph.js';
 import { isRoutingTap, RoutingSums, tiedChoices } from '../routing/drift.js';
@@ -12,7 +12,7 @@ import { errorOf, type OpEvidence, valueReports } from './evidence.js';
 import { explainFaults } from './hypotheses.js';
 import { type KindInput, locatedKinds } from './kinds.js';
 import { type Mismatch, tokenMismatch } from './mismatch.js';
-import { label, noiseNotes } from './notes.js';
+import { label, noiseNotes, partialNotes } from './notes.js';
 import { locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
 import { ownErrors, ownPolicy } from './own-errors.js';
@@ -95,7 +95,8 @@ export async function locateDumps(
     }),
   );
   const routing = await routingDrift(reference, tested, noise);
-  const wrong = routing?.flips.filter(({ cause }) => cause === 'wrong choice') ?? [];
+  const wrong =
+    routing?.flips.filter(({ cause }) => cause === 'wrong choice' || cause === 'no skip class') ?? [];
   const wrongChoices = new Set(wrong.map(({ block }) => `layers.${block}.mlp.gate:expert`));
   const located = locateOps(evidence, {
     failAbove,
@@ -111,7 +112,7 @@ export async function locateDumps(
     shares: located.shares,
     local: own.local,
     explained: new Map(),
-    next: (tap) => nextCommand(tap, { reference, tested, model }),
+    next: (tap) => nextCommand(tap, { reference, tested, model, base }),
   };
   let kinds = locatedKinds(input);
   if (runners !== undefined && kinds.length > 0)
@@ -144,6 +145,7 @@ export async function locateDumps(
       ...(found ? [] : unexplained(final, own.rounds)),
       ...(stored === null ? [] : [stored.note]),
       ...own.notes,
+      ...(model === undefined ? partialNotes(dumps) : []),
       ...diffNotes(diff),
       ...lackingNotes(reports, noise),
       ...noiseNotes(noiseByTap ?? []),
@@ -270,9 +272,14 @@ function cannotSay(model: string | undefined, noise: DumpView | undefined, flipp
 
 function nextCommand(
   tap: string,
-  { reference, tested, model }: { reference: DumpView; tested: DumpView; model: string | undefined },
+  {
+    reference,
+    tested,
+    model,
+    base,
+  }: { reference: DumpView; tested: DumpView; model: string | undefined; base: Policy },
 ): string {
   return model === undefined
     ? `zayascope locate ${reference.dir} ${tested.dir} --model MODEL`
-    : `zayascope repro ${tested.dir} --model ${model} --op ${tap} --out repro`;
+    : `zayascope repro ${tested.dir} --model ${model} --op ${tap}${base.name !== 'f32' && Object.hasOwn(POLICIES, base.name) ? ` --policy ${base.name}` : ''} --out repro`;
 }

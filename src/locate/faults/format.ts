@@ -4,7 +4,7 @@ import { type Cell, formatError, formatShare, styled, textTable } from '../../te
 import { blockCount, tapPlace } from '../replay/tap-graph.js';
 import { routingLines } from '../routing/format.js';
 import type { Mismatch } from './mismatch.js';
-import { blockWords, opWords } from './plain-words.js';
+import { blockWords } from './plain-words.js';
 import type { LocatedKind, LocatedOp, LocateReport } from './report.js';
 
 /** Options of {@link formatLocate}. */
@@ -21,18 +21,37 @@ export function formatLocate(
   { color = false, verbose = false }: LocateFormatOptions = {},
 ): string {
   if (report.mismatch !== null) return mismatchLines(report, report.mismatch, color).join('\n');
+  if (verbose) return lines(report, { color, verbose, few: Number.MAX_SAFE_INTEGER }).join('\n');
+  for (let few = MOST_LISTED; few > 2; few--) {
+    const shown = lines(report, { color, verbose, few });
+    if (shown.length <= MAX_LINES) return shown.join('\n');
+  }
+  return lines(report, { color, verbose, few: 2 }).slice(0, MAX_LINES).join('\n');
+}
+
+/** A report fits a screen. */
+const MAX_LINES = 40;
+const MOST_LISTED = 10;
+
+interface Shown {
+  color: boolean;
+  verbose: boolean;
+  /** Entries of every list. */
+  few: number;
+}
+
+function lines(report: LocateReport, { color, verbose, few }: Shown): string[] {
   const sections = [
-    headLines(report, color),
-    kindLines(report, color),
+    headLines(report, color, few),
+    kindLines(report, color, few),
     choiceLines(report, color),
     driftLines(report),
-    routingLines(report.routing, color, verbose),
+    routingLines(report.routing, color, few),
     verbose ? opLines(report, color) : [],
   ];
   return sections
-    .filter((lines) => lines.length > 0)
-    .map((lines) => lines.join('\n'))
-    .join('\n\n');
+    .filter((each) => each.length > 0)
+    .flatMap((each, index) => (index === 0 ? each : ['', ...each]));
 }
 
 function mismatchLines(
@@ -47,7 +66,7 @@ function mismatchLines(
   ];
 }
 
-function headLines(report: LocateReport, color: boolean): string[] {
+function headLines(report: LocateReport, color: boolean, few: number): string[] {
   const { mode, reference, tested, noise, found, kinds, final, order, firstFault, nonFinite, notes } = report;
   const against = mode === 'policy' ? `policy ${tested}` : tested;
   const floor = noise === null ? '' : `, noise floor ${noise}`;
@@ -61,38 +80,40 @@ function headLines(report: LocateReport, color: boolean): string[] {
       : `${kinds.length} ${kinds.length === 1 ? 'kind of op makes' : 'kinds of op make'} more error of ${kinds.length === 1 ? 'its' : 'their'} own than a right one`;
   lines.push(
     found
-      ? `${styled(unjudged ? 'NOT FINITE' : 'FAULT', 'bad', color)}  ${what}`
-      : `${styled('SILENT', 'good', color)}  ${silence(report)}`,
+      ? `${styled(unjudged ? 'NOT FINITE' : 'FAULT', 'bad', color)}  $what`
+      : `$styled('SILENT', 'good', color)$silence(report)`,
   );
   if (nonFinite !== null)
     lines.push(
-      `NaN or infinity arises${orderWords(order)} at ${styled(nonFinite.tap, 'strong', color)}, in ${nonFinite.count} ${nonFinite.count === 1 ? 'value' : 'values'}${placeWords(nonFinite.place)}`,
+      `NaN or infinity arises$orderWords(order)at $styled(nonFinite.tap, 'strong', color), in $nonFinite.count$nonFinite.count === 1 ? 'value' : 'values'$placeWords(nonFinite.place)`,
     );
   else if (firstFault !== null)
-    lines.push(`first fault${orderWords(order)}: ${styled(firstFault, 'strong', color)}`);
+    lines.push(`first fault$orderWords(order): $styled(firstFault, 'strong', color)`);
   lines.push(finalWords(final));
-  for (const note of notes) lines.push(`note: ${note}`);
+  const noted = notes.slice(0, few);
+  for (const note of noted) lines.push(`note: $note`);
+  if (notes.length > noted.length) lines.push(`$notes.length - noted.lengthmore notes: --json`);
   return lines;
 }
 
 function silence({ mode, ops }: LocateReport): string {
   const judged = ops.filter(({ verdict }) => verdict !== 'not judged').length;
   return mode === 'dumps-alone'
-    ? `no value of ${ops.length} leaves its limit`
-    : `none of ${judged} ops makes more error of its own than a right one`;
+    ? `no value of $ops.lengthleaves its limit`
+    : `none of $judgedops makes more error of its own than a right one`;
 }
 
 function finalWords({ tap, nmse, floorNmse, noise }: LocateReport['final']): string {
   const beside = [
-    ...(floorNmse === null ? [] : [`policy f32: ${formatError(floorNmse)}`]),
+    ...(floorNmse === null ? [] : [`policy f32: $formatError(floorNmse)`]),
     ...(noise === null
       ? []
-      : [`noise: ${formatError(noise.noiseNmse)}, ratio ${noise.ratio.toFixed(2)}, ${noise.verdict}`]),
+      : [`noise: $formatError(noise.noiseNmse), ratio $noise.ratio.toFixed(2), $noise.verdict`]),
   ];
-  return `${tap}: NMSE ${formatError(nmse)}${beside.length === 0 ? '' : ` (${beside.join('; ')})`}`;
+  return `$tap: NMSE $formatError(nmse)$beside.length === 0 ? '' : ` (${beside.join('; ')})``;
 }
 
-function kindLines({ kinds, mode, ops, bisect }: LocateReport, color: boolean): string[] {
+function kindLines({ kinds, mode, ops, bisect }: LocateReport, color: boolean, few: number): string[] {
   if (kinds.length === 0) return [];
   const total = blockCount(ops.map(({ tap }) => tap));
   const alone = mode === 'dumps-alone';
@@ -105,21 +126,25 @@ function kindLines({ kinds, mode, ops, bisect }: LocateReport, color: boolean): 
     'limit',
     alone ? '' : 'share*',
   ];
-  const rows = kinds.map((kind, index): (string | Cell)[] => [
-    String(index + 1),
-    { text: kindName(kind), style: 'strong' },
-    blockWords(kind.blocks, total).replace(/^blocks? /, ''),
-    formatError(kind.largest),
-    formatError(kind.median),
-    formatError(kind.limit),
-    kind.share === null ? '' : formatShare(kind.share),
-  ]);
+  const rows = kinds
+    .slice(0, few)
+    .map((kind, index): (string | Cell)[] => [
+      String(index + 1),
+      { text: kindName(kind), style: 'strong' },
+      blockWords(kind.blocks, total).replace(/^blocks? /, ''),
+      formatError(kind.largest),
+      formatError(kind.median),
+      formatError(kind.limit),
+      kind.share === null ? '' : formatShare(kind.share),
+    ]);
   const lines = textTable([header.map(strong), ...rows], 'rllrrrr', color);
-  for (const [index, { sentence, next }] of kinds.entries())
-    lines.push(`${index + 1}. ${sentence}`, `   next: ${next}`);
+  if (kinds.length > rows.length)
+    lines.push(`$kinds.length - rows.lengthmore kinds, which may follow from these: --all`);
+  for (const [index, { sentence, next }] of kinds.slice(0, few).entries())
+    lines.push(`$index + 1. $sentence`, `   next: $next`);
   if (bisect !== null)
     lines.push(
-      `together: ${bisect} with the reference's tokens finds a smallest set of choices that explains the error`,
+      `together: $bisectwith the reference's tokens finds a smallest set of choices that explains the error`,
     );
   if (!alone)
     lines.push(
@@ -214,8 +239,8 @@ function opLines({ ops }: LocateReport, color: boolean): string[] {
   return textTable([header.map(strong), ...rows], 'lrrrrrl', color);
 }
 
-function kindName({ kind }: LocatedKind): string {
-  return `${nameOf(kind)}: ${opWords(kind).name}`;
+function kindName({ kind, name }: LocatedKind): string {
+  return `${nameOf(kind)}: ${name}`;
 }
 
 /** A tap without its block as tables name it. */

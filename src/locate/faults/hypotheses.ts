@@ -8,11 +8,11 @@ import type { LocatedKind } from './report.js';
 import type { PolicyRunners } from './runners.js';
 
 /** Where a choice shows whose site is not named after the value that it changes. */
-const SHOWS_AT: Readonly<Record<string, string>> = {
-  '.self_attn:k_cache#dtype': '.self_attn:attn_weights',
-  '.self_attn:v_cache#dtype': '.self_attn:attn_output',
-  '.mlp.gate:expert#skip': '.mlp.experts',
-  '.self_attn.qk_norm#eps': '.self_attn.qk_norm:key',
+const SHOWS_AT: Readonly<Record<string, readonly string[]>> = {
+  '.self_attn:k_cache#dtype': ['.self_attn:attn_weights'],
+  '.self_attn:v_cache#dtype': ['.self_attn:attn_output'],
+  '.mlp.gate:expert#skip': ['.mlp.gate:expert', '.mlp.experts'],
+  '.self_attn.qk_norm#eps': ['.self_attn.qk_norm:key'],
 };
 
 /** An own error must fall to a hundredth of its energy for a choice to explain it. */
@@ -38,7 +38,7 @@ export async function explainFaults(
   hooks: Pick<LocalOptions, 'signal' | 'onProgress'>,
 ): Promise<Map<string, string>> {
   const sites = zayaSites(runners.model!.config);
-  const open = kinds.slice(0, MAX_KINDS).map((kind) => ({ kind, left: hypotheses(kind.kind, sites) }));
+  const open = kinds.slice(0, MAX_KINDS).map((kind) => ({ kind, left: hypotheses(kind.inside, sites) }));
   const explained = new Map<string, string>();
   for (let round = 0; round < MAX_CHOICES; round++) {
     const trying = open.filter(({ kind, left }) => left[round] !== undefined && !explained.has(kind.kind));
@@ -54,21 +54,24 @@ export async function explainFaults(
       const sentence = choiceSentence(siteKind(site), set, kind.kind);
       explained.set(
         kind.kind,
-        `${sentence}: recomputed so, its error falls from ${kind.largest.toExponential(1)} to ${left === 0 ? '0' : left.toExponential(1)}.`,
+        `${sentence}: recomputed so, ${kind.kind.endsWith(':expert') ? 'its share of wrong choices' : 'its error'} falls from ${kind.largest.toExponential(1)} to ${left === 0 ? '0' : left.toExponential(1)}.`,
       );
     }
   }
   return explained;
 }
 
-/** Choices that change a kind of op, likelier ones first. */
-function hypotheses(kind: string, sites: readonly PolicySite[]): Hypothesis[] {
+/** Choices that change an op, or one inside its span, likelier ones first. */
+function hypotheses(inside: readonly string[], sites: readonly PolicySite[]): Hypothesis[] {
   const found = new Map<string, Hypothesis>();
   for (const { name, kind: choice, block, values } of sites) {
     const suffix = block === null ? name : tapPlace(name).suffix;
-    const at = SHOWS_AT[suffix] ?? suffix.slice(0, suffix.lastIndexOf('#'));
+    const places = SHOWS_AT[suffix] ?? [suffix.slice(0, suffix.lastIndexOf('#'))];
     // Parts of an op are named after it, e.g. `.input_layernorm:normalised`.
-    if (at !== kind && !(kind !== '' && at.startsWith(`${kind}:`))) continue;
+    const isInside = inside.some((kind) =>
+      places.some((at) => at === kind || (kind !== '' && at.startsWith(`${kind}:`))),
+    );
+    if (!isInside) continue;
     // Rounded weights and types of whole files change every op at once: see `stored-types.ts`.
     const sets = choice === 'parameters' ? [] : choice === 'weight' ? ['stored'] : values.slice(1);
     for (const set of sets)

@@ -51,12 +51,13 @@ function describe(kind: string, ops: readonly LocatedOp[], input: KindInput): Om
   const worst = ops.reduce((best, op) => (ratio(op) > ratio(best) ? op : best));
   const sorted = ops.map(size).sort((a, b) => a - b);
   const blocks = ops.map(({ block }) => block).filter((block) => block !== null);
-  const { name } = opWords(kind);
+  const inside = worst.inside.map((tap) => tapPlace(tap).suffix);
   const local = input.local.get(worst.tap);
   const spread = local?.spread ?? null;
   return {
     kind,
-    name,
+    name: spanName(inside),
+    inside,
     blocks,
     worst: worst.tap,
     largest: sorted.at(-1)!,
@@ -65,7 +66,9 @@ function describe(kind: string, ops: readonly LocatedOp[], input: KindInput): Om
     place: local?.place ?? null,
     spread,
     sentence: sentence(input.explained.get(kind) ?? sentenceOf(kind, blocks, worst, local, input)),
-    next: input.next(worst.tap),
+    next: input.next(
+      input.nonFinite !== null && kindOf(input.nonFinite.tap) === kind ? input.nonFinite.tap : ops[0]!.tap,
+    ),
   };
 }
 
@@ -76,18 +79,54 @@ function sentenceOf(
   local: LocalError | undefined,
   { mode, blocks: total, nonFinite }: KindInput,
 ): string {
-  const { name, check } = opWords(kind);
+  const inside = worst.inside.map(kindOf);
+  const [name, check] = [spanName(inside), spanCheck(inside)];
   const where = blocks.length === 0 ? '' : ` in ${blockWords(blocks, total)}`;
   if (nonFinite !== null && tapPlace(nonFinite.tap).suffix === kind)
     return `${nonFinite.count} ${nonFinite.count === 1 ? 'value that is NaN or infinite arises' : 'values that are NaN or infinite arise'} in ${name}${where}: its inputs have none.`;
-  if (mode === 'dumps-alone') return `${name}${where} fails while its inputs pass. Check: ${check}.`;
+  const isSpan = inside.length > 1;
+  if (mode === 'dumps-alone')
+    return isSpan
+      ? `the values before these ${inside.length} ops${where} pass, the one after them fails: ${spanList(inside)}. Check: ${check}.`
+      : `${name}${where} fails while its inputs pass. Check: ${check}.`;
   const spread = local?.spread ?? null;
   const columns = spread === null ? '' : axisWords(spread.columns, 'column', 'columns');
   const tokens = spread === null ? '' : axisWords(spread.tokens, 'token position', 'token positions');
   const held = [columns, tokens].filter((words) => words !== '').join(' and ');
   const concentrated = held === '' ? '' : ` Nearly all of its error is in ${held}.`;
+  if (isSpan)
+    return `one of ${inside.length} ops${where} goes wrong, for the dumps hold no value between them: ${spanList(inside)}. Check: ${check}.${concentrated}`;
   const given = worst.inputs.length === 0 ? 'of the weights alone' : 'of the very inputs that it got';
   return `${name}${where} goes wrong by itself: the right op makes another value ${given}. Check: ${check}.${concentrated}`;
+}
+
+function kindOf(tap: string): string {
+  return tapPlace(tap).suffix;
+}
+
+/** Ops of a span that are named, and checks that are joined; what follows is counted. */
+const NAMED = 16;
+const CHECKED = 16;
+
+/** The op in words; of several, from the first to the last. */
+function spanName(inside: readonly string[]): string {
+  const last = opWords(inside.at(-1)!).name;
+  return inside.length === 1 ? last : `${opWords(inside[0]!).name} to ${last} (${inside.length} ops)`;
+}
+
+function spanList(inside: readonly string[]): string {
+  const names = [...new Set(inside.map((kind) => opWords(kind).name))];
+  const more = names.length - NAMED;
+  // The last op is where the error shows.
+  return more <= 0
+    ? names.join(', ')
+    : `${names.slice(0, NAMED - 1).join(', ')}, ${more} more, ${names.at(-1)}`;
+}
+
+function spanCheck(inside: readonly string[]): string {
+  const checks = [...new Set(inside.map((kind) => opWords(kind).check))];
+  const shown = inside.length === 1 ? checks : checks.slice(0, CHECKED);
+  return `${shown.join('; ')}${checks.length > shown.length ? '; and what else lies between' : ''}`;
 }
 
 function sentence(words: string): string {

@@ -26,21 +26,28 @@ export async function otherWeights<D extends Pick<DumpView, 'manifest'>>(
   });
 }
 
+/** Which dumps are partial. */
+export function partialNotes(dumps: readonly Pick<DumpView, 'dir' | 'manifest'>[]): string[] {
+  return dumps.flatMap(({ dir, manifest }) =>
+    manifest.status === 'partial'
+      ? [`${basename(resolve(dir))} is partial: its producer did not finish.`]
+      : [],
+  );
+}
+
 /** What a reader must know about a model and the dumps it is compared with: other weights, partial dumps. */
 export async function modelNotes(
   model: ZayaModel,
   dumps: readonly Pick<DumpView, 'dir' | 'manifest'>[],
 ): Promise<string[]> {
   const others = await otherWeights(model, dumps);
-  return dumps.flatMap((dump) => {
-    const name = basename(resolve(dump.dir));
-    return [
-      ...(others.includes(dump)
-        ? [`DIFFERENT WEIGHTS: ${name} was made with other weights than the model's.`]
-        : []),
-      ...(dump.manifest.status === 'partial' ? [`${name} is partial: its producer did not finish.`] : []),
-    ];
-  });
+  return [
+    ...others.map(
+      ({ dir }) =>
+        `DIFFERENT WEIGHTS: ${basename(resolve(dir))} was made with other weights than the model's.`,
+    ),
+    ...partialNotes(dumps),
+  ];
 }
 
 /** What to say of a noise floor that is not finite. */

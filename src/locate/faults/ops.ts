@@ -1,5 +1,5 @@
 import { type FloatTapReport, type IntegerTapReport, tapNonFinite } from '../../diff/report.js';
-import { blockCount, tapInputs } from '../replay/tap-graph.js';
+import { blockCount, tapSpan } from '../replay/tap-graph.js';
 import { aloneLimit, verdictAlone } from './alone.js';
 import { errorOf, type OpEvidence } from './evidence.js';
 import type { LocatedOp, NonFiniteOrigin, OpVerdict } from './report.js';
@@ -39,13 +39,15 @@ export interface LocatedOps {
 /** Judges each op of a run. `evidence` by tap, in execution order. */
 export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: LocateOpsOptions): LocatedOps {
   const names = [...evidence.keys()];
-  const held = new Set(names);
+  // Values that not all dumps hold are no ends of a span where ops were recomputed.
+  const recomputed = names.filter((name) => evidence.get(name)!.local !== undefined);
+  const held = new Set(recomputed.length === 0 ? names : recomputed);
   const blocks = blockCount(names);
   const ops: LocatedOp[] = [];
   const shareTaps: ShareTap[] = [];
   let nonFinite: NonFiniteOrigin | null = null;
   for (const [tap, own] of evidence) {
-    const inputs = tapInputs(tap, blocks, held);
+    const inputs = tapSpan(tap, blocks, held);
     const from = inputs.inputs.map((name) => evidence.get(name)!);
     const cumulative = errorOf(own.cumulative);
     const local = own.local?.nmse ?? null;
@@ -80,10 +82,11 @@ export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: Lo
         : verdictOf(own, { local, limit, finiteInputs, isTie: options.ties.has(tap) }),
       drift: own.noise?.verdict ?? (count > 0 ? 'broken' : judge({ nmse: cumulative })),
       inputs: inputs.inputs,
+      inside: inputs.inside,
     });
     shareTaps.push({ name: tap, cumulative, energy: energyOf(own.cumulative), local: local ?? 0, inputs });
   }
-  const final = held.has('lm_head') ? 'lm_head' : lastFloat(evidence);
+  const final = evidence.has('lm_head') ? 'lm_head' : lastFloat(evidence);
   return { ops, nonFinite, shares: errorShares(shareTaps, final), final };
 }
 

@@ -152,7 +152,10 @@ export function choiceSentence(kind: string, set: string, suffix: string): strin
     form: `the tanh approximation stands in for the exact form in ${name}`,
     round: `${set} rounds ${name}`,
     eps: `the epsilon of ${set} is the smallest norm in ${name}`,
-    skip: `tokens of the skip class get ${set === 'identity' ? 'their own value' : 'the best real expert'} in ${name}`,
+    skip:
+      set === 'identity'
+        ? `tokens of the skip class get their own value in ${name}`
+        : 'the skip class is never chosen: its tokens go to the best real expert',
     parameters: `the stored weights rounded to ${set} as they are loaded`,
     weight: `the weight of ${name} stays as stored, and its inputs are rounded to that dtype`,
   };

@@ -39,14 +39,18 @@ export interface LocatedOp {
   drift: Verdict;
   /** Values that the op reads. */
   inputs: readonly string[];
+  /** Values that are computed from them on the way, in execution order; the last is `tap`. One alone where the dumps hold all values before it. */
+  inside: readonly string[];
 }
 
 /** Ops of one kind (the same value of several blocks) that are at fault, or in a dump without model: suspected. */
 export interface LocatedKind {
   /** Tap without its block, e.g. `.self_attn.o_proj`. */
   kind: string;
-  /** The op in words. */
+  /** The op in words, or all that lies in its span. */
   name: string;
+  /** Kinds of op inside the span, in execution order; the last is `kind`. */
+  inside: readonly string[];
   /** Blocks with a fault; empty for embedding and head. */
   blocks: number[];
   /** The op with the largest error, own (or without a model: in the whole run) over limit. */

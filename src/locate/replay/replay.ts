@@ -96,7 +96,13 @@ export async function replay(runner: Runner, options: ReplayOptions): Promise<Re
   const taps: GraftTaps =
     replace === null
       ? { wants, replaced, prepare: async () => {} }
-      : graftTaps({ dump, replace, holds: (name) => holds(name) && isWhole(name), wants, read: (name) => read!(name) });
+      : graftTaps({
+          dump,
+          replace,
+          holds: (name) => holds(name) && isWhole(name),
+          wants,
+          read: (name) => read!(name),
+        });
   const matches = replace === null ? () => false : tapPattern(replace);
   const plans = new ReplayPlans(runner, taps, calls, [...held.keys()].some(isState));
   try {
@@ -104,8 +110,7 @@ export async function replay(runner: Runner, options: ReplayOptions): Promise<Re
       const plan = plans.of(call);
       if (plans.cache !== undefined) {
         if (call.past === 0) plans.cache.reset();
-        else
-          await loadHistory(plans.cache, dump, calls[number - 1]!, (name) => holds(name) && matches(name));
+        else await loadHistory(plans.cache, dump, calls[number - 1]!, (name) => holds(name) && matches(name));
       }
       const rows = new SegmentRows(dump, call, plan, held);
       read = (name) => rows.read(name);

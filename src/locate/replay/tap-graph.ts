@@ -90,12 +90,7 @@ export interface TapSpan extends TapInputs {
  * As {@link directInputs}, of a dump that may lack values: one that is not `held` is replaced by what it is computed from, for then the op between two held values spans several.
  * @param continued true for a dump of several calls: what the calls before have left is read too. A dump that holds states counts as one.
  */
-export function tapSpan(
-  name: string,
-  blocks: number,
-  held: ReadonlySet<string>,
-  continued = false,
-): TapSpan {
+export function tapSpan(name: string, blocks: number, held: ReadonlySet<string>, continued = false): TapSpan {
   const { joining, inputs } = directInputs(name, blocks);
   const found = new Set<string>();
   const inside = new Set<string>();

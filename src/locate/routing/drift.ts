@@ -7,13 +7,20 @@ import { tapPlace } from '../replay/tap-graph.js';
 
 /**
  * Why a token took another expert.
- * - `close call`: its margin is within twice the error that the block's other tokens have in their biased probabilities
+ * - `close call`: its margin is within twice the error that the block's other tokens have in their biased probabilities, and without a noise floor no more than rounding to BF16 makes
  * - `inherited`: a token that it sees (itself included) flipped in an earlier block, so its input is another one
  * - `large error`: neither; this token's probabilities are off by more than others' are
  * - `wrong choice`: the margin is more than the token's own error explains: the choice contradicts the tested run's own probabilities. No rounding does that
+ * - `no skip class`: the reference chose the class without an expert, which the tested program never does, against its own probabilities or for want of one
  * - `unknown`: the probabilities were not held
  */
-export type FlipCause = 'close call' | 'inherited' | 'large error' | 'wrong choice' | 'unknown';
+export type FlipCause =
+  | 'close call'
+  | 'inherited'
+  | 'large error'
+  | 'wrong choice'
+  | 'no skip class'
+  | 'unknown';
 
 /** A token whose expert differs. */
 export interface RoutingFlip {
@@ -67,6 +74,8 @@ export interface RoutingDrift {
 const MAX_FLIPS = 1000;
 /** Errors of biased probabilities vary from token to token. */
 const CLOSE_FACTOR = 2;
+/** Without a noise floor those errors may be a fault's: no wider margin is called close. */
+const WIDEST_CLOSE = 0.05;
 
 interface BlockRows {
   experts: Map<string, readonly [reference: number, tested: number]>;
@@ -133,7 +142,8 @@ export class RoutingSums {
       const found = [...rows.experts].filter(([, [a, b]]) => a !== b);
       const clean = largestCleanError(noiseRows ?? rows, noiseRows === undefined ? gone : goneInNoise);
       for (const [key] of found)
-        if (flips.length < MAX_FLIPS) flips.push(describeFlip(block, key, rows, clean, gone));
+        if (flips.length < MAX_FLIPS)
+          flips.push(describeFlip(block, key, rows, clean, gone, noiseRows !== undefined));
       for (const [key] of found) gone.add(key);
       for (const [key, [a, b]] of noiseRows?.experts ?? []) if (a !== b) goneInNoise.add(key);
       choices += rows.experts.size;
@@ -145,7 +155,8 @@ export class RoutingSums {
         ...outputErrors(rows, gone, noiseRows, goneInNoise),
       });
     }
-    return blocks.length === 0 ? null : { choices, flipped, blocks, flips };
+    if (blocks.length === 0) return null;
+    return { choices, flipped, blocks, flips: withoutSkipClass(flips, [...this.#blocks.values()]) };
   }
 }
 
@@ -185,6 +196,7 @@ function describeFlip(
   { experts, biased }: BlockRows,
   clean: number,
   gone: ReadonlySet<string>,
+  hasNoise: boolean,
 ): RoutingFlip {
   const [reference, tested] = experts.get(key)!;
   const [sequence, position] = key.split(' ').map(Number) as [number, number];
@@ -206,16 +218,34 @@ function describeFlip(
     tested,
     margin,
     error,
-    cause: causeOf(margin, error, clean, sees),
+    cause: causeOf(
+      margin,
+      error,
+      hasNoise ? 2 * CLOSE_FACTOR * clean : Math.min(WIDEST_CLOSE, 2 * CLOSE_FACTOR * clean),
+      sees,
+    ),
   };
 }
 
-function causeOf(margin: number | null, error: number | null, clean: number, sees: boolean): FlipCause {
+function causeOf(margin: number | null, error: number | null, close: number, sees: boolean): FlipCause {
   if (margin === null || error === null || Number.isNaN(margin)) return 'unknown';
   // Both probabilities may be off by the error, in opposite directions; rounding of the sums is F32's.
   if (margin > 2 * error + 2 ** -22) return 'wrong choice';
-  if (margin <= 2 * CLOSE_FACTOR * clean) return 'close call';
+  if (margin <= close) return 'close call';
   return sees ? 'inherited' : 'large error';
+}
+
+/** Names the true cause where the tested program never chooses the skip class, though the reference does and rounding does not explain it. */
+function withoutSkipClass(flips: readonly RoutingFlip[], blocks: readonly BlockRows[]): RoutingFlip[] {
+  const classes = Math.max(
+    0,
+    ...blocks.flatMap(({ biased }) => [...biased.values()].map(({ values }) => values.length)),
+  );
+  const skip = classes - 1;
+  const isChosen = blocks.some(({ experts }) => [...experts.values()].some(([, tested]) => tested === skip));
+  const isRefused = flips.some(({ reference, cause }) => reference === skip && cause === 'wrong choice');
+  if (classes === 0 || isChosen || !isRefused) return [...flips];
+  return flips.map((flip) => (flip.reference === skip ? { ...flip, cause: 'no skip class' } : flip));
 }
 
 /** Largest error of the biased probabilities of tokens that have always taken the reference's expert. */

@@ -1,26 +1,31 @@
 import { type Cell, formatError, formatShare, textTable } from '../../text-table.js';
 import type { RoutingDrift, RoutingFlip } from './drift.js';
 
-/** Flips and blocks shown without `verbose`. */
-const FEW = 10;
+/** What a cause is called, where not by its name. */
+const CAUSES: Partial<Record<RoutingFlip['cause'], string>> = {
+  'no skip class': 'chose the skip class, the port has none',
+};
 
-/** How routing drifts, for people; nothing where no expert flipped. */
-export function routingLines(routing: RoutingDrift | null, color: boolean, verbose: boolean): string[] {
+/** How routing drifts, for people; nothing where no expert flipped. @param few flips and blocks shown at most. */
+export function routingLines(routing: RoutingDrift | null, color: boolean, few: number): string[] {
   if (routing === null) return [];
   const { choices, flipped, flips, blocks, pinned } = routing;
   if (flipped === 0) return [`routing: all ${choices} choices take the reference's expert`];
   const causes = new Map<string, number>();
   for (const { cause } of flips) causes.set(cause, (causes.get(cause) ?? 0) + 1);
-  const listed = [...causes].map(([cause, count]) => `${count} ${cause}`).join(', ');
+  const listed = [...causes]
+    .map(([cause, count]) => `${count} ${CAUSES[cause as RoutingFlip['cause']] ?? cause}`)
+    .join(', ');
   const lines = [
     `routing: ${flipped} of ${choices} choices (${formatShare(flipped / choices)}) took another expert: ${listed}`,
   ];
   const first = [...flips].sort((a, b) => rank(b) - rank(a));
-  for (const flip of verbose ? flips : first.slice(0, FEW)) lines.push(`  ${describe(flip)}`);
-  if (!verbose && flips.length > FEW) lines.push(`  ... and ${flipped - FEW} more`);
+  const shown = few >= flips.length ? flips : first.slice(0, few);
+  for (const flip of shown) lines.push(`  ${describe(flip)}`);
+  if (flipped > shown.length) lines.push(`  ... and ${flipped - shown.length} more`);
   const from = blocks.findIndex(({ flipped: count }) => count > 0);
   const rest = blocks.slice(from);
-  const every = verbose ? 1 : Math.ceil(rest.length / FEW);
+  const every = Math.max(1, Math.ceil(rest.length / few));
   const rows = rest
     .filter((_, index) => index % every === 0 || index === rest.length - 1)
     .map((block) => [
@@ -44,7 +49,14 @@ export function routingLines(routing: RoutingDrift | null, color: boolean, verbo
 
 /** What deserves to be seen first. */
 function rank({ cause }: RoutingFlip): number {
-  return { 'wrong choice': 4, 'large error': 3, unknown: 2, 'close call': 1, inherited: 0 }[cause];
+  return {
+    'wrong choice': 5,
+    'no skip class': 4,
+    'large error': 3,
+    unknown: 2,
+    'close call': 1,
+    inherited: 0,
+  }[cause];
 }
 
 function describe({
@@ -58,5 +70,5 @@ function describe({
   cause,
 }: RoutingFlip): string {
   const where = `block ${block} ${sequence === 0 ? '' : `sequence ${sequence} `}position ${position}`;
-  return `${where}: expert ${reference} became ${tested}, ${cause} (margin ${formatError(margin)}, error of its probabilities ${formatError(error)})`;
+  return `${where}: expert ${reference} became ${tested}, ${CAUSES[cause] ?? cause} (margin ${formatError(margin)}, error of its probabilities ${formatError(error)})`;
 }
