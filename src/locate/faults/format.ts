@@ -80,37 +80,37 @@ function headLines(report: LocateReport, color: boolean, few: number): string[] 
       : `${kinds.length} ${kinds.length === 1 ? 'kind of op makes' : 'kinds of op make'} more error of ${kinds.length === 1 ? 'its' : 'their'} own than a right one`;
   lines.push(
     found
-      ? `${styled(unjudged ? 'NOT FINITE' : 'FAULT', 'bad', color)}  $what`
-      : `$styled('SILENT', 'good', color)$silence(report)`,
+      ? `${styled(unjudged ? 'NOT FINITE' : 'FAULT', 'bad', color)}  ${what}`
+      : `${styled('SILENT', 'good', color)}  ${silence(report)}`,
   );
   if (nonFinite !== null)
     lines.push(
-      `NaN or infinity arises$orderWords(order)at $styled(nonFinite.tap, 'strong', color), in $nonFinite.count$nonFinite.count === 1 ? 'value' : 'values'$placeWords(nonFinite.place)`,
+      `NaN or infinity arises${orderWords(order)} at ${styled(nonFinite.tap, 'strong', color)}, in ${nonFinite.count} ${nonFinite.count === 1 ? 'value' : 'values'}${placeWords(nonFinite.place)}`,
     );
   else if (firstFault !== null)
-    lines.push(`first fault$orderWords(order): $styled(firstFault, 'strong', color)`);
+    lines.push(`first fault${orderWords(order)}: ${styled(firstFault, 'strong', color)}`);
   lines.push(finalWords(final));
   const noted = notes.slice(0, few);
-  for (const note of noted) lines.push(`note: $note`);
-  if (notes.length > noted.length) lines.push(`$notes.length - noted.lengthmore notes: --json`);
+  for (const note of noted) lines.push(`note: ${note}`);
+  if (notes.length > noted.length) lines.push(`${notes.length - noted.length} more notes: --json`);
   return lines;
 }
 
 function silence({ mode, ops }: LocateReport): string {
   const judged = ops.filter(({ verdict }) => verdict !== 'not judged').length;
   return mode === 'dumps-alone'
-    ? `no value of $ops.lengthleaves its limit`
-    : `none of $judgedops makes more error of its own than a right one`;
+    ? `no value of ${ops.length} leaves its limit`
+    : `none of ${judged} ops makes more error of its own than a right one`;
 }
 
 function finalWords({ tap, nmse, floorNmse, noise }: LocateReport['final']): string {
   const beside = [
-    ...(floorNmse === null ? [] : [`policy f32: $formatError(floorNmse)`]),
+    ...(floorNmse === null ? [] : [`policy f32: ${formatError(floorNmse)}`]),
     ...(noise === null
       ? []
-      : [`noise: $formatError(noise.noiseNmse), ratio $noise.ratio.toFixed(2), $noise.verdict`]),
+      : [`noise: ${formatError(noise.noiseNmse)}, ratio ${noise.ratio.toFixed(2)}, ${noise.verdict}`]),
   ];
-  return `$tap: NMSE $formatError(nmse)$beside.length === 0 ? '' : ` (${beside.join('; ')})``;
+  return `${tap}: NMSE ${formatError(nmse)}${beside.length === 0 ? '' : ` (${beside.join('; ')})`}`;
 }
 
 function kindLines({ kinds, mode, ops, bisect }: LocateReport, color: boolean, few: number): string[] {
@@ -139,12 +139,12 @@ function kindLines({ kinds, mode, ops, bisect }: LocateReport, color: boolean, f
     ]);
   const lines = textTable([header.map(strong), ...rows], 'rllrrrr', color);
   if (kinds.length > rows.length)
-    lines.push(`$kinds.length - rows.lengthmore kinds, which may follow from these: --all`);
+    lines.push(`${kinds.length - rows.length} more kinds, which may follow from these: --all`);
   for (const [index, { sentence, next }] of kinds.slice(0, few).entries())
-    lines.push(`$index + 1. $sentence`, `   next: $next`);
+    lines.push(`${index + 1}. ${sentence}`, `   next: ${next}`);
   if (bisect !== null)
     lines.push(
-      `together: $bisectwith the reference's tokens finds a smallest set of choices that explains the error`,
+      `together: ${bisect} with the reference's tokens finds a smallest set of choices that explains the error`,
     );
   if (!alone)
     lines.push(
