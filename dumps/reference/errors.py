@@ -1,5 +1,12 @@
-"""The one error class of the reference scripts. Messages read: operation, expectation, what came, where."""
+"""The error of these scripts: that of the package in `python/`, which they use from the checkout."""
 
+import sys
+from pathlib import Path
 
-class DumpError(Exception):
-    """Bad input or an unexpected model; the scripts print it without a stack trace and exit with 2."""
+PACKAGE = str(Path(__file__).resolve().parents[2] / "python")
+if PACKAGE not in sys.path:
+    sys.path.insert(0, PACKAGE)
+
+from zayascope.errors import DumpError  # noqa: E402
+
+__all__ = ["DumpError"]

@@ -380,14 +380,21 @@ def check_edges_by_storage(folder):
 def check_large_calls_are_spooled(folder):
     from zayascope.recording import spool
 
-    before, spool.LIMIT = spool.LIMIT, 1000
+    model, ids = Recurrent(), torch.tensor([[3, 1, 4]])
+    _run(model, folder / "in_memory", ids)
+    before, spool.LIMIT = spool.LIMIT, 100
     try:
-        spooled = spool.Spool(folder, 1000)
-        kept = [spooled.keep(np.full(200, n, np.float32), True) for n in range(5)]
-        assert isinstance(kept[4], np.memmap) and [float(each[7]) for each in kept] == [0, 1, 2, 3, 4]
-        assert list(folder.iterdir()) == [], "the file has no name"
+        model.state = None
+        with zayascope.capture(model, folder / "on_disk", tokens=ids) as run:
+            result = model(ids)
+            held = run._recorder._spool.keep(np.arange(60.0), True)
+            assert isinstance(held, np.memmap) and held.tolist() == list(range(60))
+            names = {path.name for path in (folder / "on_disk").iterdir()}
+            assert names == {"manifest.json", "stats.arrow", "model.arrow", "layers.0.arrow", "layers.1.arrow", "layers.2.arrow"}, "the file has no name"
     finally:
         spool.LIMIT = before
+    assert same_bits(zayascope.load(folder / "on_disk")["return"].numpy(), result[0].detach())
+    assert zayascope.diff(folder / "in_memory", folder / "on_disk").passes(0)
 
 
 def check_refusals(folder):
@@ -425,3 +432,26 @@ def check_locals(folder):
     import sys
 
     assert sys.gettrace() is None
+
+
+def check_locals_have_the_same_numbers_in_every_dtype(folder):
+    class Converts(torch.nn.Module):
+        def forward(self, x):
+            y = x.to(torch.float32)
+            y = y.to(torch.float32)
+            y = y * 2
+            y = y.to(x.dtype)
+            y += 1
+            return y
+
+    for dtype in (torch.float32, torch.bfloat16):
+        model = Converts()
+        with zayascope.capture(model, folder / str(dtype), inside="stranger_checks"):
+            model(torch.tensor([[1.0, -2.5]], dtype=dtype))
+    a, b = (zayascope.load(folder / f"torch.{name}") for name in ("float32", "bfloat16"))
+    names = ["return:x", "return:y", "return:y#2", "return:y#3", "return:y#4", "return:y#5", "return"]
+    assert list(a) == list(b) == names
+    values = [[1, -2.5]] * 3 + [[2, -5]] * 2 + [[3, -4]] * 2
+    assert [dump[name].numpy()[0, 0].tolist() for dump in (a, b) for name in names] == values * 2
+    assert [b[name].dtype for name in names] == ["BF16", "F32", "F32", "F32", "BF16", "BF16", "BF16"]
+    assert zayascope.diff(a, b).passes(0)

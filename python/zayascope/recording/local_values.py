@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import sys
 from collections.abc import Callable, Sequence
 from types import CodeType, FrameType
@@ -18,8 +19,9 @@ class LocalValues:
 
     Watched are functions of the Python modules whose name contains one of `inside`: methods of a module of `modules` (id to module),
     functions whose first argument is one, and functions that these call, which count to the same module. A variable is reported
-    again when it is bound to another tensor, or when its tensor was written to. Arguments count as the first value; parameters of
-    the model are passed over.
+    again when it is assigned, or when its tensor was written to. An assignment counts also where the tensor stays the same, so that a
+    conversion that has nothing to convert gives the following values no other number. Arguments count as the first value;
+    parameters of the model are passed over.
     """
 
     def __init__(self, inside: Sequence[str], modules: dict[int, torch.nn.Module], report: OnValue) -> None:
@@ -27,6 +29,7 @@ class LocalValues:
         self._modules = modules
         self._report = report
         self._watched: dict[CodeType, bool] = {}
+        self._assignments: dict[CodeType, dict[int, frozenset[str]]] = {}
         self._owners: list[torch.nn.Module] = []
         self._previous: Any = None
 
@@ -60,18 +63,29 @@ class LocalValues:
                 return found
         return self._owners[-1] if self._owners else None
 
+    def _assigned(self, code: CodeType) -> dict[int, frozenset[str]]:
+        if code not in self._assignments:
+            self._assignments[code] = _assignments(code)
+        return self._assignments[code]
+
     def _line_tracer(self, owner: torch.nn.Module, function: str) -> Any:
         """A tracer for one call. Holding the last object keeps its identity from being reused while it is compared."""
         last: dict[str, tuple[torch.Tensor, int]] = {}
+        before = -1
         self._owners.append(owner)
 
         def trace(frame: FrameType, event: str, _arg: Any) -> Any:
+            nonlocal before
+            if event == "exception":
+                return trace
+            assigned = self._assigned(frame.f_code).get(before, frozenset())
+            before = frame.f_lasti
             for name, value in list(frame.f_locals.items()):
                 if not isinstance(value, torch.Tensor) or isinstance(value, torch.nn.Parameter):
                     continue
                 known = last.get(name)
                 version = _version(value)
-                if known is None or known[0] is not value or known[1] != version:
+                if known is None or known[0] is not value or known[1] != version or name in assigned:
                     last[name] = (value, version)
                     self._report(owner, function, name, value)
             if event == "return" and self._owners:
@@ -79,6 +93,20 @@ class LocalValues:
             return trace
 
         return trace
+
+
+def _assignments(code: CodeType) -> dict[int, frozenset[str]]:
+    """Local variables that each stretch of a function assigns, by the offset at which its line event comes."""
+    starts = [offset for offset, _line in dis.findlinestarts(code)]
+    found: dict[int, set[str]] = {start: set() for start in starts}
+    start = -1
+    for instruction in dis.get_instructions(code):
+        start = instruction.offset if instruction.offset in found else start
+        if start in found and instruction.opname.startswith("STORE_FAST"):
+            # newer interpreters store two names, or store one and load another, in one instruction
+            names = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
+            found[start].update(names[:1] if instruction.opname == "STORE_FAST_LOAD_FAST" else names)
+    return {start: frozenset(names) for start, names in found.items() if names}
 
 
 def _version(tensor: torch.Tensor) -> int:

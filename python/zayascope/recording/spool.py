@@ -14,9 +14,9 @@ LIMIT = 256 * 2**20
 class Spool:
     """Keeps copies of arrays until `clear`."""
 
-    def __init__(self, folder: Path, limit: int = LIMIT) -> None:
+    def __init__(self, folder: Path, limit: int | None = None) -> None:
         self._folder = folder
-        self._limit = limit
+        self._limit = LIMIT if limit is None else limit
         self._bytes = 0
         self._file: tempfile._TemporaryFileWrapper | None = None
 

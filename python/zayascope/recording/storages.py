@@ -13,6 +13,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from .layout import Layout
 
+# Values remembered of one storage: the first, and the latest. A loop that fills a buffer row by row makes thousands.
+MAX_VALUES = 64
+
 Geometry = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
@@ -45,7 +48,10 @@ class Storages:
         number, reference = key
         low, high, dense = _range(tensor)
         known = Known(_geometry(tensor), low, high, dense, sources, layout)
-        self._known.setdefault(number, (reference, []))[1].append(known)
+        values = self._known.setdefault(number, (reference, []))[1]
+        values.append(known)
+        if len(values) > MAX_VALUES:
+            del values[1]
 
     def find(self, tensor: torch.Tensor) -> Known | None:
         """The latest value that this very tensor is, or else the latest whose memory holds all of it."""
