@@ -19,11 +19,12 @@ def row_stats(values: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
     """
     rows, items = values.shape
     step = max(1, CHUNK_ELEMENTS // max(1, items))
-    pieces = [_chunk(widen(values[i : i + step], dtype).astype(np.float64)) for i in range(0, max(rows, 1), step)]
+    pieces = [double_stats(widen(values[i : i + step], dtype).astype(np.float64)) for i in range(0, max(rows, 1), step)]
     return {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
 
 
-def _chunk(x: np.ndarray) -> dict[str, np.ndarray]:
+def double_stats(x: np.ndarray) -> dict[str, np.ndarray]:
+    """The statistics of `row_stats` for rows that are float64 already; sums go along the rows as they lie in memory."""
     nan, inf = np.isnan(x), np.isinf(x)
     finite = ~(nan | inf)
     count = finite.sum(axis=1)

@@ -82,17 +82,18 @@ class DumpWriter:
         return self._version
 
     def declare(self, taps: Iterable[TapSpec]) -> None:
-        """Sets the whole list of taps, in order; earlier ones must stay, and may only become nullable or varying."""
+        """Sets the whole list of taps, in order. Those of files that exist must stay, and may only become nullable or varying."""
         taps = list(taps)
         names = [check_name(tap.name) for tap in taps]
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise DumpError(f"dump: expected tap names that differ, got {twice!r} twice")
-        lost = {tap.name for tap in self._taps} - set(names)
+        lost = {tap.name for tap in self._taps if tap.block in self._files} - set(names)
         if lost:
             raise DumpError(f"dump: expected taps to stay, {sorted(lost)[0]!r} went")
-        self._taps = taps
-        self._write_manifest()
+        if taps != self._taps or self._stats is None:
+            self._taps = taps
+            self._write_manifest()
         for block, file in self._files.items():
             file.change([tap for tap in taps if tap.block == block], self._version)
         if self._stats is None:
@@ -130,9 +131,10 @@ class DumpWriter:
         self._stats.append(block, index, [(tap, cells[tap.name]) for tap in file.taps])
         self._steps = max(self._steps, index.step + 1)
 
-    def close(self, **fields: Any) -> None:
-        """Finishes the files and marks the dump complete; `fields` go into the manifest."""
+    def close(self, steps: int | None = None, **fields: Any) -> None:
+        """Finishes the files and marks the dump complete; `fields` go into the manifest. `steps`: default those that gave rows."""
         self.update(**fields)
+        self._steps = self._steps if steps is None else steps
         self.abort()
         self._head["status"] = "complete"
         self._write_manifest()
