@@ -52,8 +52,8 @@ function strike(random, root) {
       else if (holder !== root) delete holder[key];
       return;
     case 1:
-      if (Array.isArray(holder)) holder.splice(Number(key), 0, structuredClone(old));
-      else holder[`${key}${random.pick(TEXTS)}`] = structuredClone(old);
+      if (Array.isArray(holder)) holder.splice(Number(key), 0, copyOf(old));
+      else holder[`${key}${random.pick(TEXTS)}`] = copyOf(old);
       return;
     case 2:
       holder[key] = random.pick(NUMBERS);
@@ -89,6 +89,15 @@ function serialise(random, value) {
   if (random.oneIn(40)) return `\ufeff${text}`;
   if (random.oneIn(40)) return text.replace(/:(-?\d+(\.\d+)?)/, ':NaN');
   return text;
+}
+
+/** A copy; the value itself where an earlier strike has nested it too deeply to be copied. */
+function copyOf(value) {
+  try {
+    return structuredClone(value);
+  } catch {
+    return value;
+  }
 }
 
 /** JSON.stringify without its recursion limit for what `strike` nested. */
