@@ -112,8 +112,8 @@ describe('zayascope inspect of a dump', () => {
     expect(stdout).toMatch(/^steps +not finished$/m);
     expect(stdout).toMatch(/^layers\.0\.arrow +46 +56 .* whole$/m);
     expect(stdout).toMatch(/^layers\.1\.arrow +46 +\d+ .* cut$/m);
-    expect(stdout).toMatch(/^layers\.2\.arrow +46 +0 .* readDump: expected /m);
-    expect(stdout).toMatch(/^layers\.3\.arrow +46 +0 +0 bytes +readDump: expected /m);
+    expect(stdout).toMatch(/^layers\.2\.arrow +46 +0 +10 bytes +cut$/m);
+    expect(stdout).toMatch(/^layers\.3\.arrow +46 +0 +0 bytes +missing$/m);
   });
 
   it('exits with 2 for a pattern without a match and for a damaged manifest', async () => {

@@ -27,7 +27,7 @@ export interface DumpFileSummary {
   /** Token rows of its whole batches. */
   rows: number;
   sizeBytes: number;
-  /** `whole`, `cut` where it ends after a whole batch without a footer, or why it cannot be read. */
+  /** `whole`, `cut` where it ends without a footer, `missing` where a partial dump lacks it, or why it cannot be read. */
   state: string;
 }
 
@@ -75,12 +75,11 @@ async function summariseFile(
   taps: number,
   read: () => Promise<{ rows: number; state: string }>,
 ): Promise<DumpFileSummary> {
-  const sizeBytes = await stat(join(dir, name)).then(
-    ({ size }) => size,
-    () => 0,
-  );
+  const found = await stat(join(dir, name)).catch(() => undefined);
+  const sizeBytes = found?.size ?? 0;
   try {
-    return { name, taps, sizeBytes, ...(await read()) };
+    const { rows, state } = await read();
+    return { name, taps, sizeBytes, rows, state: found === undefined ? 'missing' : state };
   } catch (error) {
     // A partial dump may have lost a file: that is what the user wants to see, together with the others.
     if (error instanceof ZayascopeError) return { name, taps, sizeBytes, rows: 0, state: error.message };
