@@ -10,7 +10,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   text: ['.', 'native.ts', 'weights'],
   families: [],
   dump: ['.', 'weights', 'families'],
-  models: ['.', 'native.ts', 'graph', 'weights'],
+  models: ['.', 'native.ts', 'graph', 'weights', 'text'],
   capture: ['.', 'native.ts', 'graph', 'weights', 'models', 'dump'],
   diff: ['.', 'dump', 'families'],
   'weights-diff': ['.', 'native.ts', 'weights', 'models', 'dump', 'diff'],

@@ -1,22 +1,18 @@
 import { Tokenizer } from '@huggingface/tokenizers';
 import { ZayascopeError } from '../errors.js';
-import { describeValue } from '../weights/describe-value.js';
+import { readTokens } from './added-tokens.js';
 import { renderChatTemplate } from './chat-template.js';
+import { makeDecoder } from './decoders.js';
 import type { TextTokenizer } from './tokenizer.js';
 
 const OP = 'openTokenizer';
-/** Far above every real vocabulary; an id beyond it would only make a huge array. */
-const MAX_ID = 2 ** 24;
+/** Parts that a tokenizer.json may leave out. */
+const ABSENT = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
 const REPLACEMENT = '\u{fffd}';
 
 /** What `@huggingface/tokenizers` is used for here; its own declarations do not resolve under `nodenext`. */
 interface LibraryTokenizer {
   encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | undefined)[] };
-  decode(
-    ids: number[],
-    options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean },
-  ): string;
-  id_to_token(id: number): string | undefined;
   token_to_id(token: string): number | undefined;
 }
 
@@ -36,13 +32,14 @@ export interface TokenizerDefinition {
 /** Builds the tokenizer. Throws `BAD_CONFIG` for a definition that is malformed or that the library does not support. */
 export function libraryTokenizer(definition: TokenizerDefinition): TextTokenizer {
   const { json, config, specialTexts, chatTemplate, source } = definition;
-  const size = checkIds(json, source);
-  const library = guard(source, () => new Tokenizer(json, config) as LibraryTokenizer);
+  const tokens = tokensById(json, source);
+  const decode = makeDecoder(json.decoder, source);
+  const library = guard(source, () => new Tokenizer({ ...ABSENT, ...json }, config) as LibraryTokenizer);
   const bos = specialTexts.bos_token;
   const bosToken = bos === undefined ? undefined : library.token_to_id(bos);
   return {
     source,
-    size,
+    size: tokens.length,
     bosToken,
     hasChatTemplate: chatTemplate !== undefined,
     encode(text, special) {
@@ -55,7 +52,7 @@ export function libraryTokenizer(definition: TokenizerDefinition): TextTokenizer
         throw bad('BAD_ARGUMENT', 'a token that begins sequences', 'a tokenizer without', source);
       return ids[0] === bosToken ? (ids as number[]) : [bosToken, ...(ids as number[])];
     },
-    decode: (ids) => decodeKnown(library, ids, source),
+    decode: (ids) => decodeKnown(tokens, decode, ids),
     renderChat(messages) {
       if (chatTemplate === undefined)
         throw bad('BAD_CONFIG', 'a chat template', 'a tokenizer without', source);
@@ -64,17 +61,18 @@ export function libraryTokenizer(definition: TokenizerDefinition): TextTokenizer
   };
 }
 
-/** The library fails on ids without a token, so runs of the others are decoded alone. */
-function decodeKnown(library: LibraryTokenizer, ids: readonly number[], source: string): string {
-  const options = { skip_special_tokens: false, clean_up_tokenization_spaces: false };
+/** Ids without a token become U+FFFD, so runs of the others are decoded alone. */
+function decodeKnown(
+  tokens: readonly (string | undefined)[],
+  decode: ReturnType<typeof makeDecoder>,
+  ids: readonly number[],
+): string {
   let text = '';
   for (let start = 0; start < ids.length; ) {
     let end = start;
-    while (end < ids.length && library.id_to_token(ids[end]!) !== undefined) end++;
-    if (end > start) {
-      const run = ids.slice(start, end);
-      text += guard(source, () => library.decode(run, options));
-    } else {
+    while (end < ids.length && tokens[ids[end]!] !== undefined) end++;
+    if (end > start) text += decode(ids.slice(start, end).map((id) => tokens[id]!)).join('');
+    else {
       text += REPLACEMENT;
       end++;
     }
@@ -83,39 +81,13 @@ function decodeKnown(library: LibraryTokenizer, ids: readonly number[], source: 
   return text;
 }
 
-/** Checks what the library takes on trust, and gives one more than the largest id. */
-function checkIds(json: Record<string, unknown>, source: string): number {
-  const { model, added_tokens: added } = json;
-  if (typeof model !== 'object' || model === null || Array.isArray(model))
-    throw bad('BAD_CONFIG', 'an object model', describeValue(model), source);
-  const { vocab, merges } = model as Record<string, unknown>;
-  if (typeof vocab !== 'object' || vocab === null)
-    throw bad('BAD_CONFIG', 'a vocabulary in model.vocab', describeValue(vocab), source);
-  if (merges !== undefined && !(Array.isArray(merges) && merges.every(isMerge)))
-    throw bad('BAD_CONFIG', 'model.merges of pairs of tokens', describeValue(merges), source);
-  if (!Array.isArray(added) || !added.every(isAddedToken))
-    throw bad('BAD_CONFIG', 'a list added_tokens with content and id', describeValue(added), source);
-  const ids = Array.isArray(vocab) ? vocab.map((_, index) => index) : Object.values(vocab);
-  const wrong = ids.find((id) => !isId(id));
-  if (wrong !== undefined) throw bad('BAD_CONFIG', 'token ids in model.vocab', describeValue(wrong), source);
-  if (new Set(ids).size !== ids.length)
-    throw bad('BAD_CONFIG', 'each token id once in model.vocab', 'one twice', source);
-  const last = (largest: number, id: number) => Math.max(largest, id);
-  return added.map(({ id }: { id: number }) => id).reduce(last, ids.reduce(last, -1)) + 1;
-}
-
-function isId(id: unknown): boolean {
-  return Number.isInteger(id) && (id as number) >= 0 && (id as number) < MAX_ID;
-}
-
-function isMerge(merge: unknown): boolean {
-  if (Array.isArray(merge)) return merge.length === 2 && merge.every((part) => typeof part === 'string');
-  return typeof merge === 'string' && merge.includes(' ');
-}
-
-function isAddedToken(token: unknown): boolean {
-  const { content, id } = (token ?? {}) as { content?: unknown; id?: unknown };
-  return typeof content === 'string' && content !== '' && isId(id);
+/** Tokens by id, checked: the library takes them on trust. */
+function tokensById(json: Record<string, unknown>, source: string): (string | undefined)[] {
+  const { vocabulary, added } = readTokens(json, source);
+  const tokens: (string | undefined)[] = [];
+  for (const [token, id] of vocabulary) tokens[id] = token;
+  for (const { id, content } of added.list) tokens[id] = content;
+  return tokens;
 }
 
 function guard<T>(source: string, use: () => T): T {

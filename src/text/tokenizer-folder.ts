@@ -4,7 +4,8 @@ import { ZayascopeError } from '../errors.js';
 import { describeValue } from '../weights/describe-value.js';
 import { readSmallFile } from '../weights/file-access.js';
 import { parseJsonObject } from '../weights/json-object.js';
-import { libraryTokenizer } from './library-tokenizer.js';
+import { libraryTokenizer, type TokenizerDefinition } from './library-tokenizer.js';
+import { withSpecialTokens } from './special-tokens.js';
 import type { TextTokenizer } from './tokenizer.js';
 
 const OP = 'openTokenizer';
@@ -19,32 +20,47 @@ const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
  * @throws `IO` when a file cannot be read, `BAD_CONFIG` naming the file that is malformed.
  */
 export async function readTokenizerFolder(folder: string): Promise<TextTokenizer> {
+  return libraryTokenizer(await readTokenizerDefinition(folder));
+}
+
+/** What makes the tokenizer of a transformers folder. Throws as {@link readTokenizerFolder}. */
+export async function readTokenizerDefinition(folder: string): Promise<TokenizerDefinition> {
   const source = join(folder, 'tokenizer.json');
   const configFile = join(folder, 'tokenizer_config.json');
   const templateFile = join(folder, 'chat_template.jinja');
   const json = await readObject(source, MAX_TOKENIZER_BYTES);
-  const config = (await exists(configFile)) ? await readObject(configFile, MAX_CONFIG_BYTES) : {};
+  const optional = async (name: string) => {
+    const file = join(folder, name);
+    return (await exists(file)) ? readObject(file, MAX_CONFIG_BYTES) : undefined;
+  };
+  const config = await optional('tokenizer_config.json');
   const chatTemplate = (await exists(templateFile))
-    ? new TextDecoder().decode(await readSmallFile(OP, templateFile, MAX_CONFIG_BYTES))
-    : configTemplate(config.chat_template, configFile);
-  return libraryTokenizer({ json, config, specialTexts: specialTexts(config), chatTemplate, source });
+    ? templateText(await readSmallFile(OP, templateFile, MAX_CONFIG_BYTES), templateFile)
+    : configTemplate(config?.chat_template, configFile);
+  const specialMap = await optional('special_tokens_map.json');
+  const addedMap = await optional('added_tokens.json');
+  const complete = withSpecialTokens(json, { config, specialMap, addedMap }, source);
+  return { ...complete, config: config ?? {}, chatTemplate, source };
+}
+
+/** Python reads text with every line end as \n, and keeps a byte-order mark. */
+function templateText(bytes: Uint8Array, file: string): string {
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    throw new ZayascopeError('BAD_CONFIG', `${OP}: expected text in UTF-8, got other bytes (${file})`, {
+      op: OP,
+      tensor: file,
+      cause,
+    });
+  }
+  return text.replace(/\r\n?/g, '\n');
 }
 
 async function readObject(file: string, maxBytes: number): Promise<Record<string, unknown>> {
   const bytes = await readSmallFile(OP, file, maxBytes);
   return parseJsonObject(bytes, { code: 'BAD_CONFIG', op: OP, where: file });
-}
-
-/** `bos_token` and the like, which are texts or objects with one as `content`. */
-function specialTexts(config: Record<string, unknown>): Record<string, string> {
-  const texts: Record<string, string> = {};
-  for (const [key, value] of Object.entries(config)) {
-    if (!key.endsWith('_token')) continue;
-    const text =
-      typeof value === 'object' && value !== null ? (value as { content?: unknown }).content : value;
-    if (typeof text === 'string') texts[key] = text;
-  }
-  return texts;
 }
 
 function configTemplate(value: unknown, file: string): string | undefined {

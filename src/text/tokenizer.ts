@@ -46,7 +46,7 @@ export async function openTokenizer(model: string): Promise<TextTokenizer> {
   const found = await tokenizerPlace(model);
   if (found.kind === 'gguf') {
     const { readGgufHeader } = await import('../weights/gguf.js');
-    const { ggufTokenizer } = await import('./tokenizer-gguf.js');
+    const { ggufTokenizer } = await import('./gguf/read-tokenizer.js');
     return ggufTokenizer((await readGgufHeader(OP, found.path)).metadata, found.path);
   }
   const names = await readdir(found.path);

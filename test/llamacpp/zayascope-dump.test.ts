@@ -1,36 +1,15 @@
-import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { toFloat32 } from '../../src/dump/float.js';
 import type { Dump } from '../../src/dump/reader.js';
 import { runCommand } from '../cli/run-command.js';
 import { opened } from '../diff/two-dumps.js';
+import { compileProgram, hasLibllama, runProgram } from './libllama.js';
 import { TINY_LLAMA, writeTinyLlama } from './tiny-llama.js';
 
 const root = join(import.meta.dirname, '..', '..');
-const libraries = join(
-  root,
-  'node_modules',
-  '@node-llama-cpp',
-  `linux-${process.arch}`,
-  'bins',
-  `linux-${process.arch}`,
-);
-const compiler = process.env.CXX ?? 'g++';
-
-const canRun =
-  existsSync(join(libraries, 'libllama.v0.5.0.so')) && spawnSync(compiler, ['--version']).status === 0;
-
-/** Folders of ggml's and llama.cpp's headers, of the release that the prebuilt libraries are of. */
-async function headerFolders(): Promise<string[]> {
-  const script = pathToFileURL(join(root, 'native', 'fetch-headers.mjs')).href;
-  const { ggmlSource, llamaHeaders } = (await import(script)) as Record<string, () => string>;
-  return [llamaHeaders!(), join(ggmlSource!(), 'include')];
-}
-
 /** A tap's values, all steps. */
 async function floats(dump: Dump, tap: string): Promise<Float32Array> {
   const { data, dtype } = await dump.read(tap);
@@ -38,52 +17,22 @@ async function floats(dump: Dump, tap: string): Promise<Float32Array> {
 }
 
 // Needs the prebuilt libllama of Linux and a C++ compiler; elsewhere the tests show as skipped.
-describe.skipIf(!canRun)('zayascope_dump.h', () => {
+describe.skipIf(!hasLibllama)('zayascope_dump.h', () => {
   let folder: string;
   let model: string;
-  let headers: readonly string[];
   let weights: ReadonlyMap<string, Float32Array>;
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'zayascope-llamacpp-'));
     model = join(folder, 'tiny.gguf');
     weights = await writeTinyLlama(model);
-    headers = await headerFolders();
-    compile(join(root, 'dumps', 'llamacpp', 'example.cpp'), 'example');
-    compile(join(import.meta.dirname, 'dtypes.cpp'), 'dtypes');
+    await compile(join(root, 'dumps', 'llamacpp', 'example.cpp'), 'example');
+    await compile(join(import.meta.dirname, 'dtypes.cpp'), 'dtypes');
   }, 120_000);
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-  function compile(source: string, name: string): void {
-    const warnings = ['-Wall', '-Wextra', '-Wpedantic', '-Werror'];
-    const links = ['libllama.v0.5.0.so', 'libggml.v0.5.0.so', 'libggml-base.so'].map((file) =>
-      join(libraries, file),
-    );
-    const own = ['-I', join(root, 'dumps', 'llamacpp')];
-    execFileSync(compiler, [
-      '-std=c++17',
-      ...warnings,
-      ...own,
-      ...headers.flatMap((include) => ['-isystem', include]),
-      source,
-      '-o',
-      join(folder, name),
-      ...links,
-      `-Wl,-rpath,${libraries}`,
-    ]);
-  }
-
-  function run(
-    name: string,
-    args: readonly string[],
-  ): { status: number | null; stdout: string; stderr: string } {
-    // ggml looks for its backends beside the program; this names one of the prebuilt ones.
-    const backends = readdirSync(libraries)
-      .filter((file) => file.startsWith('libggml-cpu-'))
-      .sort();
-    const backend = process.arch === 'x64' ? 'libggml-cpu-x64.so' : backends[0]!;
-    const env = { ...process.env, GGML_BACKEND_PATH: join(libraries, backend) };
-    return spawnSync(join(folder, name), args, { encoding: 'utf8', env });
-  }
+  const compile = (source: string, name: string) =>
+    compileProgram(source, join(folder, name), [join(root, 'dumps', 'llamacpp')]);
+  const run = (name: string, args: readonly string[]) => runProgram(join(folder, name), args);
 
   /** Runs the example on `tokens` (`.` begins another batch, `,` another sequence) and imports what it wrote. */
   async function capture(name: string, tokens: readonly (number | '.' | ',')[]) {

@@ -1,9 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { convertTokenizer } from '../../src/text/gguf/convert-tokenizer.js';
+import { ggufTokenizer } from '../../src/text/gguf/read-tokenizer.js';
 import { openTokenizer } from '../../src/text/tokenizer.js';
-import { ggufTokenizer } from '../../src/text/tokenizer-gguf.js';
-import { convertTokenizer } from '../../src/weights/gguf-tokenizer.js';
 import { temporaryFolder } from '../weights/fixtures.js';
 
 /** A tokenizer.json of the kind that ZAYA1 has, in small: Gemma's pipeline, and a template that adds bos before and the turn's end after. */

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { GgufValue } from '../../src/native.js';
-import { ggufTokenizer } from '../../src/text/tokenizer-gguf.js';
+import { ggufTokenizer } from '../../src/text/gguf/read-tokenizer.js';
 
 const text = (value: string): GgufValue => ({ type: 'str', value });
 const texts = (value: string[]): GgufValue => ({ type: 'arr', itemType: 'str', value });

@@ -71,8 +71,9 @@ async function runConvert(
   }
 }
 
-function notices({ fallbacks, unweighted, importance }: ConvertResult): string[] {
+function notices({ fallbacks, unweighted, importance, tokenizerNotes }: ConvertResult): string[] {
   return [
+    ...tokenizerNotes,
     ...fallbacks.map(
       ({ tensor, columns, wanted, used }) =>
         `${tensor}: rows of ${columns} do not hold whole blocks of ${wanted}, stored as ${used}`,

@@ -3,10 +3,10 @@ import { basename, resolve } from 'node:path';
 import { type Dtype, isQuantized, sizeBytes } from '../../dtype.js';
 import { ZayascopeError } from '../../errors.js';
 import type { GgufValue } from '../../native.js';
+import { convertTokenizer, type GgufTokenizer } from '../../text/gguf/convert-tokenizer.js';
 import type { TensorInfo } from '../../weights/checkpoint.js';
 import { convertTensor } from '../../weights/convert-tensor.js';
 import { checkGgufTarget } from '../../weights/gguf-target.js';
-import { convertTokenizer } from '../../weights/gguf-tokenizer.js';
 import { type GgufTensorSpec, writeGguf } from '../../weights/gguf-write.js';
 import type { ImportanceMatrix } from '../../weights/imatrix.js';
 import { type UsableImportance, usableImportance } from '../../weights/importance.js';
@@ -48,6 +48,8 @@ export interface ConvertResult {
   vocabulary: number;
   sourceVocabulary: number;
   hasTokenizer: boolean;
+  /** What of the tokenizer the file cannot say, as sentences. */
+  tokenizerNotes: readonly string[];
   /** Quantised tensors with importance, and without although importance was given. */
   weighted: number;
   unweighted: readonly string[];
@@ -102,6 +104,7 @@ export async function convertZaya(path: string, options: ConvertOptions): Promis
     vocabulary: config.vocab_size,
     sourceVocabulary: source.config.vocab_size,
     hasTokenizer: tokenizer !== undefined,
+    tokenizerNotes: tokenizer?.notes ?? [],
     weighted: usable.size,
     unweighted:
       importance === undefined
@@ -124,12 +127,17 @@ function checkPlain({ checkpoint }: ZayaSource): void {
 }
 
 /** Keys of the source's tokenizer: of a folder translated, of a GGUF file as they are. */
-async function tokenizerOf({ path, metadata }: ZayaSource) {
-  if (metadata === undefined) return convertTokenizer(path);
+async function tokenizerOf({ path, metadata, config }: ZayaSource): Promise<GgufTokenizer | undefined> {
+  if (metadata === undefined) {
+    const { bos_token_id: bos, eos_token_id: eos, pad_token_id: padding } = config;
+    const first = typeof eos === 'object' ? eos?.[0] : eos;
+    const ids = { bos: bos ?? undefined, eos: first, padding: padding ?? undefined };
+    return convertTokenizer(path, ids);
+  }
   const entries = Object.entries(metadata).filter(([key]) => key.startsWith('tokenizer.'));
   const tokens: GgufValue | undefined = metadata['tokenizer.ggml.tokens'];
   if (!Array.isArray(tokens?.value)) return undefined;
-  return { metadata: Object.fromEntries(entries), size: tokens.value.length };
+  return { metadata: Object.fromEntries(entries), size: tokens.value.length, notes: [] };
 }
 
 async function writtenConfig(

@@ -83,8 +83,9 @@ export function planGguf(
     'zaya.expert_feed_forward_length': u32(config.router_hidden_size),
     'zaya.ssm.conv_kernel': u32(config.cca_time0),
     'zaya.vocab_size': u32(config.vocab_size),
-    ...(tokenizer ?? { 'tokenizer.ggml.model': text('no_vocab') }),
     ...specialTokens(config),
+    // What the tokenizer itself adds or names goes before the config's ids.
+    ...(tokenizer ?? { 'tokenizer.ggml.model': text('no_vocab') }),
   };
   return { metadata, tensors, fallbacks };
 }

@@ -1,9 +1,10 @@
-import { ZayascopeError } from '../errors.js';
-import type { GgufValue } from '../native.js';
-import { describeValue } from '../weights/describe-value.js';
-import { parseJsonObject } from '../weights/json-object.js';
-import { libraryTokenizer } from './library-tokenizer.js';
-import type { TextTokenizer } from './tokenizer.js';
+import { ZayascopeError } from '../../errors.js';
+import type { GgufValue } from '../../native.js';
+import { describeValue } from '../../weights/describe-value.js';
+import { parseJsonObject } from '../../weights/json-object.js';
+import { libraryTokenizer } from '../library-tokenizer.js';
+import type { TextTokenizer } from '../tokenizer.js';
+import { preTokenizer } from './pre-tokenizers.js';
 
 const OP = 'openTokenizer';
 const KEY = 'tokenizer.ggml.';
@@ -19,13 +20,15 @@ interface Pipeline {
   pre_tokenizer: object;
   decoder: object;
   byteFallback: boolean;
+  ignoreMerges: boolean;
   /** Where `add_bos_token` is absent or overruled. */
   addsBos: boolean | 'always';
 }
 
 /**
  * The tokenizer embedded in a GGUF file: its `tokenizer.huggingface.json` if it has one, else `gemma4` (ZAYA1's: merges over characters, blanks as U+2581, bytes for what is not in the
- * vocabulary, lines apart from their ends, always preceded by bos; as llama.cpp treats it) or `gpt2` (merges over bytes) with the `gpt-2` words.
+ * vocabulary, lines apart from their ends, always preceded by bos; as llama.cpp treats it) or `gpt2` (merges over bytes) with words
+ * that `pre-tokenizers.ts` knows.
  * Special tokens and chat template are those of the GGUF keys in all cases.
  *
  * @param metadata of the file, as the addon's `ggufRead` gives it.
@@ -85,6 +88,7 @@ function definition(
       vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
       merges,
       byte_fallback: pipeline.byteFallback,
+      ignore_merges: pipeline.ignoreMerges,
       unk_token: specialTexts.unk_token ?? null,
     },
   };
@@ -112,18 +116,21 @@ function pipelineOf(keys: TokenizerKeys, hasMerges: boolean): Pipeline {
         ],
       },
       byteFallback: true,
+      ignoreMerges: false,
       addsBos: 'always',
     };
   if (model !== 'gpt2') throw keys.error('model', 'gemma4 or gpt2', describeValue(model));
   const pre = keys.string('pre', 'gpt-2');
   // How a text is cut into words matters only where bytes are merged.
-  if (hasMerges && pre !== 'gpt-2') throw keys.error('pre', 'gpt-2', describeValue(pre));
+  const known = preTokenizer(hasMerges ? pre : 'gpt-2');
+  if (known === undefined) throw keys.error('pre', 'a pre-tokenizer that is known here', describeValue(pre));
   return {
     normalizer: null,
-    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, use_regex: hasMerges },
+    pre_tokenizer: hasMerges ? known.json : { type: 'ByteLevel', add_prefix_space: false, use_regex: false },
     decoder: { type: 'ByteLevel' },
     byteFallback: false,
-    addsBos: false,
+    ignoreMerges: known.ignoreMerges,
+    addsBos: known.ignoreMerges,
   };
 }
 
