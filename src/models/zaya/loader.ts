@@ -11,7 +11,7 @@ import { type BlockStream, type StreamedTensor, streamBlocks } from '../runtime/
 import { isSkipReachable } from '../runtime/skip-class.js';
 import { type FillJob, fillTensors } from '../runtime/weight-filler.js';
 import type { ZayaConfig } from './config.js';
-import { type GgufType, ggufDtype } from './gguf-types.js';
+import { GGUF_TYPES, ggufDtype } from './gguf-types.js';
 import { checkPolicy } from './sites.js';
 import { openZayaSource, type ZayaSource } from './source.js';
 import { checkWeights, type RequiredTensor, type WeightRole } from './weights.js';
@@ -207,7 +207,9 @@ export function matrixDtype(
   if (tensor.role !== 'matmul' && tensor.role !== 'embedding') return 'F32';
   const choice = setting(weightSite(tensor.name));
   if (choice === 'stored') return stored;
-  return choice === 'F32' ? 'F32' : ggufDtype(tensor, choice as GgufType, config).dtype;
+  // The type of a whole file is a mixture of dtypes; `repro` tries single dtypes too.
+  const type = GGUF_TYPES.find((each) => each === choice);
+  return type === undefined ? (choice as Dtype) : ggufDtype(tensor, type, config).dtype;
 }
 
 /** The policy's site of a weight: `model.layers.3.self_attn.o_proj.weight` is `layers.3.self_attn.o_proj#weight`. */
