@@ -1,3 +1,5 @@
+import { printableLine } from './printable.js';
+
 /** A cell: text, or text with an ANSI style around it that takes no room. */
 export interface Cell {
   text: string;
@@ -9,19 +11,36 @@ export type Style = 'good' | 'bad' | 'strong' | 'faint';
 
 const CODES: Record<Style, string> = { good: '32', bad: '31', strong: '1', faint: '2' };
 
-/** `text` in a style, if there is colour. */
+/** Stands for the start of an escape sequence of ours until a text is {@link rendered}: nothing foreign can hold what was drawn in this process. */
+const MARK = `\ufdd0${Math.random().toString(36).slice(2)}${Math.random().toString(36).slice(2)}\ufdd1`;
+
+/** `text` in a style, if there is colour; in a line of a {@link rendered} text. */
 export function styled(text: string, style: Style | undefined, color: boolean): string {
-  return color && style !== undefined && text !== '' ? `\u001b[${CODES[style]}m${text}\u001b[0m` : text;
+  return color && style !== undefined && text !== '' ? `${MARK}${CODES[style]}m${text}${MARK}0m` : text;
 }
 
-/** Rows in columns two spaces apart. @param align one letter per column: `l` or `r`. */
+/**
+ * Sections of lines as one text, an empty line between sections; empty sections are left out. All that is foreign in the lines is escaped, so that only our own styles act on a terminal and no text
+ * makes up a line.
+ */
+export function rendered(sections: readonly (readonly string[])[]): string {
+  return sections
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.map((line) => printableLine(line).replaceAll(MARK, '\u001b[')).join('\n'))
+    .join('\n\n');
+}
+
+/** Rows in columns two spaces apart; lines of a {@link rendered} text. @param align one letter per column: `l` or `r`. */
 export function textTable(
   rows: readonly (readonly (string | Cell)[])[],
   align: string,
   color: boolean,
 ): string[] {
   const cells = rows.map((row) =>
-    row.map((cell): Cell => (typeof cell === 'string' ? { text: cell } : cell)),
+    row.map((cell): Cell => {
+      const { text, ...style } = typeof cell === 'string' ? { text: cell } : cell;
+      return { text: printableLine(text), ...style };
+    }),
   );
   const widths = Array.from(align, (_, column) =>
     Math.max(0, ...cells.map((row) => row[column]?.text.length ?? 0)),

@@ -1,5 +1,4 @@
 import { Command, CommanderError } from 'commander';
-import { ZayascopeError } from '../errors.js';
 import { attributeCommand } from './commands/attribute.js';
 import { bisectCommand } from './commands/bisect.js';
 import { captureCommand } from './commands/capture.js';
@@ -21,13 +20,15 @@ import { reproCommand } from './commands/repro.js';
 import { stepCommand } from './commands/step.js';
 import { synthCommand } from './commands/synth.js';
 import { verifyLogitsCommand } from './commands/verify-logits.js';
+import { describeError, errorLine } from './describe-error.js';
 import { toJson } from './json.js';
 import { packageVersion } from './package-version.js';
+import { type SafeTerminal, safeTerminal } from './safe-terminal.js';
 import type { Terminal } from './terminal.js';
 
 /** What a command gets from the command line around it. */
 export interface CommandContext {
-  readonly terminal: Terminal;
+  readonly terminal: SafeTerminal;
   /** Ends with this exit code instead of 0 once the command has returned. */
   exitWith(code: ExitCode): void;
 }
@@ -36,11 +37,12 @@ export interface CommandContext {
 export type ExitCode = 0 | 1 | 2 | 130 | 143;
 
 /**
- * Runs one command line and gives its exit code. Never throws: a {@link ZayascopeError} becomes one line with its code (and with `--json` a document
- * `{"error": ...}` besides), anything else its stack; both give 2.
+ * Runs one command line and gives its exit code. Never throws: an error becomes one line with its code, never a stack (and with `--json` a document
+ * `{"error": ...}` besides), and 2.
  * @param args without node and script.
  */
-export async function runCommandLine(args: readonly string[], terminal: Terminal): Promise<number> {
+export async function runCommandLine(args: readonly string[], output: Terminal): Promise<number> {
+  const terminal = safeTerminal(output);
   let exitCode = 0;
   let usesJson = false;
   const context: CommandContext = {
@@ -107,16 +109,8 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   doctorCommand,
 ];
 
-function report(error: unknown, usesJson: boolean, terminal: Terminal): void {
-  if (!(error instanceof ZayascopeError)) {
-    terminal.notice(`zayascope: unexpected error, please report it\n${stackOf(error)}\n`);
-    return;
-  }
-  const { code, message, op, tensor, shapes, dtypes } = error;
-  terminal.notice(`zayascope: ${code}: ${message.replaceAll(/\s*\n\s*/g, ' ')}\n`);
-  if (usesJson) terminal.result(toJson({ error: { code, message, op, tensor, shapes, dtypes } }));
-}
-
-function stackOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+function report(error: unknown, usesJson: boolean, terminal: SafeTerminal): void {
+  const described = describeError(error);
+  terminal.notice(errorLine(described));
+  if (usesJson) terminal.result(toJson({ error: described }));
 }

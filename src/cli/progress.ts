@@ -1,4 +1,4 @@
-import type { Terminal } from './terminal.js';
+import type { SafeTerminal } from './safe-terminal.js';
 
 /** A progress bar; see {@link progressBar}. */
 export interface ProgressBar extends Disposable {
@@ -12,7 +12,7 @@ const REDRAW_MS = 50;
  * A bar like `capture [#######-------]  5/10 segments` on its own line, redrawn in place and erased when disposed. Draws nothing where notices do not go to a terminal.
  * @param unit plural noun of what is counted.
  */
-export function progressBar(terminal: Terminal, label: string, unit: string): ProgressBar {
+export function progressBar(terminal: SafeTerminal, label: string, unit: string): ProgressBar {
   let drawnAt = Number.NEGATIVE_INFINITY;
   let isShown = false;
   const update = (done: number, total: number): void => {
@@ -20,10 +20,10 @@ export function progressBar(terminal: Terminal, label: string, unit: string): Pr
     if (!terminal.isInteractive || (now - drawnAt < REDRAW_MS && done < total)) return;
     drawnAt = now;
     isShown = true;
-    terminal.notice(`\r\x1b[K${barLine(label, unit, done, total, terminal.columns)}`);
+    terminal.status(barLine(label, unit, done, total, terminal.columns));
   };
   const erase = (): void => {
-    if (isShown) terminal.notice('\r\x1b[K');
+    if (isShown) terminal.status('');
     isShown = false;
   };
   return { update, [Symbol.dispose]: erase };

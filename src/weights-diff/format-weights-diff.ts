@@ -1,5 +1,5 @@
 import { nonFiniteLines } from '../diff/format/non-finite.js';
-import { type Cell, formatError, formatShare, styled, textTable } from '../text-table.js';
+import { type Cell, formatError, formatShare, rendered, styled, textTable } from '../text-table.js';
 import type { WeightDiff, WeightsDiffReport } from './diff-weights.js';
 import type { UnpairedTensor } from './pair-tensors.js';
 
@@ -22,10 +22,7 @@ export function formatWeightsDiff(report: WeightsDiffReport, options: FormatWeig
     unpairedLines(report.unpaired, color, verbose),
     tensorLines(report, color, verbose),
   ];
-  return sections
-    .filter((lines) => lines.length > 0)
-    .map((lines) => lines.join('\n'))
-    .join('\n\n');
+  return rendered(sections);
 }
 
 function headLines(report: WeightsDiffReport, color: boolean): string[] {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { formatBytes, formatMs } from '../../src/cli/format-number.js';
 import { toJson } from '../../src/cli/json.js';
 import { progressBar } from '../../src/cli/progress.js';
+import { safeTerminal } from '../../src/cli/safe-terminal.js';
 import { fields, table } from '../../src/cli/table.js';
 import type { Terminal } from '../../src/cli/terminal.js';
 
@@ -22,7 +23,7 @@ describe('a progress bar', () => {
   it('draws nothing where there is no terminal', () => {
     const terminal = recorder(false);
     {
-      using bar = progressBar(terminal, 'capture', 'segments');
+      using bar = progressBar(safeTerminal(terminal), 'capture', 'segments');
       bar.update(1, 2);
     }
     expect(terminal.notices).toEqual([]);
@@ -31,7 +32,7 @@ describe('a progress bar', () => {
   it('shows how much is done and erases itself', () => {
     const terminal = recorder(true);
     {
-      using bar = progressBar(terminal, 'capture', 'segments');
+      using bar = progressBar(safeTerminal(terminal), 'capture', 'segments');
       bar.update(5, 10);
     }
     expect(terminal.notices).toEqual([
@@ -42,14 +43,14 @@ describe('a progress bar', () => {
 
   it('always draws the last step', () => {
     const terminal = recorder(true);
-    using bar = progressBar(terminal, 'capture', 'segments');
+    using bar = progressBar(safeTerminal(terminal), 'capture', 'segments');
     for (let done = 1; done <= 10; done++) bar.update(done, 10);
     expect(terminal.notices.at(-1)).toContain('10/10');
   });
 
   it('fits a narrow terminal', () => {
     const terminal = recorder(true, 12);
-    using bar = progressBar(terminal, 'capture', 'segments');
+    using bar = progressBar(safeTerminal(terminal), 'capture', 'segments');
     bar.update(1, 10);
     expect(terminal.notices[0]!.replace('\r\x1b[K', '').length).toBeLessThan(12);
   });

@@ -13,7 +13,7 @@ export interface CommandResult {
 /** Runs the command line in this process. Not interactive unless asked for. */
 export async function runCommand(
   args: readonly string[],
-  { isInteractive = false, columns = 80 } = {},
+  { isInteractive = false, hasColor = false, columns = 80 } = {},
 ): Promise<CommandResult> {
   const result: CommandResult = { code: -1, stdout: '', stderr: '' };
   const terminal: Terminal = {
@@ -26,7 +26,7 @@ export async function runCommand(
     notice(text) {
       result.stderr += text;
     },
-    hasColor: false,
+    hasColor,
     isInteractive,
     columns,
   };

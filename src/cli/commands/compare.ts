@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import { nonFiniteLines } from '../../diff/format/non-finite.js';
 import { ZayascopeError } from '../../errors.js';
 import type { BackendComparison } from '../../locate/compare-backends.js';
+import { printableLine } from '../../printable.js';
 import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
 import { formatCount } from '../format-number.js';
@@ -183,7 +184,12 @@ function format(
       }),
     ]),
   );
-  return [lines, verdicts, ...(details.length > 0 ? [details.join('\n')] : []), blocks].join('\n\n');
+  return [
+    lines,
+    verdicts,
+    ...(details.length > 0 ? [details.map(printableLine).join('\n')] : []),
+    blocks,
+  ].join('\n\n');
 }
 
 function short(nmse: number | null): string {

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import type { ConvertResult } from '../../models/zaya/convert.js';
 import type { GgufType } from '../../models/zaya/gguf-types.js';
+import { printableLine } from '../../printable.js';
 import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
 import { formatBytes, formatCount, formatMs } from '../format-number.js';
@@ -63,7 +64,7 @@ async function runConvert(
     });
     bar[Symbol.dispose]();
     const elapsedMs = performance.now() - started;
-    if (!json) for (const line of notices(result)) terminal.notice(`zayascope: ${line}\n`);
+    if (!json) for (const line of notices(result)) terminal.notice(`zayascope: ${printableLine(line)}\n`);
     terminal.result(json ? toJson({ ...result, elapsedMs }) : summary(result, elapsedMs));
   } catch (error) {
     if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);

@@ -39,8 +39,8 @@ export function diffWeightsCommand(context: CommandContext): Command {
     .addHelpText(
       'after',
       '\nGGUF names are mapped, quantised values dequantised (both need the native addon). Exit code 1: a tensor' +
-        '\nexceeds --fail-above, has NaN or infinities, is on one side only, or differs in shape; a vocabulary that one side has trimmed is' +
-        '\ncompared up to its end.' +
+        '\nexceeds --fail-above, has NaN or infinities, is on one side only, or differs in shape; a vocabulary that one' +
+        '\nside has trimmed is compared up to its end.' +
         '\n\nExample:\n  zayascope diff-weights ZAYA1-8B ZAYA1-8B-Q8_0.gguf --fail-above 1e-4',
     )
     .action((reference: string, tested: string, options: DiffWeightsCommandOptions) =>
@@ -68,6 +68,7 @@ async function runDiffWeights(
   });
   bar[Symbol.dispose]();
   const options = { color: terminal.hasColor, verbose: all === true };
-  terminal.result(json ? toJson(report) : formatWeightsDiff(report, options));
+  if (json) terminal.result(toJson(report));
+  else terminal.styledResult(formatWeightsDiff(report, options));
   if (!report.pass) exitWith(1);
 }

@@ -69,8 +69,7 @@ async function runDiff(
     ...(failAbove === undefined ? {} : { failAbove }),
   });
   bar[Symbol.dispose]();
-  terminal.result(
-    json ? reportToJson(report) : formatReport(report, { color: terminal.hasColor, verbose: all === true }),
-  );
+  if (json) terminal.result(reportToJson(report));
+  else terminal.styledResult(formatReport(report, { color: terminal.hasColor, verbose: all === true }));
   if (!report.pass) exitWith(1);
 }

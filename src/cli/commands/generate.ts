@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { ZayascopeError } from '../../errors.js';
 import type { ZayaModel } from '../../models/zaya/model.js';
+import { printableLine } from '../../printable.js';
 import { tapPattern } from '../../tap-pattern.js';
 import type { Generation } from '../../text/generate.js';
 import type { TextTokenizer } from '../../text/tokenizer.js';
@@ -105,7 +106,9 @@ async function tokenizerIfAny(model: string, terminal: Terminal): Promise<TextTo
     return await openTokenizer(model);
   } catch (error) {
     if (!(error instanceof ZayascopeError)) throw error;
-    terminal.notice(`zayascope: printing token ids, for want of a tokenizer: ${error.message}\n`);
+    terminal.notice(
+      `zayascope: printing token ids, for want of a tokenizer: ${printableLine(error.message)}\n`,
+    );
     return undefined;
   }
 }

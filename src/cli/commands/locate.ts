@@ -52,7 +52,8 @@ export function locateCommand(context: CommandContext): Command {
     .option('--json', 'print the report as JSON')
     .addHelpText(
       'after',
-      '\nExit code 1: an op is at fault, or a value is NaN or infinite. docs/locate.md says how limits are measured and what the figures mean.' +
+      '\nExit code 1: an op is at fault, or a value is NaN or infinite. docs/locate.md says how limits are measured' +
+        '\nand what the figures mean.' +
         '\n\nExamples:\n  zayascope locate dumps/tiny/reference-float32 --model dumps/tiny/model --policy llamacpp' +
         '\n  zayascope locate dumps/tiny/reference-float32 out/port --model dumps/tiny/model' +
         '\n  zayascope locate dumps/tiny/reference-float32 out/port --noise dumps/tiny/reference-bfloat16',
@@ -126,10 +127,8 @@ async function runLocate(
   } finally {
     bar?.[Symbol.dispose]();
   }
-  terminal.result(
-    options.json
-      ? toJson(report)
-      : formatLocate(report, { color: terminal.hasColor, verbose: options.all === true }),
-  );
+  if (options.json) terminal.result(toJson(report));
+  else
+    terminal.styledResult(formatLocate(report, { color: terminal.hasColor, verbose: options.all === true }));
   if (report.found) context.exitWith(1);
 }

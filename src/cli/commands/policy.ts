@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import type { Policy, SiteKind } from '../../graph/policy.js';
 import { POLICIES } from '../../graph/policy.js';
 import type { PolicySite } from '../../models/zaya/sites.js';
+import { printableLine } from '../../printable.js';
 import type { CommandContext } from '../command-line.js';
 import { formatCount } from '../format-number.js';
 import { toJson } from '../json.js';
@@ -100,7 +101,7 @@ async function showPolicy(
       ];
     return patterns.map((pattern, at) => (at === 0 ? [kind, value, count, pattern] : ['', '', '', pattern]));
   });
-  terminal.result(`${describe(policy)}\n\n${table(SHOW_COLUMNS, rows)}`);
+  terminal.result(`${printableLine(describe(policy))}\n\n${table(SHOW_COLUMNS, rows)}`);
 }
 
 const SHOW_COLUMNS = [

@@ -41,10 +41,10 @@ export function verifyLogitsCommand(context: CommandContext): Command {
       'after',
       '\nNMSE here is MSE / variance of the reference: below 1e-6 essentially identical, 1e-4 excellent, 1e-3 very' +
         '\ngood, 1e-2 good, 0.1 acceptable, 1 poor, beyond worse than random. Of NAME.bin, token ids are read from' +
-        '\nNAME-tokens.bin. Other files: what import reads (.npy, .npz, safetensors, .pt, the .txt of the scripts), with one' +
-        '\nvalue of floats or one named lm_head or logits; and files of llama-perplexity (--kl-divergence-base), whose' +
-        '\nlog-probabilities are compared as such, at all positions that both sides have. A vocabulary trimmed on one side' +
-        '\nis compared up to its end. Exit code 1: the check fails, a logit is NaN or infinite, or other tokens' +
+        '\nNAME-tokens.bin. Other files: what import reads (.npy, .npz, safetensors, .pt, the .txt of the scripts), with' +
+        '\none value of floats or one named lm_head or logits; and files of llama-perplexity (--kl-divergence-base),' +
+        '\nwhose log-probabilities are compared as such, at all positions that both sides have. A vocabulary trimmed on' +
+        '\none side is compared up to its end. Exit code 1: the check fails, a logit is NaN or infinite, or other tokens' +
         '\nwere fed.' +
         '\n\nExample:\n  zayascope verify-logits data/pytorch-ZAYA1-8B.bin data/llamacpp-ZAYA1-8B.bin',
     )
@@ -67,6 +67,7 @@ async function runVerifyLogits(
     allowNonFinite: allowNonfinite,
     ...(vocabulary === undefined ? {} : { vocabulary }),
   });
-  terminal.result(json ? toJson(report) : formatLogitsCheck(report, terminal.hasColor));
+  if (json) terminal.result(toJson(report));
+  else terminal.styledResult(formatLogitsCheck(report, terminal.hasColor));
   if (!report.pass) exitWith(1);
 }

@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import { ZayascopeError } from '../../errors.js';
+import { printableLine } from '../../printable.js';
 import type { SpecialTokens, TextTokenizer } from '../../text/tokenizer.js';
 import type { Terminal } from '../terminal.js';
 import { parseTokens, readSequences } from './tokens.js';
@@ -94,7 +95,7 @@ export async function resolveSequences(
     ...(after.length > 0 ? [`${after.join(' ')} after`] : []),
   ];
   const note = added.length > 0 ? `, of which the tokenizer added ${added.join(' and ')}` : '';
-  terminal.notice(`zayascope: ${made.tokens.length} tokens${note}: ${shorten(made.tokens)}\n`);
+  terminal.notice(`zayascope: ${made.tokens.length} tokens${printableLine(note)}: ${shorten(made.tokens)}\n`);
   return { sequences: [made.tokens], tokenizer: made.tokenizer };
 }
 

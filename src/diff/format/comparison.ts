@@ -1,4 +1,4 @@
-import { type Cell, formatError, formatShare, styled, textTable } from '../../text-table.js';
+import { type Cell, formatError, formatShare, rendered, styled, textTable } from '../../text-table.js';
 import type { BlockReport, DiffReport } from '../report.js';
 import { nonFiniteLines } from './non-finite.js';
 import type { FormatOptions } from './report.js';
@@ -40,7 +40,7 @@ export function formatComparison(
   const notes = columns.flatMap(({ title, report }) =>
     report.notes.map((note) => styled(`note: ${title}: ${note}`, 'bad', color)),
   );
-  return [...lines, ...special, ...notes].join('\n');
+  return rendered([[...lines, ...special, ...notes]]);
 }
 
 /** All labels in execution order: the longest list, since diffs of one model differ by missing blocks only. */

@@ -1,4 +1,4 @@
-import { type Cell, formatError, formatShare, styled, textTable } from '../../text-table.js';
+import { type Cell, formatError, formatShare, rendered, styled, textTable } from '../../text-table.js';
 import type { LogitsCheckReport, LogitsNonFinite, TokensCheck, TopToken } from '../logits/check.js';
 import { sideCounts } from './non-finite.js';
 
@@ -10,10 +10,7 @@ export function formatLogitsCheck(report: LogitsCheckReport, color = false): str
     metricLines(report),
     [verdict(report, color)],
   ];
-  return sections
-    .filter((lines) => lines.length > 0)
-    .map((lines) => lines.join('\n'))
-    .join('\n\n');
+  return rendered(sections);
 }
 
 function headLines({

@@ -1,4 +1,12 @@
-import { type Cell, formatError, formatShare, type Style, styled, textTable } from '../../text-table.js';
+import {
+  type Cell,
+  formatError,
+  formatShare,
+  rendered,
+  type Style,
+  styled,
+  textTable,
+} from '../../text-table.js';
 import type { DiffReport, NotCaptured, TapReport, Unpaired } from '../report.js';
 import { tapDiffering, tapError, tapNonFinite } from '../report.js';
 import { exceeds } from '../summary.js';
@@ -32,10 +40,7 @@ export function formatReport(
     routingLines(report, verbose),
     logitsLines(report),
   ];
-  return sections
-    .filter((lines) => lines.length > 0)
-    .map((lines) => lines.join('\n'))
-    .join('\n\n');
+  return rendered(sections);
 }
 
 function headLines(report: DiffReport, color: boolean): string[] {

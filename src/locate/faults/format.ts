@@ -1,6 +1,6 @@
 import { placeWords } from '../../diff/format/non-finite.js';
 import { orderWords } from '../../diff/tap-order.js';
-import { type Cell, formatError, formatShare, styled, textTable } from '../../text-table.js';
+import { type Cell, formatError, formatShare, rendered, styled, textTable } from '../../text-table.js';
 import { blockCount, tapPlace } from '../replay/tap-graph.js';
 import { routingLines } from '../routing/format.js';
 import type { Mismatch } from './mismatch.js';
@@ -20,13 +20,13 @@ export function formatLocate(
   report: LocateReport,
   { color = false, verbose = false }: LocateFormatOptions = {},
 ): string {
-  if (report.mismatch !== null) return mismatchLines(report, report.mismatch, color).join('\n');
-  if (verbose) return lines(report, { color, verbose, few: Number.MAX_SAFE_INTEGER }).join('\n');
+  if (report.mismatch !== null) return rendered([mismatchLines(report, report.mismatch, color)]);
+  if (verbose) return rendered([lines(report, { color, verbose, few: Number.MAX_SAFE_INTEGER })]);
   for (let few = MOST_LISTED; few > 2; few--) {
     const shown = lines(report, { color, verbose, few });
-    if (shown.length <= MAX_LINES) return shown.join('\n');
+    if (shown.length <= MAX_LINES) return rendered([shown]);
   }
-  return lines(report, { color, verbose, few: 2 }).slice(0, MAX_LINES).join('\n');
+  return rendered([lines(report, { color, verbose, few: 2 }).slice(0, MAX_LINES)]);
 }
 
 /** A report fits a screen. */
