@@ -108,7 +108,9 @@ describe('the program', () => {
       stdio: ['ignore', full, 'pipe'],
       encoding: 'utf8',
     });
-    expect(stderr).toMatch(/^zayascope: IO: expected to write the results, got ENOSPC: no space left on device/);
+    expect(stderr).toMatch(
+      /^zayascope: IO: expected to write the results, got ENOSPC: no space left on device/,
+    );
     expect(stderr).not.toMatch(/\n +at /);
     expect(status).toBe(2);
   });
