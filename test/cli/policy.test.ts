@@ -12,7 +12,16 @@ describe('zayascope policy', () => {
     const { code, stdout } = await runCommand(['policy', 'list']);
     expect(code).toBe(0);
     for (const name of Object.keys(POLICIES)) expect(stdout).toContain(name);
-    expect(JSON.parse((await runCommand(['policy', 'list', '--json'])).stdout)).toHaveLength(6);
+    const listed = JSON.parse((await runCommand(['policy', 'list', '--json'])).stdout) as { name: string }[];
+    expect(listed.map(({ name }) => name)).toEqual([
+      'f32',
+      'bf16-weights',
+      'pytorch-bf16',
+      'pytorch-f16',
+      'llamacpp',
+      'llamacpp-f32-im2col',
+      ...['bf16', 'f16', 'q8_0', 'q6_k', 'q4_0'].map((type) => `llamacpp-${type}`),
+    ]);
   });
 
   it('shows what a preset sets where, without a model for ZAYA1-8B', async () => {

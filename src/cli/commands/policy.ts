@@ -68,7 +68,7 @@ async function showPolicy(
   { terminal }: CommandContext,
 ): Promise<void> {
   const { loadPolicy, resolvePolicy } = await import('../../graph/policy.js');
-  const { checkPolicy, zayaSites } = await import('../../models/zaya/sites.js');
+  const { checkPolicy, siteChoice, zayaSites } = await import('../../models/zaya/sites.js');
   const { groupSites } = await import('../../locate/replay/policy-sites.js');
   const { config, tensors } = await modelOf(model);
   const policy = await loadPolicy(name);
@@ -76,13 +76,17 @@ async function showPolicy(
   const setting = resolvePolicy(policy);
   const sites = zayaSites(config, tensors);
   if (json) {
-    const resolved = sites.map((site) => ({ site: site.name, kind: site.kind, value: setting(site.name) }));
+    const resolved = sites.map((site) => ({
+      site: site.name,
+      kind: site.kind,
+      value: siteChoice(site, setting),
+    }));
     terminal.result(toJson({ ...policy, sites: resolved }));
     return;
   }
   const byChoice = new Map<string, PolicySite[]>();
   for (const site of sites) {
-    const key = `${site.kind}\n${setting(site.name)}`;
+    const key = `${site.kind}\n${siteChoice(site, setting)}`;
     byChoice.set(key, [...(byChoice.get(key) ?? []), site]);
   }
   const rows = [...byChoice].flatMap(([key, members]) => {
