@@ -111,6 +111,7 @@ describe('the public API', () => {
         "openCheckpoint",
         "openForeignSource",
         "openLogits",
+        "openPairedDumps",
         "openStepper",
         "openTokenizer",
         "openZaya",

@@ -15,6 +15,7 @@ import { importCommand } from './commands/import.js';
 import { inspectCommand } from './commands/inspect.js';
 import { locateCommand } from './commands/locate.js';
 import { policyCommand } from './commands/policy.js';
+import { portCommand } from './commands/port.js';
 import { reportCommand } from './commands/report.js';
 import { reproCommand } from './commands/repro.js';
 import { stepCommand } from './commands/step.js';
@@ -92,6 +93,7 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   diffCommand,
   compareCommand,
   locateCommand,
+  portCommand,
   reportCommand,
   verifyLogitsCommand,
   diffWeightsCommand,

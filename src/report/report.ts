@@ -25,6 +25,8 @@ export interface ReportOptions {
   allowNonFinite?: boolean;
   /** The reference's own run in low precision, tier full: every error is shown beside its. */
   noiseFloor?: DumpView;
+  /** The map under which the tested dump is seen, as commands of the page spell it. Default: the dump has the tap names. */
+  mapArgument?: string;
   /** What `locateDumps` found for the same two dumps, and the model it recomputed them with. */
   located?: { report: LocateReport; model: string };
   /** Called with what is being done, and how far it is. */
@@ -112,6 +114,7 @@ export async function createReport(
       reference,
       tested,
       noiseFloor: options.noiseFloor ?? null,
+      map: options.mapArgument ?? null,
       model: options.located?.model ?? null,
       failAbove: diff.failAbove,
       allowNonFinite,

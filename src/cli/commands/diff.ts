@@ -52,20 +52,18 @@ async function runDiff(
   { failAbove, taps, map, allowNonfinite = false, all, json }: DiffCommandOptions,
   { terminal, exitWith }: CommandContext,
 ): Promise<void> {
-  const { Dump } = await import('../../dump/reader.js');
+  const { openPairedDumps } = await import('../../diff/paired-dumps.js');
   const { diffDumps } = await import('../../diff/diff.js');
   const { reportToJson } = await import('../../diff/report.js');
   const { formatReport } = await import('../../diff/format/report.js');
   const { readNameMap } = await import('../../dump/names/file.js');
   const nameMap = map === undefined ? undefined : await readNameMap(map);
-  await using reference = await Dump.open(referenceFolder);
-  await using tested = await Dump.open(testedFolder);
+  await using dumps = await openPairedDumps(referenceFolder, testedFolder, nameMap);
   using bar = progressBar(terminal, 'diff', 'files');
-  const report = await diffDumps(reference, tested, {
+  const report = await diffDumps(dumps.reference, dumps.tested, {
     taps,
     allowNonFinite: allowNonfinite,
     onProgress: bar.update,
-    ...(nameMap === undefined ? {} : { map: nameMap }),
     ...(failAbove === undefined ? {} : { failAbove }),
   });
   bar[Symbol.dispose]();

@@ -12,6 +12,7 @@ interface LocateCommandOptions {
   model?: string;
   policy?: string;
   noise?: string;
+  map?: string;
   failAbove?: number;
   allowNonfinite?: boolean;
   backend: string;
@@ -44,6 +45,10 @@ export function locateCommand(context: CommandContext): Command {
     .option(
       '--allow-nonfinite',
       'pass over what is not finite in the same way on both sides (the same infinity, or NaN): counted, not judged',
+    )
+    .option(
+      '--map <map>',
+      'names and layouts of the tested dump: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file (default: tap names)',
     )
     .option('--backend <name>', BACKEND_HELP, 'cpu')
     .option('--strict-f32', STRICT_HELP)
@@ -80,11 +85,16 @@ async function runLocate(
       op: 'locate',
     });
   await prepareDevice(options);
+  const { openPairedDumps } = await import('../../diff/paired-dumps.js');
   const { Dump } = await import('../../dump/reader.js');
+  const { readNameMap } = await import('../../dump/names/file.js');
   const { loadPolicy } = await import('../../graph/policy.js');
   const { formatLocate } = await import('../../locate/faults/format.js');
-  await using reference = await Dump.open(referenceFolder);
-  await using tested = testedFolder === undefined ? null : await Dump.open(testedFolder);
+  const map = options.map === undefined ? undefined : await readNameMap(options.map);
+  await using dumps =
+    testedFolder === undefined ? undefined : await openPairedDumps(referenceFolder, testedFolder, map);
+  await using alone = dumps === undefined ? await Dump.open(referenceFolder) : null;
+  const [reference, tested] = [dumps?.reference ?? alone!, dumps?.tested ?? null];
   await using noise = options.noise === undefined ? null : await Dump.open(options.noise);
   using cancellation = cancelOnSignal();
   let bar: ReturnType<typeof progressBar> | undefined;
@@ -113,6 +123,7 @@ async function runLocate(
       report = await locateDumps(reference, tested, model, {
         ...common,
         recompute: policy === undefined ? undefined : await loadPolicy(policy),
+        ...(options.map === undefined ? {} : { mapArgument: options.map }),
       });
     } else {
       const { locatePolicy } = await import('../../locate/faults/policy.js');

@@ -11,6 +11,7 @@ interface ReportCommandOptions {
   out: string;
   noiseFloor?: string;
   model?: string;
+  map?: string;
   failAbove?: number;
   allowNonfinite?: boolean;
   title?: string;
@@ -39,6 +40,10 @@ export function reportCommand(context: CommandContext): Command {
       '--allow-nonfinite',
       'pass over what is not finite in the same way on both sides (the same infinity, or NaN): counted, not judged',
     )
+    .option(
+      '--map <map>',
+      'names and layouts of the tested dump: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file (default: tap names)',
+    )
     .option('--title <text>', 'heading of the page (default: the names of the dumps)')
     .option('--overwrite', 'replace a file that is there already')
     .option('--json', 'print the outcome as JSON')
@@ -59,12 +64,16 @@ async function runReport(
   { terminal, exitWith }: CommandContext,
 ): Promise<void> {
   const { out, model, failAbove, allowNonfinite = false, title, overwrite = false } = options;
+  const { openPairedDumps } = await import('../../diff/paired-dumps.js');
   const { Dump } = await import('../../dump/reader.js');
+  const { readNameMap } = await import('../../dump/names/file.js');
   const { createReport } = await import('../../report/report.js');
   const { checkReportPath, writeReport } = await import('../../report/write-report.js');
   await checkReportPath(out, overwrite);
-  await using reference = await Dump.open(referenceFolder);
-  await using tested = await Dump.open(testedFolder);
+  const map = options.map === undefined ? undefined : await readNameMap(options.map);
+  await using dumps = await openPairedDumps(referenceFolder, testedFolder, map);
+  const { reference, tested } = dumps;
+  const mapArgument = options.map === undefined ? {} : { mapArgument: options.map };
   await using noise = options.noiseFloor === undefined ? null : await Dump.open(options.noiseFloor);
   using bar = progressBar(terminal, 'report', 'steps');
   let located: LocateReport | undefined;
@@ -74,12 +83,14 @@ async function runReport(
       allowNonFinite: allowNonfinite,
       onProgress: (_what, done, total) => bar.update(done, total),
       ...(noise === null ? {} : { noise }),
+      ...mapArgument,
     });
   }
   const report = await createReport(reference, tested, {
     allowNonFinite: allowNonfinite,
     onProgress: (_what, done, total) => bar.update(done, total),
     ...(noise === null ? {} : { noiseFloor: noise }),
+    ...mapArgument,
     ...(located === undefined ? {} : { located: { report: located, model: model! } }),
     ...(failAbove === undefined ? {} : { failAbove }),
     ...(title === undefined ? {} : { title }),

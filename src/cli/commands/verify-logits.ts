@@ -6,6 +6,7 @@ import { integerOption, thresholdOption } from '../options/values.js';
 interface VerifyLogitsOptions {
   all?: boolean;
   vocabulary?: number;
+  map?: string;
   failAbove: number;
   allowNonfinite?: boolean;
   json?: boolean;
@@ -31,6 +32,7 @@ export function verifyLogitsCommand(context: CommandContext): Command {
       'logits of one token in raw files that hold several (default: a raw file is one token)',
       integerOption(1, 2 ** 31 - 1),
     )
+    .option('--map <map>', 'names of the tested dump, as in diff; both sides must be dumps')
     .option('--fail-above <nmse>', 'largest variance NMSE that passes', thresholdOption, 1e-2)
     .option(
       '--allow-nonfinite',
@@ -56,9 +58,10 @@ export function verifyLogitsCommand(context: CommandContext): Command {
 async function runVerifyLogits(
   referencePath: string,
   testedPath: string,
-  { all = false, vocabulary, failAbove, allowNonfinite = false, json }: VerifyLogitsOptions,
+  { all = false, vocabulary, map, failAbove, allowNonfinite = false, json }: VerifyLogitsOptions,
   { terminal, exitWith }: CommandContext,
 ): Promise<void> {
+  const { readNameMap } = await import('../../dump/names/file.js');
   const { verifyLogits } = await import('../../diff/logits/verify-logits.js');
   const { formatLogitsCheck } = await import('../../diff/format/logits-check.js');
   const report = await verifyLogits(referencePath, testedPath, {
@@ -66,6 +69,7 @@ async function runVerifyLogits(
     failAbove,
     allowNonFinite: allowNonfinite,
     ...(vocabulary === undefined ? {} : { vocabulary }),
+    ...(map === undefined ? {} : { map: await readNameMap(map) }),
   });
   if (json) terminal.result(toJson(report));
   else terminal.styledResult(formatLogitsCheck(report, terminal.hasColor));

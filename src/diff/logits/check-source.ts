@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
 import { isMasked, MANIFEST_FILE, type TapInfo } from '../../dump/format.js';
 import {
@@ -63,40 +64,46 @@ export async function openLogits(path: string, vocabulary?: number): Promise<Log
 async function openDump(path: string): Promise<LogitsSource> {
   const dump = await Dump.open(path);
   try {
-    const wanted = dump.roles === undefined ? USUAL_NAME : dump.roles.logits?.[0];
-    const tap = dump.taps.find(({ name }) => name === wanted);
-    if (tap === undefined || tap.shape.length !== 1 || tap.shape[0] === null)
-      throw bad(`a dump with ${wanted ?? USUAL_NAME}, the logits`, 'one without', join(path, MANIFEST_FILE));
-    const { sequence, position } = await dump.rows(tap.name);
-    // A position that was computed twice (after a truncation) counts as it was computed last.
-    const latest = new Map<string, number>();
-    for (const row of await rowsWithValue(dump, tap)) latest.set(`${sequence[row]} ${position[row]}`, row);
-    const places = [...latest.values()];
-    return {
-      name: basename(resolve(path)),
-      kind: 'dump',
-      values: 'logits',
-      notes: [],
-      tokens: knownTokens(dump.manifest.sequences),
-      masked: isMasked(tap),
-      vocabulary: tap.shape[0]!,
-      rows: places.map((row) => ({ sequence: sequence[row]!, position: position[row]! })),
-      async read(index) {
-        const row = places[index]!;
-        const batch = await dump.readRows(tap.name, row, row + 1);
-        if (batch === undefined) throw bad(`a value in row ${row}`, 'none', path);
-        return toFloat32(batch.data, batch.dtype);
-      },
-      [Symbol.asyncDispose]: () => dump.close(),
-    };
+    return { ...(await dumpLogits(dump)), [Symbol.asyncDispose]: () => dump.close() };
   } catch (error) {
     await dump.close();
     throw error;
   }
 }
 
+/** The logits of a dump that is open, or of one seen through a name map; it stays open. @throws `BAD_ARGUMENT` for a dump without. */
+export async function dumpLogits(dump: DumpView): Promise<LogitsSource> {
+  const path = dump.dir;
+  const wanted = dump.roles === undefined ? USUAL_NAME : dump.roles.logits?.[0];
+  const tap = dump.taps.find(({ name }) => name === wanted);
+  if (tap === undefined || tap.shape.length !== 1 || tap.shape[0] === null)
+    throw bad(`a dump with ${wanted ?? USUAL_NAME}, the logits`, 'one without', join(path, MANIFEST_FILE));
+  const { sequence, position } = await dump.rows(tap.name);
+  // A position that was computed twice (after a truncation) counts as it was computed last.
+  const latest = new Map<string, number>();
+  for (const row of await rowsWithValue(dump, tap)) latest.set(`${sequence[row]} ${position[row]}`, row);
+  const places = [...latest.values()];
+  return {
+    name: basename(resolve(path)),
+    kind: 'dump',
+    values: 'logits',
+    notes: [],
+    tokens: knownTokens(dump.manifest.sequences),
+    masked: isMasked(tap),
+    vocabulary: tap.shape[0]!,
+    rows: places.map((row) => ({ sequence: sequence[row]!, position: position[row]! })),
+    async read(index) {
+      const row = places[index]!;
+      const batch = await dump.readRows(tap.name, row, row + 1);
+      if (batch === undefined) throw bad(`a value in row ${row}`, 'none', path);
+      return toFloat32(batch.data, batch.dtype);
+    },
+    [Symbol.asyncDispose]: async () => {},
+  };
+}
+
 /** Rows of a file in which a tap has a value. */
-async function rowsWithValue(dump: Dump, tap: TapInfo): Promise<number[]> {
+async function rowsWithValue(dump: DumpView, tap: TapInfo): Promise<number[]> {
   const { position } = await dump.rows(tap.name);
   const rows: number[] = [];
   const memory = new ReusableBuffer();

@@ -40,6 +40,7 @@ export async function locateDumps(
     onProgress,
     signal,
     policyArgument: _,
+    mapArgument,
     recompute,
     ...open
   } = options;
@@ -112,7 +113,7 @@ export async function locateDumps(
     shares: located.shares,
     local: own.local,
     explained: new Map(),
-    next: (tap) => nextCommand(tap, { reference, tested, model, base }),
+    next: (tap) => nextCommand(tap, { reference, tested, model, base, mapArgument }),
   };
   let kinds = locatedKinds(input);
   if (runners !== undefined && kinds.length > 0)
@@ -277,9 +278,20 @@ function nextCommand(
     tested,
     model,
     base,
-  }: { reference: DumpView; tested: DumpView; model: string | undefined; base: Policy },
+    mapArgument,
+  }: {
+    reference: DumpView;
+    tested: DumpView;
+    model: string | undefined;
+    base: Policy;
+    mapArgument: string | undefined;
+  },
 ): string {
-  return model === undefined
-    ? `zayascope locate ${reference.dir} ${tested.dir} --model MODEL`
-    : `zayascope repro ${tested.dir} --model ${model} --op ${tap}${base.name !== 'f32' && Object.hasOwn(POLICIES, base.name) ? ` --policy ${base.name}` : ''} --out repro`;
+  const map = mapArgument === undefined ? '' : ` --map ${mapArgument}`;
+  if (model === undefined) return `zayascope locate ${reference.dir} ${tested.dir}${map} --model MODEL`;
+  const policy = base.name !== 'f32' && Object.hasOwn(POLICIES, base.name) ? ` --policy ${base.name}` : '';
+  // A single op is taken out of a dump that has the tap names itself.
+  return tested.manifest.taps.every(({ name }) => name !== tap)
+    ? `zayascope diff ${reference.dir} ${tested.dir}${map} --taps ${tap}`
+    : `zayascope repro ${tested.dir} --model ${model} --op ${tap}${policy} --out repro`;
 }

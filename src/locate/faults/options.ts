@@ -15,6 +15,8 @@ export interface LocateOptions extends Omit<OpenZayaOptions, 'policy'> {
   failAbove?: number;
   /** What is not finite in the same way on both sides is left out, instead of ending the silence. Default false. */
   allowNonFinite?: boolean;
+  /** The map under which the tested dump is seen, as commands of the report spell it. Default: the dump has the tap names. */
+  mapArgument?: string;
   /** The policy as commands of the report spell it; default its name. */
   policyArgument?: string;
   /** Called with what is being done, and how far it is. */

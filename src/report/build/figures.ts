@@ -1,7 +1,8 @@
 import { sequenceLengths } from '../../dump/sequences.js';
 import type { DiffReport } from '../../diff/report.js';
 import { tapError } from '../../diff/report.js';
-import { verifyLogits } from '../../diff/logits/verify-logits.js';
+import { checkLogits } from '../../diff/logits/check.js';
+import { dumpLogits } from '../../diff/logits/check-source.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { ZayascopeError } from '../../errors.js';
 import type { LocateReport } from '../../locate/faults/report.js';
@@ -58,7 +59,7 @@ export async function reportFigures(input: FigureInput): Promise<{ figures: Page
       notes.push('The maps by token and block show the first sequence only.');
   }
   if (diff.logits !== null)
-    await tryTo(async () => logitsTopK(await verifyLogits(reference.dir, tested.dir)), add, notes);
+    await tryTo(async () => logitsTopK(await checkLogits(await dumpLogits(reference), await dumpLogits(tested))), add, notes);
   return { figures, notes };
 }
 

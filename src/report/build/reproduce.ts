@@ -17,6 +17,8 @@ export interface ReproduceInput {
   reference: DumpView;
   tested: DumpView;
   noiseFloor: DumpView | null;
+  /** Name or file of the map, as given. */
+  map: string | null;
   /** Path of the model, as given. */
   model: string | null;
   failAbove: number | null;
@@ -26,8 +28,8 @@ export interface ReproduceInput {
 
 /** Commands in the order in which one would run them: what made the dumps as far as they say, then the comparisons. */
 export function reproduceCommands(input: ReproduceInput): ReproduceCommand[] {
-  const { reference, tested, noiseFloor, model, failAbove, allowNonFinite, title } = input;
-  const dumps = [reference.dir, tested.dir];
+  const { reference, tested, noiseFloor, map, model, failAbove, allowNonFinite, title } = input;
+  const dumps = [reference.dir, tested.dir, ...(map === null ? [] : ['--map', map])];
   const allow = allowNonFinite ? ['--allow-nonfinite'] : [];
   const limit = [...(failAbove === null ? [] : ['--fail-above', String(failAbove)]), ...allow];
   const noise = noiseFloor === null ? [] : [noiseFloor.dir];

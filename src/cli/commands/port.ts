@@ -1,0 +1,192 @@
+import { execFile } from 'node:child_process';
+import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { Command } from 'commander';
+import { ZayascopeError } from '../../errors.js';
+import type { CommandContext } from '../command-line.js';
+import { toJson } from '../json.js';
+import type { Terminal } from '../terminal.js';
+
+interface PortCommandOptions {
+  model: string;
+  reference: string;
+  map: string;
+  config?: string;
+  sequences?: string;
+  out: string;
+  threads?: string;
+  json?: boolean;
+}
+
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+/** Of the reference's manifest, which tells it from a checkpoint. */
+const MANIFEST = 'manifest.json';
+
+/** `zayascope port`: from the folder that a port wrote to the op that errs, each step a command that can be run alone. */
+export function portCommand(context: CommandContext): Command {
+  return new Command('port')
+    .description(
+      "Compares a llama.cpp port's run with the reference: imports it, makes the reference, locates, reports.",
+    )
+    .argument('<folder>', 'folder that zayascope_dump.h wrote')
+    .requiredOption('--model <path>', 'the GGUF file that the port ran, or a checkpoint')
+    .requiredOption(
+      '--reference <folder>',
+      'dump of the reference for the same ids, or the checkpoint (transformers) to make it of',
+    )
+    .option('--map <map>', 'which name is which tap, as in import', 'llamacpp')
+    .option('--config <file>', "the model's config.json (default: that of the reference)")
+    .option('--sequences <lengths>', 'as in import')
+    .option('--out <folder>', 'folder for dump, reference and report; made if absent', 'out/port')
+    .option('--threads <count>', 'CPU threads of locate, 1 to 512')
+    .option('--json', "print the commands, their exit codes and locate's report as JSON")
+    .addHelpText(
+      'after',
+      '\nEach step is printed as the command that it is. Exit code: that of the first step that fails, else of locate.' +
+        '\n\nExample:\n  zayascope port out/llamacpp --model zaya-f32.gguf --reference ZAYA1-8B',
+    )
+    .action((folder: string, options: PortCommandOptions) => runPort(folder, options, context));
+}
+
+async function runPort(folder: string, options: PortCommandOptions, context: CommandContext): Promise<void> {
+  const { model, map, sequences, out, threads } = options;
+  const journey = new Journey(context.terminal, options.json === true);
+  await mkdir(out, { recursive: true });
+  const isDump = await exists(join(options.reference, MANIFEST));
+  const [dump, page] = [join(out, 'dump'), join(out, 'report.html')];
+  const config = options.config ?? (await referenceConfig(options.reference, isDump, out));
+  const imported = await journey.run([
+    ...['import', folder, '--map', map, '--out', dump, '--overwrite'],
+    ...(config === undefined ? [] : ['--config', config]),
+    ...(sequences === undefined ? [] : ['--sequences', sequences]),
+  ]);
+  if (imported.code !== 0) return journey.end(context, imported.code);
+  const reference = isDump ? options.reference : join(out, 'reference');
+  if (!isDump) await makeReference(options.reference, { dump, out, reference }, journey);
+  const compared = await journey.run(['diff', reference, dump]);
+  if (compared.code > 1) return journey.end(context, compared.code);
+  const located = await journey.run([
+    ...['locate', reference, dump, '--model', model],
+    ...(threads === undefined ? [] : ['--threads', threads]),
+  ]);
+  if (located.code > 1) return journey.end(context, located.code);
+  const reported = await journey.run(['report', reference, dump, '--out', page, '--overwrite']);
+  journey.end(context, reported.code > 1 ? reported.code : located.code);
+}
+
+/** The steps: prints each as a command line, runs it in this process. */
+class Journey {
+  readonly #terminal: Terminal;
+  readonly #json: boolean;
+  #begun = false;
+  readonly #steps: { command: string; code: number; result?: unknown }[] = [];
+
+  constructor(terminal: Terminal, json: boolean) {
+    this.#terminal = terminal;
+    this.#json = json;
+  }
+
+  async run(args: readonly string[]): Promise<{ code: number }> {
+    const { runCommandLine } = await import('../command-line.js');
+    const command = ['zayascope', ...args].map(shellWord).join(' ');
+    this.#show(command);
+    if (!this.#json) return { code: await runCommandLine(args, this.#terminal) };
+    let text = '';
+    const quiet: Terminal = {
+      ...this.#terminal,
+      result: (part) => {
+        text += part;
+      },
+      stream: () => {},
+      notice: (part) => this.#terminal.notice(part),
+    };
+    const code = await runCommandLine([...args, '--json'], quiet);
+    const keeps = args[0] === 'locate' && text !== '';
+    this.#steps.push({ command, code, ...(keeps ? { result: JSON.parse(text) as unknown } : {}) });
+    return { code };
+  }
+
+  /** A step that is another program. */
+  async runProgram(program: string, args: readonly string[]): Promise<void> {
+    const command = [program, ...args].map(shellWord).join(' ');
+    this.#show(command);
+    try {
+      const { stdout } = await promisify(execFile)(program, [...args], { maxBuffer: 2 ** 26 });
+      if (this.#json) this.#steps.push({ command, code: 0 });
+      else this.#terminal.result(stdout.trimEnd());
+    } catch (cause) {
+      const { stderr = '', message } = cause as Error & { stderr?: string };
+      throw new ZayascopeError(
+        'IO',
+        `port: expected the reference's dump of ${program}, got ${stderr.trim().split('\n').at(-1) || message} (npx zayascope doctor says what is installed; --reference takes a dump made elsewhere)`,
+        { op: 'port', cause },
+      );
+    }
+  }
+
+  end({ exitWith }: CommandContext, code: number): void {
+    if (this.#json) this.#terminal.result(toJson({ steps: this.#steps, code }));
+    if (code !== 0) exitWith(code === 1 ? 1 : 2);
+  }
+
+  #show(command: string): void {
+    if (!this.#json) this.#terminal.result(`${this.#begun ? '\n' : ''}$ ${command}`);
+    this.#begun = true;
+  }
+}
+
+/** The model's config: of a checkpoint its file, of a dump what its manifest holds. */
+async function referenceConfig(reference: string, isDump: boolean, out: string): Promise<string | undefined> {
+  const file = join(reference, 'config.json');
+  if (!isDump) return file;
+  const { Dump } = await import('../../dump/reader.js');
+  await using dump = await Dump.open(reference);
+  const { config } = dump.manifest.model;
+  if (config === undefined || Object.keys(config).length === 0) return undefined;
+  const own = join(out, 'config.json');
+  await writeFile(own, JSON.stringify(config));
+  return own;
+}
+
+/** Runs `dump.py` of this package on the ids of the imported dump. */
+async function makeReference(
+  checkpoint: string,
+  { dump: folder, out, reference }: { dump: string; out: string; reference: string },
+  journey: Journey,
+): Promise<void> {
+  const { Dump } = await import('../../dump/reader.js');
+  const tokens = join(out, 'tokens.json');
+  await using dump = await Dump.open(folder);
+  const sequences = dump.manifest.sequences.map((sequence) => sequence.tokens ?? []);
+  const [first] = sequences;
+  await writeFile(tokens, JSON.stringify(sequences.length === 1 ? { tokens: first } : { sequences }));
+  const python = process.env.ZAYASCOPE_PYTHON ?? join(ROOT, '.venv', 'bin', 'python');
+  await journey.runProgram(python, [
+    join(ROOT, 'dumps', 'reference', 'dump.py'),
+    ...[
+      '--model',
+      checkpoint,
+      '--tokens-file',
+      tokens,
+      '--dtype',
+      'float32',
+      '--out',
+      reference,
+      '--overwrite',
+    ],
+  ]);
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** As a POSIX shell reads it. */
+function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
