@@ -48,6 +48,9 @@ export class AddedTokens {
   }
 }
 
+/** Vocabularies by the `model` that they were read from: checking one of 262,144 tokens takes a while. */
+const read = new WeakMap<object, Map<string, number>>();
+
 /**
  * The vocabulary and added tokens of a tokenizer.json, checked.
  *
@@ -57,7 +60,9 @@ export function readTokens(
   json: Record<string, unknown>,
   source: string,
 ): { vocabulary: Map<string, number>; added: AddedTokens } {
-  const vocabulary = readVocabulary(json.model, source);
+  const known = typeof json.model === 'object' && json.model !== null ? read.get(json.model) : undefined;
+  const vocabulary = known ?? readVocabulary(json.model, source);
+  read.set(json.model as object, vocabulary);
   const taken = new Map([...vocabulary].map(([token, id]) => [id, token]));
   if (taken.size !== vocabulary.size) throw bad('each token id once in model.vocab', 'one twice', source);
   const { added_tokens: listed } = json;

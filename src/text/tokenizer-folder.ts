@@ -4,7 +4,7 @@ import { ZayascopeError } from '../errors.js';
 import { describeValue } from '../weights/describe-value.js';
 import { readSmallFile } from '../weights/file-access.js';
 import { parseJsonObject } from '../weights/json-object.js';
-import { libraryTokenizer, type TokenizerDefinition } from './library-tokenizer.js';
+import { jsonTokenizer, type TokenizerDefinition } from './json-tokenizer.js';
 import { withSpecialTokens } from './special-tokens.js';
 import type { TextTokenizer } from './tokenizer.js';
 
@@ -20,7 +20,7 @@ const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
  * @throws `IO` when a file cannot be read, `BAD_CONFIG` naming the file that is malformed.
  */
 export async function readTokenizerFolder(folder: string): Promise<TextTokenizer> {
-  return libraryTokenizer(await readTokenizerDefinition(folder));
+  return jsonTokenizer(await readTokenizerDefinition(folder));
 }
 
 /** What makes the tokenizer of a transformers folder. Throws as {@link readTokenizerFolder}. */
@@ -40,7 +40,7 @@ export async function readTokenizerDefinition(folder: string): Promise<Tokenizer
   const specialMap = await optional('special_tokens_map.json');
   const addedMap = await optional('added_tokens.json');
   const complete = withSpecialTokens(json, { config, specialMap, addedMap }, source);
-  return { ...complete, config: config ?? {}, chatTemplate, source };
+  return { ...complete, chatTemplate, source };
 }
 
 /** Python reads text with every line end as \n, and keeps a byte-order mark. */

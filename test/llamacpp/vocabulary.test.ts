@@ -18,6 +18,7 @@ const WRITTEN: [name: string, model: string, pre: string][] = [
   ['qwen2', 'gpt2', 'qwen2'],
   ['qwen35', 'gpt2', 'qwen35'],
   ['deepseek-v3', 'gpt2', 'deepseek-v3'],
+  ['smollm', 'gpt2', 'smollm'],
   ['no-merges', 'gpt2', 'default'],
   ['llama', 'llama', 'default'],
   ['llama-no-prefix', 'llama', 'default'],

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import type { GgufScalar, GgufValue } from '../../native.js';
 import { describeValue } from '../../weights/describe-value.js';
 import { mergePair, readTokens } from '../added-tokens.js';
-import { libraryTokenizer, type TokenizerDefinition } from '../library-tokenizer.js';
+import { jsonTokenizer, type TokenizerDefinition } from '../json-tokenizer.js';
+import { type Around, tokensAround } from '../pipeline/post-processor.js';
 import type { TextTokenizer } from '../tokenizer.js';
 import { readTokenizerDefinition } from '../tokenizer-folder.js';
 import { type BpeDefinition, refused, tokenizerKind } from './tokenizer-kind.js';
@@ -46,8 +47,8 @@ export async function convertTokenizer(
 ): Promise<GgufTokenizer | undefined> {
   if (!(await exists(join(folder, 'tokenizer.json')))) return undefined;
   const definition = await readTokenizerDefinition(folder);
-  const opened = libraryTokenizer(definition);
-  const added = addedAround(opened);
+  const opened = jsonTokenizer(definition);
+  const added = addedAround(definition);
   const bpe = readBpe(definition, added.before.length > 0);
   const types = tokenTypes(definition, bpe);
   const kind = tokenizerKind(bpe);
@@ -80,21 +81,16 @@ export async function convertTokenizer(
 }
 
 /** Ids that the tokenizer puts around every text. */
-function addedAround(tokenizer: TextTokenizer): { before: number[]; after: number[] } {
-  const plain = tokenizer.encode('', 'none');
-  const all = tokenizer.encode('', 'tokenizer');
-  if (all.length === plain.length) return { before: [], after: [] };
-  const letter = ['a', '0', '.', '\n'].find((each) => tokenizer.encode(each, 'none').length > 0) ?? '';
-  const middle = tokenizer.encode(letter, 'none');
-  const around = tokenizer.encode(letter, 'tokenizer');
-  const before = around.findIndex((_, at) => middle.every((id, offset) => around[at + offset] === id));
-  if (before > 1)
+function addedAround({ json, source }: TokenizerDefinition): Around {
+  const { added } = readTokens(json, source);
+  const around = tokensAround(json.post_processor, (token) => added.idOf(token), source);
+  if (around.before.length > 1)
     throw refused(
       'at most one token before each text, which is all that llama.cpp adds',
-      `${before}`,
-      tokenizer.source,
+      `${around.before.length}`,
+      source,
     );
-  return { before: around.slice(0, before), after: around.slice(before + middle.length) };
+  return around;
 }
 
 /** llama.cpp adds the end of a sequence after a text, or nothing. */
@@ -112,10 +108,6 @@ function addedAfter(
 
 function readBpe({ json, source }: TokenizerDefinition, addsBos: boolean): BpeDefinition {
   const model = json.model as Record<string, unknown>;
-  if (model.type !== 'BPE') throw refused('a BPE model with a vocabulary', describeValue(model.type), source);
-  for (const key of ['dropout', 'continuing_subword_prefix', 'end_of_word_suffix'])
-    if (model[key] !== undefined && model[key] !== null && model[key] !== '' && model[key] !== 0)
-      throw refused(`a BPE model without ${key}`, describeValue(model[key]), source);
   const { vocabulary, added: all } = readTokens(json, source);
   const added = all.list;
   for (const token of added) {

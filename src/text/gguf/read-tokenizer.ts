@@ -2,7 +2,7 @@ import { ZayascopeError } from '../../errors.js';
 import type { GgufValue } from '../../native.js';
 import { describeValue } from '../../weights/describe-value.js';
 import { parseJsonObject } from '../../weights/json-object.js';
-import { libraryTokenizer } from '../library-tokenizer.js';
+import { jsonTokenizer } from '../json-tokenizer.js';
 import type { TextTokenizer } from '../tokenizer.js';
 import { preTokenizer } from './pre-tokenizers.js';
 
@@ -48,10 +48,9 @@ export function ggufTokenizer(
   }
   const embedded = metadata[EMBEDDED_JSON]?.value;
   const template = metadata['tokenizer.chat_template']?.value;
-  return libraryTokenizer({
+  return jsonTokenizer({
     json:
       typeof embedded === 'string' ? parseEmbedded(embedded, file) : definition(keys, tokens, specialTexts),
-    config: {},
     specialTexts,
     chatTemplate: typeof template === 'string' ? template : undefined,
     source: file,

@@ -1,5 +1,6 @@
 import { ZayascopeError } from '../../errors.js';
 import { describeValue } from '../../weights/describe-value.js';
+import { byteAlphabet } from '../pipeline/byte-letters.js';
 import { mergedScores } from './merged-scores.js';
 import { flat, preTokenizerName } from './pre-tokenizers.js';
 
@@ -90,7 +91,7 @@ function wordsOf(bpe: BpeDefinition): string {
       `${describeSteps(preTokenizer)}${ignoreMerges ? ' with ignore_merges' : ''}`,
       file,
     );
-  const lost = bpe.hasUnknown ? byteLetters().find((letter) => !vocabulary.has(letter)) : undefined;
+  const lost = bpe.hasUnknown ? byteAlphabet().find((letter) => !vocabulary.has(letter)) : undefined;
   if (lost !== undefined)
     throw refused(
       'a token for each byte beside an unknown token',
@@ -98,16 +99,6 @@ function wordsOf(bpe: BpeDefinition): string {
       file,
     );
   return name;
-}
-
-/** GPT-2's letters for bytes: printable ones stand for themselves, the others follow from U+0100 on. */
-function byteLetters(): string[] {
-  let next = 0x100;
-  return Array.from({ length: 256 }, (_, byte) => {
-    const isItself =
-      (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || (byte >= 0xae && byte <= 0xff);
-    return String.fromCodePoint(isItself ? byte : next++);
-  });
 }
 
 function hasLetters(token: string): boolean {
