@@ -34,7 +34,7 @@ const CASES: Record<string, { model: string; sequences: number[][]; states: numb
 const ODD =
   '--seed 5 --cca-time0 3 --cca-time1 4 --heads 6 --kv-heads 6 --head-dim 12 --experts 7 --vocab 301 --untied --attention-bias --lm-head-bias --sliding-window 7 --sliding-layers 1,2 --dtype f32';
 const SINGLE =
-  '--seed 6 --heads 5 --kv-heads 1 --head-dim 14 --experts 3 --layers 2 --cca-time0 1 --cca-time1 1 --skip-share 0.3';
+  '--seed 6 --heads 5 --kv-heads 1 --head-dim 14 --experts 3 --layers 2 --cca-time0 1 --cca-time1 1 --skip-share 0.3 --partial-rotary 1';
 
 const reports = new Map<string, DiffReport>();
 

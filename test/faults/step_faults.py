@@ -1,6 +1,7 @@
 """Wrong models whose faults show in continued sequences and in left-padded batches: states, delays, positions, masks, padding.
 
-They are meant for calls of 16, 9, 1 and 1 slots over sequences of 27, 20 and 14 tokens: `position` and `step` are where each first shows.
+They are meant for calls of 16, 9, 1 and 1 slots over sequences of 27, 20 and 14 tokens: `position` and `step` are where each
+first shows; a value of a whole call stands at the call's last position.
 """
 
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ STEP_FAULTS = [
         "A continued call starts its convolutions from zeros.",
         f"{QKV}.conv_qk_depthwise:lead",
         edit(CCA, f"cached_qk_states = {CACHED_ROWS}", f"cached_qk_states = torch.zeros_like({CACHED_ROWS})"),
-        position=16,
+        position=24,
         step=1,
     ),
     StepFault(
@@ -72,7 +73,7 @@ STEP_FAULTS = [
         "A continued call takes the convolution state of the sequence beside it.",
         f"{QKV}.conv_qk_depthwise:lead",
         edit(CCA, f"cached_qk_states = {CACHED_ROWS}", f"cached_qk_states = {CACHED_ROWS}.roll(1, 0)"),
-        position=16,
+        position=24,
         step=1,
         padded=True,
     ),

@@ -13,12 +13,13 @@ import { explainFaults } from './hypotheses.js';
 import { type KindInput, locatedKinds } from './kinds.js';
 import { type Mismatch, tokenMismatch } from './mismatch.js';
 import { label, noiseNotes, partialNotes } from './notes.js';
-import { locateOps } from './ops.js';
+import { type LocateOpsOptions, locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
 import { ownErrors, ownPolicy } from './own-errors.js';
 import type { LocateReport } from './report.js';
 import { PolicyRunners } from './runners.js';
 import { findStoredType } from './stored-types.js';
+import { gatheredBeginnings, ownBeginnings } from './where/beginnings.js';
 
 /**
  * Finds out which ops of a tested dump make error of their own, without running the program that made it: each is recomputed from the tested dump's own inputs, in F32 or in the dtypes of `recompute`. What an op
@@ -99,12 +100,18 @@ export async function locateDumps(
   const wrong =
     routing?.flips.filter(({ cause }) => cause === 'wrong choice' || cause === 'no skip class') ?? [];
   const wrongChoices = new Set(wrong.map(({ block }) => `layers.${block}.mlp.gate:expert`));
-  const located = locateOps(evidence, {
+  const judging: LocateOpsOptions = {
     failAbove,
     ties: await tiedChoices(tested, own.local),
     alone: model === undefined ? { wrongChoices } : undefined,
-  });
-  const faults = located.ops.filter(({ verdict }) => verdict === 'fault');
+    continued: isContinued(tested),
+  };
+  const located = locateOps(evidence, judging);
+  const failing = located.ops.filter(({ verdict }) => verdict === 'fault');
+  const { faults, begins, steps } =
+    model === undefined
+      ? await gatheredBeginnings(reference, tested, evidence, failing, judging)
+      : ownBeginnings(failing, own.local, tested);
   const input: KindInput = {
     mode: header.mode,
     faults,
@@ -113,6 +120,8 @@ export async function locateDumps(
     shares: located.shares,
     local: own.local,
     explained: new Map(),
+    begins,
+    steps,
     next: (tap) => nextCommand(tap, { reference, tested, model, base, mapArgument }),
   };
   let kinds = locatedKinds(input);
@@ -153,6 +162,11 @@ export async function locateDumps(
       ...cannotSay(model, noise, routing?.flipped ?? 0),
     ],
   };
+}
+
+/** True for a dump of several forward calls. */
+function isContinued({ manifest }: DumpView): boolean {
+  return manifest.steps > 1;
 }
 
 function hasStoredWeights({ rules }: Policy): boolean {

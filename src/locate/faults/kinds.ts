@@ -3,6 +3,7 @@ import type { LocalError } from './local.js';
 import { blockWords, opWords } from './plain-words.js';
 import type { LocatedKind, LocatedOp, LocateReport, NonFiniteOrigin } from './report.js';
 import type { SpreadAxis } from './spread.js';
+import { beginWords, type FirstWrong } from './where/row-errors.js';
 
 /** What {@link locatedKinds} works on. */
 export interface KindInput {
@@ -15,6 +16,9 @@ export interface KindInput {
   local: ReadonlyMap<string, LocalError>;
   /** Sentence of a kind that a choice of the policy explains. */
   explained: ReadonlyMap<string, string>;
+  /** Where the error of each op begins, and how many forward calls the run has. */
+  begins: ReadonlyMap<string, FirstWrong>;
+  steps: number;
   /** Command line of the next step for an op. */
   next: (tap: string) => string;
 }
@@ -40,6 +44,11 @@ export function locatedKinds(input: KindInput): LocatedKind[] {
   return kinds.sort((a, b) => rank(b) - rank(a) || excess(b) - excess(a) || 0);
 }
 
+function earliest(beginnings: readonly FirstWrong[]): FirstWrong | null {
+  const sorted = [...beginnings].sort((a, b) => a.step - b.step || a.position - b.position);
+  return sorted[0] ?? null;
+}
+
 /** How far a kind's worst error lies above its limit. */
 function excess({ largest, limit }: LocatedKind): number {
   return Math.min(1e100, largest) / limit;
@@ -54,6 +63,8 @@ function describe(kind: string, ops: readonly LocatedOp[], input: KindInput): Om
   const inside = worst.inside.map((tap) => tapPlace(tap).suffix);
   const local = input.local.get(worst.tap);
   const spread = local?.spread ?? null;
+  const begins = earliest(ops.flatMap(({ tap }) => input.begins.get(tap) ?? []));
+  const words = input.explained.get(kind) ?? sentenceOf(kind, blocks, worst, local, input);
   return {
     kind,
     name: spanName(inside),
@@ -65,7 +76,8 @@ function describe(kind: string, ops: readonly LocatedOp[], input: KindInput): Om
     limit: worst.limit ?? 0,
     place: local?.place ?? null,
     spread,
-    sentence: sentence(input.explained.get(kind) ?? sentenceOf(kind, blocks, worst, local, input)),
+    begins,
+    sentence: `${sentence(words)}${beginWords(begins, input.steps)}`,
     next: input.next(
       input.nonFinite !== null && kindOf(input.nonFinite.tap) === kind ? input.nonFinite.tap : ops[0]!.tap,
     ),

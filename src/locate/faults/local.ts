@@ -8,6 +8,7 @@ import { type ReplayOptions, type Runner, replay } from '../replay/replay.js';
 import { hiddenChoices, leadBlock, SureTokens } from './hidden-choices.js';
 import { type HalfDtype, narrow, RoundingSums } from './rounding.js';
 import { ErrorSpread, type Spread } from './spread.js';
+import { RowErrors } from './where/row-errors.js';
 
 /** The error that one op makes by itself: on the dump's inputs, against the dump's output. */
 export interface LocalError {
@@ -30,6 +31,8 @@ export interface LocalError {
   differences: ElementPlace[];
   /** How the error lies over tokens and columns; null unless asked for, for integers, and without error. */
   spread: Spread | null;
+  /** Errors of rows, for where the error begins; null unless asked for with `spreads`, and without error. */
+  rows: RowErrors | null;
 }
 
 /** Options of {@link localErrors}. */
@@ -83,6 +86,7 @@ class LocalSums {
   readonly #rounding = new RoundingSums();
   readonly #fits = { BF16: true, F16: true };
   readonly #spread = new ErrorSpread();
+  readonly #rows = new RowErrors();
 
   constructor(
     tap: TapInfo,
@@ -105,6 +109,10 @@ class LocalSums {
   add(dumped: TensorBatch, shown: TensorBatch, leads: ReadonlyMap<number, Float32Array>): void {
     const [a, b] = this.#right === 'dump' ? [dumped, shown] : [shown, dumped];
     this.#comparison.add(a, b);
+    const { metrics: sums, kind } = this.#comparison.report() as FloatTapReport | IntegerTapReport;
+    const error = kind === 'float' ? sums.nmse : sums.differing;
+    // Rows that were right so far are left out: they are before those that are not.
+    if (!(error <= 0) && this.#spreads({ tap: this.#tap.name, nmse: error })) this.#rows.add(a, b);
     if (dumped.dtype === 'I32') return;
     this.#sure?.add(toFloat32(a.data, a.dtype), toFloat32(b.data, b.dtype), a, leads);
     this.#rounding.add(toFloat32(a.data, a.dtype));
@@ -131,6 +139,7 @@ class LocalSums {
         place: report.first[0] ?? null,
         differences: report.first,
         spread: null,
+        rows: this.#rows,
       };
     }
     const { nmse, bitEqual, nan, inf } = report.metrics;
@@ -148,6 +157,7 @@ class LocalSums {
       place: report.worst,
       differences: [],
       spread: this.#spread.spread(),
+      rows: this.#rows,
     };
   }
 }

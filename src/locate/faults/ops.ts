@@ -24,6 +24,8 @@ export interface LocateOpsOptions {
    * run's own probabilities, which fail too.
    */
   alone?: { wrongChoices: ReadonlySet<string> } | undefined;
+  /** True for runs of several forward calls, where values of the calls before are inputs too. Default false. */
+  continued?: boolean;
 }
 
 /** What {@link locateOps} gives. */
@@ -47,7 +49,7 @@ export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: Lo
   const shareTaps: ShareTap[] = [];
   let nonFinite: NonFiniteOrigin | null = null;
   for (const [tap, own] of evidence) {
-    const inputs = tapSpan(tap, blocks, held);
+    const inputs = tapSpan(tap, blocks, held, options.continued);
     const from = inputs.inputs.map((name) => evidence.get(name)!);
     const cumulative = errorOf(own.cumulative);
     const local = own.local?.nmse ?? null;

@@ -25,9 +25,13 @@ const BLOCK_WORDS: Readonly<Record<string, readonly [name: string, check: string
     "the mean of a group's query means",
     'mean over the heads of a group, of the means and not of the raw queries',
   ],
+  '.self_attn.qkv_proj:conv_state': [
+    'the convolution state that a call leaves',
+    'the last rows of queries and keys before the convolutions, oldest first, the incoming state among them where a call is shorter',
+  ],
   '.self_attn.qkv_proj.conv_qk_depthwise:lead': [
     'the depthwise convolution before the first token',
-    'zeros are padded once, before both convolutions: this row is the bias and not zero',
+    'at a start zeros are padded once, before both convolutions: this row is the bias and not zero; in a continued call it reads the state that the call before has left',
   ],
   '.self_attn.qkv_proj.conv_qk_depthwise': [
     'the depthwise convolution',
@@ -44,6 +48,10 @@ const BLOCK_WORDS: Readonly<Record<string, readonly [name: string, check: string
   '.self_attn.qkv_proj:value_delayed': [
     'the delay of values by one token',
     'the first token reads the state (zero at the start), others the token before',
+  ],
+  '.self_attn.qkv_proj:delayed_state': [
+    'the delayed value that a call leaves',
+    'the delayed projection of the last token of the call',
   ],
   '.self_attn.qkv_proj:value': [
     'the joining of the two halves of the values',
@@ -64,6 +72,14 @@ const BLOCK_WORDS: Readonly<Record<string, readonly [name: string, check: string
   '.self_attn:key_rope': [
     'the rotary embedding of the keys',
     'base, share of the head that is rotated, pairs in split halves and not interleaved, positions',
+  ],
+  '.self_attn:k_cache': [
+    'the cache of keys',
+    'rotated keys at their own positions, those of the calls before unchanged; dtype of the cache',
+  ],
+  '.self_attn:v_cache': [
+    'the cache of values',
+    'values at their own positions, those of the calls before unchanged; dtype of the cache',
   ],
   '.self_attn:attn_weights': [
     'attention scores and their soft-max',

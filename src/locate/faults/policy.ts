@@ -13,6 +13,7 @@ import type { LocateOptions } from './options.js';
 import type { LocatedChoice, LocateReport } from './report.js';
 import { PolicyRunners } from './runners.js';
 import { choiceAlone, pinnedRun, wholeRun } from './runs.js';
+import { ownBeginnings } from './where/beginnings.js';
 
 /** More choices than this are not run one by one: two runs each. */
 const MAX_CHOICES = 12;
@@ -97,7 +98,11 @@ export async function locatePolicy(
     ]),
   );
   const located = locateOps(evidence, { failAbove, ties: await tiedChoices(reference, local) });
-  const faults = located.ops.filter(({ verdict }) => verdict === 'fault');
+  const { faults, begins, steps } = ownBeginnings(
+    located.ops.filter(({ verdict }) => verdict === 'fault'),
+    local,
+    reference,
+  );
   const drift = whole.routing.report(whole.noiseRouting);
   const pinned =
     drift === null || drift.flipped === 0
@@ -131,6 +136,8 @@ export async function locatePolicy(
     shares: located.shares,
     local,
     explained: explanations(choices),
+    begins,
+    steps,
     next: (tap) =>
       `zayascope repro ${reference.dir} --model ${model} --op ${tap} --policy ${policyArgument} --out repro`,
   });

@@ -6,6 +6,7 @@ import type { RoutingDrift } from '../routing/drift.js';
 import type { Mismatch } from './mismatch.js';
 import type { Spread } from './spread.js';
 import type { Verdict } from './verdict.js';
+import type { FirstWrong } from './where/row-errors.js';
 
 /** How an op fares by itself: on the inputs that it got. */
 export type OpVerdict =
@@ -65,6 +66,8 @@ export interface LocatedKind {
   /** Where the largest error of `worst` stands; `reference` is the right value. */
   place: ElementPlace | null;
   spread: Spread | null;
+  /** Where its error begins in calls and positions; null where that was not measured. */
+  begins: FirstWrong | null;
   /** One sentence in plain words. */
   sentence: string;
   /** Command line of the next step. */

@@ -106,7 +106,9 @@ export function tapSpan(name: string, blocks: number, held: ReadonlySet<string>,
   const history = block === null ? undefined : HISTORY[suffix];
   if (history !== undefined) {
     const state = `layers.${block}${history}`;
-    if (continued || held.has(state)) visit(state);
+    // A state that is not held is no value inside the op: what it is made of was made by the calls before.
+    for (const read of held.has(state) || !continued ? [state] : directInputs(state, blocks).inputs)
+      if (held.has(read)) found.add(read);
   }
   return { joining, inputs: [...found], inside: [...inside, name] };
 }

@@ -1,0 +1,100 @@
+/** Where errors begin in time: of a run of several forward calls the first fault is the first of the earliest call, not the first in the order of one call's values. */
+import type { FloatTapReport, IntegerTapReport } from '../../../diff/report.js';
+import type { DumpView } from '../../../dump/dump-view.js';
+import { commonRows } from '../../noise/noise-floor.js';
+import { aloneLimit } from '../alone.js';
+import type { OpEvidence } from '../evidence.js';
+import type { LocalError } from '../local.js';
+import { type LocateOpsOptions, locateOps } from '../ops.js';
+import type { LocatedOp } from '../report.js';
+import { type FirstWrong, RowErrors } from './row-errors.js';
+
+/** Ops at fault, the first in time in front, and where the error of each begins. */
+export interface Beginnings {
+  faults: LocatedOp[];
+  begins: ReadonlyMap<string, FirstWrong>;
+  /** Forward calls of the run. */
+  steps: number;
+}
+
+/** Of own errors: each op by itself, so that each has its own beginning. */
+export function ownBeginnings(
+  faults: readonly LocatedOp[],
+  local: ReadonlyMap<string, LocalError>,
+  { manifest }: Pick<DumpView, 'manifest'>,
+): Beginnings {
+  const begins = new Map<string, FirstWrong>();
+  for (const { tap, limit } of faults) {
+    const first = local.get(tap)?.rows?.first(limit ?? 0, manifest.sequences.length);
+    if (first != null) begins.set(tap, first);
+  }
+  return { faults: inTime(faults, begins), begins, steps: manifest.steps };
+}
+
+/**
+ * Of errors that have gathered: in a run of several calls an error travels through states into the inputs of what made it. So the calls up to the first with an error are judged by themselves, and what fails
+ * there while its inputs pass is the first fault.
+ */
+export async function gatheredBeginnings(
+  reference: DumpView,
+  tested: DumpView,
+  evidence: ReadonlyMap<string, OpEvidence>,
+  faults: readonly LocatedOp[],
+  options: LocateOpsOptions,
+): Promise<Beginnings> {
+  const { steps } = tested.manifest;
+  const rows = new Map<string, RowErrors>();
+  // Of one call the order of its values is that of time: only where errors begin in positions is asked for.
+  for (const name of steps > 1 ? evidence.keys() : faults.map(({ tap }) => tap)) {
+    const own = new RowErrors();
+    // A value in front of a call's first token belongs to a call that begins there: others have no such value.
+    if (!(reference.manifest.steps !== steps && name.endsWith(':lead')))
+      for await (const [a, b] of commonRows([reference, tested], name)) own.add(a!, b!);
+    rows.set(name, own);
+  }
+  const limitOf = (name: string) => aloneLimit(evidence.get(name)!, options.failAbove);
+  const found = [...faults];
+  const step = steps > 1 ? firstStep(rows, limitOf) : undefined;
+  if (step !== undefined) {
+    const early = new Map(
+      [...evidence].map(([name, own]): [string, OpEvidence] => [
+        name,
+        { ...own, cumulative: withError(own.cumulative, rows.get(name)!.upTo(step)) },
+      ]),
+    );
+    const first = locateOps(early, options).ops.find(({ verdict }) => verdict === 'fault');
+    const known = found.findIndex(({ tap }) => tap === first?.tap);
+    if (first !== undefined) found.unshift(known < 0 ? first : found.splice(known, 1)[0]!);
+  }
+  const begins = new Map<string, FirstWrong>();
+  for (const { tap } of found) {
+    const first = rows.get(tap)?.first(limitOf(tap), tested.manifest.sequences.length);
+    if (first != null) begins.set(tap, first);
+  }
+  return { faults: found, begins, steps };
+}
+
+/** The earliest call in which a value is above its limit. */
+function firstStep(
+  rows: ReadonlyMap<string, RowErrors>,
+  limitOf: (name: string) => number,
+): number | undefined {
+  let earliest: number | undefined;
+  for (const [name, own] of rows) {
+    const step = own.steps().find((each) => own.upTo(each) > limitOf(name));
+    if (step !== undefined && (earliest === undefined || step < earliest)) earliest = step;
+  }
+  return earliest;
+}
+
+function withError<T extends FloatTapReport | IntegerTapReport>(report: T, error: number): T {
+  return report.kind === 'float'
+    ? { ...report, metrics: { ...report.metrics, nmse: error } }
+    : { ...report, metrics: { ...report.metrics, differing: error * report.metrics.elements } };
+}
+
+/** Faults with those of the earliest call first; within a call in execution order. */
+function inTime(faults: readonly LocatedOp[], begins: ReadonlyMap<string, FirstWrong>): LocatedOp[] {
+  const step = ({ tap }: LocatedOp) => begins.get(tap)?.step ?? 0;
+  return [...faults].sort((a, b) => step(a) - step(b));
+}
