@@ -77,6 +77,7 @@ export async function diffDumps(
       ...(await notes(reference, tested, kind)),
       ...orderNotes(order),
       ...onlyTestedNotes(pairing.onlyTested),
+      ...apartNotes(comparison),
       ...(compared ? [] : ['Nothing was compared.']),
     ],
     unpaired,
@@ -93,6 +94,13 @@ function onlyTestedNotes(taps: readonly string[]): string[] {
   if (taps.length === 0) return [];
   const are = taps.length === 1 ? '1 tap is' : `${taps.length} taps are`;
   return [`${are} in the tested dump only, first ${taps[0]}: not compared.`];
+}
+
+function apartNotes({ apart = 0 }: Comparison): string[] {
+  if (apart === 0) return [];
+  return [
+    `The two runs were cut into forward calls differently: ${apart} ${apart === 1 ? 'value' : 'values'} of a state after a call, or in front of one, ${apart === 1 ? 'stands' : 'stand'} where no call of the other run ends or begins.`,
+  ];
 }
 
 function compare(

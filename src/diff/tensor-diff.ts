@@ -4,7 +4,7 @@ import { isExact } from '../dump/dtypes.js';
 import type { DumpView } from '../dump/dump-view.js';
 import { hasNumbers } from '../dump/float.js';
 import type { TapScope } from '../dump/format.js';
-import type { FileRows } from '../dump/reader.js';
+import type { FileRows, TensorBatch } from '../dump/reader.js';
 import { sequenceLengths } from '../dump/sequences.js';
 import { LogitsComparison } from './logits/logits.js';
 import { PairedReader, type Part, type Piece, partsOf } from './paired-reader.js';
@@ -15,6 +15,7 @@ import { RoutingComparison } from './routing.js';
 import { type Excludes, pairRows, UnpairedRows } from './row-pairing.js';
 import { pairSteps, type StepSide } from './step-pairing.js';
 import { compareTap, type TapComparison } from './tap-comparison.js';
+import { withSameSpan } from './visible-span.js';
 
 /** What comparing values adds to a report. */
 export interface Comparison {
@@ -22,6 +23,8 @@ export interface Comparison {
   unpaired: Unpaired[];
   /** Rows that a side's selection left out. */
   notCaptured: { reference: number; tested: number };
+  /** States after a call, and rows in front of one, where the other side's calls neither end nor begin. */
+  apart?: number;
   logits: DiffReport['logits'];
   routing: DiffReport['routing'];
 }
@@ -61,6 +64,8 @@ class TensorDiff {
   readonly #allowNonFinite: boolean;
   readonly #comparisons = new Map<string, TapComparison>();
   readonly #unpaired: Unpaired[] = [];
+  readonly #states = new Set<string>();
+  #apart = 0;
   readonly #notCaptured = { reference: 0, tested: 0 };
   readonly #reader: PairedReader;
   readonly #routing = new RoutingComparison();
@@ -80,6 +85,8 @@ class TensorDiff {
     };
     const roles = sharedRoles(reference, tested) ?? {};
     this.#experts = new Set(roles['router.expert']);
+    for (const role of ['state', 'cache.key', 'cache.value'] as const)
+      for (const name of roles[role] ?? []) this.#states.add(name);
     // The first only: a model has one head, and others (of speculative decoding) would mix with it.
     this.#logitTaps = new Set(roles.logits?.slice(0, 1));
   }
@@ -120,6 +127,7 @@ class TensorDiff {
       tapReports: pairs.map((pair) => this.#comparisons.get(pair.reference.name)!.report()),
       unpaired: this.#unpaired,
       notCaptured: this.#notCaptured,
+      apart: this.#apart,
       logits: this.#logits?.report() ?? null,
       routing: await this.#routing.report(this.#reference),
     };
@@ -132,7 +140,17 @@ class TensorDiff {
       excludes: positionFilter(dump.manifest),
     });
     const [mine, others] = [side(this.#reference, rows.reference), side(this.#tested, rows.tested)];
-    return pairSteps(mine, others, misfits).map(([row, other]) => ({ pair, row, other, count: 1 }));
+    const { name, axes } = pair.reference;
+    const by = this.#states.has(name) ? 'end' : axes[0] === 'leads' ? 'start' : 'positions';
+    const apart = (steps: number) => {
+      this.#apart += steps;
+    };
+    return pairSteps(mine, others, misfits, by, apart).map(([row, other]) => ({
+      pair,
+      row,
+      other,
+      count: 1,
+    }));
   }
 
   #longest(): number {
@@ -143,15 +161,16 @@ class TensorDiff {
     );
   }
 
-  #take({ pair, row, reference, tested }: Piece, rows: FileRows, misfits: UnpairedRows): void {
-    if (reference === undefined || tested === undefined) {
-      if (reference === tested) return;
-      const side = reference === undefined ? 'reference' : 'tested';
+  #take({ pair, row, ...sides }: Piece, rows: FileRows, misfits: UnpairedRows): void {
+    if (sides.reference === undefined || sides.tested === undefined) {
+      if (sides.reference === sides.tested) return;
+      const side = sides.reference === undefined ? 'reference' : 'tested';
       const excludes = side === 'reference' ? this.#excludes.reference : this.#excludes.tested;
       if (excludes(rows.sequence[row]!, rows.position[row]!)) this.#notCaptured[side]++;
       else misfits.add(side, 'has no value', rows, row);
       return;
     }
+    const [reference, tested] = withSameSpan([sides.reference, sides.tested]) as [TensorBatch, TensorBatch];
     const [a, b] = [reference.shape.slice(1), tested.shape.slice(1)];
     if (a.length !== b.length || a.some((size, axis) => size !== b[axis])) {
       for (let k = 0; k < reference.shape[0]!; k++)

@@ -1,6 +1,7 @@
 import { leadingColumns } from '../../diff/leading-columns.js';
 import { MetricSums } from '../../diff/metrics.js';
 import { nonFiniteCounts } from '../../diff/non-finite.js';
+import { withSameSpan } from '../../diff/visible-span.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
 import { isMasked, type TapInfo } from '../../dump/format.js';
@@ -155,7 +156,7 @@ async function* readTogether(
       continue;
     }
     const together = Math.min(...parts.map(({ shape }) => shape[0]!));
-    const cut = parts.map((part) => firstRows(part, together));
+    const cut = withSameSpan(parts.map((part) => firstRows(part, together)));
     const prefixed = dumps.some(({ prefixes }) => prefixes.has(name));
     const size = ({ data, shape }: TensorBatch) => (prefixed ? data.length / shape.at(-1)! : data.length);
     if (cut.some((part) => size(part) !== size(cut[0]!)))
