@@ -7,8 +7,10 @@ export interface FirstWrong {
   position: number;
   /** Forward step. */
   step: number;
-  /** Last wrong position in the same sequence, where rows after it are right again; null where all that follow are wrong, or some of them. */
+  /** Last wrong position in the same sequence, where rows after it are right again; null where all that follow are wrong, or here and there. */
   wrongUpTo: number | null;
+  /** True where rows after it are wrong here and there. */
+  scattered: boolean;
   /** Sequences in which nothing is wrong. */
   rightSequences: number[];
   /** True of a value per step, such as a state: `position` is the last of its call. */
@@ -95,6 +97,7 @@ export class RowErrors {
       sequence,
       position: this.#position[first]!,
       step: this.#step[first]!,
+      scattered: mixed,
       wrongUpTo: !mixed && after.some((row) => this.#position[row]! > lastWrong) ? lastWrong : null,
       rightSequences: Array.from({ length: sequences }, (_, each) => each).filter(
         (each) => !wrongSequences.has(each),
@@ -107,7 +110,7 @@ export class RowErrors {
 /** E.g. ` Right up to position 15, wrong from 16 on (step 1).`; '' where all is wrong. `steps` is how many forward calls the run has. */
 export function beginWords(from: FirstWrong | null, steps: number): string {
   if (from === null) return '';
-  const { sequence, position, step, wrongUpTo, rightSequences, ofStep } = from;
+  const { sequence, position, step, wrongUpTo, scattered, rightSequences, ofStep } = from;
   const others = rightSequences.length === 0 ? '' : ` Sequence ${listed(rightSequences)} right.`;
   const where = rightSequences.length === 0 && sequence === 0 ? '' : ` of sequence ${sequence}`;
   const call = steps > 1 ? ` (step ${step})` : '';
@@ -122,6 +125,10 @@ export function beginWords(from: FirstWrong | null, steps: number): string {
         ? `at ${position} alone`
         : `from ${position} to ${wrongUpTo}`;
   const place = `${range}${where}${call}.${others}`;
+  if (scattered)
+    return position === 0
+      ? others
+      : ` Right up to position ${position - 1}, then wrong here and there, first at ${position}${where}${call}.${others}`;
   if (position > 0) return ` Right up to position ${position - 1}, wrong ${place}`;
   return wrongUpTo === null && others === ''
     ? ''
