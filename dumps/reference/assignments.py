@@ -23,7 +23,8 @@ def _by_offset(code: CodeType) -> dict[int, frozenset[str]]:
     ends = [*starts[1:], len(code.co_code)]
     stores: list[tuple[int, str]] = []
     for instruction in dis.get_instructions(code):
-        if not instruction.opname.startswith("STORE_FAST"):
+        # a variable that a comprehension reads too is a cell
+        if not instruction.opname.startswith(("STORE_FAST", "STORE_DEREF")):
             continue
         # newer interpreters store two names, or store one and load another, in one instruction
         names = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)

@@ -241,7 +241,10 @@ it.each<[string, Partial<TapSpec>, RegExp]>([
 });
 
 it('fails for rows whose varying shapes differ, and compares those that agree', async () => {
-  const taps = TAPS.filter((tap) => tap.name === 'layers.0:attn_weights');
+  const taps = TAPS.filter((tap) => tap.name === 'layers.0:attn_weights').map((tap) => ({
+    ...tap,
+    axes: [...tap.axes.slice(0, -1), 'width'],
+  }));
   const steps = [[0, 3] as const, [3, 6] as const];
   const report = await diffDumps(
     await dumpWith({ manifest: { taps } }),
@@ -254,6 +257,16 @@ it('fails for rows whose varying shapes differ, and compares those that agree', 
     ],
   });
   expect(report.tapReports[0]!.rows).toBe(3);
+});
+
+it('takes positions that a call does not see for 0, where the axis is the visible positions', async () => {
+  const taps = TAPS.filter((tap) => tap.name === 'layers.0:attn_weights');
+  expect(taps[0]!.axes.at(-1)).toBe('S');
+  const steps = [[0, 3] as const, [3, 6] as const];
+  const whole = await dumpWith({ manifest: { taps } });
+  const report = await diffDumps(whole, await dumpWith({ manifest: { taps }, steps }), { failAbove: 1e-10 });
+  // what stands there in the reference is not 0
+  expect(report).toMatchObject({ pass: false, unpaired: [], tapReports: [{ rows: 6 }] });
 });
 
 it('compares values of a step only with those of a step over the same positions, whatever their numbers', async () => {

@@ -37,7 +37,7 @@ it('reports a module that does not run, and dumps the rest', async () => {
   expect(dump.manifest.notRun?.[0]?.reason).toContain('module layers.0.mlp.gate.router_mlp.fc1 to run');
   expect(dump.taps).toHaveLength(372 - 8);
   expect(printed['not-run']).toContain('layers.7.mlp.gate.router_mlp.fc1 is not in the dump');
-  expect((await dump.read('layers.7.mlp.gate.router_mlp.fc2')).shape).toEqual([3, 64]);
+  expect((await dump.read('layers.7.mlp.gate.router_mlp.fc2')).shape).toEqual([3, 32]);
 });
 
 it('shows an edit right behind a module at its value', async () => {
