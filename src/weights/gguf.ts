@@ -2,7 +2,7 @@ import { blockSize, DTYPES, type Dtype, ggmlType, ggmlTypeName, sizeBytes } from
 import { ZayascopeError } from '../errors.js';
 import { type NativeGguf, native } from '../native.js';
 import type { Checkpoint, StoredTensor, TensorInfo } from './checkpoint.js';
-import { readInto, withFile } from './file-access.js';
+import { fileSizeBytes, readInto, withFile } from './file-access.js';
 import { sniffFile, wrongKind } from './formats/file-kind.js';
 
 const OP = 'openGguf';
@@ -41,7 +41,31 @@ export async function readGgufHeader(op: string, file: string): Promise<NativeGg
       `GGUF version 2 or ${NEWEST_VERSION}`,
       `version ${version}${version > NEWEST_VERSION && version < 100 ? ', which is newer than this ggml' : ''}`,
     );
-  return native().ggufRead(file);
+  const gguf = native().ggufRead(file);
+  await checkNames(op, file, gguf);
+  return gguf;
+}
+
+/** ggml ends a name at its first NUL: what it gave must stand in the file as it is, with its length before it. */
+async function checkNames(op: string, file: string, gguf: NativeGguf): Promise<void> {
+  const header = Buffer.alloc(Math.min(gguf.dataOffsetBytes, await fileSizeBytes(op, file)));
+  await withFile(op, file, (handle) => readInto(op, handle, file, 0, header));
+  let at = 0;
+  for (const name of [...Object.keys(gguf.metadata), ...gguf.tensors.map((tensor) => tensor.name)]) {
+    const bytes = Buffer.from(name);
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(bytes.length));
+    // An object lists keys that are numbers first, wherever they stand in the file.
+    const isNumber = /^\d+$/.test(name);
+    const found = header.indexOf(Buffer.concat([length, bytes]), isNumber ? 0 : at);
+    if (found < 0)
+      throw new ZayascopeError(
+        'BAD_CHECKPOINT',
+        `${op}: expected names in UTF-8 without NUL, got one that begins with ${JSON.stringify(name)} (${file})`,
+        { op, tensor: file },
+      );
+    if (!isNumber) at = found + length.length + bytes.length;
+  }
 }
 
 /**

@@ -20,9 +20,8 @@ import {
 } from '../../dist/index.js';
 import { openBisectState } from '../../dist/locate/bisect/state.js';
 import { openRepro } from '../../dist/locate/repro/folder.js';
-import { native } from '../../dist/native.js';
 import { openCheckpoint } from '../../dist/weights/checkpoint.js';
-import { ggufCheckpoint } from '../../dist/weights/gguf.js';
+import { ggufCheckpoint, readGgufHeader } from '../../dist/weights/gguf.js';
 import { readTensor } from '../../dist/weights/tensor-data.js';
 import { digestNumbers, digestText } from './digest.mjs';
 
@@ -125,7 +124,8 @@ export const READERS = {
   npy: foreign,
   npz: foreign,
   pytorch: foreign,
-  gguf: async (path) => tensors(ggufCheckpoint(native().ggufRead(path), path, (await stat(path)).size)),
+  gguf: async (path) =>
+    tensors(ggufCheckpoint(await readGgufHeader('fuzz', path), path, (await stat(path)).size)),
   async imatrix(path) {
     const entries = [...(await readImportance(path))];
     return byName(entries.map(([name, values]) => [name, [values.length], digestNumbers(values)]));

@@ -13,6 +13,9 @@ def write(name, skip=(), rename=lambda n: n, keep=lambda n: True, extra=lambda w
     for key, field in reader.fields.items():
         if key.startswith('GGUF.') or key == 'general.architecture' or key in skip:
             continue
+        # gguf-py writes no empty arrays (a tokenizer of bytes has no merges).
+        if field.types[0] == gguf.GGUFValueType.ARRAY and len(field.contents()) == 0:
+            continue
         writer.add_key_value(key, field.contents(), field.types[0], field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None)
     extra(writer)
     for tensor in reader.tensors:

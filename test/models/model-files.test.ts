@@ -101,6 +101,18 @@ describe('a model', () => {
     });
   });
 
+  it('with a NUL in a name, at which ggml would end it, is refused', async () => {
+    const bytes = readFileSync(path('base.gguf'));
+    const at = bytes.indexOf('token_embd.weight');
+    expect(at).toBeGreaterThan(0);
+    bytes[at + 5] = 0;
+    writeFileSync(path('nul.gguf'), bytes);
+    await expect(openZayaSource(path('nul.gguf'))).rejects.toMatchObject({
+      code: 'BAD_CHECKPOINT',
+      message: expect.stringContaining('got one that begins with "token"'),
+    });
+  });
+
   it('lacks a part that is not there', async () => {
     unlinkSync(path('split-00002-of-00002.gguf'));
     await expect(openZayaSource(path('split-00001-of-00002.gguf'))).rejects.toMatchObject({
