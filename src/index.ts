@@ -2,7 +2,7 @@
  * The public API. Importing it loads no native code: the addon is loaded by the first call that computes.
  *
  * - Models: `openZaya`, its `session`; `openZayaSource`, `convertZaya`, `synthZaya`, `readWeight`, `diffWeights`
- * - Text: `openTokenizer`, `promptTokens`, `generate`, `sampler`, `greedy`, `stopTokens`, `evaluate`
+ * - Text: `openTokenizer`, `promptTokens`, `promptTokensInWorker`, `generate`, `sampler`, `greedy`, `stopTokens`, `evaluate`
  * - Dumps: `capture`, `captureSession`, `Dump`, `DumpWriter`, `exportSafetensors`
  * - Comparison: `diffDumps`, `verifyLogits`, `tensorMetrics`
  * - Causes: `locatePolicy`, `locateDumps`, `replay`, `noiseFloor`, `graftTaps`, `bisect`, `attribute`, `policyDiff`, `writeRepro`, `runRepro`, `openStepper`
@@ -230,6 +230,7 @@ export { writeReport } from './report/write-report.js';
 export { tapPattern } from './tap-pattern.js';
 export type { ChatMessage } from './text/chat-template.js';
 export { type DecodingSession, type GenerateOptions, type Generation, generate } from './text/generate.js';
+export { type BoundedOptions, promptTokensInWorker } from './text/prompt-in-worker.js';
 export { greedy, type Sampler, type SamplingOptions, sampler } from './text/sampling.js';
 export { type StopTokenSource, stopTokens } from './text/stop-tokens.js';
 export { type PromptTokens, promptTokens, type TextPrompt } from './text/token-source.js';

@@ -35,9 +35,11 @@ export function jsonTokenizer(definition: TokenizerDefinition): TextTokenizer {
   const bpe = makeBpe(json.model as Record<string, unknown>, vocabulary, source);
   const around = tokensAround(json.post_processor, (token) => added.idOf(token), source);
   const decode = makeDecoder(json.decoder, source);
-  const find = addedMatcher(added.list, normalize);
+  // Made at the first text: normalizing tokens may take as long as an expression likes.
+  let find: ReturnType<typeof addedMatcher> | undefined;
   const bosToken = specialTexts.bos_token === undefined ? undefined : added.idOf(specialTexts.bos_token);
   const encodePlain = (text: string): number[] => {
+    find ??= addedMatcher(added.list, normalize);
     const ids = find(text).flatMap((piece) => {
       if ('token' in piece) return [piece.token.id];
       const words = preTokenize === undefined ? [piece.text] : preTokenize(piece.text, piece.isFirst);

@@ -24,16 +24,26 @@ export interface PromptTokens {
 }
 
 /**
- * Turns a text into the token ids that a model is fed.
+ * Turns a text into the token ids that a model is fed. The model's chat template and regular expressions run in this thread, so this is for
+ * models that are trusted; {@link promptTokensInWorker} bounds the time that they take.
  *
  * @param model a model folder or GGUF file, as `openTokenizer` takes it.
  * @throws as `openTokenizer` and `TextTokenizer.encode`; `BAD_ARGUMENT` for a system message without `chat`, and for text without tokens.
  */
 export async function promptTokens(model: string, prompt: TextPrompt): Promise<PromptTokens> {
-  const { text, chat = false, system, special = 'tokenizer' } = prompt;
-  if (system !== undefined && !chat)
+  if (prompt.system !== undefined && prompt.chat !== true)
     throw bad('a system message only in a chat', 'one with plain text', model);
   const tokenizer = await openTokenizer(model);
+  return { ...textTokens(tokenizer, prompt, model), tokenizer };
+}
+
+/** As {@link promptTokens}, with a tokenizer that is open. */
+export function textTokens(
+  tokenizer: TextTokenizer,
+  prompt: TextPrompt,
+  model: string,
+): Omit<PromptTokens, 'tokenizer'> {
+  const { text, chat = false, system, special = 'tokenizer' } = prompt;
   const messages: ChatMessage[] = [
     ...(system === undefined ? [] : [{ role: 'system', content: system } as const]),
     { role: 'user', content: text },
@@ -42,7 +52,7 @@ export async function promptTokens(model: string, prompt: TextPrompt): Promise<P
     ? tokenizer.encode(tokenizer.renderChat(messages), 'none')
     : tokenizer.encode(text, special);
   if (tokens.length === 0) throw bad('text of at least one token', JSON.stringify(text), model);
-  return { tokens, tokenizer, added: chat ? NONE_ADDED : addedTo(tokens, tokenizer.encode(text, 'none')) };
+  return { tokens, added: chat ? NONE_ADDED : addedTo(tokens, tokenizer.encode(text, 'none')) };
 }
 
 const NONE_ADDED: PromptTokens['added'] = { before: [], after: [] };

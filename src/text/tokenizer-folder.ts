@@ -43,11 +43,10 @@ export async function readTokenizerDefinition(folder: string): Promise<Tokenizer
   return { ...complete, chatTemplate, source };
 }
 
-/** Python reads text with every line end as \n, and keeps a byte-order mark. */
+/** A byte-order mark is part of the text, as in Python. */
 function templateText(bytes: Uint8Array, file: string): string {
-  let text: string;
   try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
     throw new ZayascopeError('BAD_CONFIG', `${OP}: expected text in UTF-8, got other bytes (${file})`, {
       op: OP,
@@ -55,7 +54,6 @@ function templateText(bytes: Uint8Array, file: string): string {
       cause,
     });
   }
-  return text.replace(/\r\n?/g, '\n');
 }
 
 async function readObject(file: string, maxBytes: number): Promise<Record<string, unknown>> {
@@ -66,7 +64,9 @@ async function readObject(file: string, maxBytes: number): Promise<Record<string
 function configTemplate(value: unknown, file: string): string | undefined {
   if (value === undefined || value === null || typeof value === 'string') return value ?? undefined;
   const named = Array.isArray(value) ? (value as { name?: unknown; template?: unknown }[]) : [];
-  const template = named.find((each) => each?.name === 'default')?.template;
+  const template = Array.isArray(value)
+    ? named.findLast((each) => each?.name === 'default')?.template
+    : (value as { default?: unknown }).default;
   if (typeof template === 'string') return template;
   throw new ZayascopeError(
     'BAD_CONFIG',

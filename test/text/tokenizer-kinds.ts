@@ -32,8 +32,8 @@ export const TEXTS: readonly string[] = all.texts;
 export const KINDS: Readonly<Record<string, TokenizerCase>> = all.kinds;
 
 /** Writes the files of a kind into a new folder under `parent` and gives its path. */
-export function writeKind(parent: string, name: string): string {
-  const folder = join(parent, name);
+export function writeKind(parent: string, name: string, as = name): string {
+  const folder = join(parent, as);
   mkdirSync(folder);
   for (const [each, content] of Object.entries({
     'tokenizer.json': tokenizerJson(name),

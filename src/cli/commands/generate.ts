@@ -47,18 +47,13 @@ export function generateCommand(context: CommandContext): Command {
 
 async function runGenerate(options: GenerateCommandOptions, context: CommandContext): Promise<void> {
   const { terminal } = context;
-  const { tokens: prompt, tokenizer: given } = await resolveTokens(
-    'generate',
-    options,
-    options.model,
-    terminal,
-  );
+  const { tokens: prompt } = await resolveTokens('generate', options, options.model, terminal);
   const sampling = await resolveSampling(options);
   tapPattern(options.taps); // a typing error should show before gigabytes are loaded
   const { openZaya } = await import('../../models/zaya/model.js');
   const { generate } = await import('../../text/generate.js');
   const { stopTokens } = await import('../../text/stop-tokens.js');
-  const tokenizer = given ?? (await tokenizerIfAny(options.model, terminal));
+  const tokenizer = await tokenizerIfAny(options.model, terminal);
   const { maxTokens } = options;
   using cancellation = cancelOnSignal();
   try {

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { ZayascopeError } from '../../errors.js';
 import { printableLine } from '../../printable.js';
-import type { SpecialTokens, TextTokenizer } from '../../text/tokenizer.js';
+import type { SpecialTokens } from '../../text/tokenizer.js';
 import type { Terminal } from '../terminal.js';
 import { parseTokens, readSequences } from './tokens.js';
 
@@ -41,10 +41,9 @@ export function addTokenOptions(command: Command): Command {
     );
 }
 
-/** Sequences of tokens to feed, and where they came from text the tokenizer that made them. */
+/** Sequences of tokens to feed. */
 export interface ResolvedSequences {
   sequences: number[][];
-  tokenizer: TextTokenizer | undefined;
 }
 
 /** {@link resolveSequences} for a command that feeds a single one. @throws `BAD_ARGUMENT` for a file with several. */
@@ -53,11 +52,11 @@ export async function resolveTokens(
   options: TokenOptions,
   model: string,
   terminal: Terminal,
-): Promise<{ tokens: number[]; tokenizer: TextTokenizer | undefined }> {
-  const { sequences, tokenizer } = await resolveSequences(op, options, model, terminal);
+): Promise<{ tokens: number[] }> {
+  const { sequences } = await resolveSequences(op, options, model, terminal);
   if (sequences.length > 1)
     throw bad(op, 'a single sequence of tokens', `${sequences.length} (${options.tokensFile})`);
-  return { tokens: sequences[0]!, tokenizer };
+  return { tokens: sequences[0]! };
 }
 
 /**
@@ -76,14 +75,15 @@ export async function resolveSequences(
   if (prompt === undefined) {
     const textOnly = Object.entries({ chat, system, special }).find(([, value]) => value !== undefined);
     if (textOnly !== undefined) throw bad(op, `--${textOnly[0]} with --prompt`, 'it without');
-    if (tokens !== undefined) return { sequences: [parseTokens(tokens, '--tokens')], tokenizer: undefined };
-    if (tokensFile !== undefined) return { sequences: await readSequences(tokensFile), tokenizer: undefined };
+    if (tokens !== undefined) return { sequences: [parseTokens(tokens, '--tokens')] };
+    if (tokensFile !== undefined) return { sequences: await readSequences(tokensFile) };
     throw bad(op, '--tokens, --tokens-file or --prompt', 'none of them');
   }
   if (chat && special !== undefined)
     throw bad(op, '--special with plain text', 'it with --chat, whose template has its own special tokens');
-  const { promptTokens } = await import('../../text/token-source.js');
-  const made = await promptTokens(model, {
+  if (system !== undefined && !chat) throw bad(op, '--system with --chat', 'it without');
+  const { promptTokensInWorker } = await import('../../text/prompt-in-worker.js');
+  const made = await promptTokensInWorker(model, {
     text: prompt,
     ...(chat === undefined ? {} : { chat }),
     ...(system === undefined ? {} : { system }),
@@ -96,7 +96,7 @@ export async function resolveSequences(
   ];
   const note = added.length > 0 ? `, of which the tokenizer added ${added.join(' and ')}` : '';
   terminal.notice(`zayascope: ${made.tokens.length} tokens${printableLine(note)}: ${shorten(made.tokens)}\n`);
-  return { sequences: [made.tokens], tokenizer: made.tokenizer };
+  return { sequences: [made.tokens] };
 }
 
 /** More ids than fit a few lines are cut in the middle. */

@@ -1,5 +1,4 @@
 import { letterBytes } from './byte-letters.js';
-import { patternOf } from './pattern.js';
 import { Step } from './step.js';
 
 const REPLACEMENT = '\u{fffd}';
@@ -31,8 +30,10 @@ export function makeDecoder(json: unknown, source: string): Decode {
     case 'Fuse':
       return (tokens) => [tokens.join('')];
     case 'Replace': {
-      const [pattern, content] = [patternOf(step), step.text('content')];
-      return (tokens) => tokens.map((token) => token.replace(pattern, () => content));
+      const [pattern, content] = [step.pattern(), step.text('content')];
+      // Decoding runs as tokens come, in no thread of its own: an expression could hold it up for ever.
+      if (!('text' in pattern)) throw step.bad('a String as pattern of the decoder Replace', pattern.regex);
+      return (tokens) => tokens.map((token) => token.replaceAll(pattern.text, () => content));
     }
     case 'Strip': {
       const [content, start, stop] = [step.text('content'), step.count('start'), step.count('stop')];
