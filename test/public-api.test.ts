@@ -289,6 +289,7 @@ describe('the public API', () => {
         "OpName",
         "OpenZayaOptions",
         "OutputValue",
+        "PairedDumps",
         "PartingInput",
         "PlainDtype",
         "Policy",
