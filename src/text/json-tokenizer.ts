@@ -1,4 +1,5 @@
 import { ZayascopeError } from '../errors.js';
+import { describeValue } from '../weights/describe-value.js';
 import { readTokens } from './added-tokens.js';
 import { renderChatTemplate } from './chat-template.js';
 import { addedMatcher } from './pipeline/added-matches.js';
@@ -7,9 +8,10 @@ import { makeDecoder } from './pipeline/decoder.js';
 import { makeNormalizer } from './pipeline/normalizer.js';
 import { tokensAround } from './pipeline/post-processor.js';
 import { makePreTokenizer } from './pipeline/pre-tokenizer.js';
-import type { TextTokenizer } from './tokenizer.js';
+import type { SpecialTokens, TextTokenizer } from './tokenizer.js';
 
 const OP = 'openTokenizer';
+const SPECIAL: readonly SpecialTokens[] = ['tokenizer', 'bos', 'none'];
 const REPLACEMENT = '\u{fffd}';
 
 /** What makes a tokenizer, in the form of the files of a transformers folder. */
@@ -55,6 +57,14 @@ export function jsonTokenizer(definition: TokenizerDefinition): TextTokenizer {
     bosToken,
     hasChatTemplate: chatTemplate !== undefined,
     encode(text, special) {
+      if (typeof text !== 'string') throw bad('BAD_ARGUMENT', 'a text', describeValue(text), source);
+      if (!SPECIAL.includes(special))
+        throw bad(
+          'BAD_ARGUMENT',
+          `special tokens among ${SPECIAL.join(', ')}`,
+          describeValue(special),
+          source,
+        );
       const ids = encodePlain(text);
       if (special === 'tokenizer') return [...around.before, ...ids, ...around.after];
       if (special === 'none') return ids;

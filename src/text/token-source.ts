@@ -44,6 +44,12 @@ export function textTokens(
   model: string,
 ): Omit<PromptTokens, 'tokenizer'> {
   const { text, chat = false, system, special = 'tokenizer' } = prompt;
+  if (typeof text !== 'string' || (system !== undefined && typeof system !== 'string'))
+    throw bad(
+      'a text, and a system message if any',
+      typeof text === 'string' ? typeof system : typeof text,
+      model,
+    );
   const messages: ChatMessage[] = [
     ...(system === undefined ? [] : [{ role: 'system', content: system } as const]),
     { role: 'user', content: text },

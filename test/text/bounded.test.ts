@@ -1,8 +1,12 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { renderChatTemplate } from '../../src/text/chat-template.js';
+import { type ChatMessage, renderChatTemplate } from '../../src/text/chat-template.js';
 import { promptTokensInWorker } from '../../src/text/prompt-in-worker.js';
+import { promptTokens, type TextPrompt } from '../../src/text/token-source.js';
 import { runCommand } from '../cli/run-command.js';
 import { temporaryFolder } from '../weights/fixtures.js';
 
@@ -46,7 +50,7 @@ describe('a prompt in a worker', () => {
     const folder = await tokenizerWith('(a+)+$');
     const controller = new AbortController();
     const made = promptTokensInWorker(folder, { text: HARD }, { signal: controller.signal });
-    setTimeout(() => controller.abort(), 200);
+    globalThis.setTimeout(() => controller.abort(), 200);
     await expect(made).rejects.toMatchObject({ code: 'CANCELLED' });
   });
 
@@ -92,6 +96,46 @@ describe('a template that does not end, or grows without end', () => {
   });
 });
 
+describe('messages that are no plain texts', () => {
+  /** As a caller without types may pass them. */
+  const render = (template: string, messages: unknown) =>
+    renderChatTemplate(template, messages as ChatMessage[], {}, 'x');
+  let deep: unknown = 'a';
+  for (let depth = 0; depth < 10_000; depth++) deep = [deep];
+  const cyclic: Record<string, unknown> = {};
+  cyclic.self = cyclic;
+
+  it('are values like others', () => {
+    const messages = [{ role: 'user', content: [{ type: 'text', text: 'a' }, null, 1.5] }];
+    expect(render('{{ messages[0].content }}', messages)).toBe("[{'type': 'text', 'text': 'a'}, None, 1.5]");
+    expect(render('{{ messages[0].content[0].text }}', messages)).toBe('a');
+    expect(render('{{ messages }}', null)).toBe('None');
+  });
+
+  it.each([
+    ['nested 10,000 deep', [{ role: 'user', content: deep }], '{{ messages }}', 'nested deeper'],
+    ['of themselves', [cyclic], '{{ messages | tojson }}', 'nested deeper'],
+    ['functions', [{ role: 'user', content: () => 1 }], '{{ messages }}', 'a value of type function'],
+    [
+      'null where a text is added',
+      [{ role: 'user', content: null }],
+      "{{ 'a' + messages[0].content }}",
+      "'str' and 'NoneType'",
+    ],
+    ['no list', 5, '{% for m in messages %}{% endfor %}', "'int' object is not iterable"],
+  ])('are an error where they are %s', (_what, messages, template, got) => {
+    expect(() => render(template, messages)).toThrow(
+      expect.objectContaining({ code: 'BAD_CONFIG', message: expect.stringContaining(got) }),
+    );
+  });
+
+  it('nor are prompts', async () => {
+    const prompts = [{ text: null }, { text: 'a', chat: true, system: 5 }] as unknown as TextPrompt[];
+    for (const prompt of prompts)
+      await expect(promptTokens(tiny, prompt)).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
+  });
+});
+
 describe('the command line', () => {
   it('says what does not end, without a stack', async () => {
     const folder = await temporaryFolder();
@@ -101,5 +145,19 @@ describe('the command line', () => {
     expect(code).toBe(2);
     expect(stderr).toContain('Range too big');
     expect(stderr).not.toMatch(/^\s+at /m);
+  });
+
+  it('ends at Ctrl-C while a tokenizer runs for ever', async () => {
+    const folder = await tokenizerWith('(a+)+$');
+    for (const name of ['config.json', 'model.safetensors']) cpSync(join(tiny, name), join(folder, name));
+    const main = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js');
+    const args = ['generate', '--model', folder, '--prompt', HARD];
+    const child = spawn(process.execPath, [main, ...args], { stdio: 'ignore' });
+    await setTimeout(1500); // it is in the expression by then
+    expect(child.exitCode).toBeNull();
+    const sent = performance.now();
+    child.kill('SIGINT');
+    await once(child, 'exit');
+    expect(performance.now() - sent).toBeLessThan(2000);
   });
 });

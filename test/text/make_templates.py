@@ -79,9 +79,23 @@ add("lists", "{{ messages | selectattr('role', 'equalto', 'user') | map(attribut
     "{{ messages | first | tojson }} {{ (messages | last).role }} {{ [] | first is defined }}", "{{ [1, 2] + [3] }} {{ [0] * 3 }} {{ 2 in [1, 2] }} {{ 'z' not in ['a'] }}",
     "{{ [1, 2, 3, 4][1:3] }} {{ [1, 2, 3][::-1] }} {{ [1, 2][5] is defined }} {{ [1, 2][-1] }}", "{{ ['a', 'b'].index('b') }} {{ [1, 1].count(1) }}",
     "{{ messages | length }} {{ nothing | length }} {{ nothing | default('d') }} {{ '' | default('d', true) }} {{ none | default('d') }}")
+add("once", "{% set u = messages | selectattr('role', 'equalto', 'user') %}{% for m in u %}{{ m.role }}{% endfor %}|{% for m in u %}{{ m.role }}{% endfor %}",
+    "{{ messages | map(attribute='role') | length }}", "{% if messages | selectattr('nothing') %}yes{% endif %}", "{{ messages | selectattr('nothing') | last }}",
+    "{% for g in messages | groupby('role') %}{{ g.grouper }}{{ g.list | length }}{{ g[0] }}{% endfor %}", "{{ messages | map(attribute='role') | first }} {{ [1, 2] | reverse | list }}",
+    "{{ [3, 1] | map('string') | join }} {{ [1, 1] | unique | join(',') }} {{ {'a': 1} | items | list }}", "{{ \"it's a (test-case) [x]\" | title }} {{ \"it's\".title() }}",
+    "{{ ['a'] | map('upper') | tojson }}", "{{ [1, 2] | select('odd') is iterable }}{{ ([1] | select) is sequence }}", "{{ ([1] | list)[0] }} {{ ([1] | map('string'))[0] is defined }}")
 add("dicts", "{{ 'role' in messages[0] }} {{ messages[0].get('role') }} {{ messages[0].get('zz', 'def') }} {{ messages[0]['zz'] is defined }} {{ messages[0].get('zz') }}",
     "{{ (messages[0].tool_calls or []) | length }} {{ enable_thinking is defined and enable_thinking }}", "{{ {'items': 1}.items }}", "{{ {'items': 1}['items'] }}", "{{ dict(a=1) }} {{ {'a': {'b': 2}}.a.b }} {{ {1: 'x'}[1] }}",
     "{{ messages[0].content.role }}", "{{ nothing.x }}", "{{ messages[0]['role'] ~ messages[0]['content'] | trim }}")
+NONE = "{% set d = {'a': none} %}"
+add("none", NONE + "{{ d.a }} {{ d['a'] }} {{ d.get('a', 'x') }} {{ d.a is defined }} {{ d.a is none }} {{ d.items() | list }}",
+    "{{ nothing | default(none) }} {{ none | default('x', true) }} {{ [none, 1] | first }} {{ [none] | last }} {{ [none][0] }}",
+    "{% macro f(a, b='x') %}{{ a }}{{ b }}{% endmacro %}{{ f(none, none) }} {{ f(b=none) }}",
+    "{% for x in [none, 1, none] %}{{ loop.previtem is defined }}{{ loop.previtem }}{{ loop.nextitem }};{% endfor %}",
+    NONE + "{{ [d] | map(attribute='a', default='y') | list }} {{ [d] | map(attribute='b', default=none) | list }} {{ [d] | selectattr('a', 'none') | list | length }}",
+    NONE + "{{ 'a' + d.a }}", "{{ none == none }} {{ none != 1 }} {{ none in [none] }} {{ [none] | join('-') }} {{ 'x' ~ none }} {{ none or 'y' }} {{ not none }}",
+    "{% set n = namespace(x=none) %}{{ n.x is none }} {{ n.x }} {{ n.y is defined }}", "{% set x = none %}{{ x is defined }} {{ x }} {% if x is not none %}a{% else %}b{% endif %}",
+    "{{ 'x' | int(none) }} {{ 'a b'.split(none) }} {{ ' a '.strip(none) }}|", "{{ {none: 1} }} {{ {none: 1}[none] }} {{ {'a': none} | tojson }} {{ none < 1 }}")
 add("tests", "{{ messages is iterable }}{{ messages[0] is mapping }}{{ 'a' is string }}{{ 1 is number }}{{ 3 is odd }}{{ messages is sequence }}{{ true is boolean }}",
     "{{ 1 is not defined }}{{ 1.5 is float }}{{ 2 is integer }}{{ true is integer }}{{ none is none }}{{ 'A' is upper }}{{ 4 is even }}{{ true is true }}{{ raise_exception is callable }}",
     "{{ 4 is divisibleby(2) }}", "{{ 'a' is eq('a') }}", "{{ x is defined and x is string or true }}", "{{ not 'a' in 'abc' }} {{ 1 in {1: 2} }} {{ 'a' in nothing }}")

@@ -4,6 +4,8 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { ZayascopeError } from '../../src/errors.js';
 import type { ChatMessage } from '../../src/text/chat-template.js';
+import { convertTokenizer } from '../../src/text/gguf/convert-tokenizer.js';
+import { ggufTokenizer } from '../../src/text/gguf/read-tokenizer.js';
 import { openTokenizer } from '../../src/text/tokenizer.js';
 import { pythonJson } from '../reference/python.js';
 import { seededIntegers, temporaryFolder } from '../weights/fixtures.js';
@@ -70,6 +72,18 @@ describe('a tokenizer with a mutated file', () => {
         if (ids === undefined || right.ids === undefined) continue;
         expect(ids, `${folder}: ${JSON.stringify(text)}`).toEqual(right.ids[index]);
         agreed++;
+      }
+      const converted = await convertTokenizer(folder).catch((error: unknown) => {
+        if (error instanceof ZayascopeError) return undefined;
+        throw error;
+      });
+      if (converted?.notes.length === 0) {
+        const embedded = ggufTokenizer(converted.metadata, folder);
+        for (const text of TEXTS)
+          expect(
+            attempt(() => embedded.encode(text, 'tokenizer')),
+            `${folder}: ${JSON.stringify(text)}`,
+          ).toEqual(attempt(() => tokenizer.encode(text, 'tokenizer')));
       }
       const text = attempt(() => tokenizer.renderChat(CHAT));
       if (text !== undefined && typeof right.text === 'string') expect(text, folder).toBe(right.text);

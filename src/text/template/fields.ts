@@ -5,6 +5,8 @@ import {
   Callable,
   Dict,
   equal,
+  Group,
+  given,
   Markup,
   Namespace,
   TemplateFault,
@@ -22,7 +24,10 @@ const CHANGING = new Set(
 
 /** Jinja's `value.name`: a method or attribute, else an item. */
 export function attribute(value: Value, name: string): Value {
-  return methodOf(value, name) ?? item(value, name) ?? missing(value, name);
+  const found = methodOf(value, name);
+  if (found !== undefined) return found;
+  const own = item(value, name);
+  return own === undefined ? missing(value, name) : own;
 }
 
 /** Jinja's `value[name]`: an item, else a method or attribute. */
@@ -65,9 +70,11 @@ function forbidden(type: string, name: string): TemplateFault {
   return new TemplateFault(`access to attribute '${name}' of '${type}' object is unsafe.`);
 }
 
-function listMethod(value: Value[] | Tuple, name: string): Callable | undefined {
+function listMethod(value: Value[] | Tuple, name: string): Value | undefined {
   const items = Array.isArray(value) ? value : value.items;
   if (Array.isArray(value) && CHANGING.has(name)) throw forbidden('list', name);
+  if (value instanceof Group && (name === 'grouper' || name === 'list'))
+    return items[name === 'list' ? 1 : 0];
   if (name === 'count')
     return new Callable(name, ([what]) => items.filter((each) => equal(each, what ?? null)).length);
   if (name === 'index')
@@ -87,7 +94,7 @@ function dictMethod(dict: Dict, name: string): Callable | undefined {
   }
   switch (name) {
     case 'get':
-      return new Callable(name, ([key, absent]) => dict.get(key ?? null) ?? absent ?? null);
+      return new Callable(name, ([key, absent]) => given(dict.get(key ?? null), absent ?? null));
     case 'keys':
       return new Callable(name, () => new View('dict_keys', dict.keys()));
     case 'values':

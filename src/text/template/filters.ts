@@ -1,7 +1,7 @@
 import type { Budget } from './budget.js';
 import { binary, contains } from './operators.js';
 import { toJson, toText } from './printing.js';
-import { capitalize, replaceText, strip, textOf, title } from './text-methods.js';
+import { capitalize, replaceText, strip, textOf } from './text-methods.js';
 import {
   asInteger,
   asNumber,
@@ -10,6 +10,9 @@ import {
   Dict,
   equal,
   Float,
+  Generator,
+  Group,
+  given,
   iterate,
   Markup,
   Namespace,
@@ -35,13 +38,13 @@ type Filter = (value: Value, args: Args, named: Named, context: FilterContext) =
 
 /** An argument by place or name. */
 function argument(args: Args, named: Named, at: number, name: string): Value | undefined {
-  return args[at] ?? named.get(name);
+  return given(args[at], named.get(name));
 }
 
 function sizeOf(value: Value): number {
   if (value instanceof Dict) return value.size;
   if (value instanceof Markup) return Array.from(value.text).length;
-  if (asNumber(value) !== undefined || value === null)
+  if (asNumber(value) !== undefined || value === null || value instanceof Generator)
     throw new TemplateFault(`object of type '${typeName(value)}' has no len()`);
   return iterate(value).length;
 }
@@ -86,12 +89,13 @@ function selecting(wanted: boolean, byField: boolean): Filter {
     const [name, ...rest] = byField ? args.slice(1) : args;
     const attribute = args[0];
     if (byField && attribute === undefined) throw new TemplateFault('a filter without its attribute');
-    return iterate(value).filter((item) => {
+    const chosen = iterate(value).filter((item) => {
       context.budget.step();
       const tested = byField ? path(item, attribute!, context) : item;
       const passed = name === undefined ? truth(tested) : test(textOf(name), tested, rest, context.budget);
       return passed === wanted;
     });
+    return new Generator(chosen);
   };
 }
 
@@ -121,11 +125,15 @@ const FILTERS: Record<string, Filter> = {
   e: (value) => escaped(value),
   escape: (value) => escaped(value),
   forceescape: (value) => escaped(value),
-  first: (value) => iterate(value)[0] ?? new Undefined('No first item, sequence was empty.'),
+  first: (value) =>
+    given(
+      (value instanceof Generator ? value.take(1) : iterate(value))[0],
+      new Undefined('No first item, sequence was empty.'),
+    ),
   float: (value, args) => {
     const number =
       typeof value === 'string' ? parsed(value, /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i) : asNumber(value);
-    return number === undefined ? (args[0] ?? new Float(0)) : new Float(number);
+    return number === undefined ? given<Value, Value>(args[0], new Float(0)) : new Float(number);
   },
   groupby: (value, args, named, context) => {
     const attribute = argument(args, named, 0, 'attribute');
@@ -138,7 +146,7 @@ const FILTERS: Record<string, Filter> = {
       if (last !== undefined && equal(last.key, own)) last.items.push(item);
       else groups.push({ key: own, name: path(item, attribute ?? null, context), items: [item] });
     }
-    return groups.map(({ name, items }) => new Tuple([name, items]));
+    return groups.map(({ name, items }) => new Group([name, items]));
   },
   indent: (value, args, named, { budget }) => {
     const width = argument(args, named, 0, 'width') ?? 4;
@@ -154,14 +162,14 @@ const FILTERS: Record<string, Filter> = {
     return budget.text(changed.join('\n'));
   },
   int: (value, args) => {
-    if (typeof value === 'string') return parsed(value, /^[+-]?\d+(\.\d*)?$/) ?? args[0] ?? 0;
+    if (typeof value === 'string') return given(parsed(value, /^[+-]?\d+(\.\d*)?$/), given(args[0], 0));
     const number = asNumber(value);
-    return number === undefined || !Number.isFinite(number) ? (args[0] ?? 0) : Math.trunc(number);
+    return number === undefined || !Number.isFinite(number) ? given(args[0], 0) : Math.trunc(number);
   },
   items: (value) => {
-    if (value instanceof Undefined) return [];
+    if (value instanceof Undefined) return new Generator([]);
     if (!(value instanceof Dict)) throw new TemplateFault('Can only get item pairs from a mapping.');
-    return value.entries().map((pair) => new Tuple(pair));
+    return new Generator(value.entries().map((pair) => new Tuple(pair)));
   },
   join: (value, args, named, context) => {
     const by = toText(argument(args, named, 0, 'd') ?? '');
@@ -173,20 +181,22 @@ const FILTERS: Record<string, Filter> = {
     return context.budget.text(items.join(by));
   },
   last: (value) => {
+    if (value instanceof Generator) throw new TemplateFault("'generator' object is not reversible");
     const items = iterate(value);
-    return items[items.length - 1] ?? new Undefined('No last item, sequence was empty.');
+    return given(items[items.length - 1], new Undefined('No last item, sequence was empty.'));
   },
   length: sizeOf,
   list: (value) => [...iterate(value)],
   lower: (value) => toText(value).toLowerCase(),
   map: (value, args, named, context) => {
     const attribute = named.get('attribute');
-    return iterate(value).map((item) => {
+    const changed = iterate(value).map((item) => {
       context.budget.step();
       if (attribute === undefined) return applyFilter(textOf(args[0]), item, args.slice(1), named, context);
       const found = path(item, attribute, context);
       return found instanceof Undefined ? (named.get('default') ?? found) : found;
     });
+    return new Generator(changed);
   },
   max: (value, args, named, context) => extreme(value, args, named, context, true),
   min: (value, args, named, context) => extreme(value, args, named, context, false),
@@ -202,7 +212,9 @@ const FILTERS: Record<string, Filter> = {
       ),
     ),
   reverse: (value) =>
-    typeof value === 'string' ? Array.from(value).reverse().join('') : [...iterate(value)].reverse(),
+    typeof value === 'string'
+      ? Array.from(value).reverse().join('')
+      : new Generator([...iterate(value)].reverse()),
   round: (value, args, named) => {
     const [digits, how] = [
       argument(args, named, 0, 'precision') ?? 0,
@@ -233,7 +245,8 @@ const FILTERS: Record<string, Filter> = {
       argument(args, named, 1, 'start') ?? 0,
     );
   },
-  title: (value) => title(toText(value)),
+  // Words begin after blanks, dashes and opening brackets, which is not what str.title() does.
+  title: (value) => toText(value).replace(/[^-\s({[<]+/gu, capitalize),
   tojson: (value, args, named, { budget }) => {
     const indent = argument(args, named, 1, 'indent') ?? null;
     const separators = argument(args, named, 2, 'separators') ?? null;
@@ -258,18 +271,19 @@ const FILTERS: Record<string, Filter> = {
     const cased = truth(argument(args, named, 0, 'case_sensitive') ?? false);
     const key = keyOf({ attribute: argument(args, named, 1, 'attribute'), cased }, context);
     const seen: Value[] = [];
-    return iterate(value).filter((item) => {
+    const first = iterate(value).filter((item) => {
       if (contains(seen, key(item), context.budget)) return false;
       seen.push(key(item));
       return true;
     });
+    return new Generator(first);
   },
   upper: (value) => toText(value).toUpperCase(),
   wordcount: (value) => toText(value).match(/[\p{L}\p{N}_]+/gu)?.length ?? 0,
 };
 
 function defaulted(value: Value, args: Args, named: Named): Value {
-  const instead = argument(args, named, 0, 'default_value') ?? '';
+  const instead = given(argument(args, named, 0, 'default_value'), '');
   const falseToo = truth(argument(args, named, 1, 'boolean') ?? false);
   return value instanceof Undefined || (falseToo && !truth(value)) ? instead : value;
 }
@@ -314,7 +328,7 @@ function extreme(value: Value, args: Args, named: Named, context: FilterContext,
     if (best === undefined || (largest ? compare(own, best.key) > 0 : compare(own, best.key) < 0))
       best = { item, key: own };
   }
-  return best?.item ?? new Undefined('No aggregated item, sequence was empty.');
+  return best === undefined ? new Undefined('No aggregated item, sequence was empty.') : best.item;
 }
 
 /** Applies a filter by name; a fault for one that is not known here. `is NAME` and `not NAME` are tests with arguments. */
@@ -357,7 +371,7 @@ const TESTS: Record<string, Test> = {
   gt: (value, [other]) => compare(value, other ?? null) > 0,
   in: (value, [other], budget) => contains(other ?? null, value, budget),
   integer: (value) => typeof value === 'number',
-  iterable: (value) => isSequence(value) || value instanceof View,
+  iterable: (value) => isSequence(value) || value instanceof View || value instanceof Generator,
   le: (value, [other]) => compare(value, other ?? null) <= 0,
   lower: (value) => toText(value).toLowerCase() === toText(value) && /\p{Ll}/u.test(toText(value)),
   lt: (value, [other]) => compare(value, other ?? null) < 0,

@@ -10,6 +10,7 @@ import {
   Callable,
   Dict,
   Float,
+  given,
   iterate,
   Namespace,
   TemplateFault,
@@ -177,12 +178,12 @@ export class Interpreter {
       for (const [at, parameter] of parameters.entries()) {
         const hasDefault = parameter.type === 'KeywordArgumentExpression';
         const own = (hasDefault ? (parameter.key as Node) : parameter).value as string;
-        const given = args[at] ?? rest.get(own);
+        const passed = given(args[at], rest.get(own));
         const absent = () =>
           hasDefault
             ? this.#value(parameter.value as Node, inner)
             : new Undefined(`parameter '${own}' was not provided`);
-        inner.set(own, given ?? absent());
+        inner.set(own, passed === undefined ? absent() : passed);
         rest.delete(own);
       }
       const [unknown] = rest.keys();
@@ -347,8 +348,8 @@ function loopFields(items: readonly Value[], at: number, state: { changed: Value
   // Only recursive loops, which are not supported, are deeper.
   set('depth', 1);
   set('depth0', 0);
-  set('previtem', items[at - 1] ?? new Undefined('there is no previous item'));
-  set('nextitem', items[at + 1] ?? new Undefined('there is no next item'));
+  set('previtem', given(items[at - 1], new Undefined('there is no previous item')));
+  set('nextitem', given(items[at + 1], new Undefined('there is no next item')));
   set(
     'cycle',
     new Callable('cycle', (args) => {

@@ -10,6 +10,7 @@ export type Value =
   | Tuple
   | Dict
   | View
+  | Generator
   | Namespace
   | Markup
   | Callable;
@@ -48,6 +49,24 @@ export class View {
     this.text = text;
   }
 }
+
+/** What `map`, `select` and their like give: it can be gone through once, and has no length. */
+export class Generator {
+  #left: readonly Value[];
+  constructor(items: readonly Value[]) {
+    this.#left = items;
+  }
+
+  /** All items that are left, or the first of them. */
+  take(most = Number.POSITIVE_INFINITY): readonly Value[] {
+    const taken = this.#left.slice(0, most);
+    this.#left = this.#left.slice(taken.length);
+    return taken;
+  }
+}
+
+/** A pair of `groupby`, whose parts have names too. */
+export class Group extends Tuple {}
 
 /** A text that `escape` or `safe` gave; it can be printed, and nothing else. */
 export class Markup {
@@ -110,6 +129,11 @@ function dictKey(key: Value): string {
 /** What a template does wrong, or what is not supported; its sentence becomes part of the error. */
 export class TemplateFault extends Error {}
 
+/** What was given, None included, or else something. */
+export function given<T, A>(value: T | undefined, absent: A): T | A {
+  return value === undefined ? absent : value;
+}
+
 /** A value that can be computed with; truth values count as 0 and 1. */
 export function asNumber(value: Value): number | undefined {
   if (typeof value === 'number') return value;
@@ -135,6 +159,7 @@ export function typeName(value: Value): string {
   if (value instanceof Tuple) return 'tuple';
   if (value instanceof Dict) return 'dict';
   if (value instanceof View) return value.kind;
+  if (value instanceof Generator) return 'generator';
   if (value instanceof Namespace) return 'Namespace';
   if (value instanceof Markup) return 'Markup';
   return value instanceof Undefined ? 'Undefined' : 'function';
@@ -157,6 +182,7 @@ export function iterate(value: Value): readonly Value[] {
   if (value instanceof Tuple || value instanceof View) return value.items;
   if (typeof value === 'string') return Array.from(value);
   if (value instanceof Dict) return value.keys();
+  if (value instanceof Generator) return value.take();
   if (value instanceof Undefined) return [];
   throw new TemplateFault(`'${typeName(value)}' object is not iterable`);
 }
