@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import { configDefaults, defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -10,8 +9,6 @@ export default defineConfig({
     globalSetup: ['test/reference/python-setup.ts', 'test/notebooks/lab-setup.ts'],
     // The addon holds a process-wide ggml registry: one process per file keeps tests independent of each other.
     pool: 'forks',
-    // vitest leaves one core free, which on two cores is half the machine; most tests wait for a child now and then.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
     // Python starts slowly: importing torch and transformers takes seconds.
     testTimeout: 180_000,
     hookTimeout: 240_000,
