@@ -5,6 +5,7 @@ import { toFloat32 } from '../../src/dump/float.js';
 import { Dump, type TensorBatch } from '../../src/dump/reader.js';
 import { graftTaps } from '../../src/locate/replay/graft.js';
 import { blockCount, directInputs, tapInputs, tapPlace } from '../../src/locate/replay/tap-graph.js';
+import { parseZayaConfig } from '../../src/models/zaya/config.js';
 import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
 import { zayaTaps } from '../../src/models/zaya/trace.js';
 import { root } from '../reference/python.js';
@@ -60,7 +61,8 @@ function change(value: TensorBatch): TensorBatch {
 }
 
 describe('the inputs of each value', () => {
-  const suffixes = zayaTaps({ num_hidden_layers: 3, cca_time0: 2, cca_time1: 2 } as never)
+  const config = JSON.parse(readFileSync(join(tiny, 'model', 'config.json'), 'utf8'));
+  const suffixes = zayaTaps(parseZayaConfig(config))
     .map(({ name }) => name)
     .filter((name) => tapPlace(name).block === 1 || tapPlace(name).block === null);
 
