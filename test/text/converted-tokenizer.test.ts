@@ -65,6 +65,17 @@ function gemmaLike(): Record<string, unknown> {
 }
 
 describe('a tokenizer that went through a GGUF file', () => {
+  it('says what is added after the text where it is the end of a sequence, and notes it where not', async () => {
+    const folder = await temporaryFolder();
+    writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(gemmaLike()));
+    const ended = (await convertTokenizer(folder, { bos: 2, eos: 4 }))!;
+    expect(ended.notes).toEqual([]);
+    expect(ggufTokenizer(ended.metadata, 'm.gguf').encode('he', 'tokenizer').at(-1)).toBe(4);
+    const other = (await convertTokenizer(folder, { bos: 2, eos: 1 }))!;
+    expect(other.metadata['tokenizer.ggml.add_eos_token']!.value).toBe(false);
+    expect(other.notes).toEqual([expect.stringContaining('adds "<end_of_turn>" after each text')]);
+  });
+
   it('gives the same ids and text, but for what is added after the text (G-14)', async () => {
     const folder = await temporaryFolder();
     writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(gemmaLike()));
