@@ -7,7 +7,7 @@ const batch = plantStepFaults();
 const single = plantStepFaults({ batch: false });
 // No state and no cache is held: they are made of the dump's keys, values and convolution inputs.
 const stateless = plantStepFaults({
-  taps: 'embed_tokens,input_affine,norm,lm_head,layers.*,layers.*.mlp.**,layers.*.self_attn.{qk_norm,o_proj}*,layers.*.*_layernorm,layers.*.post_*,**.{q,k}_proj,**.v_proj_*,**:conv_input,**.conv_qk_*,**:query,**:key,**:value,**:value_delayed,**:*_rope,**:*_residual,**:attn_*',
+  taps: 'embed_tokens,input_affine,norm,lm_head,layers.*,layers.*.mlp.**,layers.*.self_attn.{qk_norm,o_proj}*,layers.*.*_layernorm,layers.*.post_*,**.{q,k}_proj,**.v_proj_*,**:conv_input,**.conv_qk_*,**:lead,**:query,**:key,**:value,**:value_delayed,**:*_rope,**:*_residual,**:attn_*',
 });
 afterAll(() => {
   for (const { folder } of [batch, single, stateless]) rmSync(folder, { recursive: true });

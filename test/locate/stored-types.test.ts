@@ -65,7 +65,9 @@ describe('the dump of an F32 file', () => {
     }
     expect(flips.filter(({ cause }) => cause === 'wrong choice')).toEqual([]);
     const choice = report.kinds.find(({ kind }) => kind === '.mlp.gate:expert')!;
-    expect(choice.sentence).toMatch(/^The skip class is never chosen.*falls from \S+ to 0\. Right up to position 2,/);
+    expect(choice.sentence).toMatch(
+      /^The skip class is never chosen.*falls from \S+ to 0\. Right up to position 2,/,
+    );
   });
 
   it('is told on one screen, and the next step starts at the first fault', () => {

@@ -47,7 +47,8 @@ it.each(['half-layers', 'blocks'] as const)(
         outcomes.filter(({ outcome }) => outcome === each).length,
       ]),
     );
-    for (const count of Object.values(counts)) expect(count).toBeGreaterThan(20);
+    // Names that are no UTF-8 are refused as a damaged file before the configuration is looked at.
+    for (const count of Object.values(counts)) expect(count).toBeGreaterThan(10);
   },
   180_000,
 );
