@@ -37,6 +37,25 @@ const LIMITS: Partial<Record<Dtype, number>> = {
   Q6_K: 1e-3,
 };
 
+/** Types that are read and never written here: test/models/model-files.test.ts checks what their blocks decode to. */
+const DECODED: readonly Dtype[] = [
+  'IQ2_XXS',
+  'IQ2_XS',
+  'IQ3_XXS',
+  'IQ1_S',
+  'IQ4_NL',
+  'IQ3_S',
+  'IQ2_S',
+  'IQ4_XS',
+  'IQ1_M',
+  'TQ1_0',
+  'TQ2_0',
+  'MXFP4',
+  'NVFP4',
+  'Q1_0',
+  'Q2_0',
+];
+
 describe('a round trip through a weight type', () => {
   it.each(Object.entries(LIMITS) as [Dtype, number][])(
     '%s has the size that the table says and an error below %d',
@@ -52,7 +71,8 @@ describe('a round trip through a weight type', () => {
   );
 
   it('covers every quantised dtype of the library', () => {
-    expect(DTYPES.filter(isQuantized).filter((dtype) => !(dtype in LIMITS))).toEqual([]);
+    const written = DTYPES.filter((dtype) => isQuantized(dtype) && !DECODED.includes(dtype));
+    expect(written.filter((dtype) => !(dtype in LIMITS))).toEqual([]);
   });
 
   it('keeps the columns that importance points at', async () => {
