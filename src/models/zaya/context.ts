@@ -81,7 +81,7 @@ export function zayaContexts(source: ContextSource): (graph: Graph, block: numbe
       taps,
       batch,
       weight: (name, role, shape) => leaf('weight', name, 'F32', shape, block, role),
-      hasWeight: (name) => name === 'lm_head.weight' && hasHead,
+      hasHead,
       state: (name) => leaf('state', name, 'F32', states[name]),
       constant: (name) => leaf('constant', name, ...constants[name]),
       padding: padded ? leaf('constant', 'padding', 'F32', [rows, 1]) : undefined,

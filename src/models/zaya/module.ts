@@ -26,8 +26,8 @@ export interface ZayaContext {
   batch: number;
   /** A weight by its full name, with what it is for and its shape, output rows first; throws `MISSING_TENSOR`. */
   weight(name: string, role: WeightRole, shape: Shape): Tensor;
-  /** True if the checkpoint has the weight. */
-  hasWeight(name: string): boolean;
+  /** True if the model has a head of its own (`lm_head.weight`); else it multiplies with the embedding. */
+  hasHead: boolean;
   /** A value that outlives the segment: `hidden` F32 [N, H], `router` F32 [N, R]. */
   state(name: 'hidden' | 'router'): Tensor;
   /** A value that depends on the run but not on the weights. */

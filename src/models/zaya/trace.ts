@@ -96,6 +96,7 @@ function makeTrace(config: ZayaConfig, hasHead: boolean, cached: boolean): Trace
   const blocks = config.num_hidden_layers;
   const taps: ZayaTap[] = [];
   const edges = new Map<string, TapInputs>();
+  const order = new Map<string, number>();
   const sites = new Map<string, PolicySite & { segments: number[] }>();
   const weights = new Map<string, RequiredTensor>();
   // What the states hold at the start of a segment: the last value that was written to them.
@@ -136,7 +137,7 @@ function makeTrace(config: ZayaConfig, hasHead: boolean, cached: boolean): Trace
     const sizesOf = { blocks, batch: 1, tokens: TOKENS, logits: 'all' } as const;
     const graph = buildSegment(segment, sizesOf, context);
     taps.push(...own);
-    const order = new Map(taps.map(({ name }, index) => [name, index]));
+    for (let index = order.size; index < taps.length; index++) order.set(taps[index]!.name, index);
     for (const { name, scope } of own) {
       const { joining, inputs } = inputsOf(graph, name, held);
       const ordered = inputs.toSorted((a, b) => order.get(a)! - order.get(b)!);

@@ -354,8 +354,7 @@ export function zayaHead(context: ZayaContext, rows: (hidden_states: Tensor) => 
   const m = new Module(context, '');
   const { vocab_size: V, hidden_size: H, lm_head_bias } = context.config;
   const hidden_states = rows(zayaRMSNorm(m, 'norm', context.state('hidden'), 'T,H')); //              rows, H
-  const tied = !context.hasWeight('lm_head.weight');
-  const head = tied ? m.embedding('embed_tokens.weight', V, H) : m.matrix('lm_head.weight', V, H);
+  const head = context.hasHead ? m.matrix('lm_head.weight', V, H) : m.embedding('embed_tokens.weight', V, H);
   const logits = mulMat(head, hidden_states);
   const biased = lm_head_bias ? add(logits, m.vector('lm_head.bias', V)) : logits;
   return m.tap('.lm_head', biased, 'T,V'); //                                                         rows, V
