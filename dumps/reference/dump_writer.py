@@ -1,7 +1,6 @@
 """Writes a dump folder: manifest, one Arrow file per block, statistics; one record batch for each call and sequence."""
 
 import json
-import os
 import re
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,6 +14,7 @@ from calls import Rows
 from errors import DumpError
 from row_stats import COLUMNS, row_stats
 from taps import Tap
+from zayascope.format.manifest import write_manifest
 
 MANIFEST = "manifest.json"
 # Every file that a dump may consist of, whichever program wrote it.
@@ -82,7 +82,7 @@ class DumpWriter:
             "taps": [],
         }
         self._list_taps()
-        self._write_manifest()
+        write_manifest(self._out, self._manifest)
         self._names = pa.array([tap.name for tap in taps], pa.string())
         self._stats_schema = _stats_schema()
         self._stats = pa.ipc.new_file(out / "stats.arrow", self._stats_schema)
@@ -120,7 +120,7 @@ class DumpWriter:
         self._manifest |= {"version": self._version(), "status": "complete", "steps": steps}
         if self._not_run:
             self._manifest["notRun"] = [{"name": name, "reason": reason} for name, reason in self._not_run.items()]
-        self._write_manifest()
+        write_manifest(self._out, self._manifest)
 
     @property
     def not_run(self) -> dict[str, str]:
@@ -168,11 +168,6 @@ class DumpWriter:
         columns = {name: pa.array(np.concatenate(pieces)) for name, pieces in parts.items()}
         columns["tap"] = pa.DictionaryArray.from_arrays(columns["tap"], self._names)
         return pa.RecordBatch.from_arrays([columns[name] for name in self._stats_schema.names], schema=self._stats_schema)
-
-    def _write_manifest(self) -> None:
-        temporary = self._out / f"{MANIFEST}.tmp"
-        temporary.write_text(json.dumps(self._manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, self._out / MANIFEST)
 
 
 def _tap_entry(tap: Tap, dtype: str) -> dict:
