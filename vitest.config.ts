@@ -11,6 +11,8 @@ export default defineConfig({
     pool: 'forks',
     // Python starts slowly: importing torch and transformers takes seconds.
     testTimeout: 180_000,
+    // Containers often forbid Python to keep compiled modules; compiling torch anew costs 9 s of processor time at every start.
+    env: { PYTHONDONTWRITEBYTECODE: '' },
     hookTimeout: 240_000,
     reporters: ['default', './test/slowest-files.ts'],
   },
