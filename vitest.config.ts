@@ -6,7 +6,7 @@ export default defineConfig({
     // `npm run test:slow` (test/slow.config.ts) runs these: fuzzing, kills, every planted fault.
     exclude: [...configDefaults.exclude, 'test/**/*.slow.test.ts'],
     // Create .venv and .venv-lab with the pinned Python packages on the first run; checks of 50 ms afterwards.
-    globalSetup: ['test/reference/python-setup.ts', 'test/notebooks/lab-setup.ts'],
+    globalSetup: ['test/pages-setup.ts', 'test/reference/python-setup.ts', 'test/notebooks/lab-setup.ts'],
     // The addon holds a process-wide ggml registry: one process per file keeps tests independent of each other.
     pool: 'forks',
     // Python starts slowly: importing torch and transformers takes seconds.

@@ -45,6 +45,7 @@ export default defineConfig({
   test: {
     include: files,
     exclude: [...configDefaults.exclude],
+    globalSetup: [join(root, 'test', 'pages-setup.ts')],
     pool: 'forks',
     testTimeout: 60_000,
     reporters: ['default', join(root, 'test', 'slowest-files.ts')],

@@ -439,6 +439,7 @@ describe('the package', () => {
         "node-addon-api",
         "playwright-core",
         "plotly.js-dist-min",
+        "rolldown",
         "tslab",
         "typescript",
         "vitest",

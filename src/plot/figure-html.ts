@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { bundledScript } from './bundle.js';
 import { type Figure, figureJson, scriptJson } from './figure.js';
-import { pageRuntime } from './page-runtime.js';
 import { DARK, LIGHT } from './theme.js';
 
 let bundle: string | undefined;
@@ -15,9 +15,14 @@ export function plotlySource(): string {
   return bundle;
 }
 
-/** Source text of the page's own part: defines `window.zayascope`, see {@link pageRuntime}. Plotly must have been loaded before it draws. */
+/**
+ * Source text of the page's own part, safe to stand in a script element: defines `window.zayascope`, see `PageRuntime`. Plotly must
+ * have been loaded before it draws.
+ *
+ * @throws `IO` where the library was not built.
+ */
 export function pageScript(): string {
-  return `(${pageRuntime.toString()})(window, ${scriptJson({ light: LIGHT, dark: DARK })});`;
+  return bundledScript('figures');
 }
 
 /**

@@ -1,7 +1,8 @@
 import { ZayascopeError } from '../../errors.js';
-import type { Figure, Trace } from '../figure.js';
+import { type Figure, plainNumbers } from '../figure.js';
 import { plainText, titled } from '../log-values.js';
-import { DIVERGING_SCALE, FAULT_COLOR, SEQUENTIAL_SCALE } from '../theme.js';
+import { DIVERGING_SCALE, SEQUENTIAL_SCALE } from '../theme.js';
+import { type HeatPanel, heatPanels } from './heat-panels.js';
 import {
   type SlicedTensor,
   type SliceOptions,
@@ -129,51 +130,35 @@ function figureOf(
   perLine = Math.min(4, panels.length),
 ): Figure {
   const lines = Math.ceil(panels.length / perLine);
-  const layout: Record<string, unknown> = {};
-  const data: Trace[] = [];
-  const annotations: Record<string, unknown>[] = [];
   const gap = 0.05;
   const plotHeight = lines * (PANEL + ROW_GAP) - ROW_GAP;
-  for (const [index, panel] of panels.entries()) {
-    const id = index === 0 ? '' : String(index + 1);
-    const [line, column] = [Math.floor(index / perLine), index % perLine];
-    const width = (0.9 + gap) / perLine;
-    const x = [column * width, (column + 1) * width - gap];
-    const top = 1 - (line * (PANEL + ROW_GAP)) / plotHeight;
-    const { pooled } = panel.sliced;
-    const { rows, columns } = panel.sliced.axes;
-    const { cells } = panel.sliced.grids[panel.grid]!;
-    layout[`xaxis${id}`] = {
-      domain: x,
-      anchor: `y${id}`,
-      title: { text: axisName(columns, options), standoff: 4 },
-      ...ticks(columns, cells[0]!.length * pooled[1]),
-      ...(index === 0 ? {} : { matches: 'x' }),
-    };
-    layout[`yaxis${id}`] = {
-      domain: [Math.max(0, top - PANEL / plotHeight), top],
-      anchor: `x${id}`,
-      ...(column === 0 ? { title: { text: axisName(rows, options), standoff: 4 } } : {}),
-      ...ticks(rows, cells.length * pooled[0]),
-      range: [cells.length * pooled[0] - 0.5, -0.5],
-      ...(index === 0 ? {} : { matches: 'y' }),
-    };
-    if (panel.caption !== '')
-      annotations.push({
-        text: plainText(panel.caption),
-        showarrow: false,
-        xref: 'paper',
-        yref: 'paper',
-        x: x[0],
-        y: top,
-        xanchor: 'left',
-        yanchor: 'bottom',
-        font: { size: 11 },
-      });
-    data.push(heatMap(panel, id, index));
-    const marks = nonFiniteMarks(panel, id);
-    if (marks !== undefined) data.push(marks);
-  }
+  const drawn = heatPanels(
+    panels.map((panel, index): HeatPanel => {
+      const [line, column] = [Math.floor(index / perLine), index % perLine];
+      const width = (0.9 + gap) / perLine;
+      const top = 1 - (line * (PANEL + ROW_GAP)) / plotHeight;
+      const { pooled } = panel.sliced;
+      const { rows, columns } = panel.sliced.axes;
+      const { cells } = panel.sliced.grids[panel.grid]!;
+      return {
+        caption: plainText(panel.caption),
+        z: cells.map(plainNumbers),
+        map: heatMap(panel, index),
+        marks: nonFiniteMarks(panel),
+        xaxis: {
+          domain: [column * width, (column + 1) * width - gap],
+          title: { text: axisName(columns, options), standoff: 4 },
+          ...ticks(columns, cells[0]!.length * pooled[1]),
+        },
+        yaxis: {
+          domain: [Math.max(0, top - PANEL / plotHeight), top],
+          ...(column === 0 ? { title: { text: axisName(rows, options), standoff: 4 } } : {}),
+          ...ticks(rows, cells.length * pooled[0]),
+          range: [cells.length * pooled[0] - 0.5, -0.5],
+        },
+      };
+    }),
+  );
   const [first] = panels;
   const { pooled, facetCount, grids, nonFinite, axes } = first!.sliced;
   const lost = Math.max(...panels.map(({ sliced }) => sliced.nonFinite), nonFinite);
@@ -181,10 +166,9 @@ function figureOf(
     name,
     title,
     description,
-    data,
+    data: drawn.data,
     layout: {
-      ...layout,
-      annotations,
+      ...drawn.layout,
       title: titled(
         title,
         pooled[0] * pooled[1] > 1
@@ -201,18 +185,15 @@ function figureOf(
   };
 }
 
-function heatMap({ sliced, grid, range, isSigned, colorbar }: Panel, id: string, index: number): Trace {
+/** Where the cells of a panel lie, their colours, and what the hover says of them. */
+function heatMap({ sliced, grid, range, isSigned, colorbar }: Panel, index: number): HeatPanel['map'] {
   const { cells, indices } = sliced.grids[grid]!;
   const [rowStep, columnStep] = sliced.pooled;
   return {
-    type: 'heatmap',
-    xaxis: `x${id}`,
-    yaxis: `y${id}`,
     x0: middle(0, columnStep),
     dx: columnStep,
     y0: middle(0, rowStep),
     dy: rowStep,
-    z: cells.map((row) => row.map((value) => (Number.isFinite(value) ? value : null))),
     zmin: range[0],
     zmax: range[1],
     colorscale: isSigned ? DIVERGING_SCALE : SEQUENTIAL_SCALE,
@@ -228,30 +209,28 @@ function heatMap({ sliced, grid, range, isSigned, colorbar }: Panel, id: string,
           },
         }
       : {}),
-    customdata: indices.map((row) => row.map((place) => [sliced.name, place.join(', ')])),
-    hovertemplate: '%{customdata[0]}<br>[%{customdata[1]}] = %{z:.9~g}<extra></extra>',
+    // Of a panel without any finite value only the marks are seen.
+    ...(cells.flat().some(Number.isFinite)
+      ? {
+          customdata: indices.map((row) => row.map((place) => [sliced.name, place.join(', ')])),
+          hovertemplate: '%{customdata[0]}<br>[%{customdata[1]}] = %{z:.9~g}<extra></extra>',
+        }
+      : { hoverinfo: 'skip' }),
     hoverongaps: false,
   };
 }
 
-function nonFiniteMarks({ sliced, grid }: Panel, id: string): Trace | undefined {
+function nonFiniteMarks({ sliced, grid }: Panel): HeatPanel['marks'] {
   const { cells, indices } = sliced.grids[grid]!;
   const [rowStep, columnStep] = sliced.pooled;
   const found = cells.flatMap((row, y) =>
     row.flatMap((value, x) => (Number.isFinite(value) ? [] : [{ x, y, value, place: indices[y]![x]! }])),
   );
-  if (found.length === 0) return undefined;
   return {
-    type: 'scatter',
-    mode: 'markers',
-    xaxis: `x${id}`,
-    yaxis: `y${id}`,
     x: found.map(({ x }) => middle(x, columnStep)),
     y: found.map(({ y }) => middle(y, rowStep)),
-    marker: { symbol: 'x', size: 8, color: FAULT_COLOR },
     customdata: found.map(({ value, place }) => [sliced.name, place.join(', '), String(value)]),
     hovertemplate: '%{customdata[0]}<br>[%{customdata[1]}] = %{customdata[2]}<extra></extra>',
-    showlegend: false,
   };
 }
 

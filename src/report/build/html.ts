@@ -5,10 +5,10 @@ import { formatError, formatShare } from '../../text-table.js';
 import type { LocateReport } from '../../locate/faults/report.js';
 import type { TapNoise } from '../../locate/noise/noise-floor.js';
 import { scriptJson } from '../../plot/figure.js';
-import { escapeHtml, pageScript, plotlySource } from '../../plot/figure-html.js';
+import { bundledScript } from '../../plot/bundle.js';
+import { escapeHtml, plotlySource } from '../../plot/figure-html.js';
 import type { PageData } from '../page/data.js';
 import type { ManifestFact } from './manifests.js';
-import { reportScript } from './script.js';
 import { reportStyle } from './style.js';
 import type { ReproduceCommand } from './reproduce.js';
 
@@ -37,7 +37,7 @@ export interface ReportContent {
 export function reportHtml(content: ReportContent): string {
   const { title, outcome, sentence, diff, data, packs } = content;
   // The page's own script first: verdict and tables can be read while the browser is still busy with the large one.
-  const scripts = [`${pageScript()}\n${reportScript()}`, plotlySource()].map(inScriptElement);
+  const scripts = [bundledScript('report'), plotlySource()].map(inScriptElement);
   const policy = [
     "default-src 'none'",
     `script-src ${scripts.map(scriptHash).join(' ')}`,

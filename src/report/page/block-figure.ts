@@ -1,18 +1,13 @@
 import type { Trace } from '../../plot/figure.js';
-import type { PageColors } from './colors.js';
+import { plainText } from '../../plot/log-values.js';
+import { NEUTRAL_COLOR, SERIES_COLORS } from '../../plot/theme.js';
 import type { CellValue, PageFigure, PageTable } from './data.js';
 
-/** Errors of the taps of one block in execution order, with their noise floor and own error where the table has them. Runs in the browser, as `tensorFigures`. */
-export function blockFigure(
-  label: string,
-  table: PageTable,
-  rows: readonly CellValue[][],
-  colors: PageColors,
-  plain: (text: string) => string,
-): PageFigure {
+/** Errors of the taps of one block in execution order, with their noise floor and own error where the table has them. */
+export function blockFigure(label: string, table: PageTable, rows: readonly CellValue[][]): PageFigure {
   const at = (key: string): number => table.columns.findIndex((column) => column.key === key);
   const names = rows.map((row) => String(row[0]));
-  const short = names.map((name) => plain(name.replace(/^layers\.\d+\.?/, '') || '(block output)'));
+  const short = names.map((name) => plainText(name.replace(/^layers\.\d+\.?/, '') || '(block output)'));
   const values = (key: string): (number | null)[] =>
     rows.map((row) => {
       const value = at(key) < 0 ? null : row[at(key)]!;
@@ -49,9 +44,9 @@ export function blockFigure(
     title: '',
     description: `Energy NMSE of every tap of ${label} in execution order.`,
     data: [
-      ...series('noise', 'noise floor', colors.noise, 'line-ew-open'),
-      ...series('local', 'own error', colors.local, 'diamond'),
-      ...series('error', 'error', colors.error, 'circle'),
+      ...series('noise', 'noise floor', NEUTRAL_COLOR, 'line-ew-open'),
+      ...series('local', 'own error', SERIES_COLORS[1]!, 'diamond'),
+      ...series('error', 'error', SERIES_COLORS[0]!, 'circle'),
     ],
     layout: {
       height: 540,

@@ -1,6 +1,6 @@
 import type { CellValue, ColumnKind } from './data.js';
 
-/** A cell as people read it. Runs in the browser: its source is put into the page, so it uses nothing from outside itself. */
+/** A cell as people read it. */
 export function formatCell(value: CellValue, kind: ColumnKind): string {
   if (value === null) return '';
   if (kind === 'text' || typeof value === 'string') return String(value);

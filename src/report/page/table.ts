@@ -1,6 +1,7 @@
 /// <reference lib="dom" />
-import type { formatCell } from './cell.js';
-import type { CellValue, PageTable } from './data.js';
+import { formatCell } from './cell.js';
+import type { CellValue, PageTable, TableColumn } from './data.js';
+import { makeElement } from './elements.js';
 
 /** What the page does with a table after it is made. */
 export interface ShownTable {
@@ -16,70 +17,42 @@ export interface TableOptions {
   label: string;
   /** Rows drawn before "show all". */
   limit: number;
-  format: typeof formatCell;
   /** Makes the first cell of every row a button. */
-  onOpen?: (row: CellValue[]) => void;
+  onOpen?: ((row: CellValue[]) => void) | undefined;
 }
 
 /**
- * Draws a table whose columns sort and whose rows a text filters, into `host`. Runs in the browser: its source is put into the page, so it uses nothing from outside itself.
- * Text is set as text, never as HTML.
+ * Draws a table whose columns sort and whose rows a text filters, into `host`. Text is set as text, never as HTML.
  */
 export function showTable(host: HTMLElement, table: PageTable, options: TableOptions): ShownTable {
-  const { label, limit, format, onOpen } = options;
+  const { label, limit, onOpen } = options;
   let keep = (_row: CellValue[]): boolean => true;
   let marked: CellValue[] | null = null;
   let sort: { column: number; descending: boolean } | null = null;
   let showsAll = false;
 
-  const make = <K extends keyof HTMLElementTagNameMap>(
-    tag: K,
-    className = '',
-    text = '',
-  ): HTMLElementTagNameMap[K] => {
-    const element = document.createElement(tag);
-    if (className !== '') element.className = className;
-    if (text !== '') element.textContent = text;
-    return element;
-  };
-  /** Numbers that JSON lacks come as their names. */
-  const numberOf = (value: CellValue): number | null =>
-    typeof value === 'number' ? value : value === null || value === '' ? null : Number(value);
-  /** Nothing goes last in either direction; NaN counts as the largest number. */
-  const compare = (a: CellValue[], b: CellValue[]): number => {
-    const { column, descending } = sort!;
-    const [x, y] = [a[column]!, b[column]!];
-    if (x === null || y === null) return x === y ? 0 : x === null ? 1 : -1;
-    const sign = descending ? -1 : 1;
-    if (table.columns[column]!.kind === 'text')
-      return sign * String(x).localeCompare(String(y), 'en', { numeric: true });
-    const [p, q] = [numberOf(x)!, numberOf(y)!];
-    if (Number.isNaN(p) || Number.isNaN(q)) return sign * (Number(Number.isNaN(p)) - Number(Number.isNaN(q)));
-    return p === q ? 0 : sign * (p < q ? -1 : 1);
-  };
-
-  const bar = make('div', 'table-bar');
-  const field = make('label', '', 'Filter ');
-  const filter = make('input');
+  const bar = makeElement('div', 'table-bar');
+  const field = makeElement('label', '', 'Filter ');
+  const filter = makeElement('input');
   filter.type = 'search';
   filter.placeholder = 'words in any column';
   filter.setAttribute('aria-label', `Filter ${label}`);
   field.append(filter);
-  const count = make('span', 'count');
+  const count = makeElement('span', 'count');
   count.setAttribute('role', 'status');
   bar.append(field, count);
-  const scroll = make('div', 'table-scroll');
+  const scroll = makeElement('div', 'table-scroll');
   scroll.tabIndex = 0;
   scroll.setAttribute('role', 'region');
   scroll.setAttribute('aria-label', label);
-  const element = make('table');
+  const element = makeElement('table');
   element.setAttribute('aria-label', label);
-  const head = make('tr');
+  const head = makeElement('tr');
   const headers = table.columns.map((column, at) => {
-    const cell = make('th', column.kind === 'text' ? '' : 'number');
+    const cell = makeElement('th', column.kind === 'text' ? '' : 'number');
     cell.scope = 'col';
     cell.title = column.help;
-    const button = make('button', '', column.label);
+    const button = makeElement('button', '', column.label);
     button.type = 'button';
     button.addEventListener('click', () => {
       // Errors are looked for from the largest on, names from the first.
@@ -94,12 +67,12 @@ export function showTable(host: HTMLElement, table: PageTable, options: TableOpt
     head.append(cell);
     return cell;
   });
-  const body = make('tbody');
-  const top = make('thead');
+  const body = makeElement('tbody');
+  const top = makeElement('thead');
   top.append(head);
   element.append(top, body);
   scroll.append(element);
-  const more = make('button', 'more');
+  const more = makeElement('button', 'more');
   more.type = 'button';
   more.addEventListener('click', () => {
     showsAll = true;
@@ -109,13 +82,13 @@ export function showTable(host: HTMLElement, table: PageTable, options: TableOpt
   filter.addEventListener('input', draw);
 
   function rowElement(row: CellValue[]): HTMLTableRowElement {
-    const line = make('tr');
+    const line = makeElement('tr');
     line.classList.toggle('current', row === marked);
     for (const [at, column] of table.columns.entries()) {
-      const text = format(row[at]!, column.kind);
-      const cell = make('td', column.kind === 'text' ? '' : 'number', at === 0 && onOpen ? '' : text);
+      const text = formatCell(row[at]!, column.kind);
+      const cell = makeElement('td', column.kind === 'text' ? '' : 'number', at === 0 && onOpen ? '' : text);
       if (at === 0 && onOpen) {
-        const button = make('button', 'link', text);
+        const button = makeElement('button', 'link', text);
         button.type = 'button';
         button.addEventListener('click', () => onOpen(row));
         cell.append(button);
@@ -134,7 +107,7 @@ export function showTable(host: HTMLElement, table: PageTable, options: TableOpt
       const text = row.join(' ').toLowerCase();
       return words.every((word) => text.includes(word));
     });
-    if (sort !== null) rows.sort(compare);
+    if (sort !== null) rows.sort(rowOrder(table.columns, sort.column, sort.descending));
     const visible = showsAll ? rows : rows.slice(0, limit);
     body.replaceChildren(...visible.map(rowElement));
     count.textContent = `${rows.length} of ${table.rows.length} rows`;
@@ -156,5 +129,24 @@ export function showTable(host: HTMLElement, table: PageTable, options: TableOpt
       marked = row;
       draw();
     },
+  };
+}
+
+/** Order of rows by a column: nothing goes last in either direction; NaN counts as the largest number. */
+export function rowOrder(
+  columns: readonly TableColumn[],
+  column: number,
+  descending: boolean,
+): (a: readonly CellValue[], b: readonly CellValue[]) => number {
+  const sign = descending ? -1 : 1;
+  return (a, b) => {
+    const [x, y] = [a[column]!, b[column]!];
+    if (x === null || y === null) return x === y ? 0 : x === null ? 1 : -1;
+    if (columns[column]!.kind === 'text')
+      return sign * String(x).localeCompare(String(y), 'en', { numeric: true });
+    // Numbers that JSON lacks come as their names.
+    const [p, q] = [Number(x), Number(y)];
+    if (Number.isNaN(p) || Number.isNaN(q)) return sign * (Number(Number.isNaN(p)) - Number(Number.isNaN(q)));
+    return p === q ? 0 : sign * (p < q ? -1 : 1);
   };
 }

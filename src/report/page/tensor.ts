@@ -15,9 +15,7 @@ export interface UnpackedView {
   marks: string[];
 }
 
-/**
- * Unpacks the text that `packViews` made: all views of one file, by tap. Runs in the browser: its source is put into the page, so it uses nothing from outside itself.
- */
+/** Unpacks the text that `packViews` made: all views of one file, by tap. */
 export async function unpackViews(base64: string): Promise<Map<string, UnpackedView>> {
   const packed = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
