@@ -59,9 +59,9 @@ export function textTable(
 }
 
 /** An error for people: `0`, `1.2e-7`, `Infinity`; `–` for null. */
-export function formatError(value: number | null): string {
+export function formatError(value: number | null, digits = 2): string {
   if (value === null) return '–';
-  return value === 0 || !Number.isFinite(value) ? String(value) : value.toExponential(1);
+  return value === 0 || !Number.isFinite(value) ? String(value) : value.toExponential(digits - 1);
 }
 
 /** A share for people, in percent; never rounded to 100 % or 0 %. */

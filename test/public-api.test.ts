@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import * as format from '../src/entries/format.js';
+import * as graph from '../src/entries/graph.js';
+import * as plot from '../src/entries/plot.js';
 import * as api from '../src/index.js';
 
 const root = join(import.meta.dirname, '..');
@@ -397,6 +400,38 @@ describe('the public API', () => {
   });
 });
 
+describe('the entries beside it', () => {
+  it('have these values', () => {
+    const entries = { format, graph, plot };
+    expect(
+      Object.fromEntries(
+        Object.entries(entries).map(([name, entry]) => [name, Object.keys(entry).sort().join(' ')]),
+      ),
+    ).toMatchInlineSnapshot(`
+      {
+        "format": "conformanceMarkdown formatComparison formatLocate formatLogitsCheck formatReport formatWeightsDiff reportToJson",
+        "graph": "Graph OP_NAMES POLICIES ResidentMemory SITE_KINDS add argmax argsort attentionOutput attentionWeights cast causalMask compileGraphs concat cont conv1dDepthwise conv1dGrouped copyInto div gelu geluErf getRows im2col l2Norm listDevices loadPolicy mean mul mulMat mulMatId openBackend permute policy readResident repeat reshape rmsNorm rope ropeFromTables rotaryTables scale silu slice softMax splitAxis ssmConv sub sumRows swiglu transpose writeResident",
+        "plot": "attributionWaterfall backendComparison compareTensors errorAgainstMagnitude errorBars errorHistogram errorLines errorShares figureHtml figurePage logitsTopK metricByKind nmsePerBlock nmsePerTap nmseRatio pageScript plotlySource quantisationCost routingMap routingMargins stateView tensorView tokenBlockHeatMap ulpHistogram valueHistogram weightErrors",
+      }
+    `);
+  });
+
+  it('keep their names in the public API for one release', () => {
+    for (const entry of [format, graph, plot]) expect(api).toMatchObject(entry);
+  });
+
+  it('have types for compilers that know no map of exports, such as that of notebooks', () => {
+    const { exports, typesVersions } = manifest as {
+      exports: Record<string, string | { types: string }>;
+      typesVersions: { '*': Record<string, string[]> };
+    };
+    const types = Object.entries(exports).flatMap(([name, entry]) =>
+      name === '.' || typeof entry === 'string' ? [] : [[name.slice(2), [entry.types]]],
+    );
+    expect(typesVersions).toEqual({ '*': Object.fromEntries(types) });
+  });
+});
+
 describe('the package', () => {
   it('has these entry points', () => {
     const { main, types, exports, bin, type } = manifest;
@@ -410,7 +445,19 @@ describe('the package', () => {
             "default": "./dist/index.js",
             "types": "./dist/index.d.ts",
           },
+          "./format": {
+            "default": "./dist/entries/format.js",
+            "types": "./dist/entries/format.d.ts",
+          },
+          "./graph": {
+            "default": "./dist/entries/graph.js",
+            "types": "./dist/entries/graph.d.ts",
+          },
           "./package.json": "./package.json",
+          "./plot": {
+            "default": "./dist/entries/plot.js",
+            "types": "./dist/entries/plot.d.ts",
+          },
         },
         "main": "./dist/index.js",
         "type": "module",

@@ -1,7 +1,7 @@
 import { escapeHtml } from '../plot/figure-html.js';
 
 /** A number as a table shows it: integers whole, others with four significant digits, very small and very large ones with an exponent. */
-export function formatCell(value: unknown): string {
+export function cellText(value: unknown): string {
   if (value === null || value === undefined) return '–';
   if (typeof value !== 'number') return typeof value === 'object' ? JSON.stringify(value) : String(value);
   if (Number.isInteger(value) && Math.abs(value) < 1e9) return value.toLocaleString('en-US');
@@ -29,7 +29,7 @@ export function tableHtml(rows: readonly object[]): string {
     (row) =>
       `<tr>${cells(
         'td',
-        columns.map((column) => formatCell(cellOf(row, column))),
+        columns.map((column) => cellText(cellOf(row, column))),
       )}</tr>`,
   );
   return `<table><thead><tr>${cells('th', columns)}</tr></thead>\n<tbody>\n${body.join('\n')}\n</tbody></table>`;

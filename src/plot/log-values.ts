@@ -1,3 +1,5 @@
+import { formatError } from '../text-table.js';
+
 /** Values for a logarithmic axis: plotly has no place for zero there. */
 export interface LogValues {
   /** Zeros stand at `floor`; NaN and infinities are null. */
@@ -23,11 +25,6 @@ export function logValues(series: readonly (readonly number[])[]): LogValues[] {
     zeros: values.filter((value) => value === 0).length,
     nonFinite: values.filter((value) => !Number.isFinite(value)).length,
   }));
-}
-
-/** Two significant digits, as commands print errors. */
-export function formatError(value: number): string {
-  return Number.isFinite(value) && value !== 0 ? value.toExponential(1) : String(value);
 }
 
 /** Decades from which only powers of ten are labelled. */

@@ -1,7 +1,8 @@
 import type { LogitsCheckReport } from '../diff/logits/check.js';
+import { formatError } from '../text-table.js';
 import { type Figure, plainNumbers } from './figure.js';
 import { legendAbove } from './legend.js';
-import { formatError, plainText, titled } from './log-values.js';
+import { plainText, titled } from './log-values.js';
 import { requireSome } from './require-some.js';
 import { NEUTRAL_COLOR, SERIES_COLORS } from './theme.js';
 

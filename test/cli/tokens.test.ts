@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parseTokens, readSequences, readTokens } from '../../src/cli/options/tokens.js';
+import { parseTokens, readSequences, readTokenFile } from '../../src/cli/options/tokens.js';
 
 let folder: string;
 beforeAll(() => {
@@ -45,7 +45,7 @@ describe('token ids', () => {
     ['a JSON array', '[5, 17, 9]'],
     ['a JSON object with tokens', '{"text": "abc", "tokens": [5, 17, 9]}'],
   ])('are read from a file with %s', async (_what, text) => {
-    expect(await readTokens(file(text))).toEqual([5, 17, 9]);
+    expect(await readTokenFile(file(text))).toEqual([5, 17, 9]);
   });
 
   it.each([
@@ -76,8 +76,8 @@ describe('token ids', () => {
   });
 
   it('of several sequences are refused where one is wanted', async () => {
-    expect(await readTokens(file('[[5, 17]]'))).toEqual([5, 17]);
-    await expect(readTokens(file('[[5, 17], [9]]'))).rejects.toMatchObject({
+    expect(await readTokenFile(file('[[5, 17]]'))).toEqual([5, 17]);
+    await expect(readTokenFile(file('[[5, 17], [9]]'))).rejects.toMatchObject({
       code: 'BAD_ARGUMENT',
       message: expect.stringContaining('expected a single sequence of token ids, got 2'),
     });
@@ -91,7 +91,7 @@ describe('token ids', () => {
     ['nothing', '', 'none'],
     ['an empty array', '[]', 'none'],
   ])('are refused in a file with %s', async (_what, text, got) => {
-    await expect(readTokens(file(text))).rejects.toMatchObject({
+    await expect(readTokenFile(file(text))).rejects.toMatchObject({
       code: 'BAD_ARGUMENT',
       message: expect.stringContaining(`got ${got}`),
     });
@@ -111,25 +111,25 @@ describe('token ids', () => {
   it('are I32 where a file is no text, and no other format', async () => {
     const binary = file('');
     writeFileSync(binary, new Uint8Array(Int32Array.of(5, 17, 258).buffer));
-    expect(await readTokens(binary)).toEqual([5, 17, 258]);
+    expect(await readTokenFile(binary)).toEqual([5, 17, 258]);
     writeFileSync(binary, new Uint8Array(Int32Array.of(5, -1).buffer));
-    await expect(readTokens(binary)).rejects.toMatchObject({
+    await expect(readTokenFile(binary)).rejects.toMatchObject({
       message: expect.stringContaining('-1 at position 1'),
     });
     writeFileSync(binary, Buffer.from('1f8b08000000000000031234', 'hex'));
-    await expect(readTokens(binary)).rejects.toMatchObject({
+    await expect(readTokenFile(binary)).rejects.toMatchObject({
       code: 'BAD_ARGUMENT',
       message: expect.stringContaining('got a gzip file; unpack it with gunzip'),
     });
   });
 
   it('are refused in a sentence where arrays are nested without end', async () => {
-    await expect(readTokens(file(`[${'['.repeat(20_000)}${']'.repeat(20_000)}]`))).rejects.toMatchObject({
+    await expect(readTokenFile(file(`[${'['.repeat(20_000)}${']'.repeat(20_000)}]`))).rejects.toMatchObject({
       code: 'BAD_ARGUMENT',
     });
   });
 
   it('are refused in a file that is absent', async () => {
-    await expect(readTokens(join(folder, 'absent'))).rejects.toMatchObject({ code: 'IO' });
+    await expect(readTokenFile(join(folder, 'absent'))).rejects.toMatchObject({ code: 'IO' });
   });
 });

@@ -27,6 +27,15 @@ const FAULTY = {
     "const batch = await dump.read('layers.0');",
     'const text: string = zs.toFloat32(batch.data, batch.dtype);',
   ],
+  'type-error-graph': ["import { add } from 'zayascope/graph';", 'const sum: number = add;'],
+  'type-error-plot': [
+    "import { nmsePerTap } from 'zayascope/plot';",
+    'const figure: number = nmsePerTap([]);',
+  ],
+  'type-error-format': [
+    "import { formatReport } from 'zayascope/format';",
+    'const text: number = formatReport;',
+  ],
   throws: ["throw new Error('on purpose');"],
 };
 
@@ -77,7 +86,7 @@ describe.each(names)('notebook %s', (name) => {
       ),
     );
     expect(imported).toContain('zayascope');
-    expect(imported.filter((from) => from !== 'zayascope' && !from.startsWith('node:'))).toEqual([]);
+    expect(imported.filter((from) => !/^(zayascope(\/(graph|plot|format))?$|node:)/.test(from))).toEqual([]);
   });
 });
 
@@ -87,6 +96,9 @@ describe('a notebook fails', () => {
     ['type-of-a-value', "Property 'noSuchField' does not exist on type 'Manifest'"],
     ['wrong-option', "Type '\"half\"' is not assignable to type 'DumpTier'"],
     ['typed-array', "Type 'Float32Array' is not assignable to type 'string'"],
+    ['type-error-graph', "Type '(a: Tensor, b: Tensor) => Tensor' is not assignable to type 'number'"],
+    ['type-error-plot', "Type 'Figure' is not assignable to type 'number'"],
+    ['type-error-format', "=> string' is not assignable to type 'number'"],
     ['throws', 'Error: on purpose'],
   ])('on %s', (name, message) => {
     expect(runOf(name).error).toContain(message);

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import type { AttributionGroup, AttributionReport } from '../../locate/bisect/attribution.js';
+import { formatError } from '../../text-table.js';
 import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
@@ -59,10 +60,10 @@ async function runAttribute(options: AttributeCommandOptions, context: CommandCo
 
 function formatAttribution({ good, bad, against, rows, cost }: AttributionReport): string {
   const summary = fields([
-    ['good', `${good.policy}: NMSE ${formatError(good.error)}`],
+    ['good', `${good.policy}: NMSE ${formatError(good.error, 3)}`],
     [
       'bad',
-      `${bad.policy}: NMSE ${formatError(bad.error)}${Number.isFinite(bad.error) ? '' : ' (its logits are NaN or infinite)'}`,
+      `${bad.policy}: NMSE ${formatError(bad.error, 3)}${Number.isFinite(bad.error) ? '' : ' (its logits are NaN or infinite)'}`,
     ],
     ['against', against],
     ['cost', `${cost.forwardPasses.toFixed(1)} forward passes in ${cost.runs} runs`],
@@ -77,13 +78,9 @@ function formatAttribution({ good, bad, against, rows, cost }: AttributionReport
   const lines = rows.map(({ group, sites, alone, repaired, cumulative }) => [
     group,
     String(sites),
-    formatError(alone),
-    formatError(repaired),
-    formatError(cumulative),
+    formatError(alone, 3),
+    formatError(repaired, 3),
+    formatError(cumulative, 3),
   ]);
   return `${summary}\n\n${table(columns, lines)}`;
-}
-
-function formatError(error: number): string {
-  return error === 0 ? '0' : error.toExponential(2);
 }

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import type { BisectReport } from '../../locate/bisect/bisect.js';
 import { patternGlobs } from '../../tap-pattern.js';
+import { formatError } from '../../text-table.js';
 import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
@@ -75,16 +76,16 @@ const SHOWN_INTERACTIONS = 5;
 function formatBisect(report: BisectReport): string {
   const { good, bad, minimal, cost, interactions } = report;
   const summary = fields([
-    ['good', `${good.policy}: NMSE ${formatError(good.error)}`],
+    ['good', `${good.policy}: NMSE ${errorText(good.error)}`],
     [
       'bad',
-      `${bad.policy}: NMSE ${formatError(bad.error)}${Number.isFinite(bad.error) ? '' : ' (its logits are NaN or infinite)'}`,
+      `${bad.policy}: NMSE ${errorText(bad.error)}${Number.isFinite(bad.error) ? '' : ' (its logits are NaN or infinite)'}`,
     ],
-    ['fails above', `${formatError(report.failAbove)}, against the ${report.against}`],
+    ['fails above', `${errorText(report.failAbove)}, against the ${report.against}`],
     ['differ at', `${report.sites} sites: ${abbreviate(report.groups)}`],
     [
       'minimal set',
-      `${countUnits(report)}, NMSE ${formatError(report.error)}, ${
+      `${countUnits(report)}, NMSE ${errorText(report.error)}, ${
         report.verified
           ? 'verified: without any one of them the run passes'
           : 'not verified: more --max-passes are needed'
@@ -107,8 +108,8 @@ function formatBisect(report: BisectReport): string {
       abbreviate(patternGlobs(unit.pattern)),
       unit.good,
       unit.bad,
-      formatError(unit.alone),
-      formatError(unit.without),
+      errorText(unit.alone),
+      errorText(unit.without),
     ]),
   );
   if (interactions.length === 0) return `${summary}\n\n${units}`;
@@ -124,8 +125,8 @@ function formatBisect(report: BisectReport): string {
       .map(({ units: [a, b], together, excess }) => [
         abbreviate(patternGlobs(a)),
         abbreviate(patternGlobs(b)),
-        formatError(together),
-        formatError(excess),
+        errorText(together),
+        errorText(excess),
       ]),
   );
   return `${summary}\n\n${units}\n\n${pairs}`;
@@ -145,12 +146,7 @@ function abbreviate(patterns: readonly string[]): string {
   return `${shown.join(' ')}${rest > 0 ? ` and ${rest} more` : ''}`;
 }
 
-function formatError(error: number | null): string {
-  return error === null
-    ? '-'
-    : error === 0
-      ? '0'
-      : error === Number.MAX_VALUE
-        ? 'any number'
-        : error.toExponential(2);
+function errorText(error: number | null): string {
+  if (error === Number.MAX_VALUE) return 'any number';
+  return error === null ? '-' : formatError(error, 3);
 }

@@ -4,7 +4,7 @@ import type { UnmappedChoice } from '../../dump/names/resolve-names.js';
 import type { CommandContext } from '../command-line.js';
 import { formatCount } from '../format-number.js';
 import { toJson } from '../json.js';
-import { parseTokens, readTokens } from '../options/tokens.js';
+import { parseTokens, readTokenFile } from '../options/tokens.js';
 import { integerOption } from '../options/values.js';
 import { packageVersion } from '../package-version.js';
 import { fields } from '../table.js';
@@ -97,7 +97,7 @@ async function runImport(
       ? parseTokens(tokens, '--tokens')
       : tokensFile === undefined
         ? undefined
-        : await readTokens(tokensFile);
+        : await readTokenFile(tokensFile);
   const { importTarget } = await import('../../capture/import-target.js');
   const described = options.config === undefined ? {} : await importTarget(options.config);
   const unmapped: UnmappedChoice = keepUnmapped ? 'keep' : dropUnmapped ? 'drop' : 'fail';

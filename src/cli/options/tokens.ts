@@ -71,7 +71,7 @@ function checkMask(mask: unknown, file: string): void {
 }
 
 /** The only sequence of a file that {@link readSequences} reads. @throws also `BAD_ARGUMENT` for several. */
-export async function readTokens(file: string): Promise<number[]> {
+export async function readTokenFile(file: string): Promise<number[]> {
   const [tokens, ...more] = await readSequences(file);
   if (more.length > 0) throw bad('a single sequence of token ids', `${more.length + 1}`, file);
   return tokens!;

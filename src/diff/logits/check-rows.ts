@@ -15,7 +15,7 @@ export interface PairedRows {
  *
  * @throws `BAD_ARGUMENT` with `all` for a raw file of one row; `UNPAIRED` where one side lacks a row that the other has, or the last token's.
  */
-export function pairRows(reference: LogitsSource, tested: LogitsSource, all: boolean): PairedRows {
+export function pairLogitsRows(reference: LogitsSource, tested: LogitsSource, all: boolean): PairedRows {
   if (reference.kind === 'perplexity file' || tested.kind === 'perplexity file')
     return sharedRows(reference, tested);
   const left = all ? allRows(reference) : lastRows(reference);

@@ -2,7 +2,7 @@
 import { ZayascopeError } from '../../errors.js';
 import { MetricSums, type TensorMetrics } from '../metrics.js';
 import { type NonFiniteCounts, type NonFiniteRules, nonFiniteCounts } from '../non-finite.js';
-import { type PairedRows, pairRows } from './check-rows.js';
+import { type PairedRows, pairLogitsRows } from './check-rows.js';
 import type { LogitsRow, LogitsSource } from './check-source.js';
 import { clippedLogProbabilities } from './log-probabilities.js';
 import { type LogitRows, LogitsComparison, type LogitsReport, mostLikely } from './logits.js';
@@ -123,7 +123,7 @@ export async function checkLogits(
     top: null,
   };
   if (tokens.outcome === 'different') return { ...base, pass: false, rows: 0, ...nothing };
-  const { pairs, note }: PairedRows = pairRows(reference, tested, all);
+  const { pairs, note }: PairedRows = pairLogitsRows(reference, tested, all);
   if (note !== undefined) notes.push(note);
   const sums = new MetricSums({ allowNaN: allowNonFinite });
   const variance = new Variance();

@@ -3,7 +3,7 @@ import { blockCount, tapSpan } from '../replay/tap-graph.js';
 import { aloneLimit, verdictAlone } from './alone.js';
 import { errorOf, type OpEvidence } from './evidence.js';
 import type { LocatedOp, NonFiniteOrigin, OpVerdict } from './report.js';
-import { errorShares, type ShareTap } from './share.js';
+import { type ShareTap, tapShares } from './share.js';
 import { judge } from './verdict.js';
 
 /** A right op may make 9 times the energy NMSE that was measured as its noise: a ratio of 3 of the errors themselves. */
@@ -89,7 +89,7 @@ export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: Lo
     shareTaps.push({ name: tap, cumulative, energy: energyOf(own.cumulative), local: local ?? 0, inputs });
   }
   const final = evidence.has('lm_head') ? 'lm_head' : lastFloat(evidence);
-  return { ops, nonFinite, shares: errorShares(shareTaps, final), final };
+  return { ops, nonFinite, shares: tapShares(shareTaps, final), final };
 }
 
 function verdictOf(

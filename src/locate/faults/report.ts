@@ -61,7 +61,7 @@ export interface LocatedKind {
   median: number;
   /** Limit at `worst`. */
   limit: number;
-  /** Estimated share of the final error; null without a model. See `errorShares`. */
+  /** Estimated share of the final error; null without a model. See `tapShares`. */
   share: number | null;
   /** Where the largest error of `worst` stands; `reference` is the right value. */
   place: ElementPlace | null;

@@ -21,7 +21,7 @@ export interface ShareTap {
  * says a run without it. One pass, no run of the model.
  * @param taps in execution order; `target` is the name of one of them.
  */
-export function errorShares(taps: readonly ShareTap[], target: string): Map<string, number> {
+export function tapShares(taps: readonly ShareTap[], target: string): Map<string, number> {
   const known = new Map<string, { tap: ShareTap; shares: Map<string, number> }>();
   for (const tap of taps) {
     const shares = new Map<string, number>();

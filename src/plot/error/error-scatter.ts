@@ -1,6 +1,7 @@
 import { ZayascopeError } from '../../errors.js';
+import { formatError } from '../../text-table.js';
 import type { Figure } from '../figure.js';
-import { formatError, logAxis, logValues, titled } from '../log-values.js';
+import { logAxis, logValues, titled } from '../log-values.js';
 import { requireSome } from '../require-some.js';
 import { requireCounts, toNumbers, type ViewedTensor } from '../tensor/tensor-slice.js';
 import { SERIES_COLORS } from '../theme.js';

@@ -1,6 +1,7 @@
 import type { LocateReport } from '../../locate/faults/report.js';
+import { formatError } from '../../text-table.js';
 import type { Figure } from '../figure.js';
-import { formatError, plainText, titled } from '../log-values.js';
+import { plainText, titled } from '../log-values.js';
 import { requireSome } from '../require-some.js';
 import { FAULT_COLOR } from '../theme.js';
 

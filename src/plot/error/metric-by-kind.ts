@@ -1,6 +1,7 @@
 import { type DiffReport, type TapReport, tapError } from '../../diff/report.js';
+import { formatError } from '../../text-table.js';
 import type { Figure } from '../figure.js';
-import { formatError, logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
+import { logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
 import { nonFiniteNote } from '../report-notes.js';
 import { requireSome } from '../require-some.js';
 import { SERIES_COLORS } from '../theme.js';

@@ -1,7 +1,8 @@
 import type { AttributionReport, AttributionRow } from '../../locate/bisect/attribution.js';
+import { formatError } from '../../text-table.js';
 import type { Figure, Trace } from '../figure.js';
 import { legendAbove } from '../legend.js';
-import { formatError, logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
+import { logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
 import { requireSome } from '../require-some.js';
 import { FAULT_COLOR, NEUTRAL_COLOR, SERIES_COLORS } from '../theme.js';
 

@@ -1,7 +1,8 @@
 import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat64 } from '../../dump/float.js';
+import { formatError } from '../../text-table.js';
 import type { Figure } from '../figure.js';
-import { formatError, titled } from '../log-values.js';
+import { titled } from '../log-values.js';
 import { requireSome } from '../require-some.js';
 import { FAULT_COLOR, NEUTRAL_COLOR } from '../theme.js';
 import { type TokenMark, tokenMap, tokenName } from '../token-map.js';

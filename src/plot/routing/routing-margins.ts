@@ -1,9 +1,10 @@
 import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
 import { ZayascopeError } from '../../errors.js';
+import { formatError } from '../../text-table.js';
 import type { Figure, Trace } from '../figure.js';
 import { legendAbove } from '../legend.js';
-import { formatError, logAxis, titled } from '../log-values.js';
+import { logAxis, titled } from '../log-values.js';
 import { requireSome } from '../require-some.js';
 import { FAULT_COLOR, NEUTRAL_COLOR, SERIES_COLORS } from '../theme.js';
 

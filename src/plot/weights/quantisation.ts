@@ -1,6 +1,7 @@
+import { formatError } from '../../text-table.js';
 import type { Figure } from '../figure.js';
 import { legendAbove } from '../legend.js';
-import { formatError, logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
+import { logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
 import { requireSome } from '../require-some.js';
 import { NEUTRAL_COLOR, SERIES_COLORS } from '../theme.js';
 

@@ -18,7 +18,7 @@ export function makeElement<K extends keyof HTMLElementTagNameMap>(
 }
 
 /** Copies a text, and says on the button for a moment whether that was allowed. */
-export function copy(text: string, button: HTMLElement): void {
+export function copyText(text: string, button: HTMLElement): void {
   const say = (what: string): void => {
     button.textContent = what;
     setTimeout(() => {

@@ -3,9 +3,9 @@
 import { startFigures } from '../../plot/page/figures.js';
 import { blockSection } from './block-section.js';
 import type { CellValue, PageData } from './data.js';
-import { byId, copy } from './elements.js';
+import { byId, copyText } from './elements.js';
 import { drawWhenSeen, plotter } from './plots.js';
-import { showTable } from './table.js';
+import { sortableTable } from './table.js';
 import { tapGroups } from './tap-groups.js';
 import { TapSection } from './tap-section.js';
 import { wantedTap } from './tensor-notes.js';
@@ -24,7 +24,7 @@ const plot = plotter(startFigures(), (tap, opens) => {
 });
 drawWhenSeen(data.figures, plot);
 
-const taps = showTable(byId('taps-table'), data.taps, {
+const taps = sortableTable(byId('taps-table'), data.taps, {
   label: 'Taps',
   limit: LIMIT,
   onOpen: (row) => void showTap(row[0] as string),
@@ -37,7 +37,7 @@ table('routing-table', 'routing', 'Routing flips');
 table('logits-table', 'logits', 'Logits');
 
 for (const button of document.querySelectorAll<HTMLButtonElement>('[data-copy]'))
-  button.addEventListener('click', () => copy(byId(button.dataset.copy!).textContent!, button));
+  button.addEventListener('click', () => copyText(byId(button.dataset.copy!).textContent!, button));
 for (const link of document.querySelectorAll<HTMLButtonElement>('[data-tap]'))
   link.addEventListener('click', () => void showTap(link.dataset.tap!));
 
@@ -52,5 +52,5 @@ function table(
   onOpen?: (row: CellValue[]) => void,
 ): void {
   const host = document.getElementById(id);
-  if (host !== null) showTable(host, data[key], { label, limit: LIMIT, onOpen });
+  if (host !== null) sortableTable(host, data[key], { label, limit: LIMIT, onOpen });
 }

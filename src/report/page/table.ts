@@ -11,7 +11,7 @@ export interface ShownTable {
   mark(row: CellValue[] | null): void;
 }
 
-/** Options of {@link showTable}. */
+/** Options of {@link sortableTable}. */
 export interface TableOptions {
   /** Accessible name. */
   label: string;
@@ -24,7 +24,7 @@ export interface TableOptions {
 /**
  * Draws a table whose columns sort and whose rows a text filters, into `host`. Text is set as text, never as HTML.
  */
-export function showTable(host: HTMLElement, table: PageTable, options: TableOptions): ShownTable {
+export function sortableTable(host: HTMLElement, table: PageTable, options: TableOptions): ShownTable {
   const { label, limit, onOpen } = options;
   let keep = (_row: CellValue[]): boolean => true;
   let marked: CellValue[] | null = null;

@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 import { formatCell } from './cell.js';
 import type { CellValue, PageData } from './data.js';
-import { byId, copy, makeElement } from './elements.js';
+import { byId, copyText, makeElement } from './elements.js';
 import type { Plot } from './plots.js';
 import type { ShownTable } from './table.js';
 import type { TapGroups } from './tap-groups.js';
@@ -39,7 +39,7 @@ export class TapSection {
     byId('tap-block').addEventListener('click', () => {
       if (this.#open !== null) onBlock(this.#open);
     });
-    byId('tap-copy').addEventListener('click', () => copy(this.#open ?? '', byId('tap-copy')));
+    byId('tap-copy').addEventListener('click', () => copyText(this.#open ?? '', byId('tap-copy')));
   }
 
   /** Shows a tap of the page. Resolves when its tensors are being drawn. */

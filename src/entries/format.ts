@@ -1,0 +1,11 @@
+/**
+ * `zayascope/format`: what was found as text for people, as the commands print it, and as JSON.
+ */
+
+export { conformanceMarkdown } from '../conformance/format-conformance.js';
+export { type ComparedReport, formatComparison } from '../diff/format/comparison.js';
+export { formatLogitsCheck } from '../diff/format/logits-check.js';
+export { type FormatOptions, formatReport } from '../diff/format/report.js';
+export { reportToJson } from '../diff/report.js';
+export { formatLocate } from '../locate/faults/format.js';
+export { formatWeightsDiff } from '../weights-diff/format-weights-diff.js';
