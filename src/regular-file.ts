@@ -1,6 +1,7 @@
 /** Opening files that other people name: only regular files are read, and opening anything else never waits. */
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { utf8Text } from './utf8.js';
 
 /**
  * Opens a regular file for reading. A pipe, a device, a folder or a socket is refused at once: reading a pipe that nobody writes to would wait for ever, and a
@@ -35,9 +36,11 @@ export async function readRegularFile(path: string): Promise<Buffer> {
   return handle.readFile().finally(() => handle.close());
 }
 
-/** Reads a regular file of UTF-8 text whole. Throws as {@link openRegularFile}. */
+/** Reads a regular file of UTF-8 text whole. Throws as {@link openRegularFile}, and for other bytes. */
 export async function readRegularText(path: string): Promise<string> {
-  return (await readRegularFile(path)).toString('utf8');
+  const text = utf8Text(await readRegularFile(path));
+  if (text === undefined) throw new Error('bytes that are not UTF-8');
+  return text;
 }
 
 /** A system error, with a sentence where its own words would not help; code and system call stay. */

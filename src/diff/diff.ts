@@ -163,7 +163,7 @@ async function notes(reference: DumpView, tested: DumpView, kind: DiffReport['ki
       `DIFFERENT WEIGHTS: ${a.name} (reference) and ${b.name} (tested) share their config.json only.`,
     );
   for (const [side, dump] of [['reference', reference] as const, ['tested', tested] as const])
-    found.push(...(await dumpNotes(side, dump)));
+    found.push(...dumpNotes(side, dump));
   if (kind === 'tensors' && sharedRoles(reference, tested) === undefined)
     found.push(
       'Neither dump says which taps hold experts and logits (no roles, and no known model type): routing and logits are left out.',
@@ -185,14 +185,10 @@ function orderNotes(order: TapOrder): string[] {
       ];
 }
 
-async function dumpNotes(side: string, dump: DumpView): Promise<string[]> {
-  if (dump.manifest.status === 'partial')
-    return [`The ${side} dump is partial: its producer did not finish.`];
-  if (dump.manifest.tier !== 'full') return [];
-  const cut: string[] = [];
-  for (const tap of new Map(dump.taps.map((each) => [each.file, each])).values())
-    if (!(await dump.isWhole(tap.name))) cut.push(tap.file);
-  return cut.length === 0 ? [] : [`The ${side} dump has files that are cut short: ${cut.join(', ')}.`];
+function dumpNotes(side: string, dump: DumpView): string[] {
+  return dump.manifest.status === 'partial'
+    ? [`The ${side} dump is partial: its producer did not finish.`]
+    : [];
 }
 
 function notCaptured(

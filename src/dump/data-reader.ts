@@ -6,7 +6,7 @@ import type { BatchMessage, BufferRange } from './arrow/metadata.js';
 import { ArrowReader, type ReusableBuffer } from './arrow/reader.js';
 import { blockElements, itemBytes, storedItems } from './dtypes.js';
 import { elementsOf, emptyLike, type TapElements } from './float.js';
-import type { RowIndex, TapDtype, TapInfo } from './format.js';
+import type { Manifest, RowIndex, TapDtype, TapInfo } from './format.js';
 
 /** Rows of one tap, all of one shape. */
 export interface TensorBatch {
@@ -30,36 +30,40 @@ export interface FileRows extends RowIndex {
 /** Reads the tensors of one data file by byte ranges. */
 export class DataReader {
   readonly #file: ArrowReader | undefined;
+  readonly #taps: readonly TapInfo[];
   readonly #orders: ReadonlyMap<string, StoredOrder>;
   readonly #places: ReadonlyMap<string, { node: number; buffer: number }>;
   #rows: Promise<FileRows> | undefined;
 
   private constructor(
     reader: ArrowReader | undefined,
+    taps: readonly TapInfo[],
     places: ReadonlyMap<string, { node: number; buffer: number }>,
     orders: ReadonlyMap<string, StoredOrder>,
   ) {
     this.#file = reader;
+    this.#taps = taps;
     this.#places = places;
     this.#orders = orders;
   }
 
   /** A file of a partial dump that is missing, or ends before its schema: no rows. */
   static absent(): DataReader {
-    return new DataReader(undefined, new Map(), new Map());
+    return new DataReader(undefined, [], new Map(), new Map());
   }
 
-  /** Opens a data file and compares its schema with the manifest's taps. Throws `BAD_DUMP` or `IO`, naming the file. */
+  /** Opens a data file and compares its schema with the manifest's taps; in a complete dump it must be whole. Throws `BAD_DUMP` or `IO`, naming the file. */
   static async open(
     dir: string,
     file: string,
     block: number | null,
     taps: readonly TapInfo[],
-    version: 1 | 2,
+    { version, status }: Pick<Manifest, 'version' | 'status'>,
   ): Promise<DataReader> {
     const reader = await ArrowReader.open(join(dir, file));
     let orders: ReadonlyMap<string, StoredOrder>;
     try {
+      if (status === 'complete') reader.requireFooter();
       orders = checkColumns(reader, block, taps, version);
     } catch (error) {
       await reader.close();
@@ -73,7 +77,7 @@ export class DataReader {
       node += COLUMN_SIZE[columnKind(tap)].nodes;
       buffer += COLUMN_SIZE[columnKind(tap)].buffers;
     }
-    return new DataReader(reader, places, orders);
+    return new DataReader(reader, taps, places, orders);
   }
 
   get hasFooter(): boolean {
@@ -135,6 +139,25 @@ export class DataReader {
     if (nulls > allowed) throw this.#reader.corrupt(`no nulls in ${what}`, String(nulls));
   }
 
+  /** A batch one of whose columns has another length than the batch is one that something has altered, though the bytes may be there. */
+  #requireLengths(batch: BatchMessage): void {
+    const need = (node: number, length: number, what: string): void => {
+      const found = batch.nodes[node]?.length;
+      if (found !== length)
+        throw this.#reader.corrupt(`${length} entries of ${what}`, String(found ?? 'none'));
+    };
+    for (const [column, name] of INDEX_COLUMNS.entries()) need(column, batch.rows, name);
+    for (const tap of this.#taps) {
+      const { node } = this.#places.get(tap.name)!;
+      const kind = columnKind(tap);
+      need(node, batch.rows, tap.name);
+      if (kind === 'fixed') need(node + 1, batch.rows * rowItems(tap), `the items of ${tap.name}`);
+      if (kind !== 'varying') continue;
+      need(node + 2, batch.rows, `the shapes of ${tap.name}`);
+      need(node + 3, batch.rows * tap.shape.length, `the sizes of ${tap.name}`);
+    }
+  }
+
   #elements(tap: TapInfo, bytes: Uint8Array, shape: readonly number[]): TapElements {
     if (tap.dtype === 'BOOL') {
       const other = bytes.find((byte) => byte > 1);
@@ -174,6 +197,9 @@ export class DataReader {
     const count = tap.scope === 'step' ? 1 : present;
     const rank = tap.shape.length;
     const offsets = await this.#ints(batch, index, buffer + 1, part.start, count + 1, tap.name);
+    const items = batch.nodes[node + 1]?.length ?? 0;
+    if (offsets[count]! > items)
+      throw this.#reader.corrupt(`lists inside the ${items} items of ${tap.name}`, String(offsets[count]));
     const sizes = await this.#ints(batch, index, buffer + 6, part.start * rank, count * rank, tap.name);
     const shape = Array.from(sizes.subarray(0, rank));
     const perRow = storedItems(
@@ -256,6 +282,7 @@ export class DataReader {
     for (let index = 0; index < this.#reader.batchCount; index++) {
       const batch = await this.#reader.batch(index);
       starts[index + 1] = starts[index]! + batch.rows;
+      this.#requireLengths(batch);
       for (const [column, list] of parts.entries()) {
         this.#requireNoNulls(batch, column, INDEX_COLUMNS[column]!);
         list.push(await this.#ints(batch, index, 2 * column + 1, 0, batch.rows, INDEX_COLUMNS[column]!));

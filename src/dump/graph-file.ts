@@ -3,6 +3,8 @@ import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../errors.js';
 import { openRegularFile } from '../regular-file.js';
+import { utf8Text } from '../utf8.js';
+import { parsePythonJson } from '../weights/json-object.js';
 import { FieldCheck } from './field-check.js';
 import { GRAPH_FILE } from './format.js';
 
@@ -71,7 +73,9 @@ export async function readGraph(dir: string, taps: ReadonlySet<string>): Promise
     try {
       const { size } = await handle.stat();
       if (size > MAX_BYTES) throw new Error(`${size} bytes, more than ${MAX_BYTES}`);
-      text = await handle.readFile('utf8');
+      const read = utf8Text(await handle.readFile());
+      if (read === undefined) throw new Error('bytes that are not UTF-8');
+      text = read;
     } finally {
       await handle.close();
     }
@@ -80,7 +84,7 @@ export async function readGraph(dir: string, taps: ReadonlySet<string>): Promise
   }
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parsePythonJson(text);
   } catch (cause) {
     throw graphError('BAD_DUMP', 'JSON', (cause as Error).message, dir, cause);
   }

@@ -68,7 +68,7 @@ export class Dump implements AsyncDisposable {
     return (await this.#file(this.tap(name))).rows();
   }
 
-  /** False where the tap's file ends without a footer, as a crash leaves it: its rows are those of the whole batches. */
+  /** False where the tap's file ends without a footer, as a crash leaves it in a partial dump: its rows are those of the whole batches. In a complete dump such a file is `BAD_DUMP`. */
   async isWhole(name: string): Promise<boolean> {
     return (await this.#file(this.tap(name))).hasFooter;
   }
@@ -155,8 +155,8 @@ export class Dump implements AsyncDisposable {
     let file = this.#files.get(tap.file);
     if (file === undefined) {
       const own = this.taps.filter((other) => other.file === tap.file);
-      const { status, version } = this.manifest;
-      file = DataReader.open(this.dir, tap.file, tap.block, own, version).catch((error: unknown) => {
+      const { status } = this.manifest;
+      file = DataReader.open(this.dir, tap.file, tap.block, own, this.manifest).catch((error: unknown) => {
         // What a producer had not begun when it ended holds no rows; the rest reads as far as it goes.
         if (status === 'partial' && isAbsent(error)) return DataReader.absent();
         throw error;

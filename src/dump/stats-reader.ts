@@ -1,5 +1,6 @@
 import type { Schema } from 'apache-arrow';
 import { ZayascopeError } from '../errors.js';
+import { utf8Text } from '../utf8.js';
 import type { BatchMessage } from './arrow/metadata.js';
 import { ArrowReader, isAbsent } from './arrow/reader.js';
 import {
@@ -47,7 +48,7 @@ export interface HashRow {
   sha256: string;
 }
 
-/** Reads a whole `stats.arrow`. Throws `BAD_DUMP` or `IO` naming the file. @param mayLack a file that is missing, or ends before its schema, holds no rows. */
+/** Reads a whole `stats.arrow`. Throws `BAD_DUMP` or `IO` naming the file. @param mayLack of a partial dump: a file that is missing, or ends before its schema, holds no rows, and one without a footer those of its whole batches. */
 export async function readStats(path: string, mayLack = false): Promise<StatsRows> {
   const table = await readTable(path, statsSchema(), mayLack);
   const ints = (name: string) =>
@@ -107,14 +108,20 @@ async function readTable(path: string, schema: Schema, mayLack: boolean): Promis
   if (reader === undefined) return emptyTable(path);
   const corrupt = reader.corrupt.bind(reader);
   try {
+    if (!mayLack) reader.requireFooter();
     const expected = schema.fields.map((field) => `${field.name}: ${field.type}`).join(', ');
     const got = reader.columns.map((column) => `${column.name}: ${column.type}`).join(', ');
     if (got !== expected) throw corrupt(`columns ${expected}`, got);
     const batches: TableBatch[] = [];
     for (let index = 0; index < reader.batchCount; index++) {
       const message = await reader.batch(index);
-      const nulls = message.nodes.findIndex((node) => node.nulls > 0);
-      if (nulls >= 0) throw corrupt('no nulls', `some in column ${nulls}`);
+      if (message.nodes.length !== schema.fields.length)
+        throw corrupt(`${schema.fields.length} columns in a batch`, String(message.nodes.length));
+      for (const [column, { length, nulls }] of message.nodes.entries()) {
+        if (nulls > 0) throw corrupt('no nulls', `some in column ${column}`);
+        if (length !== message.rows)
+          throw corrupt(`${message.rows} rows in column ${column}, as its batch says,`, String(length));
+      }
       const used = Math.max(0, ...message.buffers.map(({ offset, bytes }) => offset + bytes));
       batches.push({ message, body: await reader.read(index, 0, used) });
     }
@@ -180,13 +187,14 @@ function strings(table: Table, batch: TableBatch, column: number, rows: number):
   if (range === undefined || data === undefined || range.bytes < 4 * (rows + 1))
     throw table.corrupt(`${rows} strings in column ${column}`, 'fewer offsets');
   const view = new DataView(batch.body.buffer, batch.body.byteOffset + range.offset, range.bytes);
-  const decoder = new TextDecoder();
   return Array.from({ length: rows }, (_, row) => {
     const start = view.getInt32(4 * row, true);
     const end = view.getInt32(4 * row + 4, true);
     if (start < 0 || end < start || end > data.bytes)
       throw table.corrupt(`strings inside the ${data.bytes} bytes of column ${column}`, `${start}..${end}`);
-    return decoder.decode(batch.body.subarray(data.offset + start, data.offset + end));
+    const text = utf8Text(batch.body.subarray(data.offset + start, data.offset + end));
+    if (text === undefined) throw table.corrupt(`strings of UTF-8 in column ${column}`, 'other bytes');
+    return text;
   });
 }
 

@@ -7,6 +7,7 @@ import { parseJsonObject } from '../weights/json-object.js';
 import { jsonTokenizer, type TokenizerDefinition } from './json-tokenizer.js';
 import { withSpecialTokens } from './special-tokens.js';
 import type { TextTokenizer } from './tokenizer.js';
+import { checkTokenizerJson } from './tokenizer-schema.js';
 
 const OP = 'openTokenizer';
 /** ZAYA1's is 33 MB. */
@@ -28,7 +29,8 @@ export async function readTokenizerDefinition(folder: string): Promise<Tokenizer
   const source = join(folder, 'tokenizer.json');
   const configFile = join(folder, 'tokenizer_config.json');
   const templateFile = join(folder, 'chat_template.jinja');
-  const json = await readObject(source, MAX_TOKENIZER_BYTES);
+  const json = await readObject(source, MAX_TOKENIZER_BYTES, true);
+  checkTokenizerJson(json, source);
   const optional = async (name: string) => {
     const file = join(folder, name);
     return (await exists(file)) ? readObject(file, MAX_CONFIG_BYTES) : undefined;
@@ -56,9 +58,9 @@ function templateText(bytes: Uint8Array, file: string): string {
   }
 }
 
-async function readObject(file: string, maxBytes: number): Promise<Record<string, unknown>> {
+async function readObject(file: string, maxBytes: number, plain = false): Promise<Record<string, unknown>> {
   const bytes = await readSmallFile(OP, file, maxBytes);
-  return parseJsonObject(bytes, { code: 'BAD_CONFIG', op: OP, where: file });
+  return parseJsonObject(bytes, { code: 'BAD_CONFIG', op: OP, where: file, plain });
 }
 
 function configTemplate(value: unknown, file: string): string | undefined {

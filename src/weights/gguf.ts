@@ -58,7 +58,7 @@ async function checkNames(op: string, file: string, gguf: NativeGguf): Promise<v
     // An object lists keys that are numbers first, wherever they stand in the file.
     const isNumber = /^\d+$/.test(name);
     const found = header.indexOf(Buffer.concat([length, bytes]), isNumber ? 0 : at);
-    if (found < 0)
+    if (found < 0 || name === '')
       throw new ZayascopeError(
         'BAD_CHECKPOINT',
         `${op}: expected names in UTF-8 without NUL, got one that begins with ${JSON.stringify(name)} (${file})`,

@@ -4,6 +4,7 @@
  * https://github.com/ggml-org/llama.cpp/blob/master/tools/imatrix/README.md
  */
 import { ZayascopeError } from '../errors.js';
+import { utf8Text } from '../utf8.js';
 import { describeValue } from './describe-value.js';
 import { readSmallFile } from './file-access.js';
 import { sniffFile, wrongKind } from './formats/file-kind.js';
@@ -91,7 +92,9 @@ function readDat(bytes: Uint8Array, file: string): Map<string, Float32Array> {
   for (let entry = 0; entry < count; entry++) {
     const length = integer('the length of a name', 1, MAX_NAME_BYTES);
     if (at + length > view.byteLength) throw bad(`a name of ${length} bytes`, 'the end of the file', file);
-    const name = Buffer.from(bytes.buffer, bytes.byteOffset + at, length).toString('utf8');
+    const name = utf8Text(bytes.subarray(at, at + length));
+    if (name === undefined)
+      throw bad('a name of UTF-8', `other bytes as that of entry ${entry}, at byte ${at}`, file);
     at += length;
     const calls = integer('a number of calls', 0, 2 ** 31 - 1);
     const columns = integer('a number of columns', 1, 2 ** 31 - 1);

@@ -13,10 +13,12 @@ export interface JsonSource {
   op: string;
   /** The file (and part of it) that holds the text. */
   where: string;
+  /** True for a file whose own reader refuses Python's `NaN` and `Infinity`; default false. */
+  plain?: boolean;
 }
 
 /**
- * Parses UTF-8 bytes that must hold one JSON object. Python's `NaN` and `Infinity` are numbers. Otherwise stricter than `JSON.parse`: invalid UTF-8, a byte-order mark, a key given twice in
+ * Parses UTF-8 bytes that must hold one JSON object. Python's `NaN` and `Infinity` are numbers unless `plain`. Otherwise stricter than `JSON.parse`: invalid UTF-8, a byte-order mark, a key given twice in
  * one object (`JSON.parse` silently keeps the last) and nesting deeper than 32 are errors too.
  *
  * @throws `source.code` naming the file and the problem.
@@ -42,7 +44,7 @@ export function parseJsonObject(bytes: Uint8Array, source: JsonSource): Record<s
   try {
     const problem = scanKeys(text);
     if (problem !== undefined) fail('JSON with unique keys, nested at most 32 deep', problem);
-    value = parsePythonJson(text);
+    value = source.plain === true ? JSON.parse(text) : parsePythonJson(text);
   } catch (cause) {
     if (cause instanceof ZayascopeError) throw cause;
     const found = sniffBytes(bytes.subarray(0, 4096), bytes.length, bytes.at(-1));

@@ -9,6 +9,7 @@ Digests are those of digest.mjs. Readers: pyarrow, NumPy, safetensors, gguf-py, 
 import hashlib
 import json
 import os
+import re
 import resource
 import struct
 import sys
@@ -124,7 +125,10 @@ def gguf(path):
     from gguf import GGUFReader
 
     reader = GGUFReader(path)
-    return by_name([[t.name, [int(n) for n in reversed(t.shape)], digest_bytes(t.data.tobytes())] for t in reader.tensors])
+    # To ggml an axis of one entry at the slow end is none.
+    shapes = [[int(n) for n in reversed(t.shape)] for t in reader.tensors]
+    shapes = [shape[next((k for k, n in enumerate(shape[:-1]) if n != 1), len(shape) - 1) :] for shape in shapes]
+    return by_name([[t.name, shape, digest_bytes(t.data.tobytes())] for t, shape in zip(reader.tensors, shapes)])
 
 
 def imatrix(path):
@@ -183,8 +187,15 @@ def template(path):
 
 
 def tokens(path):
-    text = open(path, encoding="utf-8").read().strip()
-    value = json.loads(text)
+    data = open(path, "rb").read()
+    try:
+        text = data.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        # As llama.cpp's scripts write them.
+        value = np.frombuffer(data, "<i4").tolist()
+        return [["tokens", [], digest_text(json.dumps([value], separators=(",", ":")))]]
+    # Numbers of a text file; json reads a lone one as a number, too.
+    value = json.loads(text) if text[:1] in ("[", "{") else [int(part) for part in re.split(r"[\s,]+", text) if part]
     if isinstance(value, dict):
         value = value.get("tokens", value.get("sequences", value.get("input_ids")))
     if not any(isinstance(entry, list) for entry in value):

@@ -11,18 +11,28 @@ export const LIMITS = { seconds: 20, bytes: 1 << 30 };
 
 /**
  * Runs cases of one kind. A failure is a case that ended in a signal, hung, took too much memory, threw anything but an error of the library
- * with a code, or was read as something else than what the oracle reads.
+ * with a code, was read as something else than what the oracle reads, or was read where the oracle refuses for a reason that the kind does not give.
  *
- * @param kind one of `KINDS`. @param options `{ seeds, cases, seed, first = 0, keep }`: the folder of seed folders, how many cases from which number,
- * and a folder for what fails.
- * @returns `{ kind, cases, read, refused, agreed, lenient, failures: [{ number, what, detail }] }`; lenient: read here and refused by the oracle.
+ * @param kind one of `KINDS`. @param options `{ seeds, cases, seed, first = 0, keep, strict = false }`: the folder of seed folders, how many cases
+ * from which number, a folder for what fails, and whether the oracle is asked about what is refused here too.
+ * @returns `{ kind, cases, read, refused, agreed, lenient, strict, failures: [{ number, what, detail }] }`; lenient: read here and refused by the
+ * oracle, for a reason that the kind gives; strict: refused here and read by the oracle. Both are lists of `{ number, detail }`.
  */
-export async function runKind(kind, { seeds, cases, seed, first = 0, keep }) {
+export async function runKind(kind, { seeds, cases, seed, first = 0, keep, strict = false }) {
   const files = new Map(kind.seeds.map((name) => [name, readSeed(join(seeds, name))]));
   const work = mkdtempSync(join(tmpdir(), `fuzz-${kind.kind}-`));
   const reader = new ReaderProcess(LIMITS);
   const oracle = new Oracle();
-  const result = { kind: kind.kind, cases, read: 0, refused: 0, agreed: 0, lenient: 0, failures: [] };
+  const result = {
+    kind: kind.kind,
+    cases,
+    read: 0,
+    refused: 0,
+    agreed: 0,
+    lenient: [],
+    strict: [],
+    failures: [],
+  };
   try {
     for (let number = first; number < first + cases; number++) {
       const random = seeded(caseSeed(seed, number));
@@ -32,7 +42,7 @@ export async function runKind(kind, { seeds, cases, seed, first = 0, keep }) {
       lay(folder, base, mutants);
       const target = join(folder, kind.target);
       const outcome = await reader.read(number, kind.kind, target);
-      const failure = await judge(outcome, kind, target, oracle, result);
+      const failure = await judge(outcome, kind, target, oracle, result, number, strict);
       if (failure === undefined) continue;
       result.failures.push({ number, ...failure });
       if (keep !== undefined) lay(join(keep, `${kind.kind}-${number}`), base, mutants);
@@ -56,18 +66,24 @@ function lay(folder, base, mutants) {
   }
 }
 
-async function judge(outcome, kind, target, oracle, result) {
+async function judge(outcome, kind, target, oracle, result, number, strict) {
   for (const what of ['signal', 'hang', 'memory', 'bug'])
     if (outcome[what] !== undefined) return { what, detail: String(outcome[what]).slice(0, 600) };
   if (outcome.error !== undefined) {
     result.refused++;
+    if (!strict || kind.oracle === undefined) return undefined;
+    const right = await oracle.read(kind.oracle, target);
+    if (right.values !== undefined) result.strict.push({ number, detail: outcome.error.message });
     return undefined;
   }
   result.read++;
   if (kind.oracle === undefined) return undefined;
   const right = await oracle.read(kind.oracle, target);
   if (right.values === undefined) {
-    result.lenient++;
+    // What an independent reader refuses is read here for a reason that the kind gives, or wrongly.
+    if (!kind.lenient?.some(([pattern]) => pattern.test(right.error)))
+      return { what: 'lenient', detail: `read here, the oracle: ${right.error}` };
+    result.lenient.push({ number, detail: right.error });
     return undefined;
   }
   if (JSON.stringify(right.values) === JSON.stringify(outcome.values)) {

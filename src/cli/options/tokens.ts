@@ -1,4 +1,5 @@
 import { ZayascopeError } from '../../errors.js';
+import { utf8Text } from '../../utf8.js';
 import { describeValue } from '../../weights/describe-value.js';
 import { readSmallFile } from '../../weights/file-access.js';
 import { sniffBytes, wrongKind } from '../../weights/formats/file-kind.js';
@@ -8,6 +9,7 @@ const OP = 'readTokens';
 /** A million ids of seven digits fit. */
 const MAX_FILE_BYTES = 16 * 1024 * 1024;
 const MAX_TOKEN = 2 ** 31 - 1;
+const MAX_BINARY_TOKEN = 2 ** 24;
 
 /**
  * Token ids written as integers with commas or white space between them, e.g. `5,17,9`.
@@ -29,11 +31,22 @@ export function parseTokens(text: string, where: string): number[] {
 export async function readSequences(file: string): Promise<number[][]> {
   const bytes = await readSmallFile(OP, file, MAX_FILE_BYTES);
   const found = sniffBytes(bytes.subarray(0, 4096), bytes.length, bytes.at(-1));
-  if (found.kind === 'binary' && bytes.length % 4 === 0)
-    return [checkTokens([...new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)], file)];
+  if (found.kind === 'binary' && bytes.length % 4 === 0) {
+    const ids = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+    // Damaged text is numbers of four letters each: no vocabulary has so many.
+    const at = ids.findIndex((id) => id >= MAX_BINARY_TOKEN);
+    if (at >= 0)
+      throw bad(
+        `I32 token ids below ${MAX_BINARY_TOKEN}, or text in UTF-8`,
+        `${ids[at]} at position ${at}`,
+        file,
+      );
+    return [checkTokens([...ids], file)];
+  }
   if (found.kind !== 'json' && found.kind !== 'text' && found.kind !== 'empty')
     throw wrongKind('BAD_ARGUMENT', OP, 'token ids as text, JSON or I32', found, file);
-  const text = new TextDecoder().decode(bytes).trim();
+  const text = utf8Text(bytes)?.trim();
+  if (text === undefined) throw bad('text in UTF-8', 'other bytes', file);
   if (!text.startsWith('[') && !text.startsWith('{')) return [parseTokens(text, file)];
   let value: unknown;
   try {

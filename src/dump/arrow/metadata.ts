@@ -69,7 +69,8 @@ export function parseMessage(bytes: Uint8Array): StreamMessage {
 
 /** Decodes a record batch or dictionary batch message whose body has `bodyBytes`. */
 export function parseBatch(bytes: Uint8Array, bodyBytes: number): BatchMessage {
-  const { kind, header } = parseMessage(bytes);
+  const { kind, header, bodyBytes: own } = parseMessage(bytes);
+  if (own !== bodyBytes) throw new CorruptBytes(`a body of ${own} bytes where the footer says ${bodyBytes}`);
   if (kind === 'schema') throw new CorruptBytes('a schema in place of a batch');
   const batch = kind === 'dictionary' ? header.table(1) : header;
   if (batch === undefined) throw new CorruptBytes('a dictionary without values');
@@ -83,6 +84,8 @@ export function parseBatch(bytes: Uint8Array, bodyBytes: number): BatchMessage {
   for (const { offset, bytes: size } of buffers)
     if (offset + size > bodyBytes)
       throw new CorruptBytes(`a buffer that ends beyond the batch's ${bodyBytes} bytes`);
+    else if (offset % 8 !== 0)
+      throw new CorruptBytes(`a buffer that begins at byte ${offset}, not at a multiple of 8`);
   return { rows: batch.size(BATCH_LENGTH), nodes, buffers };
 }
 

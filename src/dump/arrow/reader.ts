@@ -92,6 +92,12 @@ export class ArrowReader {
     return this.#handle.close();
   }
 
+  /** Throws `BAD_DUMP` for a file without a footer: one of a complete dump was whole once. */
+  requireFooter(): void {
+    if (!this.hasFooter)
+      throw this.corrupt('a whole file in a complete dump', 'one without a footer: it was cut or altered');
+  }
+
   /** Rows, nodes and buffers of a record batch. */
   async batch(index: number): Promise<BatchMessage> {
     const known = this.#recent.get(index);
@@ -131,6 +137,10 @@ export class ArrowReader {
   async #message(block: Block): Promise<BatchMessage> {
     try {
       const bytes = await readBytes(this.#handle, block.offset, block.metadataBytes);
+      const framing = new DataView(bytes.buffer, bytes.byteOffset, 8);
+      // The footer says where the message is, the message how long it is: where they disagree, one of them is damaged.
+      if (framing.getInt32(0, true) !== -1 || framing.getInt32(4, true) !== block.metadataBytes - 8)
+        throw new CorruptBytes('a message that is not where the footer says');
       return parseBatch(bytes.subarray(8), block.bodyBytes);
     } catch (cause) {
       throw readError('BAD_DUMP', this.file, 'the metadata of a batch', cause);

@@ -1,4 +1,5 @@
 /** NumPy's array file: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html */
+import { utf8Text } from '../../utf8.js';
 import { type ForeignDtype, foreignBytes, importError } from './foreign.js';
 import { parsePythonLiteral } from './python-literal.js';
 
@@ -77,9 +78,9 @@ export function parseNpyHeader(
   const dataOffset = 8 + lengthBytes + (major === 1 ? view.getUint16(8, true) : view.getUint32(8, true));
   if (dataOffset > start.length)
     throw importError('BAD_DUMP', 'a whole header', `${start.length} bytes`, where);
-  const text = new TextDecoder(major < 3 ? 'latin1' : 'utf-8').decode(
-    start.subarray(8 + lengthBytes, dataOffset),
-  );
+  const headerBytes = start.subarray(8 + lengthBytes, dataOffset);
+  const text = major < 3 ? new TextDecoder('latin1').decode(headerBytes) : utf8Text(headerBytes);
+  if (text === undefined) throw importError('BAD_DUMP', 'a header of UTF-8', 'other bytes', where);
   const header = parsePythonLiteral(text);
   const field = (key: string): unknown => (header instanceof Map ? header.get(key) : undefined);
   const [fortran, shape, descr] = [field('fortran_order'), field('shape'), field('descr')];

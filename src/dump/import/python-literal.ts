@@ -7,7 +7,8 @@ const MAX_DEPTH = 16;
 export function parsePythonLiteral(text: string): Literal | undefined {
   let at = 0;
   const blank = (): void => {
-    while (/\s/.test(text[at] ?? '')) at++;
+    // Python's, which has no other kinds of space.
+    while (/[ \t\n\r\f]/.test(text[at] ?? '')) at++;
   };
   const take = (token: string): boolean => {
     blank();
@@ -47,7 +48,7 @@ export function parsePythonLiteral(text: string): Literal | undefined {
     if (take('(')) {
       const list = items(')', depth);
       // Parentheses around one value without a comma are no tuple.
-      return list.length === 1 && text[at - 2] !== ',' && !/,\s*\)$/.test(text.slice(0, at))
+      return list.length === 1 && text[at - 2] !== ',' && !/,[ \t\n\r\f]*\)$/.test(text.slice(0, at))
         ? list[0]!
         : list;
     }

@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import { utf8Text } from '../../utf8.js';
 import { readInto, readSmallFile, withFile } from '../../weights/file-access.js';
 import { readsFrom } from './file-values.js';
 import { type ForeignSource, type ForeignValue, importError } from './foreign.js';
@@ -51,7 +52,8 @@ export async function openRawLogits(
 
 /** Opens the text that the scripts write beside the binary file: a line `index: logit` for each logit of one token, rounded to six decimals. Otherwise as {@link openRawLogits}. */
 export async function openTextLogits(path: string): Promise<ForeignSource> {
-  const text = new TextDecoder().decode(await readSmallFile(OP, path, MAX_TEXT_BYTES));
+  const text = utf8Text(await readSmallFile(OP, path, MAX_TEXT_BYTES));
+  if (text === undefined) throw importError('BAD_ARGUMENT', 'text in UTF-8', 'other bytes', path);
   const values: number[] = [];
   for (const [line, entry] of text.trimEnd().split(/\r?\n/).entries()) {
     const [, index, value] =

@@ -1,5 +1,6 @@
 /** In which order an import writes its taps, and how much is known of it. */
 import { ZayascopeError } from '../../errors.js';
+import { utf8Text } from '../../utf8.js';
 import { readSmallFile } from '../../weights/file-access.js';
 import type { TapOrder } from '../format.js';
 import { compileNamePattern } from '../names/name-pattern.js';
@@ -36,7 +37,8 @@ function compareDigits(a: string, b: string): number {
  * Throws `IO` for a file that cannot be read, `BAD_ARGUMENT` for other content or nothing.
  */
 export async function readTapOrder(file: string): Promise<string[]> {
-  const text = new TextDecoder().decode(await readSmallFile(OP, file, MAX_FILE_BYTES)).trim();
+  const text = utf8Text(await readSmallFile(OP, file, MAX_FILE_BYTES))?.trim();
+  if (text === undefined) throw bad('text in UTF-8', 'other bytes', file);
   if (!text.startsWith('['))
     return checked(
       text.split(/\r?\n/).map((line) => line.trim()),

@@ -4,6 +4,8 @@ import { readSmallFile } from '../../weights/file-access.js';
 import { sniffBytes, wrongKind } from '../../weights/formats/file-kind.js';
 
 const MAX_TOKENS_BYTES = 64 * 1024 * 1024;
+/** Far more than any vocabulary; text or floats read as integers are beyond it. */
+const MAX_TOKEN = 2 ** 24;
 
 /**
  * Token ids of `NAME-tokens.bin` beside `NAME.bin` (or another extension), I32 as llama.cpp's model-conversion scripts write them; undefined where there is no such file.
@@ -16,7 +18,7 @@ export async function tokensBeside(op: string, path: string): Promise<number[] |
   const found = sniffBytes(bytes.subarray(0, 4096), bytes.length, bytes.at(-1));
   if (found.kind !== 'binary') throw wrongKind('BAD_ARGUMENT', op, 'token ids as I32', found, beside);
   const ids = bytes.length % 4 === 0 ? [...new Int32Array(bytes.buffer)] : undefined;
-  const wrong = ids?.find((id) => id < 0);
+  const wrong = ids?.find((id) => id < 0 || id >= MAX_TOKEN);
   if (ids === undefined || wrong !== undefined)
     throw new ZayascopeError(
       'BAD_ARGUMENT',

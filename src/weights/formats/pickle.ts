@@ -4,6 +4,8 @@
  * Opcodes: https://github.com/python/cpython/blob/3.13/Lib/pickletools.py
  */
 
+import { utf8Text } from '../../utf8.js';
+
 /** A tensor as the pickle describes it: a view of a storage. */
 export interface PickledTensor {
   storage: PickledStorage;
@@ -79,7 +81,11 @@ export function readPickle(bytes: Uint8Array): Pickled {
     at = end + 1;
     return text;
   };
-  const textOf = (begin: number, end: number): string => new TextDecoder().decode(bytes.subarray(begin, end));
+  const textOf = (begin: number, end: number): string => {
+    const text = utf8Text(bytes.subarray(begin, end));
+    if (text === undefined) throw new PickleError('strings of UTF-8, got other bytes');
+    return text;
+  };
   const string = (length: number): string => {
     const begin = need(length);
     return textOf(begin, begin + length);
@@ -136,8 +142,8 @@ export function readPickle(bytes: Uint8Array): Pickled {
       case 0x28:
         push(MARK);
         break;
-      case 0x30:
-        stack.pop();
+      case 0x30: // POP, of a mark too
+        if (stack.pop() === undefined) throw new PickleError('a value on the stack, got none');
         break;
       case 0x4e:
         push(null);

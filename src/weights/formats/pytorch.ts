@@ -93,7 +93,8 @@ export async function readPytorchFile(op: string, code: ErrorCode, file: string)
       const member = members.get(`${prefix}data/${storage.key}`);
       if (member === undefined) throw bad(`the storage ${prefix}data/${storage.key}`, 'none', where);
       const [dtype, bytes] = known;
-      if (member.method !== 'stored' || member.sizeBytes < storage.elements * bytes)
+      // As torch.load: a storage of another size is a file that was altered or cut.
+      if (member.method !== 'stored' || member.sizeBytes !== storage.elements * bytes)
         throw bad(
           `${storage.elements * bytes} stored bytes of ${member.name}`,
           `${member.sizeBytes} that are ${member.method}`,

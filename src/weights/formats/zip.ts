@@ -3,6 +3,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { constants, crc32, inflateRaw, inflateRawSync } from 'node:zlib';
 import { type ErrorCode, ZayascopeError } from '../../errors.js';
+import { utf8Text } from '../../utf8.js';
 import { readInto } from '../file-access.js';
 
 const END_BYTES = 22;
@@ -49,9 +50,12 @@ export async function readZipDirectory(reader: ZipReader): Promise<ZipMember[]> 
   let count: number = view.getUint16(end + 10, true);
   let size: number = view.getUint32(end + 12, true);
   let start: number = view.getUint32(end + 16, true);
-  if (count === 0xffff || size === NEEDS_ZIP64 || start === NEEDS_ZIP64) {
-    if (end < 20 || view.getUint32(end - 20, true) !== 0x07064b50)
-      throw bad(reader, 'a zip64 directory', 'no locator of one');
+  let directoryEnd = fileBytes - tail.length + end;
+  const hasLocator = end >= 20 && view.getUint32(end - 20, true) === 0x07064b50;
+  const needsWide = count === 0xffff || size === NEEDS_ZIP64 || start === NEEDS_ZIP64;
+  if (needsWide && !hasLocator) throw bad(reader, 'a zip64 directory', 'no locator of one');
+  // torch.save writes one always.
+  if (hasLocator) {
     const at = Number(view.getBigUint64(end - 12, true));
     if (at > fileBytes - 56) throw bad(reader, 'a zip64 directory inside the file', `byte ${at}`);
     const record = new Uint8Array(56);
@@ -60,9 +64,11 @@ export async function readZipDirectory(reader: ZipReader): Promise<ZipMember[]> 
     count = Number(wide.getBigUint64(32, true));
     size = Number(wide.getBigUint64(40, true));
     start = Number(wide.getBigUint64(48, true));
+    directoryEnd = at;
   }
-  if (size > MAX_DIRECTORY_BYTES || start + size > fileBytes)
-    throw bad(reader, 'a directory inside the archive', `${size} bytes at ${start}`);
+  // Elsewhere it is an archive that something was put before or into: its offsets may mean other bytes than its writer's.
+  if (size > MAX_DIRECTORY_BYTES || start + size !== directoryEnd)
+    throw bad(reader, `a directory that ends at byte ${directoryEnd}`, `${size} bytes at ${start}`);
   const directory = new Uint8Array(size);
   await readInto(op, handle, file, start, directory);
   const members = parseDirectory(directory, count, reader);
@@ -83,7 +89,8 @@ function parseDirectory(bytes: Uint8Array, count: number, reader: ZipReader): Zi
     const extraStart = at + 46 + nameBytes!;
     const next = extraStart + extraBytes! + commentBytes!;
     if (next > bytes.length) throw bad(reader, 'whole members in the directory', 'a cut one');
-    const name = new TextDecoder().decode(bytes.subarray(at + 46, extraStart));
+    const name = utf8Text(bytes.subarray(at + 46, extraStart));
+    if (name === undefined) throw bad(reader, 'names of UTF-8 in the directory', 'other bytes');
     const method = view.getUint16(at + 10, true);
     const isEncrypted = (view.getUint16(at + 8, true) & 1) !== 0;
     if ((method !== 0 && method !== 8) || isEncrypted)
@@ -166,7 +173,8 @@ export async function zipMemberStart(reader: ZipReader, member: ZipMember): Prom
   await readInto(op, handle, file, member.offset, local);
   const view = new DataView(local.buffer);
   if (view.getUint32(0, true) !== 0x04034b50) throw bad(reader, 'a member', 'other bytes', member.name);
-  const start = member.offset + LOCAL_BYTES + view.getUint16(26, true) + view.getUint16(28, true);
+  const name = new Uint8Array(view.getUint16(26, true));
+  const start = member.offset + LOCAL_BYTES + name.length + view.getUint16(28, true);
   if (start + member.packedBytes > fileBytes)
     throw bad(
       reader,
@@ -174,6 +182,9 @@ export async function zipMemberStart(reader: ZipReader, member: ZipMember): Prom
       'the end of the file',
       member.name,
     );
+  await readInto(op, handle, file, member.offset + LOCAL_BYTES, name);
+  if (utf8Text(name) !== member.name)
+    throw bad(reader, 'one name of a member', 'another one before its data', member.name);
   return start;
 }
 

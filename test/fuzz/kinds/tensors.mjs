@@ -92,12 +92,21 @@ export const TENSOR_KINDS = [
   },
   { ...one('npy', 'value.npy', npy, 'npy'), target: '.' },
   one('npz', 'values.npz', (random, _, files) => npz(random, 'values.npz', files), 'npz'),
-  one(
-    'pytorch',
-    'pytorch_model.bin',
-    (random, _, files) => pytorch(random, 'pytorch_model.bin', files),
-    'pytorch',
-  ),
+  {
+    ...one(
+      'pytorch',
+      'pytorch_model.bin',
+      (random, _, files) => pytorch(random, 'pytorch_model.bin', files),
+      'pytorch',
+    ),
+    lenient: [
+      [
+        /invalid literal for int|parse the version|hasRecord\("version"\)|PyTorch file with version|reading file \.?(version|format_version|storage_alignment|data\/serialization_id)|can't decode byte/,
+        'members that hold no tensor (versions, the alignment, the id of the writing) are not needed to read those that do',
+      ],
+      [/multidisk|not in a subdirectory/, 'fields of the archive that say nothing of its members'],
+    ],
+  },
   one(
     'gguf',
     'model.gguf',
