@@ -1,6 +1,9 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { UNKNOWN } from '../../src/dump/import/foreign.js';
+import { Dump } from '../../src/dump/reader.js';
+import { locateDumps } from '../../src/locate/faults/dumps.js';
 import { formatLocate } from '../../src/locate/faults/format.js';
 import type { LocateReport } from '../../src/locate/faults/report.js';
 import { runCommand } from '../cli/run-command.js';
@@ -109,6 +112,30 @@ describe('a fault of a part of a value', () => {
       / Only key 3 of 56 is wrong\. Right up to position 2, wrong from 3 on\.$/,
     );
   });
+});
+
+describe('what a dump is', () => {
+  it("is no other model's for another block's weights, where nothing is known of its weights", async () => {
+    await using reference = await Dump.open(unaltered);
+    await using tested = await Dump.open(dumpOf('block-repeated'));
+    tested.manifest.model.weightsSha256 = UNKNOWN;
+    const report = await locateDumps(reference, tested, model);
+    expect(report.mismatch).toBeNull();
+    expect(namedCause(report).cause).toBe('block -1');
+  });
+
+  it.each([{ options: ['--model', model] }, { options: [] }])(
+    'is said first where it is partial',
+    async ({ options }) => {
+      const partial = join(folder, 'partial');
+      cpSync(dumpOf('one-kv-head'), partial, { recursive: true });
+      const file = join(partial, 'manifest.json');
+      writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), status: 'partial' }));
+      const { stdout } = await runCommand(['locate', unaltered, partial, ...options]);
+      const [note] = /(?<=^note: ).*$/m.exec(stdout)!;
+      expect(note).toBe('partial is partial: its producer did not finish.');
+    },
+  );
 });
 
 describe('the next step', () => {

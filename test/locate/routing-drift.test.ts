@@ -75,6 +75,19 @@ describe('why a token took another expert', () => {
     expect(blocks[0]!.flippedNmse).toBeGreaterThan(blocks[0]!.sameNmse!);
   });
 
+  it('is no close call where a tenth of all choices flip, which rounding does not do', () => {
+    const sums = new RoutingSums();
+    const rows = (flipped: number, other: number[]) =>
+      Array.from({ length: 40 }, (_, row) => (row < flipped ? other : [0.69, 0.21, 0.1]));
+    addBlock(sums, 0, rows(4, tight), rows(4, turned));
+    expect(sums.report()!.flips.map(({ cause }) => cause)).toEqual(Array(4).fill('close call'));
+    const many = new RoutingSums();
+    addBlock(many, 0, rows(14, tight), rows(14, turned));
+    expect(many.report()!.flips.map(({ cause }) => cause)).toEqual(Array(14).fill('large error'));
+    // Unless the noise run does so too.
+    expect(many.report(many)!.flips.map(({ cause }) => cause)).toEqual(Array(14).fill('close call'));
+  });
+
   it('is a wrong choice where it contradicts the own probabilities', () => {
     const sums = new RoutingSums();
     addBlock(sums, 0, [calm, calm], [calm, calm], [0, 1]);

@@ -16,6 +16,8 @@ export interface Alternative {
   key: string;
   /** A clause, e.g. `gate and up are swapped`; where it names blocks, made of those in which it was found. */
   says: string | ((blocks: readonly number[]) => string);
+  /** The same done to other weights: ops that have this in common are one line too, which then says this. */
+  family?: { key: string; says: string };
   /** How the op was computed then, e.g. `swapped`: stands after the error. */
   so: string;
   /** What the op reads instead, by input of its graph. */

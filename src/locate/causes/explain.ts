@@ -1,6 +1,7 @@
 /** Looks for the structures that explain ops at fault: one search for each kind of op, one line for each cause. */
 import type { DumpView } from '../../dump/dump-view.js';
 import { type Policy, resolvePolicy } from '../../graph/policy.js';
+import type { ZayaConfig } from '../../models/zaya/config.js';
 import type { LocatedKind, LocatedOp } from '../faults/report.js';
 import type { PolicyRunners } from '../faults/runners.js';
 import { tapPlace } from '../replay/tap-graph.js';
@@ -47,7 +48,7 @@ const OPENED = 4;
 const CONFIRMED = 64;
 /** Computations of ops, and seconds of wall clock, in all. */
 const TRIES = 6000;
-const SECONDS = 30;
+const SECONDS = 60;
 /** Positions from the start of a sequence that are computed. */
 const MOST_TOKENS = 512;
 
@@ -63,14 +64,15 @@ interface Cause extends FoundCause {
  * Recomputes ops at fault in the ways in which ports go wrong (see `table.ts`), from the tested dump's inputs, and names those
  * that bring an op's error to within its limit. Stops after {@link SEARCHED} kinds, {@link TRIES} computations or {@link SECONDS} seconds.
  */
-export async function explainStructures(input: StructureInput): Promise<LocatedCause[]> {
+export async function explainStructures(
+  input: StructureInput,
+): Promise<{ causes: LocatedCause[]; notes: string[] }> {
   const { runners, base, kinds, faults, onProgress, signal } = input;
   await runners.use(base);
-  const budget = new Budget(TRIES, SECONDS);
+  const budget = new Budget(TRIES, SECONDS, signal);
   const causes: Cause[] = [];
   let searched = 0;
   for (const [index, kind] of kinds.entries()) {
-    if (signal?.aborted) break;
     onProgress?.(index, kinds.length);
     const ops = faults.filter(({ tap }) => tapPlace(tap).suffix === kind.kind);
     if (searched >= SEARCHED + causes.length) continue;
@@ -80,7 +82,12 @@ export async function explainStructures(input: StructureInput): Promise<LocatedC
       continue;
     }
     const keys = new Set(found.map(({ key }) => key));
+    const families = new Set(found.flatMap(({ family }) => family?.key ?? []));
     let cause = causes.find(({ key }) => keys.has(key));
+    if (cause === undefined) {
+      cause = causes.find(({ family }) => family !== undefined && families.has(family.key));
+      if (cause !== undefined) cause = Object.assign(cause, { says: cause.family!.says });
+    }
     if (cause === undefined) {
       const [best, ...ties] = found as [FoundCause, ...FoundCause[]];
       cause = { ...best, kinds: [], blocks: new Set(), untried: 0, ties };
@@ -92,18 +99,26 @@ export async function explainStructures(input: StructureInput): Promise<LocatedC
     for (const block of blocks) cause.blocks.add(block);
     cause.untried = Math.max(cause.untried, untried);
   }
-  return causes.map(({ key, kinds: own, blocks, before, after, ties, ...cause }) => ({
+  const notes = budget.isSpent
+    ? [`Causes of structure were tried in ${TRIES} computations or ${SECONDS} seconds: not all of them.`]
+    : [];
+  return { causes: causes.map((cause) => asData(cause, runners.model!.config)), notes };
+}
+
+function asData(
+  { key, kinds, blocks, before, after, ties, ...cause }: Cause,
+  config: ZayaConfig,
+): LocatedCause {
+  const sorted = [...blocks].sort((a, b) => a - b);
+  return {
     key,
-    sentence: causeSentence(
-      { ...cause, kinds: own, blocks: [...blocks].sort((a, b) => a - b), before, after, ties },
-      runners.model!.config,
-    ),
-    kinds: own,
-    blocks: [...blocks].sort((a, b) => a - b),
+    sentence: causeSentence({ ...cause, kinds, blocks: sorted, before, after, ties }, config),
+    kinds,
+    blocks: sorted,
     before,
     after,
     ties: ties.map((tie) => tie.key),
-  }));
+  };
 }
 
 /** Of the worst op of a kind, or where that cannot be taken out of the dump, of the first that can. */
@@ -114,7 +129,9 @@ async function causesOf(
   known: readonly Cause[],
   budget: Budget,
 ): Promise<[op: LocatedOp | undefined, found: FoundCause[]]> {
-  const keys = new Set(known.map(({ key }) => key));
+  const keys = new Set(
+    known.flatMap(({ key, family }) => [key, ...(family === undefined ? [] : [family.key])]),
+  );
   const worstFirst = ops.toSorted((a, b) => Number(b.tap === kind.worst) - Number(a.tap === kind.worst));
   for (const own of worstFirst.slice(0, OPENED)) {
     const found = await withOp(input, kind, own.tap, (op, computer) =>
@@ -139,7 +156,14 @@ async function confirmedBlocks(
   for (const { tap, block, limit } of ops.slice(0, CONFIRMED)) {
     if (tap === worst.tap || block === null) continue;
     const own = await withOp(input, kind, tap, (op, computer) =>
-      findCauses(op, computer, limit ?? 0, new Set([cause.key]), budget, true),
+      findCauses(
+        op,
+        computer,
+        limit ?? 0,
+        new Set([cause.key, ...(cause.family === undefined ? [] : [cause.family.key])]),
+        budget,
+        true,
+      ),
     );
     if (own === undefined) untried++;
     else if (own.length > 0) found.push(block);

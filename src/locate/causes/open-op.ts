@@ -108,7 +108,11 @@ export async function openOp(name: string, origin: OpOrigin): Promise<OpenOp | u
       },
       weights: required,
       alike: (tapName) => alikeTaps(taps, tapName, held),
-      weightValues: (weight) => weightOf(weight),
+      // Those of other blocks are not kept: a model's experts would fill the memory.
+      weightValues: (weight) =>
+        piece.leaves.some((leaf) => leaf.name === weight)
+          ? weightOf(weight)
+          : weightValues(checkpoint.tensors.get(weight)!),
       tapValues: (tapName, like) => read(tapName, like.shape),
       constant,
       async leafValues(leaf) {

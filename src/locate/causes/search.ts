@@ -1,4 +1,5 @@
 /** Tries the table of causes on one op. */
+import { ZayascopeError } from '../../errors.js';
 import type { Alternative } from './alternative.js';
 import { errorOf, type OpComputer } from './compute.js';
 import type { OpenOp } from './open-op.js';
@@ -9,6 +10,7 @@ import { valueWords } from './words.js';
 export interface FoundCause {
   key: string;
   says: Alternative['says'];
+  family?: Alternative['family'];
   so: string;
   /** Energy NMSE (of indices: share that differs) as the model computes the op, and with the cause. */
   before: number;
@@ -19,16 +21,27 @@ export interface FoundCause {
 export class Budget {
   #left: number;
   readonly #deadline: number;
+  readonly #signal: AbortSignal | undefined;
+  #isSpent = false;
 
   /** @param tries computations of ops. @param seconds of wall clock. */
-  constructor(tries: number, seconds: number) {
+  constructor(tries: number, seconds: number, signal?: AbortSignal) {
     this.#left = tries;
     this.#deadline = performance.now() + 1000 * seconds;
+    this.#signal = signal;
   }
 
-  /** Takes one try; false where none is left. */
+  /** Takes one try; false where none is left. Throws `CANCELLED`. */
   take(): boolean {
-    return this.#left-- > 0 && performance.now() < this.#deadline;
+    if (this.#signal?.aborted)
+      throw new ZayascopeError('CANCELLED', 'locate: cancelled while causes were tried', { op: 'locate' });
+    this.#isSpent ||= this.#left-- <= 0 || performance.now() > this.#deadline;
+    return !this.#isSpent;
+  }
+
+  /** True where more would have been tried. */
+  get isSpent(): boolean {
+    return this.#isSpent;
   }
 }
 
@@ -49,7 +62,7 @@ export function explains(before: number, after: number, limit: number): boolean 
 
 /**
  * Causes that bring an op's error to within `limit`, best first; all that do so are given.
- * @param known keys of causes found before: they are tried before the others, and if one explains the op, alone.
+ * @param known keys of causes found before, and of their families: they are tried before the others, and if one explains the op, alone.
  * @param onlyKnown true to try no others.
  */
 export async function findCauses(
@@ -67,7 +80,7 @@ export async function findCauses(
   const factor = plainFactor(op, own, before, limit);
   if (factor !== undefined && (factor.key === 'zero' || known.has(factor.key))) return [factor];
   const all = CAUSES.flatMap((kind) => [...kind.alternatives(op)]);
-  const first = all.filter(({ key }) => known.has(key));
+  const first = all.filter(({ key, family }) => known.has(key) || known.has(family?.key ?? ''));
   for (const alternatives of onlyKnown ? [first] : [first, all]) {
     const found: FoundCause[] = [];
     for (const alternative of alternatives) {
@@ -82,8 +95,8 @@ export async function findCauses(
   return factor === undefined || onlyKnown ? [] : [factor];
 }
 
-function told({ key, says, so }: Alternative): Pick<FoundCause, 'key' | 'says' | 'so'> {
-  return { key, says, so };
+function told({ key, says, so, family }: Alternative): Pick<FoundCause, 'key' | 'says' | 'so' | 'family'> {
+  return { key, says, so, ...(family === undefined ? {} : { family }) };
 }
 
 /** The best causes, each told once. */

@@ -10,16 +10,10 @@ import {
   passedOn,
   scaledInput,
 } from './alternatives/inputs.js';
+import { otherBlock, otherExpert, otherWeight } from './alternatives/other-weights.js';
 import { classes, outputs } from './alternatives/outputs.js';
 import { mask, rotary } from './alternatives/positions.js';
-import {
-  leftOut,
-  otherBlock,
-  otherExpert,
-  otherWeight,
-  roundedWeight,
-  turned,
-} from './alternatives/weights.js';
+import { leftOut, roundedWeight, turned } from './alternatives/weights.js';
 
 export const CAUSES: readonly CauseKind[] = [
   turned,

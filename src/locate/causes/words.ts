@@ -29,6 +29,9 @@ export function entryWords(axis: string, count: number): string {
 /** Axes along which heads lie, in the order in which query heads share them: the first is split over the second. */
 export const HEAD_AXES = { queries: 'nq', keys: 'nk', channels: 'd' } as const;
 
+/** The router's classes: experts, and one that runs none. */
+export const CLASSES = { axis: 'E+1', keep: 'expert_keep' } as const;
+
 /** Two halves of an axis in words; by default halves. */
 export const HALVES: Readonly<Record<string, string>> = { F: 'gate and up' };
 

@@ -136,7 +136,7 @@ export async function locateDumps(
       ),
   };
   let kinds = locatedKinds(input);
-  let causes: LocateReport['causes'] = [];
+  let structures: Awaited<ReturnType<typeof explainStructures>> = { causes: [], notes: [] };
   if (runners !== undefined && kinds.length > 0) {
     const explained = await explainFaults(
       { runners, base, holds },
@@ -144,12 +144,12 @@ export async function locateDumps(
       kinds,
       run('trying explanations'),
     );
-    causes = await explainStructures({
+    structures = await explainStructures({
       ...{ runners, base, tested, holds, faults },
       kinds: kinds.filter(({ kind }) => !explained.has(kind)),
       ...run('trying causes'),
     });
-    kinds = locatedKinds({ ...input, explained, causes });
+    kinds = locatedKinds({ ...input, explained, causes: structures.causes });
   }
   const found = faults.length > 0 || located.nonFinite !== null;
   const final = {
@@ -167,7 +167,7 @@ export async function locateDumps(
     nonFinite: located.nonFinite,
     final,
     kinds,
-    causes,
+    causes: structures.causes,
     choices: [],
     bisect: null,
     ops: located.ops,
@@ -178,6 +178,7 @@ export async function locateDumps(
       ...(found ? [] : unexplained(final, own.rounds)),
       ...(stored === null ? [] : [stored.note]),
       ...own.notes,
+      ...structures.notes,
       ...diffNotes(diff),
       ...lackingNotes(reports, noise),
       ...noiseNotes(noiseByTap ?? []),

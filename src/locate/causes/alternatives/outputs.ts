@@ -1,7 +1,7 @@
 /** A right value stored or passed on in another form: scaled, capped, shifted, of other classes. */
 import { type CauseKind, changed, tapInputsOf } from '../alternative.js';
 import type { Values } from '../layout.js';
-import { valueWords } from '../words.js';
+import { CLASSES, valueWords } from '../words.js';
 
 const CAPS = [10, 15, 20, 30, 50];
 
@@ -35,7 +35,7 @@ export const classes: CauseKind = {
     // Probabilities over experts and a class that runs none.
     for (const input of tapInputsOf(op)) {
       const last = input.factors.at(-1);
-      if (last?.name !== 'E+1' || input.leaf.dtype !== 'F32') continue;
+      if (last?.name !== CLASSES.axis || input.leaf.dtype !== 'F32') continue;
       yield {
         key: 'renormalised',
         says: 'the probabilities are normalised over the experts alone, without the skip class',
@@ -43,7 +43,7 @@ export const classes: CauseKind = {
         values: changed(input, (values) => renormalised(values as Float32Array, last.size)),
       };
     }
-    const keep = op.inputs.find(({ leaf }) => leaf.kind === 'constant' && leaf.name === 'expert_keep');
+    const keep = op.inputs.find(({ leaf }) => leaf.kind === 'constant' && leaf.name === CLASSES.keep);
     if (keep !== undefined)
       yield {
         key: 'skip kept',
