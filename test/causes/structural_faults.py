@@ -211,6 +211,16 @@ NEW = [
         _blocks(lambda block: block.self_attn.o_proj.register_forward_pre_hook(lambda _module, args: (args[0].roll(1, 1),))),
     ),
     Fault(
+        "soft-max-after-choice",
+        "The soft-max is taken over the chosen expert alone, so that its weight is 1.",
+        "layers.0.mlp.gate:expert_weight",
+        edit(
+            zaya.ZayaRouter.forward,
+            "torch.gather(router_probs, dim=2, index=router_indices)",
+            "torch.ones_like(router_indices, dtype=router_probs.dtype)",
+        ),
+    ),
+    Fault(
         "rotated-backwards",
         "Positions rotate backwards.",
         f"{ATTENTION}:query_rope",
@@ -258,6 +268,7 @@ CAUSES = {
     "router-layers-exchanged": "module fc1 fc2",
     "output-of-the-token-before": "neighbour 1 .self_attn:attn_output",
     "rotated-backwards": "backwards",
+    "soft-max-after-choice": "soft-max after the choice",
     "values-of-the-next-block": "block 1",
     # Those of test/faults.
     "embedding-scaled": "factor √H embed_tokens",

@@ -42,6 +42,12 @@ export const classes: CauseKind = {
         so: 'normalised so',
         values: changed(input, (values) => renormalised(values as Float32Array, last.size)),
       };
+      yield {
+        key: 'soft-max after the choice',
+        says: 'the soft-max is taken over the chosen expert alone, after the choice: its weight is 1',
+        so: 'so',
+        values: changed(input, (values) => (values as Float32Array).map(() => 1)),
+      };
     }
     const keep = op.inputs.find(({ leaf }) => leaf.kind === 'constant' && leaf.name === CLASSES.keep);
     if (keep !== undefined)
