@@ -107,7 +107,9 @@ describe('a fault of a part of a value', () => {
   it('is told in words', async () => {
     expect(await sentence('one-query-head')).toContain(' Only query head 3 of 8 is wrong.');
     expect(await sentence('one-kv-head')).toContain(' Only KV head 1 of 2 is wrong.');
-    expect(await sentence('one-expert')).toMatch(/ Only tokens of expert 5 \(of \d that run\) are wrong\./);
+    expect(await sentence('one-expert')).toMatch(
+      / Only tokens of expert 5 \(of \d that are chosen\) are wrong\./,
+    );
     expect(await sentence('one-key')).toMatch(
       / Only key 3 of 56 is wrong\. Right up to position 2, wrong from 3 on\.$/,
     );

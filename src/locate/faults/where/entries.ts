@@ -183,6 +183,6 @@ function words({ axis, first, count, size, wrong }: WrongEntries): string {
       ? `${first}–${first + count - 1}`
       : `${wrong.join(', ')}${count > wrong.length ? ', …' : ''}`;
   if (axis === 'expert')
-    return `tokens of ${count === 1 ? `expert ${first}` : `experts ${list}`} (of ${size} that run)`;
+    return `tokens of ${count === 1 ? `expert ${first}` : `experts ${list}`} (of ${size} that are chosen)`;
   return `${entryWords(axis, count)} ${list} of ${size}${axis === HEAD_AXES.channels ? ' in every head' : ''}`;
 }
