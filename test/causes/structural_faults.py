@@ -34,7 +34,7 @@ def _block(number, apply):
 def _rounded(weight: torch.Tensor, kind: str) -> None:
     """Rounds a weight to a GGUF type, by the gguf package."""
     of = getattr(gguf.GGMLQuantizationType, kind)
-    weight.copy_(torch.from_numpy(np.ascontiguousarray(dequantize(quantize(weight.numpy(), of), of))).reshape(weight.shape))
+    weight.copy_(torch.from_numpy(np.ascontiguousarray(dequantize(quantize(weight.float().numpy(), of), of))).reshape(weight.shape))
 
 
 def _own(block) -> dict:
