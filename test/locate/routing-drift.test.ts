@@ -77,12 +77,14 @@ describe('why a token took another expert', () => {
 
   it('is no close call where a tenth of all choices flip, which rounding does not do', () => {
     const sums = new RoutingSums();
-    const rows = (flipped: number, other: number[]) =>
-      Array.from({ length: 40 }, (_, row) => (row < flipped ? other : [0.69, 0.21, 0.1]));
-    addBlock(sums, 0, rows(4, tight), rows(4, turned));
+    const tokens = (flipped: number, own: number[], others: number[]) =>
+      Array.from({ length: 40 }, (_, row) => (row < flipped ? own : others));
+    const addFlips = (to: RoutingSums, flipped: number) =>
+      addBlock(to, 0, tokens(flipped, tight, calm), tokens(flipped, turned, [0.69, 0.21, 0.1]));
+    addFlips(sums, 4);
     expect(sums.report()!.flips.map(({ cause }) => cause)).toEqual(Array(4).fill('close call'));
     const many = new RoutingSums();
-    addBlock(many, 0, rows(14, tight), rows(14, turned));
+    addFlips(many, 14);
     expect(many.report()!.flips.map(({ cause }) => cause)).toEqual(Array(14).fill('large error'));
     // Unless the noise run does so too.
     expect(many.report(many)!.flips.map(({ cause }) => cause)).toEqual(Array(14).fill('close call'));
