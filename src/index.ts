@@ -132,17 +132,39 @@ export { type ReplayedValue, type ReplayOptions, type ReplayResult, replay } fro
 export { type ReproOptions, writeRepro } from './locate/repro/repro.js';
 export { type ReproReport, type ReproRunOptions, runRepro } from './locate/repro/run.js';
 export { openStepper, type Stepper, type StepperOptions, type StepStop } from './locate/step/step.js';
+export {
+  type ConvertOptions,
+  type ConvertResult,
+  convertModel as convertZaya,
+} from './models/gguf/convert.js';
+export type { DtypeFallback } from './models/gguf/layout.js';
+export { GGUF_TYPES, type GgufType } from './models/gguf/types.js';
+export {
+  type ModelLayout as ZayaLayout,
+  type ModelSource as ZayaSource,
+  openModelSource as openZayaSource,
+} from './models/layout/source.js';
+export type { ModelConfig } from './models/runtime/architecture.js';
+export type { ModelWeights as ZayaWeights } from './models/runtime/loader.js';
+export {
+  type Model as ZayaModel,
+  type OpenModelOptions as OpenZayaOptions,
+  openModel as openZaya,
+} from './models/runtime/model.js';
+export type {
+  ModelPlan as ZayaPlan,
+  PlanOptions as ZayaPlanOptions,
+  SegmentSink,
+} from './models/runtime/plan.js';
+export type {
+  ForwardOptions,
+  ModelSession as ZayaSession,
+  SessionOptions as ZayaSessionOptions,
+} from './models/runtime/session.js';
+export { checkPolicy, modelSites as zayaSites, type PolicySite } from './models/runtime/sites.js';
 export type { Taps } from './models/runtime/tap.js';
+export { type ModelTap as ZayaTap, modelTaps as zayaTaps } from './models/runtime/trace.js';
 export { type LayerType, parseZayaConfig, readZayaConfig, type ZayaConfig } from './models/zaya/config.js';
-export { type ConvertOptions, type ConvertResult, convertZaya } from './models/zaya/convert.js';
-export type { DtypeFallback } from './models/zaya/gguf-plan.js';
-export { GGUF_TYPES, type GgufType } from './models/zaya/gguf-types.js';
-export type { ZayaWeights } from './models/zaya/loader.js';
-export { type OpenZayaOptions, openZaya, type ZayaModel } from './models/zaya/model.js';
-export type { SegmentSink, ZayaPlan, ZayaPlanOptions } from './models/zaya/plan.js';
-export type { ForwardOptions, ZayaSession, ZayaSessionOptions } from './models/zaya/session.js';
-export { checkPolicy, type PolicySite, zayaSites } from './models/zaya/sites.js';
-export { openZayaSource, type ZayaLayout, type ZayaSource } from './models/zaya/source.js';
 export {
   SYNTH_SIZES,
   type SynthOptions,
@@ -150,7 +172,6 @@ export {
   type SynthSize,
   synthZaya,
 } from './models/zaya/synth.js';
-export { type ZayaTap, zayaTaps } from './models/zaya/trace.js';
 export type { NativeDevice } from './native.js';
 export { type Showable, show, showTable } from './notebook/show.js';
 export { type PositionRange, parsePositions } from './positions.js';

@@ -21,7 +21,7 @@ const SHOWN = 120;
  * `{0..3}` the numbers 0 to 3. Everything else stands for itself, spaces around commas of the list excepted.
  * Throws `BAD_ARGUMENT` for an empty glob, an unbalanced or empty brace, braces nested more than 100 deep, a range that runs backwards or has more than 10,000 numbers.
  *
- * @example tapPattern('layers.{0..3}.mlp.**,lm_head')('layers.2.mlp.gate:expert') // true
+ * @example tapPattern('layers.{0..3}.mlp.**,lm_head')('layers.2.mlp.experts:down') // true
  */
 export function tapPattern(pattern: string): (name: string) => boolean {
   const whole = new Set<string>();

@@ -15,10 +15,12 @@ function exportedNames(): { values: string[]; types: string[] } {
   const values: string[] = [];
   const types: string[] = [];
   for (const [, onlyTypes, list] of source.matchAll(/^export (type )?\{([^}]*)\} from/gm))
-    for (const name of list!.split(',').map((each) => each.trim()))
+    for (const each of list!.split(',').map((part) => part.trim())) {
+      const name = each.replace(/\w+ as /, '');
       if (name === '') continue;
       else if (onlyTypes !== undefined || name.startsWith('type ')) types.push(name.replace(/^type /, ''));
       else values.push(name);
+    }
   return { values: values.sort(), types: types.sort() };
 }
 
@@ -281,6 +283,7 @@ describe('the public API', () => {
         "LogitsSource",
         "Manifest",
         "MetricByKindOptions",
+        "ModelConfig",
         "NameMap",
         "NameRule",
         "NativeDevice",

@@ -7,10 +7,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a folder is all that is read; ne
 
 import torch
 from safetensors import safe_open
-from transformers import ZayaForCausalLM
+from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from errors import DumpError
+from families import FAMILIES
 from zayascope import checkpoint
 from zayascope.checkpoint import INDEX_FILE, SINGLE_FILE, StoredTensor, read_headers, stored_dtype, weights_sha256
 
@@ -22,24 +23,26 @@ IMPLEMENTATIONS = {"attn_implementation": "eager", "experts_implementation": "ea
 
 
 def read_config(model: Path) -> dict:
-    """The parsed config.json; it must say that the model is a ZAYA."""
+    """The parsed config.json; it must say that the model is of a known family."""
     config = checkpoint.read_config(model)
-    if config.get("model_type") != "zaya":
-        raise DumpError(f"open checkpoint: expected model_type 'zaya', got {config.get('model_type')!r} in {model / 'config.json'}")
+    if config.get("model_type") not in FAMILIES:
+        known = " or ".join(map(repr, FAMILIES))
+        raise DumpError(f"open checkpoint: expected model_type {known}, got {config.get('model_type')!r} in {model / 'config.json'}")
     return config
 
 
-def load_model(model: Path, dtype: torch.dtype, tensors: dict[str, StoredTensor]) -> ZayaForCausalLM:
-    """Unmodified `ZayaForCausalLM` with eager attention and experts, every value equal to the file after the cast to `dtype`.
+def load_model(model: Path, dtype: torch.dtype, tensors: dict[str, StoredTensor]) -> PreTrainedModel:
+    """The unmodified model with eager attention and experts, every value equal to the file after the cast to `dtype`.
 
     transformers 5.18 sets the last balancing bias of every router to -1 while it loads, so all tensors are copied again
     from the files, and then compared. Balancing biases are F32 in the model whatever `dtype` is.
     """
     logging.disable_progress_bar()
-    net = ZayaForCausalLM.from_pretrained(model, dtype=dtype, **IMPLEMENTATIONS)
+    family = FAMILIES[read_config(model)["model_type"]]
+    net = family.model.from_pretrained(model, dtype=dtype, **IMPLEMENTATIONS)
     net.eval()
     check_names(net, tensors, model)
-    state = net.state_dict()
+    state = family.targets(net.state_dict())
     for path in {tensor.file for tensor in tensors.values()}:
         with safe_open(path, framework="pt") as file, torch.no_grad():
             for name in file.keys():
@@ -47,9 +50,9 @@ def load_model(model: Path, dtype: torch.dtype, tensors: dict[str, StoredTensor]
     return net
 
 
-def check_names(net: ZayaForCausalLM, tensors: dict[str, StoredTensor], model: Path) -> None:
+def check_names(net: PreTrainedModel, tensors: dict[str, StoredTensor], model: Path) -> None:
     """Refuses a checkpoint that lacks a tensor of the model or holds another one."""
-    names = net.state_dict().keys()
+    names = FAMILIES[net.config.model_type].targets(net.state_dict()).keys()
     tied = set() if not net.config.tie_word_embeddings else {"lm_head.weight"}
     missing, extra = names - tensors.keys() - tied, tensors.keys() - names
     if missing or extra:

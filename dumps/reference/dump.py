@@ -1,4 +1,4 @@
-"""Dumps every intermediate tensor of forward passes of unmodified transformers ZayaForCausalLM.
+"""Dumps every intermediate tensor of forward passes of unmodified transformers models (ZAYA, Qwen3, Qwen3-MoE).
 
     python dumps/reference/dump.py --model DIR --tokens 5,17,9 --dtype float32 --out DIR
 
@@ -18,19 +18,19 @@ from pathlib import Path
 import pyarrow as pa
 import torch
 import transformers
-from transformers import DynamicCache, ZayaForCausalLM
+from transformers import DynamicCache, PreTrainedModel
 
-from block_taps import block_taps
 from calls import Batch
 from checkpoint import StoredTensor, load_model, read_config, read_headers, stored_dtype, weights_sha256
 from dump_writer import DumpWriter, check_folder, prepare_folder
 from dumper import Dumper, forward
 from errors import DumpError
+from families import FAMILIES
 from streaming import stream_model
 from tap_pattern import compile_pattern
-from taps import MODEL, Sizes, Tap, model_taps, same_bits
+from taps import MODEL, Tap, same_bits
 
-Load = Callable[[Path, torch.dtype, dict[str, StoredTensor]], ZayaForCausalLM]
+Load = Callable[[Path, torch.dtype, dict[str, StoredTensor]], PreTrainedModel]
 
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
@@ -98,9 +98,10 @@ def _unobserved(model, batch: Batch) -> list[torch.Tensor]:
 
 def _select(config, pattern, cached: bool) -> dict[int | None, list[Tap]]:
     """The wanted taps by block, in execution order; those of no block under None."""
-    size = Sizes.of(config)
-    before, after = model_taps(size)
-    groups = {None: [*before, *after], **{n: block_taps(size, n, cached) for n in range(config.num_hidden_layers)}}
+    family = FAMILIES[config.model_type]
+    size = family.sizes.of(config)
+    before, after = family.model_taps(size)
+    groups = {None: [*before, *after], **{n: family.block_taps(size, n, cached) for n in range(config.num_hidden_layers)}}
     return {block: [tap for tap in group if pattern.fullmatch(tap.name)] for block, group in groups.items()}
 
 

@@ -3,15 +3,16 @@
 from collections.abc import Iterator
 
 import torch
-from transformers import DynamicCache, ZayaForCausalLM
+from transformers import DynamicCache, PreTrainedModel
 
 from calls import Batch, Call, Rows
 from dump_writer import DumpWriter
+from families import FAMILIES
 from observer import NotSeen, Observed, Observer
 from taps import Behind, Tap
 
 
-def forward(model: ZayaForCausalLM, batch: Batch, call: Call, cache: DynamicCache | None) -> torch.Tensor:
+def forward(model: PreTrainedModel, batch: Batch, call: Call, cache: DynamicCache | None) -> torch.Tensor:
     """The logits [B, T, V] of one call of the unmodified model."""
     with torch.no_grad():
         return model(**batch.inputs(call), past_key_values=cache, use_cache=cache is not None).logits
@@ -20,7 +21,7 @@ def forward(model: ZayaForCausalLM, batch: Batch, call: Call, cache: DynamicCach
 class Dumper:
     """`groups` are the taps by block, those of no block under None. `edited` lists taps that the caller of their module changes at once."""
 
-    def __init__(self, model: ZayaForCausalLM, batch: Batch, groups: dict[int | None, list[Tap]], writer: DumpWriter) -> None:
+    def __init__(self, model: PreTrainedModel, batch: Batch, groups: dict[int | None, list[Tap]], writer: DumpWriter) -> None:
         self._model = model
         self._batch = batch
         self._groups = groups
@@ -30,6 +31,7 @@ class Dumper:
 
     def run(self) -> Iterator[tuple[Call, torch.Tensor]]:
         """Each call and its logits, after its values were written."""
+        family = FAMILIES[self._model.config.model_type]
         seen = Observed()
         cache = DynamicCache(config=self._model.config) if self._batch.cached else None
         for call in self._batch.calls:
@@ -40,7 +42,7 @@ class Dumper:
                 self._write(index, seen, rows)
                 seen.forget(f"layers.{index}")
 
-            with Observer(self._model, seen, on_block):
+            with Observer(self._model, seen, on_block, family.locals, family.model_locals):
                 logits = forward(self._model, self._batch, call, cache)
             self._write(None, seen, rows)
             yield call, logits

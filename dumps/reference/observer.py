@@ -97,12 +97,19 @@ class Observer:
     `on_block(n)` is called when decoder block n has run and the model has taken its output, right before what follows the block.
     """
 
-    def __init__(self, model: torch.nn.Module, seen: Observed, on_block: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        seen: Observed,
+        on_block: Callable[[int], None],
+        locals_of: dict[str, tuple[str, ...]] = LOCALS,
+        model_locals: tuple[str, ...] = MODEL_LOCALS,
+    ) -> None:
         self._model = model
         self._seen = seen
         self._on_block = on_block
         self._source = sys.modules[type(model).__module__].__file__
-        self._watched = _watched_modules(model)
+        self._watched = _watched_modules(model, locals_of, model_locals)
         self._handles: list = []
         self._previous_trace = None
         self._assignments = Assignments()
@@ -169,9 +176,14 @@ def tap_path(module_name: str) -> str:
     return "" if module_name in ("", "model") else module_name.removeprefix("model.")
 
 
-def _watched_modules(model: torch.nn.Module) -> dict[int, tuple[str, tuple[str, ...]]]:
-    watched = {id(model): (WITH_HEAD, HEAD_LOCALS), id(model.model): ("", MODEL_LOCALS)}
+def _watched_modules(
+    model: torch.nn.Module, locals_of: dict[str, tuple[str, ...]], model_locals: tuple[str, ...]
+) -> dict[int, tuple[str, tuple[str, ...]]]:
+    watched = {id(model): (WITH_HEAD, HEAD_LOCALS), id(model.model): ("", model_locals)}
     for index, block in enumerate(model.model.layers):
-        for path, names in LOCALS.items():
-            watched[id(block.get_submodule(path))] = (f"layers.{index}.{path}".removesuffix("."), names)
+        modules = dict(block.named_modules())
+        for path, names in locals_of.items():
+            if path not in modules:  # a block of another kind, such as one without experts
+                continue
+            watched[id(modules[path])] = (f"layers.{index}.{path}".removesuffix("."), names)
     return watched

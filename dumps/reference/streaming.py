@@ -6,7 +6,8 @@ import torch
 from safetensors import safe_open
 from transformers import ZayaConfig, ZayaForCausalLM
 
-from checkpoint import IMPLEMENTATIONS, StoredTensor, check_names, copy_exactly
+from checkpoint import IMPLEMENTATIONS, StoredTensor, check_names, copy_exactly, read_config
+from errors import DumpError
 
 
 def stream_model(model: Path, dtype: torch.dtype, tensors: dict[str, StoredTensor]) -> ZayaForCausalLM:
@@ -15,6 +16,8 @@ def stream_model(model: Path, dtype: torch.dtype, tensors: dict[str, StoredTenso
     `forward` is unmodified, and so is each block: a hook reads the block's weights right before it runs, another drops them after.
     Embedding, final norm and head stay in memory. Every forward pass reads the files once.
     """
+    if read_config(model)["model_type"] != "zaya":
+        raise DumpError("stream: expected a ZAYA, whose blocks can be read one by one; leave --stream away")
     with torch.device("meta"):
         net = ZayaForCausalLM._from_config(ZayaConfig.from_pretrained(model), dtype=dtype, **IMPLEMENTATIONS)
     net.eval()

@@ -1,6 +1,6 @@
 import type { RowIndex } from '../dump/format.js';
 import type { OutputValue } from '../graph/compile.js';
-import type { ZayaTap } from '../models/zaya/trace.js';
+import type { ModelTap } from '../models/runtime/trace.js';
 import type { PositionRange } from '../positions.js';
 
 /** One sequence's part of a forward call. */
@@ -24,7 +24,7 @@ export interface CallSequence {
 /** The part of a value that belongs to a sequence's selected rows. A view of the same memory, except where visible positions must be cut out of longer rows. */
 export function sequenceValue(
   { bytes, shape }: OutputValue,
-  tap: ZayaTap,
+  tap: ModelTap,
   call: CallSequence,
 ): { bytes: Uint8Array; shape: number[] } {
   const perSequence = bytes.byteLength / call.batch;

@@ -12,9 +12,9 @@ export interface CaptureProcessOptions {
   backend?: string;
   /** Preset or `.json` file. Default `f32`. */
   policy?: string;
-  /** CPU threads; default as in `openZaya`. */
+  /** CPU threads; default as in `openModel`. */
   threads?: number;
-  /** As in `openZaya`. Default false. */
+  /** As in `openModel`. Default false. */
   strictF32?: boolean;
   /** Ends the process (`CANCELLED`). */
   signal?: AbortSignal;
@@ -31,7 +31,7 @@ export interface CaptureProcessResult {
  * Captures all values of a prompt in a process of its own, with the command `zayascope capture`. A device's library reads its settings once in a process, so runs with two settings need two; and a driver that
  * crashes takes only that process with it.
  *
- * @throws what `openZaya` and `capture` throw, with their codes; `BACKEND` for a process that ends in another way; `CANCELLED`.
+ * @throws what `openModel` and `capture` throw, with their codes; `BACKEND` for a process that ends in another way; `CANCELLED`.
  */
 export async function captureInProcess(
   model: string,

@@ -1,7 +1,7 @@
 import type { DumpTier, Manifest } from '../dump/format.js';
-import type { ZayaModel } from '../models/zaya/model.js';
-import type { SegmentSink } from '../models/zaya/plan.js';
-import type { ZayaSession } from '../models/zaya/session.js';
+import type { Model } from '../models/runtime/model.js';
+import type { SegmentSink } from '../models/runtime/plan.js';
+import type { ModelSession } from '../models/runtime/session.js';
 import type { CallSequence } from './call-rows.js';
 import { checkFreeSpace, createDump } from './create-dump.js';
 import { estimateBytes, framingBytes, select } from './selection.js';
@@ -25,7 +25,7 @@ export interface CaptureSessionOptions {
 export interface CapturedSession extends AsyncDisposable {
   /** Appends tokens to the only sequence; logits F32 [V] of the last token. */
   forward(tokens: readonly number[]): Promise<Float32Array>;
-  /** Appends tokens to each sequence, as `ZayaSession.forwardBatch`; logits F32 [B, V] of the last tokens. */
+  /** Appends tokens to each sequence, as `ModelSession.forwardBatch`; logits F32 [B, V] of the last tokens. */
   forwardBatch(sequences: readonly (readonly number[])[]): Promise<Float32Array>;
   /** Marks the dump complete; the session stays open. */
   finish(): Promise<Manifest>;
@@ -38,8 +38,8 @@ export interface CapturedSession extends AsyncDisposable {
  * with single runs. The free space is checked before each call (`NO_SPACE`); a call that fails leaves session and dump as they were.
  */
 export async function captureSession(
-  model: ZayaModel,
-  session: ZayaSession,
+  model: Model,
+  session: ModelSession,
   options: CaptureSessionOptions,
 ): Promise<CapturedSession> {
   const { out, taps = '**', positions = 'all', tier = 'full', overwrite = false } = options;

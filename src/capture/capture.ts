@@ -1,8 +1,8 @@
 import type { DumpTier, Manifest } from '../dump/format.js';
 import { ZayascopeError } from '../errors.js';
+import type { Model } from '../models/runtime/model.js';
+import type { ModelPlan, SegmentSink } from '../models/runtime/plan.js';
 import { checkTokenIds } from '../models/runtime/token-ids.js';
-import type { ZayaModel } from '../models/zaya/model.js';
-import type { SegmentSink, ZayaPlan } from '../models/zaya/plan.js';
 import type { CallSequence } from './call-rows.js';
 import { checkFreeSpace, createDump } from './create-dump.js';
 import { estimateBytes, framingBytes, select } from './selection.js';
@@ -48,7 +48,7 @@ export interface CaptureResult {
  * @throws `BAD_ARGUMENT` for no sequence, an empty one, ids outside the vocabulary, a pattern without a match, bad positions; `IO` for a folder that cannot be written or is in use; `CANCELLED` by the signal.
  */
 export async function capture(
-  model: ZayaModel,
+  model: Model,
   sequences: readonly (readonly number[])[],
   options: CaptureOptions,
 ): Promise<CaptureResult> {
@@ -79,7 +79,7 @@ export async function capture(
   await checkFreeSpace(out, estimatedBytes);
   const cancel = () => backend.native.cancel();
   signal?.addEventListener('abort', cancel);
-  let plan: ZayaPlan | undefined;
+  let plan: ModelPlan | undefined;
   await using writer = await createDump(model, selection, { out, tier, overwrite, sequences });
   try {
     const byName = new Map(selection.selected.map((tap) => [tap.name, tap]));

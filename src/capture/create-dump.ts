@@ -4,7 +4,7 @@ import { dirname, resolve } from 'node:path';
 import type { DumpTier } from '../dump/format.js';
 import { DumpWriter } from '../dump/writer.js';
 import { ZayascopeError } from '../errors.js';
-import type { ZayaModel } from '../models/zaya/model.js';
+import type { Model } from '../models/runtime/model.js';
 import { native } from '../native.js';
 import { describeModel } from './describe-model.js';
 import { type Selection, tapSpecs } from './selection.js';
@@ -20,7 +20,7 @@ export interface NewDump {
 
 /** Begins a dump of a model's run; see `DumpWriter.create` for errors. */
 export async function createDump(
-  model: ZayaModel,
+  model: Model,
   selection: Selection,
   { out, tier, overwrite, sequences }: NewDump,
 ): Promise<DumpWriter> {

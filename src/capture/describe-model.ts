@@ -3,8 +3,8 @@ import { basename, join, resolve } from 'node:path';
 import type { Dtype } from '../dtype.js';
 import type { DumpModel } from '../dump/format.js';
 import { elementCount } from '../graph/shape.js';
-import type { ZayaSource } from '../models/zaya/source.js';
-import { requiredTensors } from '../models/zaya/weights.js';
+import type { ModelSource } from '../models/layout/source.js';
+import { requiredTensors } from '../models/runtime/weights.js';
 import { readSmallFile } from '../weights/file-access.js';
 import { configSha256, weightsSha256 } from '../weights/identity.js';
 import { parseJsonObject, withoutNonFinite } from '../weights/json-object.js';
@@ -15,7 +15,7 @@ const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
  * The `model` entry of a manifest. The identity of the weights does not depend on the layout: a legacy checkpoint has that of the transformers layout with the same values and
  * dtypes. A GGUF file has no config.json: `config` is what its metadata says, and `configSha256` is of that object's JSON text.
  */
-export async function describeModel(source: ZayaSource): Promise<Required<DumpModel>> {
+export async function describeModel(source: ModelSource): Promise<Required<DumpModel>> {
   return {
     type: 'zaya',
     name: basename(resolve(source.path)),
@@ -36,7 +36,7 @@ async function configFile(folder: string): Promise<ModelConfig> {
   return { config, configSha256: await configSha256(file) };
 }
 
-function reconstructed({ config }: ZayaSource): ModelConfig {
+function reconstructed({ config }: ModelSource): ModelConfig {
   const text = JSON.stringify(config);
   return {
     config: JSON.parse(text) as Record<string, unknown>,
@@ -45,7 +45,7 @@ function reconstructed({ config }: ZayaSource): ModelConfig {
 }
 
 /** The dtype that most elements of the matmul weights have. */
-function matmulDtype({ config, checkpoint }: ZayaSource): Dtype {
+function matmulDtype({ config, checkpoint }: ModelSource): Dtype {
   const counts = new Map<Dtype, number>();
   for (const { name, shape, role } of requiredTensors(config)) {
     const dtype = checkpoint.tensors.get(name)?.dtype;

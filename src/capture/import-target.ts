@@ -1,6 +1,6 @@
 import { basename, dirname, resolve } from 'node:path';
 import type { DumpModel, TapSpec } from '../dump/format.js';
-import { parseZayaConfig } from '../models/zaya/config.js';
+import { parseConfig } from '../models/architectures.js';
 import { readSmallFile } from '../weights/file-access.js';
 import { configSha256 } from '../weights/identity.js';
 import { parseJsonObject, withoutNonFinite } from '../weights/json-object.js';
@@ -20,7 +20,7 @@ export interface ImportTarget {
 export async function importTarget(configFile: string): Promise<ImportTarget> {
   const bytes = await readSmallFile('importDump', configFile, MAX_CONFIG_BYTES);
   const json = parseJsonObject(bytes, { code: 'BAD_CONFIG', op: 'importDump', where: configFile });
-  const config = parseZayaConfig(json, configFile);
+  const config = parseConfig(json, configFile);
   return {
     model: {
       type: 'zaya',

@@ -1,8 +1,8 @@
 import { ZayascopeError } from '../errors.js';
+import type { Model } from '../models/runtime/model.js';
+import type { ModelPlan } from '../models/runtime/plan.js';
 import type { Taps } from '../models/runtime/tap.js';
 import { checkTokenIds } from '../models/runtime/token-ids.js';
-import type { ZayaModel } from '../models/zaya/model.js';
-import type { ZayaPlan } from '../models/zaya/plan.js';
 import { select } from './selection.js';
 
 /** Options of {@link proveCapture}. */
@@ -54,7 +54,7 @@ export interface CaptureProof {
  * @throws `BAD_ARGUMENT` for a pattern without a match or ids outside the vocabulary; `CANCELLED`; `BACKEND`.
  */
 export async function proveCapture(
-  model: ZayaModel,
+  model: Model,
   tokens: readonly number[],
   { taps = '**', maxRuns = 64, onProgress, signal }: ProveOptions = {},
 ): Promise<CaptureProof> {
@@ -62,7 +62,7 @@ export async function proveCapture(
   const selection = select(model.config, taps, 'all');
   const names = selection.selected.map(({ name }) => name);
   let runs = 0;
-  const logitsOf = async (plan: ZayaPlan): Promise<Float32Array> => {
+  const logitsOf = async (plan: ModelPlan): Promise<Float32Array> => {
     if (signal?.aborted)
       throw new ZayascopeError('CANCELLED', `prove: cancelled after ${runs} runs`, { op: 'prove' });
     const logits = await plan.run(tokens, { sink: async () => {} });
@@ -70,7 +70,7 @@ export async function proveCapture(
     onProgress?.(runs, maxRuns);
     return logits;
   };
-  const tapped = (set: readonly string[]): ZayaPlan => {
+  const tapped = (set: readonly string[]): ModelPlan => {
     const wanted = new Set(set);
     const watched: Taps = { wants: (name) => wanted.has(name) };
     return model.plan({ tokens: tokens.length, taps: watched });

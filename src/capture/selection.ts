@@ -1,9 +1,9 @@
 import { sizeBytes } from '../dtype.js';
 import type { DumpTier, TapSpec } from '../dump/format.js';
 import { ZayascopeError } from '../errors.js';
-import { axisSize } from '../models/zaya/axes.js';
-import type { ZayaConfig } from '../models/zaya/config.js';
-import { type ZayaTap, zayaTaps } from '../models/zaya/trace.js';
+import type { ModelConfig } from '../models/runtime/architecture.js';
+import { axisSize } from '../models/runtime/axes.js';
+import { type ModelTap, modelTaps } from '../models/runtime/trace.js';
 import { type PositionRange, parsePositions } from '../positions.js';
 import { tapPattern } from '../tap-pattern.js';
 
@@ -13,7 +13,7 @@ export interface Selection {
   taps: string;
   /** As the user wrote it; see `positions.ts`. */
   positions: string;
-  selected: readonly ZayaTap[];
+  selected: readonly ModelTap[];
   wants(name: string): boolean;
   /**
    * Positions [start, end) to take of a call that adds positions `past .. length − 1` to a sequence; undefined for none. `last` is the last of each call. Throws `BAD_ARGUMENT` for
@@ -23,9 +23,9 @@ export interface Selection {
 }
 
 /** Resolves a tap pattern and positions. With `cached`, the states of a run with a cache can be selected as well. Throws `BAD_ARGUMENT` if nothing matches. */
-export function select(config: ZayaConfig, taps: string, positions: string, cached = false): Selection {
+export function select(config: ModelConfig, taps: string, positions: string, cached = false): Selection {
   const matches = tapPattern(taps);
-  const selected = zayaTaps(config, cached).filter(({ name }) => matches(name));
+  const selected = modelTaps(config, cached).filter(({ name }) => matches(name));
   if (selected.length === 0)
     throw new ZayascopeError(
       'BAD_ARGUMENT',
@@ -52,7 +52,7 @@ export function select(config: ZayaConfig, taps: string, positions: string, cach
 const MAX_POSITIONS = 2 ** 31;
 
 /** The taps as a dump's manifest describes them: sizes per row, null where a size varies by step. */
-export function tapSpecs(config: ZayaConfig, { selected }: Selection): TapSpec[] {
+export function tapSpecs(config: ModelConfig, { selected }: Selection): TapSpec[] {
   return selected.map(({ name, block, scope, axes, dtype }) => {
     const perRow = scope === 'token' ? axes.slice(1) : axes;
     const shape = perRow.map((axis) => (axis === 'S' ? null : axisSize(config, axis, 1)));
@@ -70,7 +70,7 @@ export function framingBytes({ selected }: Selection, tier: DumpTier): number {
 
 /** Bytes that a call adds to a dump: tensors and statistics, without Arrow's framing (below 1 KiB a block and step). */
 export function estimateBytes(
-  config: ZayaConfig,
+  config: ModelConfig,
   selection: Selection,
   tier: DumpTier,
   past: number,

@@ -5,7 +5,7 @@ import { rowStats } from '../dump/row-stats.js';
 import type { DumpWriter, TapStats, TapValue } from '../dump/writer.js';
 import type { OutputValue } from '../graph/compile.js';
 import { elementCount } from '../graph/shape.js';
-import type { ZayaTap } from '../models/zaya/trace.js';
+import type { ModelTap } from '../models/runtime/trace.js';
 import { native } from '../native.js';
 import { type CallSequence, rowIndex, sequenceValue } from './call-rows.js';
 
@@ -23,7 +23,7 @@ interface Gathered {
 }
 
 interface Chosen extends TapValue {
-  tap: ZayaTap;
+  tap: ModelTap;
 }
 
 /** Where a run first made something that is not finite. */
@@ -45,14 +45,14 @@ const STATS = { perRow: 7, nan: 5, inf: 6 } as const;
 export class StepSink {
   readonly #writer: DumpWriter;
   readonly #tier: DumpTier;
-  readonly #taps: ReadonlyMap<string, ZayaTap>;
+  readonly #taps: ReadonlyMap<string, ModelTap>;
   readonly #sequences: readonly Gathered[];
 
   /** @param taps all taps of the run by name, in execution order. */
   constructor(
     writer: DumpWriter,
     tier: DumpTier,
-    taps: ReadonlyMap<string, ZayaTap>,
+    taps: ReadonlyMap<string, ModelTap>,
     calls: readonly CallSequence[],
   ) {
     this.#writer = writer;

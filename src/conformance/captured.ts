@@ -1,6 +1,7 @@
 import { basename, resolve } from 'node:path';
 import { toFloat32 } from '../dump/float.js';
 import { Dump } from '../dump/reader.js';
+import { familyOf } from '../dump/roles.js';
 import type { OpName } from '../graph/ops.js';
 import { add, geluErf, swiglu } from '../graph/ops-arithmetic.js';
 import { mulMat, rope } from '../graph/ops-products.js';
@@ -10,47 +11,30 @@ import type { Tensor } from '../graph/tensor.js';
 import { fewRows } from './model-shapes.js';
 import { ALL, type Role, type Template } from './template.js';
 
-/** An op whose operands the model shows as taps of a block. */
+/** An op whose operands a family shows as taps of a block (`operands` of its plain data). */
 interface CapturedOp {
   op: OpName;
-  /** Name of the tap behind `layers.N`, by operand. */
-  taps: Readonly<Record<string, string>>;
   /** Operands besides, by the shapes of the captured ones. */
   more?(shapes: Readonly<Record<string, Shape>>): Readonly<Record<string, Role & { shape: Shape }>>;
   build(tensors: Record<string, Tensor>): Tensor;
 }
 
-const QUERY = '.self_attn.qk_norm:query';
-
 const CAPTURED: readonly CapturedOp[] = [
-  { op: 'rmsNorm', taps: { x: '' }, build: ({ x }) => rmsNorm(x!, 2 ** -17) },
-  { op: 'l2Norm', taps: { x: '.self_attn.qkv_proj:query' }, build: ({ x }) => l2Norm(x!, 2 ** -17) },
+  { op: 'rmsNorm', build: ({ x }) => rmsNorm(x!, 2 ** -17) },
+  { op: 'l2Norm', build: ({ x }) => l2Norm(x!, 2 ** -17) },
   {
     op: 'mulMat',
-    taps: { b: '.input_layernorm' },
     more: ({ b }) => ({ a: { dtypes: ALL, shape: [fewRows(b!.at(-1)!), b!.at(-1)!] } }),
     build: ({ a, b }) => mulMat(a!, b!),
   },
-  {
-    op: 'add',
-    taps: {
-      a: '.post_attention_residual_scale:hidden_states',
-      b: '.post_attention_residual_scale:residual',
-    },
-    build: ({ a, b }) => add(a!, b!),
-  },
-  { op: 'geluErf', taps: { x: '.mlp.gate.router_mlp.fc1' }, build: ({ x }) => geluErf(x!) },
-  { op: 'softMax', taps: { x: '.mlp.gate.router_mlp.out_proj' }, build: ({ x }) => softMax(x!) },
-  { op: 'argmax', taps: { x: '.mlp.gate:biased_router_probs' }, build: ({ x }) => argmax(x!) },
-  {
-    op: 'argsort',
-    taps: { x: '.mlp.gate:biased_router_probs' },
-    build: ({ x }) => argsort(x!, 'descending'),
-  },
-  { op: 'swiglu', taps: { x: '.mlp.experts:gate_up' }, build: ({ x }) => swiglu(x!) },
+  { op: 'add', build: ({ a, b }) => add(a!, b!) },
+  { op: 'geluErf', build: ({ x }) => geluErf(x!) },
+  { op: 'softMax', build: ({ x }) => softMax(x!) },
+  { op: 'argmax', build: ({ x }) => argmax(x!) },
+  { op: 'argsort', build: ({ x }) => argsort(x!, 'descending') },
+  { op: 'swiglu', build: ({ x }) => swiglu(x!) },
   {
     op: 'rope',
-    taps: { x: QUERY },
     more: ({ x }) => ({ positions: { dtypes: ['I32'], values: 'positions', shape: [x![0]!] } }),
     build: ({ x, positions }) => rope(x!, positions!, 2 * Math.floor(x!.shape[2]! / 4), 5e6),
   },
@@ -69,7 +53,10 @@ export async function capturedTemplates(dir: string): Promise<Template[]> {
   const blocks = dump.taps.flatMap(({ name }) => /^layers\.(\d+)$/.exec(name)?.[1] ?? []).map(Number);
   const block = blocks[Math.floor(blocks.length / 2)];
   const templates: Template[] = [];
-  for (const { op, taps, more, build } of CAPTURED) {
+  const { operands } = familyOf(dump.manifest);
+  for (const { op, more, build } of CAPTURED) {
+    const taps = operands[op];
+    if (taps === undefined) continue;
     const entries = Object.entries(taps).map(([role, tap]) => [role, `layers.${block}${tap}`] as const);
     if (!entries.every(([, tap]) => names.has(tap))) continue;
     const roles: Record<string, Role> = {};

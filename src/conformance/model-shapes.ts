@@ -1,5 +1,6 @@
 import type { Shape } from '../graph/shape.js';
-import { convChannels, parseZayaConfig, type ZayaConfig } from '../models/zaya/config.js';
+import { architectureOf, parseConfig } from '../models/architectures.js';
+import type { ModelConfig } from '../models/runtime/architecture.js';
 
 /** Sizes of a model that its ops see. Inner sizes, along which sums run, are the model's; rows of matrices and experts are fewer, so that a run stays short. */
 export interface ModelShapes {
@@ -28,23 +29,29 @@ export const TOKENS = 13;
 /** Most rows of a matrix and most matrices. */
 const MOST_ROWS = 33;
 const MOST_EXPERTS = 5;
+/** Of a model without experts. */
+const FEW_CLASSES = 4;
 
-/** Sizes of a config. */
-export function modelShapes(name: string, config: ZayaConfig): ModelShapes {
-  const rope = Object.values(config.rope_parameters)[0]!;
+/** Sizes of a config. What a family has not (a router's width, convolutions) takes a size of the rest of the model, so that every op is run. */
+export function modelShapes(name: string, config: ModelConfig): ModelShapes {
+  const architecture = architectureOf(config);
+  const axes = architecture.axes(config);
+  const { rotary, theta } = architecture.attention(config, config.layer_types[0]!);
+  const { num_attention_heads: heads, num_key_value_heads: kvHeads, head_dim: headDim } = config;
+  const [lead = 1, looksBack = 2] = [axes.leads, axes.L];
   return {
     name,
     hidden: config.hidden_size,
-    heads: config.num_attention_heads,
-    kvHeads: config.num_key_value_heads,
-    headDim: config.head_dim,
-    rotary: 2 * Math.floor((config.head_dim * rope.partial_rotary_factor) / 2),
-    rotaryBase: rope.rope_theta,
-    classes: config.num_experts + 1,
-    ffn: config.moe_intermediate_size,
-    router: config.router_hidden_size,
-    channels: convChannels(config),
-    kernels: [config.cca_time0, config.cca_time1],
+    heads,
+    kvHeads,
+    headDim,
+    rotary: 2 * Math.floor(rotary / 2),
+    rotaryBase: theta,
+    classes: architecture.classes(config) || FEW_CLASSES,
+    ffn: axes.F!,
+    router: axes.R ?? config.hidden_size,
+    channels: axes.C ?? (heads + kvHeads) * headDim,
+    kernels: [looksBack - lead + 1, lead + 1],
   };
 }
 
@@ -59,10 +66,7 @@ export function usualShapes(): ModelShapes[] {
     router_hidden_size: 32,
   };
   const type = { model_type: 'zaya' };
-  return [
-    modelShapes('tiny', parseZayaConfig({ ...type, ...tiny })),
-    modelShapes('ZAYA1-8B', parseZayaConfig(type)),
-  ];
+  return [modelShapes('tiny', parseConfig({ ...type, ...tiny })), modelShapes('ZAYA1-8B', parseConfig(type))];
 }
 
 /** Shapes by operand, with where they are from. */

@@ -4,7 +4,7 @@ import type { Graph } from '../graph/graph.js';
 import { permute, slice } from '../graph/ops-layout.js';
 import { elementCount, type Shape } from '../graph/shape.js';
 import type { Tensor } from '../graph/tensor.js';
-import { normals, uniform } from '../models/runtime/synthetic-values.js';
+import { normals, uniform } from '../models/zaya/synthetic-values.js';
 import { native } from '../native.js';
 
 /**

@@ -48,7 +48,7 @@ export async function selectCases({
 }
 
 async function shapesOf(path: string) {
-  const { openZayaSource } = await import('../models/zaya/source.js');
-  const { config } = await openZayaSource(path);
+  const { openModelSource } = await import('../models/layout/source.js');
+  const { config } = await openModelSource(path);
   return modelShapes('model', config);
 }

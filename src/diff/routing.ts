@@ -83,7 +83,7 @@ function expertsOf({ data }: TensorBatch, row: number, width: number): number[] 
 }
 
 /** Experts of the reference that the tested side does not take, each with one that it takes instead. Their order does not matter. */
-function changedExperts(mine: readonly number[], others: readonly number[]): [number, number][] {
+export function changedExperts(mine: readonly number[], others: readonly number[]): [number, number][] {
   const instead = others.filter((expert) => !mine.includes(expert));
   return mine
     .filter((expert) => !others.includes(expert))

@@ -1,37 +1,15 @@
 /** What taps are for. Diffs and plots ask for a role, and know no model's names. */
-import { ZAYA } from '../families/zaya.js';
+import { FAMILIES, findFamily } from '../families/families.js';
+import type { Family, RoleName } from '../families/family.js';
 import { tapPattern } from '../tap-pattern.js';
 import type { Manifest, TapInfo } from './format.js';
 
-/** The roles that readers of this version know. */
-export const ROLE_NAMES = [
-  'residual',
-  'logits',
-  'router.expert',
-  'router.probabilities',
-  'router.margin',
-  'attention.weights',
-  'mask',
-  'cache.key',
-  'cache.value',
-  'state',
-] as const;
-
-/**
- * - `residual`: the stream that a block passes on; `logits`: one per token of the vocabulary, before any soft-max.
- * - `router.expert`: the experts that a token takes (integers); `router.probabilities`: what they are chosen by, biases included;
- *   `router.margin`: how far the choice was ahead of the next expert.
- * - `attention.weights`: after the soft-max; `mask`: what is added to scores before it.
- * - `cache.key`, `cache.value`, `state`: what a sequence leaves for its next step.
- */
-export type RoleName = (typeof ROLE_NAMES)[number];
+export { ROLE_NAMES, type RoleName } from '../families/family.js';
 
 /** Tap names by role. */
 export type DumpRoles = { readonly [role in RoleName]?: readonly string[] } & {
   readonly [role: string]: readonly string[] | undefined;
 };
-
-const FAMILIES: readonly { type: string; roles: Readonly<Record<string, string>> }[] = [ZAYA];
 
 /**
  * The roles of a dump's taps: those that its manifest states, else those of a family that is known by `model.type`.
@@ -43,7 +21,7 @@ export function dumpRoles({
   taps,
 }: Pick<Manifest, 'roles' | 'model' | 'taps'>): DumpRoles | undefined {
   if (roles !== undefined) return roles;
-  const family = FAMILIES.find(({ type }) => type === model.type);
+  const family = findFamily(model.type);
   if (family === undefined) return undefined;
   return Object.fromEntries(
     Object.entries(family.roles).flatMap(([role, pattern]) => {
@@ -51,4 +29,9 @@ export function dumpRoles({
       return names.length === 0 ? [] : [[role, names]];
     }),
   );
+}
+
+/** The family of a dump; for one that does not say what it is of, the first. */
+export function familyOf({ model }: Pick<Manifest, 'model'>): Family {
+  return findFamily(model.type) ?? FAMILIES[0]!;
 }

@@ -11,13 +11,13 @@ import { logProbability, summariseScores, type TextScores } from './scores.js';
 
 const OP = 'evaluate';
 
-/** A model that gives logits, e.g. a `ZayaModel`. */
+/** A model that gives logits, e.g. a `Model`. */
 export interface EvaluatedModel {
   readonly config: { readonly vocab_size: number };
   session(options: { capacity: number }): EvaluatedSession;
 }
 
-/** A sequence that grows call by call and can be emptied, e.g. a `ZayaSession`. */
+/** A sequence that grows call by call and can be emptied, e.g. a `ModelSession`. */
 export interface EvaluatedSession {
   /** Appends tokens; logits F32 [T, V] of all of them. */
   forwardAll(tokens: readonly number[]): Promise<Float32Array>;

@@ -1,11 +1,37 @@
-/**
- * What is known of ZAYA's taps by name alone: plain data, so that dumps, diffs and graphs can use it without the model file.
- * Tap names are those of `src/models/zaya/trace.ts`; patterns are tap patterns (`src/tap-pattern.ts`).
- */
+import { ZAYA_POLICIES } from './zaya-policies.js';
+import { ZAYA_WORDS } from './zaya-words.js';
+
+/** ZAYA's plain data, see `family.ts`. Tap names are those that its model file gives; patterns are tap patterns (`src/tap-pattern.ts`). */
 export const ZAYA = {
-  /** `model.type` of its dumps. */
-  type: 'zaya',
-  /** Which taps play which role (`docs/dump-format.md`). */
+  name: 'zaya',
+  types: ['zaya'],
+  gguf: ['zaya'],
+  words: ZAYA_WORDS,
+  policies: ZAYA_POLICIES,
+  examples: {
+    op: 'layers.3.self_attn.qkv_proj.conv_qk_grouped',
+    breakpoint: 'layers.3.mlp.gate:router_probs',
+  },
+  operands: {
+    rmsNorm: { x: '' },
+    l2Norm: { x: '.self_attn.qkv_proj:query' },
+    mulMat: { b: '.input_layernorm' },
+    add: {
+      a: '.post_attention_residual_scale:hidden_states',
+      b: '.post_attention_residual_scale:residual',
+    },
+    geluErf: { x: '.mlp.gate.router_mlp.fc1' },
+    softMax: { x: '.mlp.gate.router_mlp.out_proj' },
+    argmax: { x: '.mlp.gate:biased_router_probs' },
+    argsort: { x: '.mlp.gate:biased_router_probs' },
+    swiglu: { x: '.mlp.experts:gate_up' },
+    rope: { x: '.self_attn.qk_norm:query' },
+  },
+  hasSkipClass: true,
+  states: {
+    convolution: { tap: '.self_attn.qkv_proj:conv_state', axes: ['channel of q and k', 'row kept'] },
+    delayed: { tap: '.self_attn.qkv_proj:delayed_state', axes: ['channel'] },
+  },
   roles: {
     residual: 'layers.*',
     logits: 'lm_head',
@@ -17,9 +43,6 @@ export const ZAYA = {
     'cache.value': 'layers.*.self_attn:v_cache',
     state: 'layers.*.self_attn.qkv_proj:{conv_state,delayed_state}',
   },
-  /**
-   * Its taps in execution order, as patterns of names: those of a block repeat for each block, which they find by `{l}`. Caches and states stand where they are written.
-   */
   order: [
     'embed_tokens',
     'input_affine',

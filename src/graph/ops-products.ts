@@ -36,8 +36,8 @@ export function mulMat(a: Tensor, b: Tensor): Tensor {
 }
 
 /**
- * One matrix per row: `experts` [E, m, k], `b` F32 [rows, k], `ids` I32 [rows] gives F32 [rows, m], row i being `experts[ids[i]] · b[i]`. `ids` out of range abort inside
- * ggml: they must come from the graph itself or have been checked.
+ * One matrix per row: `experts` [E, m, k], `b` F32 [rows, k], `ids` I32 [rows] gives F32 [rows, m], row i being `experts[ids[i]] · b[i]`. With `ids` [rows, n] it gives [rows, n, m]: n
+ * different matrices a row, each times the row or, of `b` [rows, n, k], times a row of its own. `ids` out of range abort inside ggml: they must come from the graph itself or have been checked.
  */
 export function mulMatId(experts: Tensor, b: Tensor, ids: Tensor): Tensor {
   requireOperand('mulMatId', experts);
@@ -48,13 +48,26 @@ export function mulMatId(experts: Tensor, b: Tensor, ids: Tensor): Tensor {
   requireContiguous('mulMatId', 'ids', ids);
   const operands = { experts, b, ids };
   requireShape(
-    experts.shape.length === 3 && b.shape.length === 2 && ids.shape.length === 1,
+    experts.shape.length === 3 && fitsIds(b, ids),
     'mulMatId',
-    'experts [E, m, k], b [rows, k], ids [rows]',
+    'experts [E, m, k], b [rows, k], ids [rows]; or b [rows, k] or [rows, n, k], ids [rows, n]',
     operands,
   );
-  requireShape(experts.shape[2] === b.shape[1], 'mulMatId', 'inner sizes must match', operands);
+  requireShape(experts.shape[2] === b.shape.at(-1), 'mulMatId', 'inner sizes must match', operands);
   requireShape(b.shape[0] === ids.shape[0], 'mulMatId', 'one id per row of b', operands);
+  const m = experts.shape[1]!;
+  if (ids.shape.length === 2) {
+    const [count, n] = ids.shape as [number, number];
+    requireShape(b.shape.length === 2 || b.shape[1] === n, 'mulMatId', 'as many rows as ids a row', operands);
+    requireShape(n <= experts.shape[0]!, 'mulMatId', 'at most as many ids a row as experts', operands);
+    const rowsOf = b.shape.length === 3 ? b : reshape(b, [count, 1, b.shape[1]!]);
+    return experts.graph.emit({
+      op: 'mulMatId',
+      sources: [experts, rowsOf, ids],
+      dtype: 'F32',
+      shape: [count, n, m],
+    });
+  }
   // ggml's axes are [tokens, experts of a token, ..]: one expert each. Rows given as the experts of one token would be the same to its plain kernels, but those for repacked weights
   // count on a token's experts being different ones and write beyond their tables otherwise.
   const [rows, k] = b.shape as [number, number];
@@ -62,9 +75,14 @@ export function mulMatId(experts: Tensor, b: Tensor, ids: Tensor): Tensor {
     op: 'mulMatId',
     sources: [experts, reshape(b, [rows, 1, k]), reshape(ids, [rows, 1])],
     dtype: 'F32',
-    shape: [rows, 1, experts.shape[1]!],
+    shape: [rows, 1, m],
   });
-  return reshape(product, [rows, experts.shape[1]!]);
+  return reshape(product, [rows, m]);
+}
+
+function fitsIds(b: Tensor, ids: Tensor): boolean {
+  if (ids.shape.length === 1) return b.shape.length === 2;
+  return ids.shape.length === 2 && (b.shape.length === 2 || b.shape.length === 3);
 }
 
 /**

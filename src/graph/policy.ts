@@ -1,4 +1,6 @@
 import { ZayascopeError } from '../errors.js';
+import { FAMILIES } from '../families/families.js';
+import type { Family } from '../families/family.js';
 import { readRegularText } from '../regular-file.js';
 import { tapPattern } from '../tap-pattern.js';
 
@@ -48,45 +50,8 @@ export interface Policy {
 /** The value of a policy at a site. */
 export type Setting = (site: string) => string;
 
-/** What transformers keeps in F32 whatever the model's dtype: the residual stream and the biased router probabilities. */
-const KEPT_IN_F32 = [
-  'layers.*#round',
-  'layers.*.post_attention_residual_scale#round',
-  'layers.*.post_{attention,mlp}_residual_scale:residual*#round',
-  'layers.*.mlp.gate:{biased_router_probs,margin}#round',
-].join(',');
-
-function asTransformers(dtype: 'BF16' | 'F16'): readonly PolicyRule[] {
-  return [
-    { sites: '**#parameters', set: dtype },
-    { sites: '**#round', set: dtype },
-    { sites: KEPT_IN_F32, set: 'none' },
-    { sites: '**.qk_norm#eps', set: dtype },
-  ];
-}
-
-const LLAMACPP: readonly PolicyRule[] = [
-  { sites: '**.conv_qk_grouped#kernel', set: 'F16' },
-  { sites: '**.router_mlp:act*#form', set: 'tanh' },
-  { sites: '**:{k,v}_cache#dtype', set: 'F16' },
-];
-
-const LLAMACPP_BEFORE: readonly PolicyRule[] = [
-  ...LLAMACPP,
-  { sites: '**.conv_qk_grouped#patches', set: 'F16' },
-];
-
-/** The port with matrices as a GGUF file of a type stores them. */
-function storedAs(type: string): Policy {
-  return {
-    name: `llamacpp-${type}`,
-    description: `the public llama.cpp port with a ${type} file: as llamacpp, with matrices as such a file stores them (the router's in F32) and activations rounded as ggml multiplies with them`,
-    rules: [...LLAMACPP_BEFORE, { sites: '**#weight', set: type }],
-  };
-}
-
-/** The presets by name. */
-export const POLICIES: Readonly<Record<string, Policy>> = {
+/** The presets of every family. */
+const COMMON: Readonly<Record<string, Policy>> = {
   f32: { name: 'f32', description: 'weights widened, F32 everywhere', rules: [] },
   'bf16-weights': {
     name: 'bf16-weights',
@@ -94,40 +59,28 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
       'matmul weights as stored, which rounds their activations to the same dtype on the CPU; everything else F32',
     rules: [{ sites: '**#weight', set: 'stored' }],
   },
-  'pytorch-bf16': {
-    name: 'pytorch-bf16',
-    description: 'F32 arithmetic, rounded to BF16 exactly where transformers rounds with a BF16 model',
-    rules: asTransformers('BF16'),
-  },
-  'pytorch-f16': {
-    name: 'pytorch-f16',
-    description: 'F32 arithmetic, rounded to F16 exactly where transformers rounds with an F16 model',
-    rules: asTransformers('F16'),
-  },
-  llamacpp: {
-    name: 'llamacpp',
-    description:
-      'the public llama.cpp port with an F32 file (products in F32): F16 im2col and convolution weights, tanh GELU, F16 KV cache',
-    rules: LLAMACPP_BEFORE,
-  },
-  'llamacpp-f32-im2col': {
-    name: 'llamacpp-f32-im2col',
-    description:
-      'the public llama.cpp port after its fix, with an F32 file (products in F32): as llamacpp, with an F32 im2col',
-    rules: LLAMACPP,
-  },
-  ...Object.fromEntries(
-    ['bf16', 'f16', 'q8_0', 'q6_k', 'q4_0'].map((type) => [`llamacpp-${type}`, storedAs(type)]),
-  ),
 };
 
-/** A preset by name; throws `BAD_ARGUMENT` listing the names. */
-export function policy(name: string): Policy {
-  const found = Object.hasOwn(POLICIES, name) ? POLICIES[name] : undefined;
+const presets = new Map<Family, Readonly<Record<string, Policy>>>();
+
+/** The presets of a family by name: those of every family, then its own. */
+export function familyPolicies(family: Family): Readonly<Record<string, Policy>> {
+  const known = presets.get(family) ?? { ...COMMON, ...family.policies };
+  presets.set(family, known);
+  return known;
+}
+
+/** The presets by name, of the first family; a model of another family takes its own of the same name. */
+export const POLICIES: Readonly<Record<string, Policy>> = familyPolicies(FAMILIES[0]!);
+
+/** A preset by name, of a family (default: the first); throws `BAD_ARGUMENT` listing the names. */
+export function policy(name: string, family: Family = FAMILIES[0]!): Policy {
+  const known = familyPolicies(family);
+  const found = Object.hasOwn(known, name) ? known[name] : undefined;
   if (found === undefined)
     throw new ZayascopeError(
       'BAD_ARGUMENT',
-      `policy: expected one of ${Object.keys(POLICIES).join(', ')}, or a .json file, got ${name}`,
+      `policy: expected one of ${Object.keys(known).join(', ')}, or a .json file, got ${name}`,
       {
         op: 'policy',
       },
@@ -136,12 +89,12 @@ export function policy(name: string): Policy {
 }
 
 /**
- * A preset by name, or the policy of a `.json` file: an object with `name`, `rules`, and optionally `description` and `extends` (a preset whose rules come first).
+ * A preset by name (of a family; default the first), or the policy of a `.json` file: an object with `name`, `rules`, and optionally `description` and `extends` (a preset whose rules come first).
  *
  * @throws `IO` for a file that cannot be read; `BAD_ARGUMENT` for an unknown preset, a file that is no such object, and as {@link resolvePolicy}.
  */
-export async function loadPolicy(nameOrFile: string): Promise<Policy> {
-  if (!nameOrFile.endsWith('.json')) return policy(nameOrFile);
+export async function loadPolicy(nameOrFile: string, family?: Family): Promise<Policy> {
+  if (!nameOrFile.endsWith('.json')) return policy(nameOrFile, family);
   let text: string;
   try {
     text = await readRegularText(nameOrFile);
@@ -175,7 +128,11 @@ export async function loadPolicy(nameOrFile: string): Promise<Policy> {
       ? { sites, set }
       : fail(`"sites" and "set" in rule ${index}`);
   });
-  const result = { name, description, rules: [...(base === undefined ? [] : policy(base).rules), ...own] };
+  const result = {
+    name,
+    description,
+    rules: [...(base === undefined ? [] : policy(base, family).rules), ...own],
+  };
   resolvePolicy(result);
   return result;
 }

@@ -37,7 +37,7 @@ export async function compareBackends(
   if (first === null) return { backend, report, parts: null };
   const errors = new Map(report.tapReports.map((tap) => [tap.name, tapError(tap)]));
   const held = new Set(errors.keys());
-  const { inputs } = tapInputs(first.tap, blockCount(held), held);
+  const { inputs } = tapInputs(first.tap, blockCount(held), held, false, reference.manifest.model.type);
   const { tap, block, nmse } = first;
   return {
     backend,

@@ -3,7 +3,7 @@ import type { Sampler } from './sampling.js';
 
 const OP = 'generate';
 
-/** A sequence that a model continues, e.g. a `ZayaSession`. */
+/** A sequence that a model continues, e.g. a `ModelSession`. */
 export interface DecodingSession {
   /** Appends tokens and gives the logits of the last one, F32 [V]. */
   forward(tokens: readonly number[]): Promise<Float32Array>;

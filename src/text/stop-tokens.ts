@@ -9,7 +9,7 @@ import { parseJsonObject } from '../weights/json-object.js';
 const OP = 'stopTokens';
 const MAX_CONFIG_BYTES = 1024 * 1024;
 
-/** Where a model says which tokens end a generation, e.g. a `ZayaSource`. */
+/** Where a model says which tokens end a generation, e.g. a `ModelSource`. */
 export interface StopTokenSource {
   /** Model folder; not read where there is metadata. */
   readonly path: string;

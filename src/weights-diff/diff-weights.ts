@@ -7,7 +7,7 @@ import {
   sumNonFinite,
 } from '../diff/non-finite.js';
 import { ZayascopeError } from '../errors.js';
-import type { ZayaLayout, ZayaSource } from '../models/zaya/source.js';
+import type { ModelLayout, ModelSource } from '../models/layout/source.js';
 import { tapPattern } from '../tap-pattern.js';
 import { pairTensors, type TensorPair, type UnpairedTensor } from './pair-tensors.js';
 import { CHUNK_ELEMENTS, tensorValues } from './tensor-values.js';
@@ -45,7 +45,7 @@ export interface WeightDiff {
 export interface WeightsSide {
   /** Basename of its folder or file. */
   name: string;
-  layout: ZayaLayout;
+  layout: ModelLayout;
 }
 
 /** The outcome. Numbers may be infinite. */
@@ -69,8 +69,8 @@ export interface WeightsDiffReport {
  * @throws `BAD_ARGUMENT` for a bad pattern or threshold; `IO`; `BACKEND` where the addon is needed and missing.
  */
 export async function diffWeights(
-  reference: ZayaSource,
-  tested: ZayaSource,
+  reference: ModelSource,
+  tested: ModelSource,
   options: DiffWeightsOptions = {},
 ): Promise<WeightsDiffReport> {
   const { tensors: pattern = '**', failAbove, allowNonFinite = false, onProgress } = options;
@@ -139,6 +139,6 @@ async function comparePair(
   };
 }
 
-function describe({ path, layout }: ZayaSource): WeightsSide {
+function describe({ path, layout }: ModelSource): WeightsSide {
   return { name: basename(resolve(path)), layout };
 }

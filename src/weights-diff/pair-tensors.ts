@@ -1,4 +1,4 @@
-import type { ZayaSource } from '../models/zaya/source.js';
+import type { ModelSource } from '../models/layout/source.js';
 import type { StoredTensor, TensorInfo } from '../weights/checkpoint.js';
 import { isFloatDtype } from './tensor-values.js';
 
@@ -29,8 +29,8 @@ const VOCABULARY_ROWS = new Set([EMBEDDING, HEAD, 'lm_head.bias']);
  * compared up to the shorter one's end. A head that is stored on one side and tied on the other is compared with the embedding it is tied to.
  */
 export function pairTensors(
-  reference: ZayaSource,
-  tested: ZayaSource,
+  reference: ModelSource,
+  tested: ModelSource,
   wants: (name: string) => boolean,
 ): { pairs: TensorPair[]; unpaired: UnpairedTensor[] } {
   const [left, right] = [allTensors(reference), allTensors(tested)];
@@ -51,13 +51,13 @@ export function pairTensors(
   return { pairs, unpaired };
 }
 
-function allTensors({ checkpoint }: ZayaSource): ReadonlyMap<string, StoredTensor> {
+function allTensors({ checkpoint }: ModelSource): ReadonlyMap<string, StoredTensor> {
   return new Map<string, StoredTensor>([...checkpoint.tensors, ...checkpoint.unreadable]);
 }
 
 function tiedHead(
   name: string,
-  { config }: ZayaSource,
+  { config }: ModelSource,
   tensors: ReadonlyMap<string, StoredTensor>,
 ): StoredTensor | undefined {
   return name === HEAD && config.tie_word_embeddings ? tensors.get(EMBEDDING) : undefined;

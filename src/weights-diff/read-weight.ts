@@ -1,5 +1,5 @@
 import { ZayascopeError } from '../errors.js';
-import type { ZayaSource } from '../models/zaya/source.js';
+import type { ModelSource } from '../models/layout/source.js';
 import { tensorValues } from './tensor-values.js';
 
 /** A weight in memory. */
@@ -17,7 +17,7 @@ export interface WeightValues {
  *
  * @throws `MISSING_TENSOR` for a name that the model lacks; `DTYPE_UNSUPPORTED`; `IO`; `BACKEND` where a quantised dtype needs the addon and it is missing.
  */
-export async function readWeight(source: ZayaSource, name: string): Promise<WeightValues> {
+export async function readWeight(source: ModelSource, name: string): Promise<WeightValues> {
   const tensor = source.checkpoint.tensors.get(name);
   if (tensor === undefined)
     throw new ZayascopeError(

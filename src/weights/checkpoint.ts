@@ -64,6 +64,8 @@ export interface Checkpoint {
   metadata: ReadonlyMap<string, string>;
   /** What a user should know about how it was read. */
   notes?: readonly string[];
+  /** The tensors that identify the weights, where these are not the ones above: those of the files, of which a view has made others. */
+  identified?: readonly StoredTensor[];
 }
 
 /**

@@ -27,7 +27,10 @@ export async function configSha256(file: string): Promise<string> {
  */
 export async function weightsSha256(checkpoint: Checkpoint): Promise<string> {
   const hash = createHash('sha256');
-  const tensors: StoredTensor[] = [...checkpoint.tensors.values(), ...checkpoint.unreadable.values()];
+  const tensors: readonly StoredTensor[] = checkpoint.identified ?? [
+    ...checkpoint.tensors.values(),
+    ...checkpoint.unreadable.values(),
+  ];
   const keyed = tensors.map((tensor) => ({ tensor, key: Buffer.from(tensor.name) }));
   for (const { tensor } of keyed.sort((a, b) => a.key.compare(b.key))) {
     hash.update(`${tensor.name}\0${tensor.dtype}\0${tensor.shape.join(',')}\0`);

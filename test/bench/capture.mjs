@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { capture } from '../../dist/capture/capture.js';
-import { openZaya } from '../../dist/models/zaya/model.js';
+import { openModel } from '../../dist/models/runtime/model.js';
 import { syntheticConfig, writeSyntheticModel } from './synthetic-model.mjs';
 
 const { values } = parseArgs({
@@ -41,7 +41,7 @@ if (values['peak-runs'] !== undefined) await peak(values.model, Number(values['p
 else await main();
 
 async function peak(folderOfModel, runs) {
-  const model = await openZaya(folderOfModel, { policy: values.policy, threads });
+  const model = await openModel(folderOfModel, { policy: values.policy, threads });
   const out = join(folder(memoryRoot ?? values.disk), 'dump');
   let highest = 0;
   const sequences = Array.from({ length: runs }, () => sequence(tokens));
@@ -58,7 +58,7 @@ async function main() {
   try {
     const modelFolder = folder(values.disk);
     await writeSyntheticModel(modelFolder, syntheticConfig({ blocks }));
-    const model = await openZaya(modelFolder, { policy: values.policy, threads });
+    const model = await openModel(modelFolder, { policy: values.policy, threads });
     console.log(
       `device ${model.backend.device.description} (${cpus().length} cores seen), ${model.backend.threads} threads, policy ${values.policy}`,
     );

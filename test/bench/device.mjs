@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { capture } from '../../dist/capture/capture.js';
-import { openZaya } from '../../dist/models/zaya/model.js';
+import { openModel } from '../../dist/models/runtime/model.js';
 import { syntheticConfig, writeSyntheticModel } from './synthetic-model.mjs';
 
 const { values: options } = parseArgs({
@@ -33,7 +33,7 @@ const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 
 try {
   await writeSyntheticModel(scratch, { ...syntheticConfig({ blocks: 8, vocabulary: 259 }), ...WIDE_TINY });
-  const model = await openZaya(scratch, { backend: options.backend, strictF32: options['strict-f32'] });
+  const model = await openModel(scratch, { backend: options.backend, strictF32: options['strict-f32'] });
   const { device, strictF32, environment } = model.backend;
   console.log(`$ npm run bench -- device ${process.argv.slice(2).join(' ')}`);
   console.log(

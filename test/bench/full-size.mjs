@@ -14,11 +14,11 @@ import { Graph } from '../../dist/graph/graph.js';
 import { mulMat } from '../../dist/graph/ops-products.js';
 import { resolvePolicy } from '../../dist/graph/policy.js';
 import { ResidentMemory } from '../../dist/graph/resident.js';
-import { allocateCache } from '../../dist/models/zaya/cache.js';
-import { openZaya } from '../../dist/models/zaya/model.js';
-import { planZaya } from '../../dist/models/zaya/plan.js';
+import { allocateCache } from '../../dist/models/runtime/cache.js';
+import { openModel } from '../../dist/models/runtime/model.js';
+import { planModel } from '../../dist/models/runtime/plan.js';
+import { checkWeights } from '../../dist/models/runtime/weights.js';
 import { synthZaya } from '../../dist/models/zaya/synth.js';
-import { checkWeights } from '../../dist/models/zaya/weights.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -65,7 +65,7 @@ try {
 async function measure() {
   const { size } = statSync(file);
   const start = performance.now();
-  const model = await openZaya(file, {
+  const model = await openModel(file, {
     policy: 'bf16-weights',
     backend: options.backend,
     ...(options.threads === undefined ? {} : { threads: Number(options.threads) }),
@@ -117,7 +117,7 @@ async function measure() {
 /** The same with weights in ggml's repacked layouts. Their copies must fit in memory beside the file's cached pages. */
 async function repacking(tokens, prefill, decode) {
   const start = performance.now();
-  const model = await openZaya(file, {
+  const model = await openModel(file, {
     policy: 'bf16-weights',
     repack: true,
     ...(options.threads === undefined ? {} : { threads: Number(options.threads) }),
@@ -200,7 +200,7 @@ function bytesPerStep({ source }) {
 
 function decodeNodes({ weights, backend, policy }) {
   const cache = allocateCache(weights, backend, resolvePolicy(policy), 1, 256);
-  const plan = planZaya(weights, backend, policy, {
+  const plan = planModel(weights, backend, policy, {
     tokens: 1,
     logits: 'last',
     cached: { cache, span: 256 },

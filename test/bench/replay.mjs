@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { capture } from '../../dist/capture/capture.js';
 import { Dump } from '../../dist/dump/reader.js';
 import { localErrors } from '../../dist/locate/faults/local.js';
-import { openZaya } from '../../dist/models/zaya/model.js';
+import { openModel } from '../../dist/models/runtime/model.js';
 
 const tiny = join(import.meta.dirname, '..', '..', 'dumps', 'tiny');
 const { values } = parseArgs({
@@ -32,7 +32,7 @@ const elapsed = async (run) => {
 };
 
 const scratch = mkdtempSync(join(values.disk, 'zayascope-bench-'));
-const model = await openZaya(values.model, {
+const model = await openModel(values.model, {
   policy: values.policy,
   ...(values.threads === undefined ? {} : { threads: Number(values.threads) }),
 });

@@ -2,8 +2,8 @@
 import { randomFillSync } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { requiredTensors } from '../../dist/models/runtime/weights.js';
 import { parseZayaConfig } from '../../dist/models/zaya/config.js';
-import { requiredTensors } from '../../dist/models/zaya/weights.js';
 import { writeSafetensors } from '../../dist/weights/safetensors-write.js';
 
 /** Sizes of ZAYA1-8B but for the number of blocks and the vocabulary. */

@@ -6,7 +6,7 @@ import { capture } from '../../src/capture/capture.js';
 import { diffDumps } from '../../src/diff/diff.js';
 import type { DiffReport, FloatTapReport } from '../../src/diff/report.js';
 import { Dump } from '../../src/dump/reader.js';
-import { openZaya } from '../../src/models/zaya/model.js';
+import { openModel } from '../../src/models/runtime/model.js';
 import { root, runScripts } from '../reference/python.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'zayascope-capture-'));
@@ -70,7 +70,7 @@ beforeAll(async () => {
   const failed = runScripts(calls).filter(({ status }) => status !== 0);
   expect(failed).toEqual([]);
   for (const [seed, [name, sizes]] of Object.entries(MODELS).entries()) {
-    using model = await openZaya(at(`${seed}-model`));
+    using model = await openModel(at(`${seed}-model`));
     await capture(model, [tokensOf(sizes)], { out: at(`${seed}-ours`) });
     const [reference, ours] = [await Dump.open(at(`${seed}-reference`)), await Dump.open(at(`${seed}-ours`))];
     reports.set(name, await diffDumps(reference, ours));
@@ -110,7 +110,7 @@ describe('the tiny model and its committed reference', () => {
     ['stated selection', {}],
     ['all rows', { taps: '**', positions: 'all' }],
   ])(`every tap is within ${LIMIT}, every expert the same, under policy f32 (%s)`, async (_, options) => {
-    using model = await openZaya(join(tiny, 'model'));
+    using model = await openModel(join(tiny, 'model'));
     await capture(model, [tokens], { out: at('tiny'), overwrite: true, ...options });
     const [reference, ours] = [await Dump.open(join(tiny, 'reference-float32')), await Dump.open(at('tiny'))];
     const report = await diffDumps(reference, ours, { failAbove: LIMIT });
@@ -133,7 +133,7 @@ describe('the tiny model and its committed reference', () => {
   });
 
   it('BF16 weights stay close to the noise of the reference itself in BF16', async () => {
-    using model = await openZaya(join(tiny, 'model'), { policy: 'bf16-weights' });
+    using model = await openModel(join(tiny, 'model'), { policy: 'bf16-weights' });
     await capture(model, [tokens], { out: at('tiny-bf16'), taps: 'lm_head' });
     const logitError = async (tested: string) => {
       const [reference, other] = [await Dump.open(join(tiny, 'reference-float32')), await Dump.open(tested)];

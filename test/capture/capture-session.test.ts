@@ -6,7 +6,7 @@ import { capture } from '../../src/capture/capture.js';
 import { captureSession } from '../../src/capture/capture-session.js';
 import { diffDumps } from '../../src/diff/diff.js';
 import { Dump } from '../../src/dump/reader.js';
-import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
+import { type Model, openModel } from '../../src/models/runtime/model.js';
 import { root } from '../reference/python.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'zayascope-session-'));
@@ -16,9 +16,9 @@ const sequences = [
   Array.from({ length: 20 }, (_, i) => (i * 37 + 11) % 200),
   Array.from({ length: 15 }, (_, i) => (i * 53 + 5) % 200),
 ];
-let model: ZayaModel;
+let model: Model;
 beforeAll(async () => {
-  model = await openZaya(join(root, 'dumps', 'tiny', 'model'));
+  model = await openModel(join(root, 'dumps', 'tiny', 'model'));
   await capture(model, sequences, { out: at('single') });
   await capture(model, sequences.slice(0, 1), { out: at('first') });
 });

@@ -15,17 +15,17 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CaptureOptions, capture } from '../../src/capture/capture.js';
 import { Dump } from '../../src/dump/reader.js';
 import { ZayascopeError } from '../../src/errors.js';
-import { axisSize } from '../../src/models/zaya/axes.js';
-import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
-import { zayaTaps } from '../../src/models/zaya/trace.js';
+import { axisSize } from '../../src/models/runtime/axes.js';
+import { type Model, openModel } from '../../src/models/runtime/model.js';
+import { modelTaps } from '../../src/models/runtime/trace.js';
 import { root } from '../reference/python.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'zayascope-capture-'));
 const at = (name: string) => join(scratch, name);
 const tokens = Array.from({ length: 24 }, (_, i) => (i * 37 + 11) % 200);
-let model: ZayaModel;
+let model: Model;
 beforeAll(async () => {
-  model = await openZaya(join(root, 'dumps', 'tiny', 'model'));
+  model = await openModel(join(root, 'dumps', 'tiny', 'model'));
 });
 afterAll(() => {
   model.close();
@@ -57,7 +57,7 @@ describe('capturing does not change the result', () => {
   });
 
   it.each([1, 2])('with %i threads two captures are bit-equal in every tap', async (threads) => {
-    using other = await openZaya(join(root, 'dumps', 'tiny', 'model'), { threads });
+    using other = await openModel(join(root, 'dumps', 'tiny', 'model'), { threads });
     const hashes = [];
     for (const name of ['first', 'second']) {
       const out = at(`${name}-${threads}`);
@@ -76,7 +76,7 @@ describe('what is captured', () => {
         .filter(([name]) => name !== '#logits')
         .map(([name, { shape, dtype }]) => ({ name, shape: [...shape], dtype })),
     );
-    const listed = zayaTaps(model.config).map(({ name, axes, scope, dtype }) => ({
+    const listed = modelTaps(model.config).map(({ name, axes, scope, dtype }) => ({
       name,
       shape: [...(scope === 'step' ? [1] : []), ...axes.map((axis) => axisSize(model.config, axis, 5))],
       dtype,

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { proveCapture } from '../../src/capture/prove.js';
-import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
-import type { ZayaPlan, ZayaPlanOptions } from '../../src/models/zaya/plan.js';
+import { type Model, openModel } from '../../src/models/runtime/model.js';
+import type { ModelPlan, PlanOptions } from '../../src/models/runtime/plan.js';
 import { runCommand } from '../cli/run-command.js';
 import { root } from '../reference/python.js';
 
@@ -11,22 +11,22 @@ const tiny = join(root, 'dumps', 'tiny', 'model');
 const { tokens } = JSON.parse(readFileSync(join(root, 'dumps', 'tiny', 'prompt.json'), 'utf8')) as {
   tokens: number[];
 };
-let model: ZayaModel;
+let model: Model;
 beforeAll(async () => {
-  model = await openZaya(tiny);
+  model = await openModel(tiny);
 });
 afterAll(() => model.close());
 
 /** A model whose logits depend on what is captured, as on a device that fuses around it. */
-function changedBy(logits: (wants: (name: string) => boolean, run: number) => number[]): ZayaModel {
+function changedBy(logits: (wants: (name: string) => boolean, run: number) => number[]): Model {
   let runs = 0;
-  const plan = ({ taps }: ZayaPlanOptions) =>
+  const plan = ({ taps }: PlanOptions) =>
     ({
       computeNodes: 7,
       run: async () => Float32Array.from(logits(taps!.wants, runs++)),
       [Symbol.dispose]() {},
-    }) as unknown as ZayaPlan;
-  return { config: model.config, plan } as unknown as ZayaModel;
+    }) as unknown as ModelPlan;
+  return { config: model.config, plan } as unknown as Model;
 }
 
 describe('proveCapture', () => {

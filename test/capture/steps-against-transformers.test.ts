@@ -6,7 +6,7 @@ import { captureSession } from '../../src/capture/capture-session.js';
 import { diffDumps } from '../../src/diff/diff.js';
 import type { DiffReport } from '../../src/diff/report.js';
 import { Dump } from '../../src/dump/reader.js';
-import { openZaya } from '../../src/models/zaya/model.js';
+import { openModel } from '../../src/models/runtime/model.js';
 import { readReferenceManifest } from '../reference/manifest.js';
 import { root, runScripts } from '../reference/python.js';
 
@@ -54,7 +54,7 @@ beforeAll(async () => {
   const results = runScripts([...random, ...calls]);
   expect(results.filter(({ status, stderr }) => status !== 0 || stderr !== '')).toEqual([]);
   for (const [name, { model, sequences }] of Object.entries(CASES)) {
-    using zaya = await openZaya(model);
+    using zaya = await openModel(model);
     using session = zaya.session({ batch: sequences.length, capacity: 64 });
     await using captured = await captureSession(zaya, session, { out: at(`${name}-ours`) });
     const width = Math.max(...sequences.map(({ length }) => length));

@@ -80,7 +80,7 @@ describe('zayascope inspect', () => {
     const fake = join(folder, 'fake.gguf');
     for (const file of [other, fake]) writeFileSync(file, 'text');
     expect((await runCommand(['inspect', other])).stderr).toMatch(
-      /^zayascope: IO: openZayaSource: expected a model folder or a GGUF file, got text/,
+      /^zayascope: IO: openModelSource: expected a model folder or a GGUF file, got text/,
     );
     expect((await runCommand(['inspect', fake])).stderr).toMatch(/^zayascope: IO: .*got text .*fake\.gguf/);
     expect((await runCommand(['inspect', fake])).code).toBe(2);

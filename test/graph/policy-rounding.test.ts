@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { POLICIES, type Policy } from '../../src/graph/policy.js';
 import type { Tensor } from '../../src/graph/tensor.js';
+import { type Model, openModel } from '../../src/models/runtime/model.js';
+import { planModel } from '../../src/models/runtime/plan.js';
+import { modelSites } from '../../src/models/runtime/sites.js';
+import { modelTaps } from '../../src/models/runtime/trace.js';
 import { readZayaConfig } from '../../src/models/zaya/config.js';
-import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
-import { planZaya } from '../../src/models/zaya/plan.js';
-import { zayaSites } from '../../src/models/zaya/sites.js';
-import { zayaTaps } from '../../src/models/zaya/trace.js';
 import { toBf16 } from './rounding.js';
 
 const folder = join(import.meta.dirname, '..', '..', 'dumps', 'tiny', 'model');
@@ -15,11 +15,11 @@ const { tokens } = JSON.parse(readFileSync(join(folder, '..', 'prompt.json'), 'u
   tokens: number[];
 };
 const config = await readZayaConfig(folder);
-const order = zayaTaps(config).map(({ name }) => name);
+const order = modelTaps(config).map(({ name }) => name);
 
 /** One block has every site: the first has no router state before it. */
 const BLOCK = 1;
-const sites = zayaSites(config).filter(
+const sites = modelSites(config).filter(
   ({ kind, block }) => kind === 'round' && (block === null || block === BLOCK),
 );
 
@@ -57,18 +57,18 @@ function firstTap(site: string): string {
   return name.replace(suffix, INNER[suffix]!);
 }
 
-let model: ZayaModel;
+let model: Model;
 let plain: Map<string, Float32Array>;
 
 beforeAll(async () => {
-  model = await openZaya(folder, { threads: 1 });
+  model = await openModel(folder, { threads: 1 });
   plain = (await run(POLICIES.f32!)).values;
 });
 afterAll(() => model.close());
 
 /** Values of all taps under a policy, and per segment the names of those that a rounding can reach. */
 async function run(policy: Policy) {
-  using plan = planZaya(model.weights, model.backend, policy, {
+  using plan = planModel(model.weights, model.backend, policy, {
     tokens: tokens.length,
     taps: { wants: () => true },
   });

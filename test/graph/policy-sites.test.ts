@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadPolicy, POLICIES, type Policy, policy, resolvePolicy } from '../../src/graph/policy.js';
 import { blockPattern, groupSites, policyDiff, siteOp } from '../../src/locate/replay/policy-sites.js';
+import { openModel } from '../../src/models/runtime/model.js';
+import { checkPolicy, modelSites } from '../../src/models/runtime/sites.js';
+import { modelTaps } from '../../src/models/runtime/trace.js';
 import { parseZayaConfig, readZayaConfig } from '../../src/models/zaya/config.js';
-import { openZaya } from '../../src/models/zaya/model.js';
-import { checkPolicy, zayaSites } from '../../src/models/zaya/sites.js';
-import { zayaTaps } from '../../src/models/zaya/trace.js';
 import { tapPattern } from '../../src/tap-pattern.js';
 import { SMALL_CONFIG } from '../models/random-model.js';
 import { temporaryFolder } from '../weights/fixtures.js';
@@ -21,7 +21,7 @@ function custom(...rules: Policy['rules']): Policy {
 
 describe('the sites of a model', () => {
   it('are found once each, with their block and segment', () => {
-    const sites = zayaSites(config);
+    const sites = modelSites(config);
     expect(new Set(sites.map(({ name }) => name)).size).toBe(sites.length);
     for (const { name, block, segments } of sites) {
       expect(/^layers\.(\d+)/.exec(name)?.[1]).toBe(block === null ? undefined : String(block));
@@ -34,8 +34,8 @@ describe('the sites of a model', () => {
   });
 
   it('round at every tap of F32 that is no part of another, and take a dtype for every matrix', () => {
-    const names = new Set(zayaSites(config).map(({ name }) => name));
-    const taps = zayaTaps(config).filter(({ dtype }) => dtype === 'F32');
+    const names = new Set(modelSites(config).map(({ name }) => name));
+    const taps = modelTaps(config).filter(({ dtype }) => dtype === 'F32');
     const without = taps.filter(({ name }) => !names.has(`${name}#round`)).map(({ name }) => siteOp(name));
     expect([...new Set(without)].sort()).toEqual([
       'mlp.gate:margin',
@@ -46,14 +46,14 @@ describe('the sites of a model', () => {
   });
 
   it('are the same whatever a policy has chosen, and found for ZAYA1-8B without its weights', () => {
-    const sites = zayaSites(full);
+    const sites = modelSites(full);
     expect(new Set(sites.map(({ block }) => block)).size).toBe(41);
     expect(sites.length).toBeGreaterThan(40 * 90);
   });
 
   it('have the head of a model that is not tied', () => {
     const untied = parseZayaConfig({ ...SMALL_CONFIG, tie_word_embeddings: false });
-    const head = zayaSites(untied).find(({ name }) => name === 'lm_head#weight');
+    const head = modelSites(untied).find(({ name }) => name === 'lm_head#weight');
     expect(head?.segments).toEqual([SMALL_CONFIG.num_hidden_layers + 1]);
   });
 });
@@ -78,7 +78,7 @@ describe('checkPolicy', () => {
 
   it('is asked before a model is loaded', async () => {
     const wrong = custom({ sites: 'layers.99.**#round', set: 'BF16' });
-    await expect(openZaya(tiny, { policy: wrong })).rejects.toMatchObject({
+    await expect(openModel(tiny, { policy: wrong })).rejects.toMatchObject({
       code: 'BAD_ARGUMENT',
       op: 'checkPolicy',
     });
@@ -97,7 +97,7 @@ describe('a policy file', () => {
     const path = await file(JSON.stringify({ name: 'mine', extends: 'llamacpp', rules }));
     const mine = await loadPolicy(path);
     expect(mine.rules).toEqual([...policy('llamacpp').rules, ...rules]);
-    using model = await openZaya(tiny, { policy: path, threads: 1 });
+    using model = await openModel(tiny, { policy: path, threads: 1 });
     expect(model.policy).toEqual(mine);
     const setting = resolvePolicy(mine);
     expect(setting('layers.0.self_attn.qkv_proj.conv_qk_grouped#patches')).toBe('F32');
@@ -138,7 +138,7 @@ describe('policyDiff', () => {
 
 describe('groups of sites', () => {
   it('have a pattern that matches exactly their sites', () => {
-    const sites = zayaSites(config);
+    const sites = modelSites(config);
     const chosen = sites.filter(({ block }, index) => block === null || (index * 7 + block) % 3 === 0);
     const groups = groupSites(chosen);
     for (const { pattern, sites: members } of groups) {

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { policy, resolvePolicy } from '../../src/graph/policy.js';
 import { attribute } from '../../src/locate/bisect/attribution.js';
 import type { PolicyProblem } from '../../src/locate/replay/policy-tests.js';
-import { openZaya } from '../../src/models/zaya/model.js';
+import { openModel } from '../../src/models/runtime/model.js';
 import { tapPattern } from '../../src/tap-pattern.js';
 import { nmse } from '../models/nmse.js';
 
@@ -16,7 +16,7 @@ const problem: PolicyProblem = { model, tokens, good: policy('f32'), bad: policy
 async function logits(sites: string, set: string, isRepair: boolean): Promise<Float32Array> {
   const { rules } = isRepair ? problem.bad : problem.good;
   const chosen = { name: 'mixture', description: '', rules: [...rules, { sites, set }] };
-  using opened = await openZaya(model, { policy: chosen, threads: 1 });
+  using opened = await openModel(model, { policy: chosen, threads: 1 });
   return await opened.prefill(tokens);
 }
 

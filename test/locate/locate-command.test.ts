@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { capture } from '../../src/capture/capture.js';
 import { Dump } from '../../src/dump/reader.js';
-import { openZaya } from '../../src/models/zaya/model.js';
+import { openModel } from '../../src/models/runtime/model.js';
 import { runCommand } from '../cli/run-command.js';
 import { root } from '../reference/python.js';
 
@@ -16,7 +16,7 @@ const scratch = mkdtempSync(join(tmpdir(), 'zayascope-locate-'));
 const port = join(scratch, 'port');
 
 beforeAll(async () => {
-  using llamacpp = await openZaya(model, { policy: 'llamacpp' });
+  using llamacpp = await openModel(model, { policy: 'llamacpp' });
   await using dump = await Dump.open(reference);
   await capture(
     llamacpp,

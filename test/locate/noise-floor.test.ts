@@ -6,7 +6,7 @@ import { capture } from '../../src/capture/capture.js';
 import { Dump } from '../../src/dump/reader.js';
 import { judge, noiseRatio } from '../../src/locate/faults/verdict.js';
 import { commonRows, noiseFloor, TapNoiseSums } from '../../src/locate/noise/noise-floor.js';
-import { openZaya } from '../../src/models/zaya/model.js';
+import { openModel } from '../../src/models/runtime/model.js';
 import { root } from '../reference/python.js';
 
 const tiny = join(root, 'dumps', 'tiny');
@@ -104,7 +104,7 @@ describe('three dumps', () => {
   const open = (name: string) => Dump.open(join(tiny, name));
 
   it('tell that our BF16 is within the noise of the BF16 of transformers', async () => {
-    using model = await openZaya(join(tiny, 'model'), { policy: 'pytorch-bf16' });
+    using model = await openModel(join(tiny, 'model'), { policy: 'pytorch-bf16' });
     await using reference = await open('reference-float32');
     await using low = await open('reference-bfloat16');
     const out = join(scratch, 'ours');
@@ -121,7 +121,7 @@ describe('three dumps', () => {
   });
 
   it('need not hold the same rows', async () => {
-    using model = await openZaya(join(tiny, 'model'));
+    using model = await openModel(join(tiny, 'model'));
     await using reference = await open('reference-float32');
     const { tokens } = reference.manifest.sequences[0]!;
     const out = join(scratch, 'part');
@@ -144,7 +144,7 @@ describe('three dumps', () => {
   });
 
   it('without a row in common are refused', async () => {
-    using model = await openZaya(join(tiny, 'model'));
+    using model = await openModel(join(tiny, 'model'));
     await using reference = await open('reference-float32');
     const out = join(scratch, 'none');
     await capture(model, [[1, 2]], { out, taps: 'layers.0.mlp.gate:expert' });

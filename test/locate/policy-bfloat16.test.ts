@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { toFloat32 } from '../../src/dump/float.js';
 import { Dump } from '../../src/dump/reader.js';
 import { graftTaps } from '../../src/locate/replay/graft.js';
-import { openZaya } from '../../src/models/zaya/model.js';
+import { openModel } from '../../src/models/runtime/model.js';
 import { nmse } from '../models/nmse.js';
 import { pythonJson } from '../reference/python.js';
 
@@ -23,7 +23,7 @@ describe('pytorch-bf16 in an isolated replay against transformers in BF16', () =
 
   beforeAll(async () => {
     await using dump = await Dump.open(join(tiny, 'reference-bfloat16'));
-    using model = await openZaya(folder, { policy: 'pytorch-bf16', threads: 1 });
+    using model = await openModel(folder, { policy: 'pytorch-bf16', threads: 1 });
     const grafts = graftTaps({ dump });
     using plan = model.plan({ tokens: tokens.length, taps: grafts });
     const held = new Set(dump.taps.map(({ name }) => name));
@@ -148,7 +148,7 @@ function asRuns({ logits, experts }: Sweep): Run[] {
 }
 
 async function runAll(policy: string, prompts: readonly number[][]): Promise<Run[]> {
-  using model = await openZaya(folder, { policy, threads: 1 });
+  using model = await openModel(folder, { policy, threads: 1 });
   using plan = model.plan({
     tokens: tokens.length,
     taps: { wants: (name) => name.endsWith('.gate:expert') },

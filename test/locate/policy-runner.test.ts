@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type Policy, policy, resolvePolicy, type Setting } from '../../src/graph/policy.js';
 import { openPolicyRunner } from '../../src/locate/replay/policy-runner.js';
-import { openZaya } from '../../src/models/zaya/model.js';
+import { openModel } from '../../src/models/runtime/model.js';
 
 const tiny = join(import.meta.dirname, '..', '..', 'dumps', 'tiny');
 const model = join(tiny, 'model');
@@ -11,7 +11,7 @@ const { tokens } = JSON.parse(readFileSync(join(tiny, 'prompt.json'), 'utf8')) a
 const prompt = tokens.slice(0, 20);
 
 async function whole(chosen: Policy): Promise<Float32Array> {
-  using opened = await openZaya(model, { policy: chosen, threads: 1 });
+  using opened = await openModel(model, { policy: chosen, threads: 1 });
   return await opened.prefill(prompt);
 }
 

@@ -8,7 +8,7 @@ import { localErrors } from '../../src/locate/faults/local.js';
 import { dumpCalls } from '../../src/locate/replay/calls.js';
 import { replay } from '../../src/locate/replay/replay.js';
 import { blockCount, tapInputs } from '../../src/locate/replay/tap-graph.js';
-import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
+import { type Model, openModel } from '../../src/models/runtime/model.js';
 import { root } from '../reference/python.js';
 
 const tiny = join(root, 'dumps', 'tiny');
@@ -16,9 +16,9 @@ const { tokens } = JSON.parse(readFileSync(join(tiny, 'prompt.json'), 'utf8')) a
 const scratch = mkdtempSync(join(tmpdir(), 'zayascope-replay-steps-'));
 const STEPS = [12, 7, 1, 1];
 
-let model: ZayaModel;
+let model: Model;
 beforeAll(async () => {
-  model = await openZaya(join(tiny, 'model'));
+  model = await openModel(join(tiny, 'model'));
 });
 afterAll(() => {
   model.close();

@@ -6,17 +6,17 @@ import { capture } from '../../src/capture/capture.js';
 import { Dump } from '../../src/dump/reader.js';
 import { localErrors } from '../../src/locate/faults/local.js';
 import { replay } from '../../src/locate/replay/replay.js';
-import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
+import { type Model, openModel } from '../../src/models/runtime/model.js';
 import { root } from '../reference/python.js';
 
 const tiny = join(root, 'dumps', 'tiny');
 const { tokens } = JSON.parse(readFileSync(join(tiny, 'prompt.json'), 'utf8')) as { tokens: number[] };
 const scratch = mkdtempSync(join(tmpdir(), 'zayascope-replay-'));
 
-let model: ZayaModel;
+let model: Model;
 let reference: Dump;
 beforeAll(async () => {
-  model = await openZaya(join(tiny, 'model'));
+  model = await openModel(join(tiny, 'model'));
   reference = await Dump.open(join(tiny, 'reference-float32'));
 });
 afterAll(async () => {

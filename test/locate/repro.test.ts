@@ -9,7 +9,7 @@ import type { ZayascopeError } from '../../src/errors.js';
 import { type Policy, policy } from '../../src/graph/policy.js';
 import { type ReproOptions, writeRepro } from '../../src/locate/repro/repro.js';
 import { type ReproReport, type ReproResult, runRepro } from '../../src/locate/repro/run.js';
-import { openZaya } from '../../src/models/zaya/model.js';
+import { openModel } from '../../src/models/runtime/model.js';
 import { writeSafetensors } from '../../src/weights/safetensors-write.js';
 import { SMALL_CONFIG, WIDE_CONFIG, writeRandomModel } from '../models/random-model.js';
 
@@ -157,7 +157,7 @@ describe('a capture of our own', () => {
       const folder = await writeRandomModel(fresh(), config, { skipBias: 0.2 });
       const out = fresh();
       {
-        using model = await openZaya(folder);
+        using model = await openModel(folder);
         await capture(model, [[1, 2, 3], Array.from({ length: 11 }, (_, i) => (7 * i) % 61)], { out });
       }
       await using dump = await Dump.open(out);
@@ -173,7 +173,7 @@ describe('a capture of our own', () => {
   it('of a session in several calls is put together', async () => {
     const out = fresh();
     {
-      using model = await openZaya(MODEL);
+      using model = await openModel(MODEL);
       using session = model.session();
       await using captured = await captureSession(model, session, { out, taps: 'layers.{1,2}*,layers.2.**' });
       for (const tokens of [[1, 2, 3, 4], [5, 6], [7], [8, 9, 10]]) await captured.forward(tokens);
@@ -200,7 +200,7 @@ describe('a capture of our own', () => {
     const folder = await writeRandomModel(fresh(), BASE);
     const out = fresh();
     {
-      using model = await openZaya(folder);
+      using model = await openModel(folder);
       const taps = 'input_affine,layers.0,layers.0.mlp.gate:router_hidden_states,layers.1.self_attn.o_proj';
       await capture(model, [[5, 4, 3, 2, 1]], { out, taps });
     }
@@ -223,7 +223,7 @@ describe('matrices', () => {
     const folder = await writeRandomModel(fresh(), { ...WIDE_CONFIG, num_hidden_layers: 1 });
     const out = fresh();
     {
-      using model = await openZaya(folder);
+      using model = await openModel(folder);
       await capture(model, [[1, 2, 3, 4]], { out });
     }
     await using dump = await Dump.open(out);
@@ -266,7 +266,7 @@ describe('positions', () => {
   it('that a dump does not hold from the start are named', async () => {
     const out = fresh();
     {
-      using model = await openZaya(MODEL);
+      using model = await openModel(MODEL);
       await capture(model, [[1, 2, 3, 4]], { out, positions: '2:4' });
     }
     await using dump = await Dump.open(out);

@@ -5,9 +5,9 @@ import type { ZayascopeError } from '../../src/errors.js';
 import { type SegmentRunner, segmentRunner } from '../../src/locate/step/segment.js';
 import { openStepper, Stepper, type StepperOptions } from '../../src/locate/step/step.js';
 import type { StepValue } from '../../src/locate/step/value.js';
-import { loadZayaWeights } from '../../src/models/zaya/loader.js';
-import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
-import { zayaTaps } from '../../src/models/zaya/trace.js';
+import { loadWeights } from '../../src/models/runtime/loader.js';
+import { type Model, openModel } from '../../src/models/runtime/model.js';
+import { modelTaps } from '../../src/models/runtime/trace.js';
 
 const MODEL = 'dumps/tiny/model';
 const TOKENS = (
@@ -16,11 +16,11 @@ const TOKENS = (
 
 type Elements = Float32Array | Int32Array;
 
-let model: ZayaModel;
+let model: Model;
 const plain = new Map<string, Elements>();
 
 beforeAll(async () => {
-  model = await openZaya(MODEL);
+  model = await openModel(MODEL);
   using plan = model.plan({ tokens: TOKENS.length, taps: { wants: () => true } });
   await plan.run(TOKENS, {
     async sink(_, values) {
@@ -56,7 +56,7 @@ const reach = async (stepper: Stepper, name: string) => {
 describe('stepping by tap', () => {
   it('visits every value once, in execution order, with the bits of a plain run', async () => {
     using stepper = open();
-    const expected = zayaTaps(model.config).map(({ name }) => name);
+    const expected = modelTaps(model.config).map(({ name }) => name);
     const visited: string[] = [];
     for (let value = await stepper.step(); value !== undefined; value = await stepper.step()) {
       expect(sameBits(value, value.name), value.name).toBe(true);
@@ -132,7 +132,7 @@ describe('going back', () => {
         return runner.run(...args);
       },
     };
-    using stepper = new Stepper(counting, zayaTaps(model.config), model.config.num_experts, 2);
+    using stepper = new Stepper(counting, modelTaps(model.config), model.config.num_experts!, 2);
     await stepper.continue();
     expect(ran.splice(0)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
     await stepper.back();
@@ -158,7 +158,7 @@ describe('going back', () => {
       ),
     );
     const memoryBytes = weights.allocatedBytes - (config.num_hidden_layers - 3) * blockBytes;
-    using streamed = await loadZayaWeights(MODEL, backend, model.policy, { memoryBytes });
+    using streamed = await loadWeights(MODEL, backend, model.policy, { memoryBytes });
     expect(streamed.ensure).toBeDefined();
     using stepper = openStepper({ ...model, weights: streamed }, TOKENS, { keep: 1 });
     await stepper.continue();
@@ -273,7 +273,7 @@ describe('replacing', () => {
     expect(await codeOf(() => stepper.replace(name, new Int32Array(20).fill(9)))).toBe('BAD_ARGUMENT');
     expect(await codeOf(() => stepper.replace(name, new Int32Array(20).fill(-1)))).toBe('BAD_ARGUMENT');
     expect(await codeOf(() => stepper.replace(name, new Float32Array(20)))).toBe('DTYPE_UNSUPPORTED');
-    await stepper.replace(name, new Int32Array(20).fill(model.config.num_experts));
+    await stepper.replace(name, new Int32Array(20).fill(model.config.num_experts!));
     expect((await stepper.value('layers.2.mlp.experts')).stats.absmax).toBe(0); // all skip
   });
 

@@ -5,23 +5,23 @@ import { toFloat32 } from '../../src/dump/float.js';
 import { Dump, type TensorBatch } from '../../src/dump/reader.js';
 import { graftTaps } from '../../src/locate/replay/graft.js';
 import { blockCount, directInputs, tapInputs, tapPlace } from '../../src/locate/replay/tap-graph.js';
+import { type Model, openModel } from '../../src/models/runtime/model.js';
+import { modelTaps } from '../../src/models/runtime/trace.js';
 import { parseZayaConfig } from '../../src/models/zaya/config.js';
-import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
-import { zayaTaps } from '../../src/models/zaya/trace.js';
 import { root } from '../reference/python.js';
 
 const tiny = join(root, 'dumps', 'tiny');
 const { tokens } = JSON.parse(readFileSync(join(tiny, 'prompt.json'), 'utf8')) as { tokens: number[] };
 
 let dump: Dump;
-let model: ZayaModel;
+let model: Model;
 let names: string[];
 let right: Map<string, Uint8Array>;
 
 beforeAll(async () => {
   dump = await Dump.open(join(tiny, 'reference-float32'));
-  model = await openZaya(join(tiny, 'model'));
-  names = zayaTaps(model.config).map(({ name }) => name);
+  model = await openModel(join(tiny, 'model'));
+  names = modelTaps(model.config).map(({ name }) => name);
   right = await isolatedReplay();
 });
 afterAll(async () => {
@@ -51,7 +51,7 @@ async function isolatedReplay(changed?: string): Promise<Map<string, Uint8Array>
 function change(value: TensorBatch): TensorBatch {
   const { data, dtype, shape } = value;
   if (dtype === 'I32') {
-    const experts = model.config.num_experts;
+    const experts = model.config.num_experts!;
     return { ...value, data: Int32Array.from(data, (expert) => (expert + 1) % experts) };
   }
   const columns = shape.at(-1)!;
@@ -62,7 +62,7 @@ function change(value: TensorBatch): TensorBatch {
 
 describe('the inputs of each value', () => {
   const config = JSON.parse(readFileSync(join(tiny, 'model', 'config.json'), 'utf8'));
-  const suffixes = zayaTaps(parseZayaConfig(config))
+  const suffixes = modelTaps(parseZayaConfig(config))
     .map(({ name }) => name)
     .filter((name) => tapPlace(name).block === 1 || tapPlace(name).block === null);
 

@@ -1,13 +1,15 @@
 import { basename } from 'node:path';
+import { openModelSource } from '../../src/models/layout/source.js';
+import type { ZayaConfig } from '../../src/models/zaya/config.js';
 import { ggufNames } from '../../src/models/zaya/gguf-names.js';
 import { planGguf } from '../../src/models/zaya/gguf-plan.js';
-import { openZayaSource } from '../../src/models/zaya/source.js';
 import { writeGguf } from '../../src/weights/gguf-write.js';
 import { readTensor } from '../../src/weights/tensor-data.js';
 
 /** Writes a BF16 model as the other public dialect (`blocks`: one GGUF block per block, grouped convolution tap-major); returns the file. */
 export async function writeBlocksGguf(model: string, file: string): Promise<string> {
-  const { config, checkpoint } = await openZayaSource(model);
+  const { config: any, checkpoint } = await openModelSource(model);
+  const config = any as ZayaConfig;
   const { metadata } = planGguf(config, 'bf16', basename(model), undefined);
   metadata['zaya.block_count'] = { type: 'u32', value: config.num_hidden_layers };
   const names = ggufNames(config, 'blocks');

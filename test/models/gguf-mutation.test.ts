@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { convertZaya } from '../../src/models/zaya/convert.js';
+import { convertModel } from '../../src/models/gguf/convert.js';
 import { temporaryFolder } from '../weights/fixtures.js';
 import { writeBlocksGguf } from './blocks-gguf.js';
 import { SMALL_CONFIG, writeRandomModel } from './random-model.js';
@@ -21,7 +21,7 @@ it.each(['half-layers', 'blocks'] as const)(
     });
     const file = join(folder, 'good.gguf');
     if (dialect === 'blocks') await writeBlocksGguf(model, file);
-    else await convertZaya(model, { type: 'q8_0', out: file });
+    else await convertModel(model, { type: 'q8_0', out: file });
     const seed = dialect === 'blocks' ? 100_000 : 0;
     const args = [CHILD, file, folder, String(seed), String(COUNT)];
     const { status, signal, stdout, stderr } = spawnSync(process.execPath, args, {

@@ -2,7 +2,7 @@ import { writeSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../../src/errors.js';
-import { openZaya } from '../../src/models/zaya/model.js';
+import { openModel } from '../../src/models/runtime/model.js';
 import { native } from '../../src/native.js';
 import { seededIntegers } from '../weights/fixtures.js';
 
@@ -48,7 +48,7 @@ function mutate(good: Uint8Array, headerBytes: number, random: (limit: number) =
 
 async function outcome(path: string, number: number): Promise<{ outcome: string; detail?: string }> {
   try {
-    using model = await openZaya(path, { policy: number % 2 === 0 ? 'f32' : 'bf16-weights', threads: 1 });
+    using model = await openModel(path, { policy: number % 2 === 0 ? 'f32' : 'bf16-weights', threads: 1 });
     // A changed count may ask for far more than a small model needs.
     if (model.config.vocab_size < 3) return { outcome: 'accepted' };
     await model.prefill([0, 1, 2]);

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { blockSize, DTYPES, type Dtype, ggmlType, ggmlTypeName, isQuantized } from '../../src/dtype.js';
-import { convertZaya } from '../../src/models/zaya/convert.js';
-import { openZayaSource } from '../../src/models/zaya/source.js';
+import { convertModel } from '../../src/models/gguf/convert.js';
+import { openModelSource } from '../../src/models/layout/source.js';
 import { native } from '../../src/native.js';
 import { openTokenizer } from '../../src/text/tokenizer.js';
 import { weightsSha256 } from '../../src/weights/identity.js';
@@ -17,11 +17,11 @@ let files: string;
 let blocks: Partial<Record<Dtype, { bytes: number[]; values: number[] }>>;
 const path = (name: string): string => join(files, name);
 const identity = async (name: string): Promise<string> =>
-  weightsSha256((await openZayaSource(name)).checkpoint);
+  weightsSha256((await openModelSource(name)).checkpoint);
 
 beforeAll(async () => {
   files = mkdtempSync(join(tmpdir(), 'zayascope-models-'));
-  await convertZaya(TINY, { type: 'q8_0', out: path('base.gguf') });
+  await convertModel(TINY, { type: 'q8_0', out: path('base.gguf') });
   blocks = pythonJson(['test/models/make_models.py', TINY, path('base.gguf'), files, QUANTISED.join()]);
 });
 
@@ -38,7 +38,7 @@ describe('a model', () => {
     ],
     ['ollama/manifests/registry/library/zaya/latest', 'gguf half-layers'],
   ])('of %s is that of the file it was made from', async (name, layout) => {
-    const [source, base] = [await openZayaSource(path(name)), await openZayaSource(path('base.gguf'))];
+    const [source, base] = [await openModelSource(path(name)), await openModelSource(path('base.gguf'))];
     expect(source.layout).toBe(layout);
     expect(source.config).toEqual(base.config);
     expect(await weightsSha256(source.checkpoint)).toBe(await weightsSha256(base.checkpoint));
@@ -50,14 +50,14 @@ describe('a model', () => {
   it.each(['pytorch', 'pytorch-shards', 'infinite', 'extra-scale', 'cache', 'cache/models--Zyphra--tiny'])(
     'of the folder %s is that of the safetensors file',
     async (name) => {
-      const { config } = await openZayaSource(path(name));
-      expect(config).toEqual((await openZayaSource(TINY)).config);
+      const { config } = await openModelSource(path(name));
+      expect(config).toEqual((await openModelSource(TINY)).config);
       if (name !== 'extra-scale') expect(await identity(path(name))).toBe(await identity(TINY));
     },
   );
 
   it('whose index names a tensor too many is read, with a note', async () => {
-    const { checkpoint } = await openZayaSource(path('stale'));
+    const { checkpoint } = await openModelSource(path('stale'));
     expect(checkpoint.notes).toEqual([
       'model.safetensors.index.json names lm_head.weight, which no shard has',
     ]);
@@ -82,7 +82,7 @@ describe('a model', () => {
     ['pytorch/pytorch_model.bin', 'IO', 'give the folder that holds it and config.json'],
     ['pytorch/config.json', 'IO', 'give the folder that holds it and config.json'],
   ])('%s is refused for what it is', async (name, code, message) => {
-    await expect(openZayaSource(path(name))).rejects.toMatchObject({
+    await expect(openModelSource(path(name))).rejects.toMatchObject({
       code,
       message: expect.stringContaining(message),
     });
@@ -95,7 +95,7 @@ describe('a model', () => {
     const bytes = readFileSync(path('base.gguf')).subarray(0, 4096);
     bytes.writeUInt32LE(version, 4);
     writeFileSync(path('version.gguf'), bytes);
-    await expect(openZayaSource(path('version.gguf'))).rejects.toMatchObject({
+    await expect(openModelSource(path('version.gguf'))).rejects.toMatchObject({
       code: 'BAD_CHECKPOINT',
       message: expect.stringContaining(message),
     });
@@ -107,7 +107,7 @@ describe('a model', () => {
     expect(at).toBeGreaterThan(0);
     bytes[at + 5] = 0;
     writeFileSync(path('nul.gguf'), bytes);
-    await expect(openZayaSource(path('nul.gguf'))).rejects.toMatchObject({
+    await expect(openModelSource(path('nul.gguf'))).rejects.toMatchObject({
       code: 'BAD_CHECKPOINT',
       message: expect.stringContaining('got one that begins with "token"'),
     });
@@ -115,7 +115,7 @@ describe('a model', () => {
 
   it('lacks a part that is not there', async () => {
     unlinkSync(path('split-00002-of-00002.gguf'));
-    await expect(openZayaSource(path('split-00001-of-00002.gguf'))).rejects.toMatchObject({
+    await expect(openModelSource(path('split-00001-of-00002.gguf'))).rejects.toMatchObject({
       code: 'BAD_CHECKPOINT',
       message: expect.stringContaining('got no part 2, split-00002-of-00002.gguf'),
     });

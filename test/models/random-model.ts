@@ -1,9 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type RequiredTensor, requiredTensors } from '../../src/models/runtime/weights.js';
 import { parseZayaConfig, type ZayaConfig } from '../../src/models/zaya/config.js';
 import { asLegacy } from '../../src/models/zaya/legacy.js';
 import { toLegacyConfig } from '../../src/models/zaya/legacy-config.js';
-import { type RequiredTensor, requiredTensors } from '../../src/models/zaya/weights.js';
 import { openCheckpoint } from '../../src/weights/checkpoint.js';
 import { type TensorSource, writeSafetensors } from '../../src/weights/safetensors-write.js';
 import { tensorChunks } from '../../src/weights/tensor-data.js';

@@ -2,12 +2,12 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { sizeBytes } from '../../src/dtype.js';
+import { type ConvertOptions, convertModel } from '../../src/models/gguf/convert.js';
+import { GGUF_TYPES } from '../../src/models/gguf/types.js';
+import { openModelSource } from '../../src/models/layout/source.js';
+import { openModel } from '../../src/models/runtime/model.js';
+import { requiredTensors } from '../../src/models/runtime/weights.js';
 import { parseZayaConfig, readZayaConfig } from '../../src/models/zaya/config.js';
-import { type ConvertOptions, convertZaya } from '../../src/models/zaya/convert.js';
-import { GGUF_TYPES } from '../../src/models/zaya/gguf-types.js';
-import { openZaya } from '../../src/models/zaya/model.js';
-import { openZayaSource } from '../../src/models/zaya/source.js';
-import { requiredTensors } from '../../src/models/zaya/weights.js';
 import { native } from '../../src/native.js';
 import { readTensor } from '../../src/weights/tensor-data.js';
 import { temporaryFolder } from '../weights/fixtures.js';
@@ -17,7 +17,7 @@ import { SMALL_CONFIG, WIDE_CONFIG, writeLegacyModel, writeRandomModel } from '.
 const TINY = join(import.meta.dirname, '..', '..', 'dumps', 'tiny', 'model');
 const PROMPT = [5, 17, 3, 40, 8, 8, 29];
 async function logits(path: string, policyName = 'f32'): Promise<Float32Array> {
-  using model = await openZaya(path, { policy: policyName, threads: 1 });
+  using model = await openModel(path, { policy: policyName, threads: 1 });
   return model.prefill(PROMPT);
 }
 
@@ -33,7 +33,7 @@ function nmse(reference: Float32Array, tested: Float32Array): number {
 }
 
 async function failure(path: string, options: Partial<ConvertOptions> & { out: string }): Promise<unknown> {
-  return convertZaya(path, { type: 'f32', ...options }).then(
+  return convertModel(path, { type: 'f32', ...options }).then(
     () => {
       throw new Error('converted');
     },
@@ -41,19 +41,19 @@ async function failure(path: string, options: Partial<ConvertOptions> & { out: s
   );
 }
 
-describe('convertZaya to f32', () => {
+describe('convertModel to f32', () => {
   it('gives a file that runs bit for bit as the checkpoint', async () => {
     const folder = await temporaryFolder();
     const model = await writeRandomModel(join(folder, 'model'));
     const out = join(folder, 'model.gguf');
-    const result = await convertZaya(model, { type: 'f32', out });
+    const result = await convertModel(model, { type: 'f32', out });
     expect(result).toMatchObject({
       vocabulary: 61,
       sourceVocabulary: 61,
       hasTokenizer: false,
       fallbacks: [],
     });
-    expect((await openZayaSource(out)).config).toEqual(await readZayaConfig(model));
+    expect((await openModelSource(out)).config).toEqual(await readZayaConfig(model));
     expect(await logits(out)).toEqual(await logits(model));
   });
 
@@ -67,8 +67,8 @@ describe('convertZaya to f32', () => {
     );
     expect(await logits(legacy)).toEqual(await logits(model));
     expect(await logits(legacy, 'bf16-weights')).toEqual(await logits(model, 'bf16-weights'));
-    await convertZaya(model, { type: 'q8_0', out: join(folder, 'a.gguf') });
-    await convertZaya(legacy, { type: 'q8_0', out: join(folder, 'b.gguf') });
+    await convertModel(model, { type: 'q8_0', out: join(folder, 'a.gguf') });
+    await convertModel(legacy, { type: 'q8_0', out: join(folder, 'b.gguf') });
     expect(
       Buffer.compare(await readFile(join(folder, 'b.gguf')), await readFile(join(folder, 'a.gguf'))),
     ).toBe(0);
@@ -78,11 +78,11 @@ describe('convertZaya to f32', () => {
     const folder = await temporaryFolder();
     const model = await writeRandomModel(join(folder, 'model'));
     const blocks = await writeBlocksGguf(model, join(folder, 'blocks.gguf'));
-    expect((await openZayaSource(blocks)).layout).toBe('gguf blocks');
+    expect((await openModelSource(blocks)).layout).toBe('gguf blocks');
     expect(await logits(blocks)).toEqual(await logits(model));
     const out = join(folder, 'half-layers.gguf');
-    await convertZaya(blocks, { type: 'f32', out });
-    expect((await openZayaSource(out)).layout).toBe('gguf half-layers');
+    await convertModel(blocks, { type: 'f32', out });
+    expect((await openModelSource(out)).layout).toBe('gguf half-layers');
     expect(await logits(out)).toEqual(await logits(model));
   });
 
@@ -91,8 +91,8 @@ describe('convertZaya to f32', () => {
     const config = { ...SMALL_CONFIG, attention_bias: true, lm_head_bias: true, tie_word_embeddings: false };
     const model = await writeRandomModel(join(folder, 'model'), config);
     const out = join(folder, 'model.gguf');
-    await convertZaya(model, { type: 'f32', out });
-    expect((await openZayaSource(out)).config).toEqual(await readZayaConfig(model));
+    await convertModel(model, { type: 'f32', out });
+    expect((await openModelSource(out)).config).toEqual(await readZayaConfig(model));
     expect(await logits(out)).toEqual(await logits(model));
   });
 
@@ -109,9 +109,9 @@ describe('convertZaya to f32', () => {
       });
       await writeFile(join(model, 'config.json'), JSON.stringify(SMALL_CONFIG));
       const out = join(folder, `${name}.gguf`);
-      await convertZaya(model, { type: 'f32', out });
+      await convertModel(model, { type: 'f32', out });
       expect(await logits(out)).toEqual(await logits(model));
-      return (await openZayaSource(out)).config.tie_word_embeddings;
+      return (await openModelSource(out)).config.tie_word_embeddings;
     };
     expect(await make('equal', true)).toBe(true);
     expect(await make('other', false)).toBe(false);
@@ -146,9 +146,9 @@ describe('convertZaya to f32', () => {
     await writeFile(join(model, 'tokenizer.json'), JSON.stringify(tokenizer));
     await writeFile(join(model, 'chat_template.jinja'), '{{ messages }}');
     const out = join(folder, 'model.gguf');
-    const result = await convertZaya(model, { type: 'f32', out });
+    const result = await convertModel(model, { type: 'f32', out });
     expect(result).toMatchObject({ vocabulary: 52, sourceVocabulary: 61, hasTokenizer: true });
-    expect((await openZayaSource(out)).config.vocab_size).toBe(52);
+    expect((await openModelSource(out)).config.vocab_size).toBe(52);
     const { metadata } = native().ggufRead(out);
     const value = (key: string) => metadata[`tokenizer.${key}`]?.value;
     const tokens = value('ggml.tokens') as string[];
@@ -174,23 +174,23 @@ describe('convertZaya to f32', () => {
     );
     expect(Math.max(...worst)).toBeLessThan(1e-5);
     // A GGUF file as the source keeps the tokenizer as it is.
-    await convertZaya(out, { type: 'bf16', out: join(folder, 'again.gguf') });
+    await convertModel(out, { type: 'bf16', out: join(folder, 'again.gguf') });
     const again = native().ggufRead(join(folder, 'again.gguf')).metadata;
     for (const key of Object.keys(metadata).filter((each) => each.startsWith('tokenizer.')))
       expect(again[key]).toEqual(metadata[key]);
   });
 });
 
-describe('convertZaya of the trained tiny model', () => {
+describe('convertModel of the trained tiny model', () => {
   it('embeds its tokenizer, and f32 runs bit for bit', async () => {
     const out = join(await temporaryFolder(), 'tiny.gguf');
-    const result = await convertZaya(TINY, { type: 'f32', out });
+    const result = await convertModel(TINY, { type: 'f32', out });
     expect(result).toMatchObject({ hasTokenizer: true, vocabulary: 259 });
     expect(await logits(out)).toEqual(await logits(TINY));
   });
 });
 
-describe('convertZaya to narrower types', () => {
+describe('convertModel to narrower types', () => {
   it('comes the closer to the logits of F32 the wider the type is, used in place or widened', async () => {
     const folder = await temporaryFolder();
     const model = await writeRandomModel(join(folder, 'model'), WIDE_CONFIG, { dtype: 'F32' });
@@ -198,7 +198,7 @@ describe('convertZaya to narrower types', () => {
     const errors: number[] = [];
     for (const type of GGUF_TYPES) {
       const out = join(folder, `${type}.gguf`);
-      await convertZaya(model, { type, out });
+      await convertModel(model, { type, out });
       const widened = await logits(out);
       errors.push(nmse(reference, widened));
       // In place, the activations are rounded too: to 8 bits for quantised types.
@@ -214,8 +214,8 @@ describe('convertZaya to narrower types', () => {
     const folder = await temporaryFolder();
     const model = await writeRandomModel(join(folder, 'model'));
     const out = join(folder, 'model.gguf');
-    await convertZaya(model, { type: 'bf16', out });
-    const [a, b] = [await openZayaSource(model), await openZayaSource(out)];
+    await convertModel(model, { type: 'bf16', out });
+    const [a, b] = [await openModelSource(model), await openModelSource(out)];
     for (const { name, role } of requiredTensors(a.config)) {
       if (role !== 'matmul' || name.includes('.gate.')) continue;
       expect(await readTensor(b.checkpoint.tensors.get(name)!)).toEqual(
@@ -232,14 +232,18 @@ describe('convertZaya to narrower types', () => {
     const even = new Float32Array(4 * columns).fill(1);
     const peaked = even.map((_, i) => (Math.floor(i / columns) === 1 && i % columns < 8 ? 1000 : 1));
     const convert = (out: string, importance: Float32Array) =>
-      convertZaya(model, { type: 'q4_0', out: join(folder, out), importance: new Map([[name, importance]]) });
+      convertModel(model, {
+        type: 'q4_0',
+        out: join(folder, out),
+        importance: new Map([[name, importance]]),
+      });
     await convert('even.gguf', even);
     const result = await convert('peaked.gguf', peaked);
     expect(result.weighted).toBe(1);
     expect(result.unweighted).toContain('token_embd.weight');
     expect(result.unweighted).not.toContain(name);
     const experts = async (file: string) => {
-      const info = (await openZayaSource(join(folder, file))).checkpoint.tensors.get(
+      const info = (await openModelSource(join(folder, file))).checkpoint.tensors.get(
         'model.layers.0.mlp.experts.down_proj',
       )!;
       const bytes = await readTensor(info);
@@ -259,7 +263,7 @@ describe('convertZaya to narrower types', () => {
   });
 });
 
-describe('convertZaya leaves no file and says why', () => {
+describe('convertModel leaves no file and says why', () => {
   it('for an existing file, a folder, another name, a missing folder', async () => {
     const folder = await temporaryFolder();
     const model = await writeRandomModel(join(folder, 'model'));
@@ -270,8 +274,8 @@ describe('convertZaya leaves no file and says why', () => {
       message: expect.stringContaining('--overwrite'),
     });
     expect(await readFile(out, 'utf8')).toBe('precious');
-    await convertZaya(model, { type: 'f32', out, overwrite: true });
-    expect((await openZayaSource(out)).layout).toBe('gguf half-layers');
+    await convertModel(model, { type: 'f32', out, overwrite: true });
+    expect((await openModelSource(out)).layout).toBe('gguf half-layers');
     expect(await failure(model, { out: join(folder, 'model.bin') })).toMatchObject({ code: 'BAD_ARGUMENT' });
     expect(await failure(model, { out: join(folder, 'absent', 'a.gguf') })).toMatchObject({ code: 'IO' });
   });
@@ -296,7 +300,7 @@ describe('convertZaya leaves no file and says why', () => {
       code: 'BAD_ARGUMENT',
     });
     const quantised = join(folder, 'quantised.gguf');
-    await convertZaya(large, { type: 'q8_0', out: quantised });
+    await convertModel(large, { type: 'q8_0', out: quantised });
     expect(await failure(quantised, { out: join(folder, 'a.gguf') })).toMatchObject({
       code: 'BAD_ARGUMENT',
       message: expect.stringContaining('got Q8_0'),

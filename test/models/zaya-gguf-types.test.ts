@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { type Dtype, sizeBytes } from '../../src/dtype.js';
+import { GGUF_TYPES, type GgufType } from '../../src/models/gguf/types.js';
 import { parseZayaConfig } from '../../src/models/zaya/config.js';
 import { planGguf } from '../../src/models/zaya/gguf-plan.js';
-import { GGUF_TYPES, type GgufType } from '../../src/models/zaya/gguf-types.js';
 import { SMALL_CONFIG } from './random-model.js';
 
 const EIGHT_B = parseZayaConfig({ model_type: 'zaya', vocab_size: 262_147 });

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { ZayascopeError } from '../../src/errors.js';
+import { checkWeights, requiredTensors } from '../../src/models/runtime/weights.js';
 import { parseZayaConfig, type ZayaConfig } from '../../src/models/zaya/config.js';
 import { asLegacy, asNative, isLegacyCheckpoint } from '../../src/models/zaya/legacy.js';
 import { toLegacyConfig } from '../../src/models/zaya/legacy-config.js';
-import { checkWeights, requiredTensors } from '../../src/models/zaya/weights.js';
 import { type Checkpoint, openCheckpoint, type StoredTensor } from '../../src/weights/checkpoint.js';
 import { weightsSha256 } from '../../src/weights/identity.js';
 import { type TensorSource, writeSafetensors } from '../../src/weights/safetensors-write.js';

@@ -4,10 +4,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Backend, openBackend } from '../../src/graph/backend.js';
 import { policy } from '../../src/graph/policy.js';
 import { readResident } from '../../src/graph/resident.js';
+import { type LoadOptions, loadWeights, type ModelWeights } from '../../src/models/runtime/loader.js';
+import { planModel } from '../../src/models/runtime/plan.js';
+import { requiredTensors } from '../../src/models/runtime/weights.js';
 import { parseZayaConfig } from '../../src/models/zaya/config.js';
-import { type LoadOptions, loadZayaWeights, type ZayaWeights } from '../../src/models/zaya/loader.js';
-import { planZaya } from '../../src/models/zaya/plan.js';
-import { requiredTensors } from '../../src/models/zaya/weights.js';
 import { temporaryFolder } from '../weights/fixtures.js';
 import { SMALL_CONFIG, writeLegacyModel, writeRandomModel } from './random-model.js';
 
@@ -18,14 +18,14 @@ beforeAll(() => {
 });
 afterAll(() => backend.close());
 
-function values(weights: ZayaWeights, name: string): Float32Array {
+function values(weights: ModelWeights, name: string): Float32Array {
   const tensor = weights.tensors.get(name)!;
   expect(tensor.dtype).toBe('F32');
   return new Float32Array(readResident(tensor).buffer);
 }
 
 async function failure(path: string, options = {}): Promise<unknown> {
-  return loadZayaWeights(path, backend, policy('f32'), options).then(
+  return loadWeights(path, backend, policy('f32'), options).then(
     (weights) => {
       weights.close();
       throw new Error('loaded');
@@ -34,13 +34,13 @@ async function failure(path: string, options = {}): Promise<unknown> {
   );
 }
 
-describe('loadZayaWeights', () => {
+describe('loadWeights', () => {
   it('gives the same weights from the legacy layout, experts stacked', async () => {
     const folder = await temporaryFolder();
     const native = await writeRandomModel(join(folder, 'native'));
     const legacy = await writeLegacyModel(native, join(folder, 'legacy'), CONFIG);
-    using a = await loadZayaWeights(native, backend, policy('f32'));
-    using b = await loadZayaWeights(legacy, backend, policy('f32'));
+    using a = await loadWeights(native, backend, policy('f32'));
+    using b = await loadWeights(legacy, backend, policy('f32'));
     expect([a.source.layout, b.source.layout]).toEqual(['transformers', 'legacy']);
     expect(b.config).toEqual(a.config);
     expect([...b.tensors.keys()].sort()).toEqual([...a.tensors.keys()].sort());
@@ -50,7 +50,7 @@ describe('loadZayaWeights', () => {
 
   it('uses matrices where they lie and widens the rest, under the stored policy', async () => {
     const folder = await writeRandomModel(await temporaryFolder());
-    using weights = await loadZayaWeights(folder, backend, policy('bf16-weights'));
+    using weights = await loadWeights(folder, backend, policy('bf16-weights'));
     const dtypes = requiredTensors(CONFIG).map(({ name, role }) => [role, weights.tensors.get(name)!.dtype]);
     expect([...new Set(dtypes.map(String))].sort()).toEqual(
       ['buffer,F32', 'conv,F32', 'embedding,BF16', 'matmul,BF16', 'vector,F32'].sort(),
@@ -64,8 +64,8 @@ describe('loadZayaWeights', () => {
     const folder = await temporaryFolder();
     const native = await writeRandomModel(join(folder, 'native'));
     const legacy = await writeLegacyModel(native, join(folder, 'legacy'), CONFIG);
-    using a = await loadZayaWeights(native, backend, policy('bf16-weights'));
-    using b = await loadZayaWeights(legacy, backend, policy('bf16-weights'));
+    using a = await loadWeights(native, backend, policy('bf16-weights'));
+    using b = await loadWeights(legacy, backend, policy('bf16-weights'));
     expect(b.mappedBytes).toBeLessThanOrEqual(a.mappedBytes);
     for (const [name, tensor] of a.tensors) {
       expect(b.tensors.get(name)!.dtype).toBe(tensor.dtype);
@@ -78,7 +78,7 @@ describe('loadZayaWeights', () => {
     const untied = { ...SMALL_CONFIG, tie_word_embeddings: false };
     await writeRandomModel(folder, untied);
     await writeFile(join(folder, 'config.json'), JSON.stringify(SMALL_CONFIG));
-    using weights = await loadZayaWeights(folder, backend, policy('f32'));
+    using weights = await loadWeights(folder, backend, policy('f32'));
     expect(weights.config.tie_word_embeddings).toBe(true);
     expect(values(weights, 'lm_head.weight')).not.toEqual(values(weights, 'model.embed_tokens.weight'));
     expect(weights.unexpected).toEqual([]);
@@ -94,7 +94,7 @@ describe('loadZayaWeights', () => {
         if (biases.test(name)) all.fill(0).set([-0.999], 5);
       },
     });
-    using weights = await loadZayaWeights(folder, backend, policy('f32'));
+    using weights = await loadWeights(folder, backend, policy('f32'));
     expect(weights.skipReachable.slice(0, 2)).toEqual([false, true]);
     expect(weights.skipReachable).toHaveLength(3);
   });
@@ -134,7 +134,7 @@ describe('loadZayaWeights', () => {
   it('prefers config.json to a GGUF file beside it', async () => {
     const folder = await writeRandomModel(await temporaryFolder());
     await writeFile(join(folder, 'other.gguf'), 'not read');
-    using weights = await loadZayaWeights(folder, backend, policy('f32'));
+    using weights = await loadWeights(folder, backend, policy('f32'));
     expect(weights.source.layout).toBe('transformers');
   });
 });
@@ -150,8 +150,8 @@ describe('weights that do not fit', () => {
 
   it('take turns in two slots, each block whole once it is ensured', async () => {
     const folder = await writeRandomModel(await temporaryFolder());
-    using whole = await loadZayaWeights(folder, backend, policy('f32'));
-    using streamed = await loadZayaWeights(folder, backend, policy('f32'), { memoryBytes });
+    using whole = await loadWeights(folder, backend, policy('f32'));
+    using streamed = await loadWeights(folder, backend, policy('f32'), { memoryBytes });
     expect(whole.ensure).toBeUndefined();
     expect(streamed.allocatedBytes).toBeLessThan(whole.allocatedBytes);
     expect([...streamed.tensors.keys()].sort()).toEqual([...whole.tensors.keys()].sort());
@@ -173,8 +173,8 @@ describe('weights that do not fit', () => {
     const folder = await writeRandomModel(await temporaryFolder());
     const tokens = [5, 17, 3, 40, 8];
     const logits = async (options: LoadOptions) => {
-      using weights = await loadZayaWeights(folder, backend, policy('f32'), options);
-      using plan = planZaya(weights, backend, policy('f32'), { tokens: tokens.length });
+      using weights = await loadWeights(folder, backend, policy('f32'), options);
+      using plan = planModel(weights, backend, policy('f32'), { tokens: tokens.length });
       return [await plan.run(tokens), await plan.run(tokens)];
     };
     const [whole] = await logits({});
@@ -184,7 +184,7 @@ describe('weights that do not fit', () => {
   it('are read again after other blocks have used the slot, and only then', async () => {
     const folder = await temporaryFolder();
     await writeRandomModel(folder);
-    using streamed = await loadZayaWeights(folder, backend, policy('f32'), { memoryBytes });
+    using streamed = await loadWeights(folder, backend, policy('f32'), { memoryBytes });
     const name = (block: number) => `model.layers.${block}.mlp.experts.down_proj`;
     await streamed.ensure!(1);
     const first = values(streamed, name(0));
@@ -205,7 +205,7 @@ describe('weights that do not fit', () => {
 
   it('report a file that has become shorter, and can be asked for again', async () => {
     const folder = await writeRandomModel(await temporaryFolder());
-    using streamed = await loadZayaWeights(folder, backend, policy('f32'), { memoryBytes });
+    using streamed = await loadWeights(folder, backend, policy('f32'), { memoryBytes });
     const file = join(folder, 'model.safetensors');
     const bytes = await readFile(file);
     await writeFile(file, ''); // the same file, which is mapped

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openBackend } from '../../src/graph/backend.js';
 import { loadPolicy } from '../../src/graph/policy.js';
-import { loadZayaWeights } from '../../src/models/zaya/loader.js';
-import { openZaya } from '../../src/models/zaya/model.js';
+import { loadWeights } from '../../src/models/runtime/loader.js';
+import { openModel } from '../../src/models/runtime/model.js';
 import { synthZaya } from '../../src/models/zaya/synth.js';
 import { nmse } from './nmse.js';
 
@@ -20,9 +20,9 @@ afterAll(() => rmSync(folder, { recursive: true }));
 describe('a model with repacked weights', () => {
   it('predicts what it does with plain ones, as near to F32, in one go and token by token', async () => {
     const options = { policy: 'bf16-weights', threads: 2 };
-    using plain = await openZaya(file, options);
-    using repacked = await openZaya(file, { ...options, repack: true });
-    using exact = await openZaya(file, { threads: 2 });
+    using plain = await openModel(file, options);
+    using repacked = await openModel(file, { ...options, repack: true });
+    using exact = await openModel(file, { threads: 2 });
     expect(plain.weights.repackedBytes).toBe(0);
     expect(repacked.weights.repackedBytes).toBeGreaterThan(40e6);
     expect(repacked.weights.repackedBytes + repacked.weights.mappedBytes).toBe(plain.weights.mappedBytes);
@@ -44,7 +44,7 @@ describe('a model with repacked weights', () => {
 
   it('is refused where its copies do not fit, with the way out', async () => {
     using backend = openBackend('cpu');
-    const load = loadZayaWeights(file, backend, await loadPolicy('bf16-weights'), {
+    const load = loadWeights(file, backend, await loadPolicy('bf16-weights'), {
       repack: true,
       memoryBytes: 1e6,
     });
@@ -56,7 +56,7 @@ describe('a model with repacked weights', () => {
   it.each([file, 'dumps/tiny/model'])(
     'stays as it is where a policy widens the weights: %s',
     async (path) => {
-      using model = await openZaya(path, { policy: 'f32', repack: true });
+      using model = await openModel(path, { policy: 'f32', repack: true });
       expect(model.weights.repackedBytes).toBe(0);
     },
   );

@@ -1,19 +1,19 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ZayascopeError } from '../../src/errors.js';
-import { openZaya, type ZayaModel } from '../../src/models/zaya/model.js';
+import { type Model, openModel } from '../../src/models/runtime/model.js';
 import { pythonJson, root } from '../reference/python.js';
 import { nmse } from './nmse.js';
 
 const folder = join(root, 'dumps', 'tiny', 'model');
 const ids = Array.from({ length: 50 }, (_, i) => (i * 37 + 11) % 200);
 const LIMIT = 1e-10;
-let model: ZayaModel;
+let model: Model;
 let vocabulary: number;
 let oneShot: Float32Array;
 
 beforeAll(async () => {
-  model = await openZaya(folder);
+  model = await openModel(folder);
   vocabulary = model.config.vocab_size;
   oneShot = await model.prefill(ids);
 });

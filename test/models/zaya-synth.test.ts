@@ -1,8 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { openZaya } from '../../src/models/zaya/model.js';
-import { openZayaSource } from '../../src/models/zaya/source.js';
+import { openModelSource } from '../../src/models/layout/source.js';
+import { openModel } from '../../src/models/runtime/model.js';
 import { synthZaya } from '../../src/models/zaya/synth.js';
 import { temporaryFolder } from '../weights/fixtures.js';
 
@@ -14,7 +14,7 @@ describe('synthZaya', () => {
     async (type) => {
       const out = join(await temporaryFolder(), 'tiny.gguf');
       const result = await synthZaya({ size: 'tiny', type, out });
-      using model = await openZaya(out, { policy: 'bf16-weights', threads: 1 });
+      using model = await openModel(out, { policy: 'bf16-weights', threads: 1 });
       expect(result.parameters).toBe(
         [...model.weights.tensors.values()].reduce(
           (sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1),
@@ -34,7 +34,7 @@ describe('synthZaya', () => {
   it('spreads tokens over all experts in every block', async () => {
     const out = join(await temporaryFolder(), 'tiny.gguf');
     await synthZaya({ size: 'tiny', type: 'q8_0', out });
-    using model = await openZaya(out, { policy: 'bf16-weights', threads: 1 });
+    using model = await openModel(out, { policy: 'bf16-weights', threads: 1 });
     const wants = (name: string) => name.endsWith(':expert');
     using plan = model.plan({ tokens: TOKENS.length, taps: { wants } });
     const counts: number[][] = [];
@@ -65,7 +65,7 @@ describe('synthZaya', () => {
     const [a, b, c] = [await make('a.gguf', 3), await make('b.gguf', 3), await make('c.gguf', 4)];
     expect(Buffer.compare(a, b)).toBe(0);
     expect(Buffer.compare(a, c)).not.toBe(0);
-    const { offsetBytes, sizeBytes } = (await openZayaSource(join(folder, 'a.gguf'))).checkpoint.tensors.get(
+    const { offsetBytes, sizeBytes } = (await openModelSource(join(folder, 'a.gguf'))).checkpoint.tensors.get(
       'model.embed_tokens.weight',
     )!;
     const rowBytes = sizeBytes / 1024;

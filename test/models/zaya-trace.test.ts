@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Dump } from '../../src/dump/reader.js';
-import { axisSize } from '../../src/models/zaya/axes.js';
+import { axisSize } from '../../src/models/runtime/axes.js';
+import { traceModel } from '../../src/models/runtime/trace.js';
+import { requiredTensors } from '../../src/models/runtime/weights.js';
 import { readZayaConfig } from '../../src/models/zaya/config.js';
-import { traceZaya } from '../../src/models/zaya/trace.js';
-import { requiredTensors } from '../../src/models/zaya/weights.js';
 import { openCheckpoint } from '../../src/weights/checkpoint.js';
 import { root } from '../reference/python.js';
 
@@ -14,7 +14,7 @@ describe('the trace of the model file', () => {
   it('has the values of the dump that transformers wrote, with their axes and sizes', async () => {
     const config = await readZayaConfig(join(tiny, 'model'));
     const dump = await Dump.open(join(tiny, 'reference-float32'));
-    const traced = traceZaya(config).taps.map(({ name, block, scope, axes, dtype }) => {
+    const traced = traceModel(config).taps.map(({ name, block, scope, axes, dtype }) => {
       const perRow = scope === 'token' ? axes.slice(1) : axes;
       const shape = perRow.map((axis) => (axis === 'S' ? null : axisSize(config, axis, 1)));
       return { name, block, scope, axes, dtype, shape };
@@ -36,7 +36,7 @@ describe('the trace of the model file', () => {
 
   it('is made once for a config', async () => {
     const config = await readZayaConfig(join(tiny, 'model'));
-    expect(traceZaya(config)).toBe(traceZaya(config));
-    expect(traceZaya(config, { cached: true })).not.toBe(traceZaya(config));
+    expect(traceModel(config)).toBe(traceModel(config));
+    expect(traceModel(config, { cached: true })).not.toBe(traceModel(config));
   });
 });

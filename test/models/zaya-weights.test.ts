@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ZayascopeError } from '../../src/errors.js';
+import { checkWeights, requiredTensors } from '../../src/models/runtime/weights.js';
 import { parseZayaConfig, type ZayaConfig } from '../../src/models/zaya/config.js';
-import { checkWeights, requiredTensors } from '../../src/models/zaya/weights.js';
 import type { Checkpoint, StoredTensor, TensorInfo } from '../../src/weights/checkpoint.js';
 
 const SMALL: ZayaConfig = parseZayaConfig({

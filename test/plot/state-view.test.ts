@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { captureSession } from '../../src/capture/capture-session.js';
 import { Dump } from '../../src/dump/reader.js';
-import { openZaya } from '../../src/models/zaya/model.js';
+import { openModel } from '../../src/models/runtime/model.js';
 import { stateView } from '../../src/plot/tensor/state-view.js';
 import { expectDrawn, openBrowser } from '../browser.js';
 import { root } from '../reference/python.js';
@@ -15,7 +15,7 @@ const tiny = join(root, 'dumps', 'tiny');
 const dumps: Dump[] = [];
 beforeAll(async () => {
   for (const policy of ['f32', 'llamacpp']) {
-    using model = await openZaya(join(tiny, 'model'), { policy });
+    using model = await openModel(join(tiny, 'model'), { policy });
     using session = model.session({ capacity: 16 });
     const out = join(folder, policy);
     const captured = await captureSession(model, session, { out, taps: 'layers.1.self_attn**' });

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { convertModel } from '../../src/models/gguf/convert.js';
+import { openModelSource } from '../../src/models/layout/source.js';
 import { parseZayaConfig } from '../../src/models/zaya/config.js';
-import { convertZaya } from '../../src/models/zaya/convert.js';
-import { openZayaSource } from '../../src/models/zaya/source.js';
 import { openCheckpoint } from '../../src/weights/checkpoint.js';
 import { type TensorSource, writeSafetensors } from '../../src/weights/safetensors-write.js';
 import { readTensor, tensorChunks } from '../../src/weights/tensor-data.js';
@@ -16,7 +16,7 @@ const TEMP = 'model.layers.1.self_attn.qk_norm.temp';
 const EMBEDDING = 'model.embed_tokens.weight';
 
 async function diff(reference: string, tested: string, options: DiffWeightsOptions = {}) {
-  return diffWeights(await openZayaSource(reference), await openZayaSource(tested), options);
+  return diffWeights(await openModelSource(reference), await openModelSource(tested), options);
 }
 
 /** Writes the model's safetensors anew, each tensor as `change` gives it (none to leave it out). */
@@ -39,7 +39,7 @@ describe('diffWeights', () => {
     const model = await writeRandomModel(join(folder, 'native'));
     const config = parseZayaConfig(SMALL_CONFIG);
     const half = join(folder, 'half.gguf');
-    await convertZaya(model, { type: 'f32', out: half });
+    await convertModel(model, { type: 'f32', out: half });
     const others = [
       [await writeLegacyModel(model, join(folder, 'legacy'), config), 'legacy'],
       [half, 'gguf half-layers'],
@@ -82,7 +82,7 @@ describe('diffWeights', () => {
     const folder = await temporaryFolder();
     const model = await writeRandomModel(join(folder, 'a'), WIDE_CONFIG);
     const gguf = join(folder, 'a.gguf');
-    await convertZaya(model, { type: 'q8_0', out: gguf });
+    await convertModel(model, { type: 'q8_0', out: gguf });
     const report = await diff(model, gguf, { failAbove: 1e-4 });
     expect(report).toMatchObject({ pass: true, unpaired: [] });
     const q8 = report.tensors.filter(({ dtypes }) => dtypes.tested === 'Q8_0');

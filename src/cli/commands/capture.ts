@@ -75,13 +75,13 @@ async function runCapture(options: CaptureCommandOptions, context: CommandContex
     });
   const { sequences } = await resolveSequences('capture', options, options.model, terminal);
   tapPattern(options.taps); // a typing error should show before gigabytes are loaded
-  const { openZaya } = await import('../../models/zaya/model.js');
+  const { openModel } = await import('../../models/runtime/model.js');
   const { capture } = await import('../../capture/capture.js');
   const started = performance.now();
   using cancellation = cancelOnSignal();
   try {
     if (terminal.isInteractive) terminal.notice(`loading ${options.model}\n`);
-    using model = await openZaya(options.model, openOptions(options));
+    using model = await openModel(options.model, openOptions(options));
     if (cancellation.signal.aborted)
       throw new ZayascopeError('CANCELLED', 'capture: cancelled before the run began', { op: 'capture' });
     using bar = progressBar(terminal, 'capture', 'segments');
@@ -110,12 +110,12 @@ async function runProve(options: CaptureCommandOptions, context: CommandContext)
   const { terminal } = context;
   const { sequences } = await resolveSequences('capture', options, options.model, terminal);
   tapPattern(options.taps);
-  const { openZaya } = await import('../../models/zaya/model.js');
+  const { openModel } = await import('../../models/runtime/model.js');
   const { proveCapture } = await import('../../capture/prove.js');
   const { formatProof } = await import('./prove.js');
   using cancellation = cancelOnSignal();
   try {
-    using model = await openZaya(options.model, openOptions(options));
+    using model = await openModel(options.model, openOptions(options));
     using bar = progressBar(terminal, 'prove', 'runs at most');
     const proof = await proveCapture(model, sequences[0]!, {
       taps: options.taps,

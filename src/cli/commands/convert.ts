@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
-import type { ConvertResult } from '../../models/zaya/convert.js';
-import type { GgufType } from '../../models/zaya/gguf-types.js';
+import type { ConvertResult } from '../../models/gguf/convert.js';
+import type { GgufType } from '../../models/gguf/types.js';
 import { printableLine } from '../../printable.js';
 import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
@@ -47,14 +47,14 @@ async function runConvert(
   context: CommandContext,
 ): Promise<void> {
   const { terminal } = context;
-  const { convertZaya } = await import('../../models/zaya/convert.js');
+  const { convertModel } = await import('../../models/gguf/convert.js');
   const { readImportance } = await import('../../weights/imatrix.js');
   const started = performance.now();
   using cancellation = cancelOnSignal();
   try {
     using bar = progressBar(terminal, 'convert', 'MiB');
     const mebibytes = (bytes: number) => Math.floor(bytes / 2 ** 20);
-    const result = await convertZaya(model, {
+    const result = await convertModel(model, {
       type,
       out,
       overwrite: overwrite === true,

@@ -54,11 +54,11 @@ async function runDiffWeights(
   { tensors, failAbove, allowNonfinite = false, all, json }: DiffWeightsCommandOptions,
   { terminal, exitWith }: CommandContext,
 ): Promise<void> {
-  const { openZayaSource } = await import('../../models/zaya/source.js');
+  const { openModelSource } = await import('../../models/layout/source.js');
   const { diffWeights } = await import('../../weights-diff/diff-weights.js');
   const { formatWeightsDiff } = await import('../../weights-diff/format-weights-diff.js');
-  const reference = await openZayaSource(referencePath);
-  const tested = await openZayaSource(testedPath);
+  const reference = await openModelSource(referencePath);
+  const tested = await openModelSource(testedPath);
   using bar = progressBar(terminal, 'diff-weights', 'tensors');
   const report = await diffWeights(reference, tested, {
     tensors,

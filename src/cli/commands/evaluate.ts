@@ -61,7 +61,7 @@ async function runEvaluate(options: EvaluateCommandOptions, context: CommandCont
   const { terminal } = context;
   const all = await textTokens(options, context);
   const tokens = all.slice(0, options.maxTokens);
-  const { openZaya } = await import('../../models/zaya/model.js');
+  const { openModel } = await import('../../models/runtime/model.js');
   const { evaluate } = await import('../../evaluate/evaluate.js');
   const { model: path, policy } = options;
   const isPair = options.against !== undefined || options.againstPolicy !== undefined;
@@ -70,8 +70,8 @@ async function runEvaluate(options: EvaluateCommandOptions, context: CommandCont
   const run = openOptions(options);
   using cancellation = cancelOnSignal();
   try {
-    using model = await openZaya(path, run);
-    using second = isPair ? await openZaya(against, { ...run, policy: againstPolicy }) : undefined;
+    using model = await openModel(path, run);
+    using second = isPair ? await openModel(against, { ...run, policy: againstPolicy }) : undefined;
     const cancel = (): void => {
       model.backend.native.cancel();
       second?.backend.native.cancel();

@@ -1,8 +1,9 @@
 import type { InsertedCopy } from '../../graph/device-needs.js';
 import type { UnsupportedNode } from '../../graph/device-support.js';
 import { unsupportedOf } from '../../graph/device-support.js';
-import { type OpenZayaOptions, openZaya, type ZayaModel } from '../../models/zaya/model.js';
-import type { ZayaPlan } from '../../models/zaya/plan.js';
+import { type Model, type OpenModelOptions, openModel } from '../../models/runtime/model.js';
+import { settingOf } from '../../models/runtime/model-policy.js';
+import type { ModelPlan } from '../../models/runtime/plan.js';
 
 /** How a model runs on a device. */
 export interface ModelOnDevice {
@@ -23,9 +24,9 @@ export interface ModelOnDevice {
 const TOKENS = 8;
 const ALL = { wants: () => true };
 
-/** Compiles a model's graphs for a device, without running them. Throws as `openZaya` does. */
-export async function examineModel(path: string, options: OpenZayaOptions): Promise<ModelOnDevice> {
-  using model = await openZaya(path, options);
+/** Compiles a model's graphs for a device, without running them. Throws as `openModel` does. */
+export async function examineModel(path: string, options: OpenModelOptions): Promise<ModelOnDevice> {
+  using model = await openModel(path, options);
   const { backend, policy } = model;
   const found = {
     model: path,
@@ -49,19 +50,24 @@ export async function examineModel(path: string, options: OpenZayaOptions): Prom
   }
 }
 
-function prefill(model: ZayaModel) {
+function prefill(model: Model) {
   using plan = model.plan({ tokens: TOKENS, taps: ALL });
   return describe(plan);
 }
 
-async function decode(model: ZayaModel) {
-  const { allocateCache } = await import('../../models/zaya/cache.js');
-  const { resolvePolicy } = await import('../../graph/policy.js');
-  using cache = allocateCache(model.weights, model.backend, resolvePolicy(model.policy), 1, 2 * TOKENS);
+async function decode(model: Model) {
+  const { allocateCache } = await import('../../models/runtime/cache.js');
+  using cache = allocateCache(
+    model.weights,
+    model.backend,
+    settingOf(model.policy, model.config),
+    1,
+    2 * TOKENS,
+  );
   using plan = model.plan({ tokens: 1, taps: ALL, cached: { cache, span: TOKENS } });
   return describe(plan);
 }
 
-function describe({ computeNodes, segments }: ZayaPlan) {
+function describe({ computeNodes, segments }: ModelPlan) {
   return { nodes: computeNodes, inserted: segments.flatMap(({ inserted }) => inserted) };
 }

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { ZayascopeError } from '../../errors.js';
-import type { ZayaModel } from '../../models/zaya/model.js';
+import type { Model } from '../../models/runtime/model.js';
 import { printableLine } from '../../printable.js';
 import { tapPattern } from '../../tap-pattern.js';
 import type { Generation } from '../../text/generate.js';
@@ -50,14 +50,14 @@ async function runGenerate(options: GenerateCommandOptions, context: CommandCont
   const { tokens: prompt } = await resolveTokens('generate', options, options.model, terminal);
   const sampling = await resolveSampling(options);
   tapPattern(options.taps); // a typing error should show before gigabytes are loaded
-  const { openZaya } = await import('../../models/zaya/model.js');
+  const { openModel } = await import('../../models/runtime/model.js');
   const { generate } = await import('../../text/generate.js');
   const { stopTokens } = await import('../../text/stop-tokens.js');
   const tokenizer = await tokenizerIfAny(options.model, terminal);
   const { maxTokens } = options;
   using cancellation = cancelOnSignal();
   try {
-    using model = await openZaya(options.model, openOptions(options));
+    using model = await openModel(options.model, openOptions(options));
     cancellation.signal.addEventListener('abort', () => model.backend.native.cancel());
     using session = model.session({ capacity: prompt.length + maxTokens });
     await using captured = await captureIfAsked(model, session, options);
@@ -85,8 +85,8 @@ async function runGenerate(options: GenerateCommandOptions, context: CommandCont
 }
 
 async function captureIfAsked(
-  model: ZayaModel,
-  session: ReturnType<ZayaModel['session']>,
+  model: Model,
+  session: ReturnType<Model['session']>,
   { capture: out, taps, overwrite }: GenerateCommandOptions,
 ) {
   if (out === undefined) return undefined;

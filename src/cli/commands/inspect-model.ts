@@ -1,12 +1,13 @@
 import { basename } from 'node:path';
 import { describeModel } from '../../capture/describe-model.js';
 import { ZayascopeError } from '../../errors.js';
+import { architectureOf } from '../../models/architectures.js';
+import { type ModelLayout, type ModelSource, openModelSource } from '../../models/layout/source.js';
+import type { ModelConfig } from '../../models/runtime/architecture.js';
+import { axisSize } from '../../models/runtime/axes.js';
 import { isSkipReachable } from '../../models/runtime/skip-class.js';
-import { axisSize } from '../../models/zaya/axes.js';
-import { rotaryDim, type ZayaConfig } from '../../models/zaya/config.js';
-import { openZayaSource, type ZayaLayout, type ZayaSource } from '../../models/zaya/source.js';
-import { type ZayaTap, zayaTaps } from '../../models/zaya/trace.js';
-import { type RequiredTensor, requiredTensors } from '../../models/zaya/weights.js';
+import { type ModelTap, modelTaps } from '../../models/runtime/trace.js';
+import { type RequiredTensor, requiredTensors } from '../../models/runtime/weights.js';
 import { tapPattern } from '../../tap-pattern.js';
 import type { Checkpoint, StoredTensor } from '../../weights/checkpoint.js';
 import { tensorValues } from '../../weights-diff/tensor-values.js';
@@ -17,9 +18,9 @@ import { fields, table } from '../table.js';
 export interface ModelSummary {
   kind: 'model';
   name: string;
-  layout: ZayaLayout;
+  layout: ModelLayout;
   /** Of a GGUF file what its metadata says. */
-  config: ZayaConfig;
+  config: ModelConfig;
   /** Elements of all tensors that the config requires. */
   parameters: number;
   dtypes: readonly { dtype: string; tensors: number; sizeBytes: number }[];
@@ -33,19 +34,19 @@ export interface ModelSummary {
   unexpected: readonly string[];
   /** What a user should know about how the model was read. */
   notes: readonly string[];
-  /** For each block, whether its router can choose the class that skips the experts; null where its balancing biases are missing or unfit. */
+  /** For each block, whether its router can choose the class that skips the experts; null where its balancing biases are missing or unfit. Empty in families without such a class. */
   skipReachable: readonly (boolean | null)[];
   configSha256: string;
   weightsSha256: string;
   /** All taps of the model, or those that were asked for. */
-  taps: readonly ZayaTap[];
+  taps: readonly ModelTap[];
   /** True if the user asked for taps: then they are listed. */
   listsTaps: boolean;
 }
 
-/** Reads config, headers and balancing biases of a model in any layout. @throws as `openZayaSource`; `BAD_ARGUMENT` for a pattern without a match. */
+/** Reads config, headers and balancing biases of a model in any layout. @throws as `openModelSource`; `BAD_ARGUMENT` for a pattern without a match. */
 export async function summariseModel(path: string, pattern: string | undefined): Promise<ModelSummary> {
-  const source = await openZayaSource(path);
+  const source = await openModelSource(path);
   const { config, checkpoint, layout } = source;
   const { name, configSha256, weightsSha256 } = await describeModel(source);
   const required = requiredTensors(config);
@@ -74,9 +75,9 @@ export async function summariseModel(path: string, pattern: string | undefined):
   };
 }
 
-function selectTaps(config: ZayaConfig, pattern = '**'): ZayaTap[] {
+function selectTaps(config: ModelConfig, pattern = '**'): ModelTap[] {
   const matches = tapPattern(pattern);
-  const taps = zayaTaps(config).filter(({ name }) => matches(name));
+  const taps = modelTaps(config).filter(({ name }) => matches(name));
   if (taps.length === 0)
     throw new ZayascopeError(
       'BAD_ARGUMENT',
@@ -96,11 +97,15 @@ function unfit(
   return got === undefined || String(got) === String(shape) ? [] : [{ name, expected: shape, got }];
 }
 
-async function skipReachable({ config, checkpoint }: ZayaSource): Promise<(boolean | null)[]> {
+async function skipReachable({ config, checkpoint }: ModelSource): Promise<(boolean | null)[]> {
+  const architecture = architectureOf(config);
+  const { skipBiases } = architecture;
+  if (skipBiases === undefined) return [];
+  const classes = architecture.classes(config);
   const blocks = config.layer_types.map(async (_, block) => {
-    const tensor = checkpoint.tensors.get(`model.layers.${block}.mlp.gate.balancing_biases`);
-    if (tensor === undefined || elements(tensor.shape) !== config.num_experts + 1) return null;
-    return isSkipReachable(await tensorValues(tensor, 0, config.num_experts + 1));
+    const tensor = checkpoint.tensors.get(skipBiases(block));
+    if (tensor === undefined || elements(tensor.shape) !== classes) return null;
+    return isSkipReachable(await tensorValues(tensor, 0, classes));
   });
   return Promise.all(blocks);
 }
@@ -130,13 +135,13 @@ export function formatModel(summary: ModelSummary): string {
     ['model', `${summary.name} (${config.model_type}, ${layoutText(summary.layout)})`],
     ['blocks', `${config.num_hidden_layers}, hidden ${config.hidden_size}, vocabulary ${config.vocab_size}`],
     ['attention', attention(config)],
-    [
-      'experts',
-      `${config.num_experts} of width ${config.moe_intermediate_size} and the skip class, router ${config.router_hidden_size}`,
-    ],
-    ['skip class', skipText(summary.skipReachable)],
+    ...experts(config),
+    ...(summary.skipReachable.length === 0 ? [] : [['skip class', skipText(summary.skipReachable)] as const]),
     ...layerTypes(config),
-    ['parameters', `${formatCount(summary.parameters)}, balancing biases included`],
+    [
+      'parameters',
+      `${formatCount(summary.parameters)}${summary.skipReachable.length === 0 ? '' : ', balancing biases included'}`,
+    ],
     [
       'dtypes',
       dtypes
@@ -159,7 +164,7 @@ export function formatModel(summary: ModelSummary): string {
   return summary.listsTaps ? `${lines}\n\n${tapTable(summary)}` : lines;
 }
 
-function layoutText(layout: ZayaLayout): string {
+function layoutText(layout: ModelLayout): string {
   return layout.startsWith('gguf ') ? `GGUF, ${layout.slice('gguf '.length)} dialect` : `${layout} layout`;
 }
 
@@ -175,19 +180,26 @@ function skipText(reachable: ModelSummary['skipReachable']): string {
   return unknown.length === 0 ? reach : `${reach}; not known of ${unknown.join(', ')}`;
 }
 
-function attention(config: ZayaConfig): string {
+function attention(config: ModelConfig): string {
   const { num_attention_heads: heads, num_key_value_heads: kvHeads, head_dim: dim } = config;
-  return `${heads} query and ${kvHeads} key/value heads of ${dim}, convolutions of ${config.cca_time0} and ${config.cca_time1}`;
+  const more = architectureOf(config).describe(config).attention;
+  return `${heads} query and ${kvHeads} key/value heads of ${dim}${more}`;
 }
 
-function layerTypes(config: ZayaConfig): [string, string][] {
+function experts(config: ModelConfig): [string, string][] {
+  if (!config.num_experts) return [];
+  const more = architectureOf(config).describe(config).experts;
+  return [['experts', `${config.num_experts} of width ${config.moe_intermediate_size}${more}`]];
+}
+
+function layerTypes(config: ModelConfig): [string, string][] {
   return [...new Set(config.layer_types)].map((type) => {
     const count = config.layer_types.filter((other) => other === type).length;
-    const theta = formatCount(config.rope_parameters[type]!.rope_theta);
-    const window = type === 'hybrid_sliding' ? `, window ${config.sliding_window}` : '';
+    const { rotary, theta, window } = architectureOf(config).attention(config, type);
+    const sees = window === undefined ? '' : `, window ${window}`;
     return [
       type,
-      `${count} blocks, RoPE base ${theta} on ${rotaryDim(config, type)} of ${config.head_dim}${window}`,
+      `${count} blocks, RoPE base ${formatCount(theta)} on ${rotary} of ${config.head_dim}${sees}`,
     ];
   });
 }

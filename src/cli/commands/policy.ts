@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import type { Policy, SiteKind } from '../../graph/policy.js';
 import { POLICIES } from '../../graph/policy.js';
-import type { PolicySite } from '../../models/zaya/sites.js';
+import type { PolicySite } from '../../models/runtime/sites.js';
 import { printableLine } from '../../printable.js';
 import type { CommandContext } from '../command-line.js';
 import { formatCount } from '../format-number.js';
@@ -67,14 +67,15 @@ async function showPolicy(
   { model, json }: PolicyOptions,
   { terminal }: CommandContext,
 ): Promise<void> {
-  const { loadPolicy, resolvePolicy } = await import('../../graph/policy.js');
-  const { checkPolicy, siteChoice, zayaSites } = await import('../../models/zaya/sites.js');
+  const { loadPolicy } = await import('../../graph/policy.js');
+  const { checkPolicy, siteChoice, modelSites } = await import('../../models/runtime/sites.js');
   const { groupSites } = await import('../../locate/replay/policy-sites.js');
   const { config, tensors } = await modelOf(model);
-  const policy = await loadPolicy(name);
+  const { modelPolicy, settingOf } = await import('../../models/runtime/model-policy.js');
+  const policy = modelPolicy(await loadPolicy(name), config);
   checkPolicy(policy, config, tensors);
-  const setting = resolvePolicy(policy);
-  const sites = zayaSites(config, tensors);
+  const setting = settingOf(policy, config);
+  const sites = modelSites(config, tensors);
   if (json) {
     const resolved = sites.map((site) => ({
       site: site.name,
@@ -122,7 +123,7 @@ async function diffPolicies(
   { terminal, exitWith }: CommandContext,
 ): Promise<void> {
   const { loadPolicy } = await import('../../graph/policy.js');
-  const { checkPolicy } = await import('../../models/zaya/sites.js');
+  const { checkPolicy } = await import('../../models/runtime/sites.js');
   const { groupSites, policyDiff } = await import('../../locate/replay/policy-sites.js');
   const { config, tensors } = await modelOf(model);
   const [a, b] = [await loadPolicy(first), await loadPolicy(second)];
@@ -166,11 +167,11 @@ function describe({ name, description }: Policy): string {
 /** Configuration and tensors of a model; without one, those of ZAYA1-8B. */
 async function modelOf(path: string | undefined) {
   if (path === undefined) {
-    const { parseZayaConfig } = await import('../../models/zaya/config.js');
-    return { config: parseZayaConfig({ model_type: 'zaya' }), tensors: undefined };
+    const { parseConfig } = await import('../../models/architectures.js');
+    return { config: parseConfig({ model_type: 'zaya' }), tensors: undefined };
   }
-  const { openZayaSource } = await import('../../models/zaya/source.js');
-  const { checkWeights } = await import('../../models/zaya/weights.js');
-  const { config, checkpoint } = await openZayaSource(path);
+  const { openModelSource } = await import('../../models/layout/source.js');
+  const { checkWeights } = await import('../../models/runtime/weights.js');
+  const { config, checkpoint } = await openModelSource(path);
   return { config, tensors: checkWeights(checkpoint, config).tensors };
 }

@@ -1,10 +1,13 @@
 import { Command } from 'commander';
 import { ZayascopeError } from '../../errors.js';
+import { FAMILIES } from '../../families/families.js';
 import type { ReproComparison, ReproReport, ReproResult } from '../../locate/repro/run.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
 import { integerOption, thresholdOption } from '../options/values.js';
 import { fields, table } from '../table.js';
+
+const OP = FAMILIES[0]!.examples.op;
 
 interface ReproWriteOptions {
   op?: string;
@@ -28,7 +31,7 @@ export function reproCommand(context: CommandContext): Command {
   return new Command('repro')
     .description('Writes a small folder that computes one value of a dump again, without model and dump.')
     .argument('<dump>', 'dump of tier full, of any program')
-    .option('--op <tap>', 'value to reproduce, e.g. layers.3.self_attn.qkv_proj.conv_qk_grouped (required)')
+    .option('--op <tap>', `value to reproduce, e.g. ${OP} (required)`)
     .option('--model <folder>', 'model folder or GGUF file that has the weights (required)')
     .option('--out <folder>', 'folder to make; must be new or empty (required)')
     .option('--policy <name>', 'a preset or a .json file: the settings to reproduce', 'f32')
@@ -41,7 +44,7 @@ export function reproCommand(context: CommandContext): Command {
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
-      '\nExample:\n  zayascope repro dumps/tiny/reference-float32 --op layers.3.self_attn.qkv_proj.conv_qk_grouped --model dumps/tiny/model --out out/conv' +
+      `\nExample:\n  zayascope repro dumps/tiny/reference-float32 --op ${OP} --model dumps/tiny/model --out out/conv` +
         '\n  zayascope repro run out/conv --dtype-variants',
     )
     .action((dump: string, options: ReproWriteOptions) => writeFolder(dump, options, context))

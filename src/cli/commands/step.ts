@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander';
+import { FAMILIES } from '../../families/families.js';
 import type { StepStop } from '../../locate/step/step.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
@@ -39,16 +40,16 @@ export function stepCommand(context: CommandContext): Command {
     .addHelpText(
       'after',
       '\nExit code 1: --break or --until was given and nothing stopped the run.' +
-        '\n\nExample:\n  zayascope step --model dumps/tiny/model --tokens-file dumps/tiny/prompt.json --break layers.3.mlp.gate:router_probs',
+        `\n\nExample:\n  zayascope step --model dumps/tiny/model --tokens-file dumps/tiny/prompt.json --break ${FAMILIES[0]!.examples.breakpoint}`,
     )
     .action((options: StepOptions) => runStep(options, context));
 }
 
 async function runStep(options: StepOptions, { terminal, exitWith }: CommandContext): Promise<void> {
   const { tokens } = await resolveTokens('step', options, options.model, terminal);
-  const { openZaya } = await import('../../models/zaya/model.js');
+  const { openModel } = await import('../../models/runtime/model.js');
   const { openStepper } = await import('../../locate/step/step.js');
-  using model = await openZaya(options.model, openOptions(options));
+  using model = await openModel(options.model, openOptions(options));
   using stepper = openStepper(model, tokens);
   if (options.break !== undefined) stepper.breakpoint(options.break);
   if (options.until !== undefined) stepper.breakpoint(options.until);

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import type { GgufType } from '../../models/zaya/gguf-types.js';
+import type { GgufType } from '../../models/gguf/types.js';
 import type { SynthResult, SynthSize } from '../../models/zaya/synth.js';
 import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';

@@ -1,5 +1,5 @@
 import { Option } from 'commander';
-import { GGUF_TYPES } from '../../models/zaya/gguf-types.js';
+import { GGUF_TYPES } from '../../models/gguf/types.js';
 
 /** `--type`, the weight type of a GGUF file to write. */
 export function ggufTypeOption(): Option {

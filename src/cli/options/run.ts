@@ -37,7 +37,7 @@ export function addRunOptions(command: Command): Command {
     );
 }
 
-/** The options as `openZaya` takes them. */
+/** The options as `openModel` takes them. */
 export function openOptions({ policy, backend, strictF32, threads, repack }: RunOptions) {
   return {
     policy,

@@ -1,6 +1,6 @@
 /** Turns values of another program into a dump of tier full. */
 import { ZayascopeError } from '../../errors.js';
-import { ZAYA } from '../../families/zaya.js';
+import { FAMILIES } from '../../families/families.js';
 import type { DumpModel, RowIndex, TapOrder, TapSpec } from '../format.js';
 import { compileNameMap, type NameMap } from '../names/name-map.js';
 import { listNames, type ResolvedTap, resolveNames, type UnmappedChoice } from '../names/resolve-names.js';
@@ -71,7 +71,7 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
   const { names: ordered, order } = orderTaps([...planned.keys()], {
     declared: options.order,
     model: known && [...known.keys()],
-    family: map.family === 'zaya' ? ZAYA.order : undefined,
+    family: FAMILIES.find(({ name }) => name === map.family)?.order,
     map: map.order,
     isExecution: source.isExecutionOrder === true,
   });

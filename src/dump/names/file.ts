@@ -1,23 +1,16 @@
 import { ZayascopeError } from '../../errors.js';
+import { FAMILIES, FAMILY_MAPS } from '../../families/families.js';
 import { describeValue } from '../../weights/describe-value.js';
 import { readSmallFile } from '../../weights/file-access.js';
 import { parseJsonObject } from '../../weights/json-object.js';
 import { TRANSFORMS, type Transform } from '../import/layout.js';
-import { ZAYA } from '../import/name-map-zaya.js';
-import { LLAMACPP_BLOCKS, LLAMACPP_HALF_LAYERS } from './llamacpp.js';
 import type { NameMap, NameRule } from './name-map.js';
-import { VLLM } from './vllm.js';
 
 const OP = 'readNameMap';
 const MAX_FILE_BYTES = 16 * 1024 * 1024;
 
 /** The built-in maps by name. */
-export const NAME_MAPS: Readonly<Record<string, NameMap>> = {
-  zaya: ZAYA,
-  llamacpp: LLAMACPP_HALF_LAYERS,
-  'llamacpp-blocks': LLAMACPP_BLOCKS,
-  vllm: VLLM,
-};
+export const NAME_MAPS: Readonly<Record<string, NameMap>> = FAMILY_MAPS;
 
 /**
  * A built-in map by its name, or the map of a JSON file: `{"name": "...", "rules": [{"from": "Qraw-{2l}", "tap": "layers.{l}...", ...}], "ignore": [...], "order": [...]}`.
@@ -40,14 +33,19 @@ export async function readNameMap(nameOrFile: string): Promise<NameMap> {
     throw bad('an array of strings as ignore', describeValue(ignore), nameOrFile);
   if (order !== undefined && !(Array.isArray(order) && order.every((entry) => typeof entry === 'string')))
     throw bad('an array of strings as order', describeValue(order), nameOrFile);
-  if (family !== undefined && family !== 'zaya')
-    throw bad('"zaya" as family', describeValue(family), nameOrFile);
+  const known = FAMILIES.find((each) => each.name === family)?.name;
+  if (family !== undefined && known === undefined)
+    throw bad(
+      `${FAMILIES.map((each) => `"${each.name}"`).join(' or ')} as family`,
+      describeValue(family),
+      nameOrFile,
+    );
   return {
     name,
     rules: rules.map((rule, k) => parseRule(rule, `rules[${k}]`, nameOrFile)),
     ignore,
     ...(order === undefined ? {} : { order: order as string[] }),
-    ...(family === undefined ? {} : { family }),
+    ...(known === undefined ? {} : { family: known }),
   };
 }
 

@@ -33,7 +33,7 @@ export interface NameMap {
   /** The order in which taps are computed: tap names, or patterns as in `from`; those with `{l}` that stand together repeat for each block. Default: what `family` says, or unknown. */
   order?: readonly string[];
   /** The family whose taps these are: its order of execution is known. */
-  family?: 'zaya';
+  family?: string;
 }
 
 /** A tap that a name leads to. */

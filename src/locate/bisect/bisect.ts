@@ -1,5 +1,5 @@
 import { ZayascopeError } from '../../errors.js';
-import type { PolicySite } from '../../models/zaya/sites.js';
+import type { PolicySite } from '../../models/runtime/sites.js';
 import type { PolicyRunnerOptions, RunCost } from '../replay/policy-runner.js';
 import { groupSites } from '../replay/policy-sites.js';
 import { openPolicyTests, type PolicyProblem, type PolicyTests } from '../replay/policy-tests.js';

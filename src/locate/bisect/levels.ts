@@ -11,7 +11,7 @@ export function splitSites(sites: readonly string[]): string[][] {
   return [sites.slice(0, half), sites.slice(half)].filter((part) => part.length > 0);
 }
 
-/** The part of a block that a site is in, with its kind, e.g. `self_attn.qkv_proj#round` or `mlp.gate#weight`. */
+/** The part of a block that a site is in, with its kind, e.g. `self_attn#round` or `mlp#weight`. */
 export function siteModule(name: string): string {
   const path = siteOp(name)
     .replace(/[:#].*$/, '')

@@ -1,5 +1,5 @@
 import { type Policy, policy as presetPolicy } from '../../graph/policy.js';
-import type { ZayaConfig } from '../../models/zaya/config.js';
+import type { ModelConfig } from '../../models/runtime/architecture.js';
 import { groupSites, policyDiff, type SiteGroup } from '../replay/policy-sites.js';
 
 /** Sites of one name in several blocks that a policy sets to the same value, other than policy f32. */
@@ -10,7 +10,7 @@ export interface ChoiceGroup extends SiteGroup {
 }
 
 /** The choices in which a policy differs from `f32`, grouped over blocks, in execution order. */
-export function choiceGroups(tested: Policy, config: ZayaConfig): ChoiceGroup[] {
+export function choiceGroups(tested: Policy, config: ModelConfig): ChoiceGroup[] {
   const different = policyDiff(presetPolicy('f32'), tested, config);
   const groups = [...new Set(different.map(({ b }) => b))].flatMap((set) =>
     groupSites(different.filter(({ b }) => b === set).map(({ site }) => site)).map((group) => ({

@@ -3,9 +3,10 @@ import { nonFiniteLines } from '../../diff/format/non-finite.js';
 import type { DiffReport, FloatTapReport, IntegerTapReport } from '../../diff/report.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { UNKNOWN } from '../../dump/import/foreign.js';
+import { familyOf } from '../../dump/roles.js';
 import { ZayascopeError } from '../../errors.js';
-import type { Policy } from '../../graph/policy.js';
-import { explainStructures } from '../causes/explain.js';
+import { roleTap } from '../../families/roles.js';
+import { POLICIES, type Policy } from '../../graph/policy.js';
 import { commonRows, noiseFloor } from '../noise/noise-floor.js';
 import { blockCount } from '../replay/tap-graph.js';
 import { isRoutingTap, RoutingSums, tiedChoices } from '../routing/drift.js';
@@ -13,7 +14,6 @@ import { errorOf, type OpEvidence, valueReports } from './evidence.js';
 import { explainFaults } from './hypotheses.js';
 import { type KindInput, locatedKinds } from './kinds.js';
 import { type Mismatch, tokenMismatch } from './mismatch.js';
-import { nextCommand } from './next-command.js';
 import { label, noiseNotes, partialNotes } from './notes.js';
 import { type LocateOpsOptions, locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
@@ -28,7 +28,7 @@ import { gatheredBeginnings, ownBeginnings } from './where/beginnings.js';
  * may err is measured on the reference in the same way, and on `noise` where given. Without a model only errors that have gathered can be told, and where they begin.
  *
  * @param model folder or file of the checkpoint that both ran; undefined: none at hand.
- * @throws `BAD_ARGUMENT` for a tested dump that cannot be replayed (see `replay`); `UNPAIRED` for dumps that have no value in common; as `openZaya`; `CANCELLED`.
+ * @throws `BAD_ARGUMENT` for a tested dump that cannot be replayed (see `replay`); `UNPAIRED` for dumps that have no value in common; as `openModel`; `CANCELLED`.
  */
 export async function locateDumps(
   reference: DumpView,
@@ -72,7 +72,7 @@ export async function locateDumps(
     tested: label(tested),
     noise: noise === undefined ? null : label(noise),
   } as const;
-  if (tokens !== null) return mismatched({ ...header, order: diff.order }, tokens, reports, dumps);
+  if (tokens !== null) return mismatched({ ...header, order: diff.order }, tokens, reports);
   const noiseByTap = noise === undefined ? null : await noiseFloor(reference, noise, tested);
   const noises = new Map(noiseByTap?.map((entry) => [entry.tap, entry]));
   using runners = model === undefined ? undefined : new PolicyRunners(model, open);
@@ -88,8 +88,7 @@ export async function locateDumps(
     base = stored.policy;
     own = await judge();
   }
-  if (own.mismatch !== null)
-    return mismatched({ ...header, order: diff.order }, own.mismatch, reports, dumps);
+  if (own.mismatch !== null) return mismatched({ ...header, order: diff.order }, own.mismatch, reports);
   const evidence = new Map<string, OpEvidence>(
     reports.map((cumulative): [string, OpEvidence] => {
       const { name } = cumulative;
@@ -102,55 +101,41 @@ export async function locateDumps(
   const routing = await routingDrift(reference, tested, noise);
   const wrong =
     routing?.flips.filter(({ cause }) => cause === 'wrong choice' || cause === 'no skip class') ?? [];
-  const wrongChoices = new Set(wrong.map(({ block }) => `layers.${block}.mlp.gate:expert`));
+  const family = familyOf(reference.manifest);
+  const wrongChoices = new Set(wrong.map(({ block }) => roleTap(family, 'router.expert', block)!));
   const judging: LocateOpsOptions = {
     failAbove,
     ties: await tiedChoices(tested, own.local),
     alone: model === undefined ? { wrongChoices } : undefined,
+    type: reference.manifest.model.type,
+    family,
     continued: isContinued(tested),
   };
   const located = locateOps(evidence, judging);
   const failing = located.ops.filter(({ verdict }) => verdict === 'fault');
-  const { faults, begins, within, steps } =
+  const { faults, begins, steps } =
     model === undefined
       ? await gatheredBeginnings(reference, tested, evidence, failing, judging)
       : ownBeginnings(failing, own.local, tested);
-  const blocks = blockCount(evidence.keys());
   const input: KindInput = {
     mode: header.mode,
     faults,
-    blocks,
+    blocks: blockCount(evidence.keys()),
+    family,
     nonFinite: located.nonFinite,
     shares: located.shares,
     local: own.local,
     explained: new Map(),
-    causes: [],
     begins,
-    within,
     steps,
-    next: (tap) =>
-      nextCommand(
-        tap,
-        { ...{ reference, tested, base, mapArgument }, folder: model, model: runners?.model },
-        blocks,
-      ),
+    next: (tap) => nextCommand(tap, { reference, tested, model, base, mapArgument }),
   };
   let kinds = locatedKinds(input);
-  let structures: Awaited<ReturnType<typeof explainStructures>> = { causes: [], notes: [] };
-  if (runners !== undefined && kinds.length > 0) {
-    const explained = await explainFaults(
-      { runners, base, holds },
-      tested,
-      kinds,
-      run('trying explanations'),
-    );
-    structures = await explainStructures({
-      ...{ runners, base, tested, holds, faults },
-      kinds: kinds.filter(({ kind }) => !explained.has(kind)),
-      ...run('trying causes'),
+  if (runners !== undefined && kinds.length > 0)
+    kinds = locatedKinds({
+      ...input,
+      explained: await explainFaults({ runners, base, holds }, tested, kinds, run('trying explanations')),
     });
-    kinds = locatedKinds({ ...input, explained, causes: structures.causes });
-  }
   const found = faults.length > 0 || located.nonFinite !== null;
   const final = {
     tap: located.final,
@@ -167,18 +152,16 @@ export async function locateDumps(
     nonFinite: located.nonFinite,
     final,
     kinds,
-    causes: structures.causes,
     choices: [],
     bisect: null,
     ops: located.ops,
     noiseByTap,
     routing: routing === null ? null : { ...routing, pinned: null },
     notes: [
-      ...partialNotes(dumps),
       ...(found ? [] : unexplained(final, own.rounds)),
       ...(stored === null ? [] : [stored.note]),
       ...own.notes,
-      ...structures.notes,
+      ...(model === undefined ? partialNotes(dumps) : []),
       ...diffNotes(diff),
       ...lackingNotes(reports, noise),
       ...noiseNotes(noiseByTap ?? []),
@@ -211,7 +194,6 @@ function mismatched(
   header: Pick<LocateReport, 'format' | 'version' | 'mode' | 'reference' | 'tested' | 'noise' | 'order'>,
   mismatch: Mismatch,
   reports: readonly (FloatTapReport | IntegerTapReport)[],
-  dumps: readonly DumpView[],
 ): LocateReport {
   const last = reports.findLast(({ kind }) => kind === 'float') ?? reports.at(-1)!;
   return {
@@ -222,13 +204,12 @@ function mismatched(
     nonFinite: null,
     final: { tap: last.name, nmse: errorOf(last), floorNmse: null, noise: null },
     kinds: [],
-    causes: [],
     choices: [],
     bisect: null,
     ops: [],
     noiseByTap: null,
     routing: null,
-    notes: partialNotes(dumps),
+    notes: [],
   };
 }
 
@@ -240,10 +221,11 @@ function heldByAll(dumps: readonly DumpView[]): (name: string) => boolean {
 
 async function routingDrift(reference: DumpView, tested: DumpView, noise: DumpView | undefined) {
   const gather = async (other: DumpView): Promise<RoutingSums> => {
-    const sums = new RoutingSums();
+    const family = familyOf(reference.manifest);
+    const sums = new RoutingSums(family);
     const held = new Set(other.taps.map(({ name }) => name));
     for (const { name } of reference.taps)
-      if (isRoutingTap(name) && held.has(name))
+      if (isRoutingTap(name, family) && held.has(name))
         for await (const [a, b] of commonRows([reference, other], name)) sums.add(a!, b!);
     return sums;
   };
@@ -308,4 +290,29 @@ function cannotSay(model: string | undefined, noise: DumpView | undefined, flipp
       'The tested program was not run: what would remain with routing pinned to the reference cannot be said.',
     );
   return lines;
+}
+
+function nextCommand(
+  tap: string,
+  {
+    reference,
+    tested,
+    model,
+    base,
+    mapArgument,
+  }: {
+    reference: DumpView;
+    tested: DumpView;
+    model: string | undefined;
+    base: Policy;
+    mapArgument: string | undefined;
+  },
+): string {
+  const map = mapArgument === undefined ? '' : ` --map ${mapArgument}`;
+  if (model === undefined) return `zayascope locate ${reference.dir} ${tested.dir}${map} --model MODEL`;
+  const policy = base.name !== 'f32' && Object.hasOwn(POLICIES, base.name) ? ` --policy ${base.name}` : '';
+  // A single op is taken out of a dump that has the tap names itself.
+  return tested.manifest.taps.every(({ name }) => name !== tap)
+    ? `zayascope diff ${reference.dir} ${tested.dir}${map} --taps ${tap}`
+    : `zayascope repro ${tested.dir} --model ${model} --op ${tap}${policy} --out repro`;
 }

@@ -3,6 +3,9 @@
  * whose choice is close are left out of its error.
  */
 import type { TensorBatch } from '../../dump/reader.js';
+import type { Family } from '../../families/family.js';
+import { hasRole } from '../../families/roles.js';
+import type { ModelConfig } from '../../models/runtime/architecture.js';
 import { tapPlace, tapSpan } from '../replay/tap-graph.js';
 
 /** Lead of the best biased probability that rounding to BF16 may turn round, and one that F32 may. */
@@ -69,11 +72,15 @@ export class SureTokens {
 }
 
 /** Blocks whose choices lie inside the span of each value that a replay shows; values without such are absent. */
-export function hiddenChoices(held: ReadonlySet<string>, blocks: number): Map<string, number[]> {
+export function hiddenChoices(
+  held: ReadonlySet<string>,
+  { num_hidden_layers, model_type }: ModelConfig,
+  family: Family,
+): Map<string, number[]> {
   const found = new Map<string, number[]>();
   for (const name of held) {
-    const inside = tapSpan(name, blocks, held).inside.slice(0, -1);
-    const choices = inside.filter((each) => each.endsWith('.mlp.gate:expert'));
+    const inside = tapSpan(name, num_hidden_layers, held, false, model_type).inside.slice(0, -1);
+    const choices = inside.filter((each) => hasRole(family, 'router.expert', each));
     if (choices.length > 0)
       found.set(
         name,
@@ -84,6 +91,6 @@ export function hiddenChoices(held: ReadonlySet<string>, blocks: number): Map<st
 }
 
 /** The block whose choices' leads a value holds; null for other values. */
-export function leadBlock(name: string): number | null {
-  return name.endsWith('.mlp.gate:margin') ? tapPlace(name).block : null;
+export function leadBlock(name: string, family: Family): number | null {
+  return hasRole(family, 'router.margin', name) ? tapPlace(name).block : null;
 }

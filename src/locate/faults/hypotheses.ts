@@ -1,19 +1,15 @@
 import type { DumpView } from '../../dump/dump-view.js';
+import { hasRole } from '../../families/roles.js';
 import { type Policy, SITE_KINDS, siteKind } from '../../graph/policy.js';
-import { type PolicySite, zayaSites } from '../../models/zaya/sites.js';
+import { architectureOf } from '../../models/architectures.js';
+import { exampleConfig } from '../../models/example.js';
+import { siteTaps } from '../../models/runtime/site-taps.js';
+import { modelSites, type PolicySite } from '../../models/runtime/sites.js';
 import { tapPlace } from '../replay/tap-graph.js';
 import { type LocalOptions, localErrors } from './local.js';
 import { choiceSentence } from './plain-words.js';
 import type { LocatedKind } from './report.js';
 import type { PolicyRunners } from './runners.js';
-
-/** Where a choice shows whose site is not named after the value that it changes. */
-const SHOWS_AT: Readonly<Record<string, readonly string[]>> = {
-  '.self_attn:k_cache#dtype': ['.self_attn:attn_weights'],
-  '.self_attn:v_cache#dtype': ['.self_attn:attn_output'],
-  '.mlp.gate:expert#skip': ['.mlp.gate:expert', '.mlp.experts'],
-  '.self_attn.qk_norm#eps': ['.self_attn.qk_norm:key'],
-};
 
 /** An own error must fall to a hundredth of its energy for a choice to explain it. */
 const EXPLAINS = 0.01;
@@ -37,8 +33,13 @@ export async function explainFaults(
   kinds: readonly LocatedKind[],
   hooks: Pick<LocalOptions, 'signal' | 'onProgress'>,
 ): Promise<Map<string, string>> {
-  const sites = zayaSites(runners.model!.config);
-  const open = kinds.slice(0, MAX_KINDS).map((kind) => ({ kind, left: hypotheses(kind.inside, sites) }));
+  const { config } = runners.model!;
+  const sites = modelSites(config);
+  const shows = shownAt(config.model_type);
+  const { family } = architectureOf(config);
+  const open = kinds
+    .slice(0, MAX_KINDS)
+    .map((kind) => ({ kind, left: hypotheses(kind.inside, sites, shows) }));
   const explained = new Map<string, string>();
   for (let round = 0; round < MAX_CHOICES; round++) {
     const trying = open.filter(({ kind, left }) => left[round] !== undefined && !explained.has(kind.kind));
@@ -51,22 +52,34 @@ export async function explainFaults(
       const left = local.get(kind.worst)!.nmse;
       if (!(left < EXPLAINS * kind.largest)) continue;
       const { sites: site, set } = choices[index]!;
-      const sentence = choiceSentence(siteKind(site), set, kind.kind);
+      const sentence = choiceSentence(siteKind(site), set, kind.kind, family);
       explained.set(
         kind.kind,
-        `${sentence}: recomputed so, ${kind.kind.endsWith(':expert') ? 'its share of wrong choices' : 'its error'} falls from ${kind.largest.toExponential(1)} to ${left === 0 ? '0' : left.toExponential(1)}.`,
+        `${sentence}: recomputed so, ${hasRole(family, 'router.expert', kind.worst) ? 'its share of wrong choices' : 'its error'} falls from ${kind.largest.toExponential(1)} to ${left === 0 ? '0' : left.toExponential(1)}.`,
       );
     }
   }
   return explained;
 }
 
+/** Where choices show that are no rounding of a value by their own name: by site, the taps, both without their block. */
+function shownAt(modelType: string): ReadonlyMap<string, readonly string[]> {
+  const found = [...siteTaps(exampleConfig(modelType))].filter(([site]) => siteKind(site) !== 'round');
+  return new Map(
+    found.map(([site, taps]) => [tapPlace(site).suffix, taps.map((tap) => tapPlace(tap).suffix)]),
+  );
+}
+
 /** Choices that change an op, or one inside its span, likelier ones first. */
-function hypotheses(inside: readonly string[], sites: readonly PolicySite[]): Hypothesis[] {
+function hypotheses(
+  inside: readonly string[],
+  sites: readonly PolicySite[],
+  shows: ReadonlyMap<string, readonly string[]>,
+): Hypothesis[] {
   const found = new Map<string, Hypothesis>();
   for (const { name, kind: choice, block, values } of sites) {
     const suffix = block === null ? name : tapPlace(name).suffix;
-    const places = SHOWS_AT[suffix] ?? [suffix.slice(0, suffix.lastIndexOf('#'))];
+    const places = shows.get(suffix) ?? [suffix.slice(0, suffix.lastIndexOf('#'))];
     // Parts of an op are named after it, e.g. `.input_layernorm:normalised`.
     const isInside = inside.some((kind) =>
       places.some((at) => at === kind || (kind !== '' && at.startsWith(`${kind}:`))),

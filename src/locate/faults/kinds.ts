@@ -1,10 +1,9 @@
-import type { LocatedCause } from '../causes/explain.js';
+import type { Family } from '../../families/family.js';
 import { tapPlace } from '../replay/tap-graph.js';
 import type { LocalError } from './local.js';
 import { blockWords, opWords } from './plain-words.js';
 import type { LocatedKind, LocatedOp, LocateReport, NonFiniteOrigin } from './report.js';
 import type { SpreadAxis } from './spread.js';
-import { entriesWords, type WrongEntries } from './where/entries.js';
 import { beginWords, type FirstWrong } from './where/row-errors.js';
 
 /** What {@link locatedKinds} works on. */
@@ -13,17 +12,15 @@ export interface KindInput {
   /** Ops at fault, in execution order. */
   faults: readonly LocatedOp[];
   blocks: number;
+  /** Whose words are used. */
+  family: Family;
   nonFinite: NonFiniteOrigin | null;
   shares: ReadonlyMap<string, number>;
   local: ReadonlyMap<string, LocalError>;
   /** Sentence of a kind that a choice of the policy explains. */
   explained: ReadonlyMap<string, string>;
-  /** Structures that explain kinds. */
-  causes: readonly LocatedCause[];
   /** Where the error of each op begins, and how many forward calls the run has. */
   begins: ReadonlyMap<string, FirstWrong>;
-  /** The entries of its axes in which the error of each op lies. */
-  within: ReadonlyMap<string, readonly WrongEntries[]>;
   steps: number;
   /** Command line of the next step for an op. */
   next: (tap: string) => string;
@@ -70,15 +67,10 @@ function describe(kind: string, ops: readonly LocatedOp[], input: KindInput): Om
   const local = input.local.get(worst.tap);
   const spread = local?.spread ?? null;
   const begins = earliest(ops.flatMap(({ tap }) => input.begins.get(tap) ?? []));
-  const within = input.within.get(worst.tap) ?? [];
-  const cause = input.causes.findIndex(({ kinds }) => kinds.includes(kind));
-  const words =
-    input.explained.get(kind) ??
-    causeWords(kind, input.causes[cause]) ??
-    sentenceOf(kind, blocks, worst, local, input);
+  const words = input.explained.get(kind) ?? sentenceOf(kind, blocks, worst, local, input);
   return {
     kind,
-    name: spanName(inside),
+    name: spanName(inside, input.family),
     inside,
     blocks,
     worst: worst.tap,
@@ -88,20 +80,11 @@ function describe(kind: string, ops: readonly LocatedOp[], input: KindInput): Om
     place: local?.place ?? null,
     spread,
     begins,
-    within: [...within],
-    cause: cause < 0 ? null : cause,
-    sentence: `${sentence(words)}${entriesWords(within)}${beginWords(begins, input.steps)}`,
+    sentence: `${sentence(words)}${beginWords(begins, input.steps)}`,
     next: input.next(
       input.nonFinite !== null && kindOf(input.nonFinite.tap) === kind ? input.nonFinite.tap : ops[0]!.tap,
     ),
   };
-}
-
-/** The sentence of a cause stands at its first kind; the others point to it. */
-function causeWords(kind: string, cause: LocatedCause | undefined): string | undefined {
-  if (cause === undefined) return undefined;
-  const [first] = cause.kinds;
-  return kind === first ? cause.sentence : `it has the same cause as ${opWords(first!).name}.`;
 }
 
 function sentenceOf(
@@ -109,27 +92,25 @@ function sentenceOf(
   blocks: readonly number[],
   worst: LocatedOp,
   local: LocalError | undefined,
-  { mode, blocks: total, nonFinite, within }: KindInput,
+  { mode, blocks: total, nonFinite, family }: KindInput,
 ): string {
   const inside = worst.inside.map(kindOf);
-  const [name, check] = [spanName(inside), spanCheck(inside)];
+  const [name, check] = [spanName(inside, family), spanCheck(inside, family)];
   const where = blocks.length === 0 ? '' : ` in ${blockWords(blocks, total)}`;
   if (nonFinite !== null && tapPlace(nonFinite.tap).suffix === kind)
     return `${nonFinite.count} ${nonFinite.count === 1 ? 'value that is NaN or infinite arises' : 'values that are NaN or infinite arise'} in ${name}${where}: its inputs have none.`;
   const isSpan = inside.length > 1;
   if (mode === 'dumps-alone')
     return isSpan
-      ? `the values before these ${inside.length} ops${where} pass, the one after them fails: ${spanList(inside)}. Check: ${check}.`
+      ? `the values before these ${inside.length} ops${where} pass, the one after them fails: ${spanList(inside, family)}. Check: ${check}.`
       : `${name}${where} fails while its inputs pass. Check: ${check}.`;
   const spread = local?.spread ?? null;
-  // Heads and channels say more than columns.
-  const hasEntries = (within.get(worst.tap) ?? []).some(({ axis }) => axis !== 'expert');
-  const columns = spread === null || hasEntries ? '' : axisWords(spread.columns, 'column', 'columns');
+  const columns = spread === null ? '' : axisWords(spread.columns, 'column', 'columns');
   const tokens = spread === null ? '' : axisWords(spread.tokens, 'token position', 'token positions');
   const held = [columns, tokens].filter((words) => words !== '').join(' and ');
   const concentrated = held === '' ? '' : ` Nearly all of its error is in ${held}.`;
   if (isSpan)
-    return `one of ${inside.length} ops${where} goes wrong, for the dumps hold no value between them: ${spanList(inside)}. Check: ${check}.${concentrated}`;
+    return `one of ${inside.length} ops${where} goes wrong, for the dumps hold no value between them: ${spanList(inside, family)}. Check: ${check}.${concentrated}`;
   const given = worst.inputs.length === 0 ? 'of the weights alone' : 'of the very inputs that it got';
   return `${name}${where} goes wrong by itself: the right op makes another value ${given}. Check: ${check}.${concentrated}`;
 }
@@ -143,13 +124,13 @@ const NAMED = 16;
 const CHECKED = 16;
 
 /** The op in words; of several, from the first to the last. */
-function spanName(inside: readonly string[]): string {
-  const last = opWords(inside.at(-1)!).name;
-  return inside.length === 1 ? last : `${opWords(inside[0]!).name} to ${last} (${inside.length} ops)`;
+function spanName(inside: readonly string[], family: Family): string {
+  const last = opWords(inside.at(-1)!, family).name;
+  return inside.length === 1 ? last : `${opWords(inside[0]!, family).name} to ${last} (${inside.length} ops)`;
 }
 
-function spanList(inside: readonly string[]): string {
-  const names = [...new Set(inside.map((kind) => opWords(kind).name))];
+function spanList(inside: readonly string[], family: Family): string {
+  const names = [...new Set(inside.map((kind) => opWords(kind, family).name))];
   const more = names.length - NAMED;
   // The last op is where the error shows.
   return more <= 0
@@ -157,8 +138,8 @@ function spanList(inside: readonly string[]): string {
     : `${names.slice(0, NAMED - 1).join(', ')}, ${more} more, ${names.at(-1)}`;
 }
 
-function spanCheck(inside: readonly string[]): string {
-  const checks = [...new Set(inside.map((kind) => opWords(kind).check))];
+function spanCheck(inside: readonly string[], family: Family): string {
+  const checks = [...new Set(inside.map((kind) => opWords(kind, family).check))];
   const shown = inside.length === 1 ? checks : checks.slice(0, CHECKED);
   return `${shown.join('; ')}${checks.length > shown.length ? '; and what else lies between' : ''}`;
 }

@@ -4,11 +4,11 @@ import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
 import type { TapInfo } from '../../dump/format.js';
 import type { TensorBatch } from '../../dump/reader.js';
+import { architectureOf } from '../../models/architectures.js';
 import { type ReplayOptions, type Runner, replay } from '../replay/replay.js';
 import { hiddenChoices, leadBlock, SureTokens } from './hidden-choices.js';
 import { type HalfDtype, narrow, RoundingSums } from './rounding.js';
 import { ErrorSpread, type Spread } from './spread.js';
-import { axisSizes, EntryErrors } from './where/entries.js';
 import { RowErrors } from './where/row-errors.js';
 
 /** The error that one op makes by itself: on the dump's inputs, against the dump's output. */
@@ -34,8 +34,6 @@ export interface LocalError {
   spread: Spread | null;
   /** Errors of rows, for where the error begins; null unless asked for with `spreads`, and without error. */
   rows: RowErrors | null;
-  /** Errors by head, channel, key and expert; null as `rows`. */
-  entries: EntryErrors | null;
 }
 
 /** Options of {@link localErrors}. */
@@ -56,28 +54,24 @@ export async function localErrors(
   const { holds = () => true } = options;
   const sums = new Map<string, LocalSums>();
   const held = new Set(dump.taps.map(({ name }) => name).filter(holds));
-  const hidden = hiddenChoices(held, runner.config.num_hidden_layers);
+  const { family } = architectureOf(runner.config);
+  const hidden = hiddenChoices(held, runner.config, family);
   const watched = new Set([...hidden.values()].flat());
   const leads = new Map<number, Float32Array>();
-  const sizes = axisSizes(dump.taps);
-  // The last choice of each block: what follows in it depends on it.
-  const choices = new Map<number | null, Int32Array>();
   await replay(runner, {
     dump,
     ...rest,
-    watches: (name) => watched.has(leadBlock(name) ?? -1),
-    watch: (name, values) => leads.set(leadBlock(name)!, values.slice()),
+    watches: (name) => watched.has(leadBlock(name, family) ?? -1),
+    watch: (name, values) => leads.set(leadBlock(name, family)!, values.slice()),
     visit({ tap, dumped, shown }) {
       let sum = sums.get(tap.name);
       if (sum === undefined) {
         const blocks = tap.dtype === 'I32' || tap.scope !== 'token' ? undefined : hidden.get(tap.name);
         const sure = blocks === undefined ? null : new SureTokens(blocks, tap.block);
-        sum = new LocalSums(tap, right, spreads, sure, sizes);
+        sum = new LocalSums(tap, right, spreads, sure);
         sums.set(tap.name, sum);
       }
-      sum.add(dumped, shown, leads, choices.get(tap.block));
-      if (dumped.dtype === 'I32' && tap.scope === 'token' && tap.shape.length === 0)
-        choices.set(tap.block, (dumped.data as Int32Array).slice());
+      sum.add(dumped, shown, leads);
     },
   });
   return new Map(
@@ -95,17 +89,14 @@ class LocalSums {
   readonly #fits = { BF16: true, F16: true };
   readonly #spread = new ErrorSpread();
   readonly #rows = new RowErrors();
-  readonly #entries: EntryErrors;
 
   constructor(
     tap: TapInfo,
     right: LocalOptions['right'],
     spreads: NonNullable<LocalOptions['spreads']>,
     sure: SureTokens | null,
-    sizes: ReadonlyMap<string, number>,
   ) {
     this.#sure = sure;
-    this.#entries = new EntryErrors(tap, sizes);
     this.#tap = tap;
     this.#right = right;
     this.#spreads = spreads;
@@ -117,21 +108,13 @@ class LocalSums {
     );
   }
 
-  add(
-    dumped: TensorBatch,
-    shown: TensorBatch,
-    leads: ReadonlyMap<number, Float32Array>,
-    choices: Int32Array | undefined,
-  ): void {
+  add(dumped: TensorBatch, shown: TensorBatch, leads: ReadonlyMap<number, Float32Array>): void {
     const [a, b] = this.#right === 'dump' ? [dumped, shown] : [shown, dumped];
     this.#comparison.add(a, b);
     const { metrics: sums, kind } = this.#comparison.report() as FloatTapReport | IntegerTapReport;
     const error = kind === 'float' ? sums.nmse : sums.differing;
     // Rows that were right so far are left out: they are before those that are not.
-    if (!(error <= 0) && this.#spreads({ tap: this.#tap.name, nmse: error })) {
-      this.#rows.add(a, b);
-      this.#entries.add(a, b, choices);
-    }
+    if (!(error <= 0) && this.#spreads({ tap: this.#tap.name, nmse: error })) this.#rows.add(a, b);
     if (dumped.dtype === 'I32') return;
     this.#sure?.add(toFloat32(a.data, a.dtype), toFloat32(b.data, b.dtype), a, leads);
     this.#rounding.add(toFloat32(a.data, a.dtype));
@@ -159,7 +142,6 @@ class LocalSums {
         differences: report.first,
         spread: null,
         rows: this.#rows,
-        entries: this.#entries,
       };
     }
     const { nmse, bitEqual, nan, inf } = report.metrics;
@@ -178,7 +160,6 @@ class LocalSums {
       differences: [],
       spread: this.#spread.spread(),
       rows: this.#rows,
-      entries: this.#entries,
     };
   }
 }

@@ -57,10 +57,6 @@ export interface WeightEvidence {
   fails: (error: LocalError) => boolean;
 }
 
-/** Ops without a weight of their own. */
-const WEIGHTLESS =
-  /:(conv_input|query_residual|key_residual|query|key|value|value_delayed|query_rope|key_rope|attn_weights|attn_output|act1|act2|router_probs|expert|expert_weight|margin|activated)$|^layers\.\d+(\.mlp\.experts|\.post_(attention|mlp)_residual_scale)?$/;
-
 /** Shares of the kinds of op with weights that must fail where the identities of the weights differ, and where they are not known. */
 const SOME = 0.5;
 const NEARLY_ALL = 0.9;
@@ -69,20 +65,19 @@ const LARGE = 1e-2;
 /** Fewer kinds with weights prove nothing. */
 const LEAST_KINDS = 4;
 
-/** Weights other than the model's, which show in every op that has weights. `others`: dumps whose manifest names other weights. */
+/** Weights other than the model's, which show in every op that has weights. `others`: dumps whose manifest names other weights; `weighted`: values whose ops have weights. */
 export function weightsMismatch(
   evidence: readonly WeightEvidence[],
   others: readonly Pick<DumpView, 'dir'>[],
+  weighted: ReadonlySet<string>,
 ): Mismatch | null {
   for (const { dump, local, fails } of evidence) {
     const kinds = new Map<string, { fails: boolean; large: boolean }>();
-    const rightBlocks = new Map<number, boolean>();
     for (const [name, error] of local) {
-      if (error.tap.dtype === 'I32' || WEIGHTLESS.test(name)) continue;
-      const { block, suffix } = tapPlace(name);
+      if (error.tap.dtype === 'I32' || !weighted.has(name)) continue;
+      const { suffix } = tapPlace(name);
       const seen = kinds.get(suffix) ?? { fails: false, large: false };
       const isLarge = fails(error) && error.nmse > LARGE && error.nonFinite.dumped === 0;
-      if (block !== null) rightBlocks.set(block, (rightBlocks.get(block) ?? true) && !fails(error));
       kinds.set(suffix, { fails: seen.fails || fails(error), large: seen.large || isLarge });
     }
     const count = (wanted: 'fails' | 'large') => [...kinds.values()].filter((each) => each[wanted]).length;
@@ -90,11 +85,7 @@ export function weightsMismatch(
     const isUnknown = dump.manifest.model.weightsSha256 === UNKNOWN;
     const proven = isOther
       ? count('fails') >= SOME * kinds.size
-      : // Where a whole block is right the model is the same, and another block's weights are a fault.
-        isUnknown &&
-        ![...rightBlocks.values()].includes(true) &&
-        kinds.size >= LEAST_KINDS &&
-        count('large') >= NEARLY_ALL * kinds.size;
+      : isUnknown && kinds.size >= LEAST_KINDS && count('large') >= NEARLY_ALL * kinds.size;
     if (kinds.size > 0 && proven)
       return {
         kind: 'weights',

@@ -1,7 +1,7 @@
 import { basename, resolve } from 'node:path';
 import type { DumpView } from '../../dump/dump-view.js';
 import { UNKNOWN } from '../../dump/import/foreign.js';
-import type { ZayaModel } from '../../models/zaya/model.js';
+import type { Model } from '../../models/runtime/model.js';
 import { weightsSha256 } from '../../weights/identity.js';
 import type { TapNoise } from '../noise/noise-floor.js';
 
@@ -12,7 +12,7 @@ export function label(dump: DumpView): string {
 
 /** Dumps whose manifests name other weights than the model's. A quantised or renamed copy has another identity, though it may be the same model; an imported dump has none. */
 export async function otherWeights<D extends Pick<DumpView, 'manifest'>>(
-  { weights }: ZayaModel,
+  { weights }: Model,
   dumps: readonly D[],
 ): Promise<D[]> {
   const own = await weightsSha256(weights.checkpoint);
@@ -35,15 +35,19 @@ export function partialNotes(dumps: readonly Pick<DumpView, 'dir' | 'manifest'>[
   );
 }
 
-/** What a reader must know about a model and the dumps it is compared with: which were made with other weights. */
+/** What a reader must know about a model and the dumps it is compared with: other weights, partial dumps. */
 export async function modelNotes(
-  model: ZayaModel,
+  model: Model,
   dumps: readonly Pick<DumpView, 'dir' | 'manifest'>[],
 ): Promise<string[]> {
   const others = await otherWeights(model, dumps);
-  return others.map(
-    ({ dir }) => `DIFFERENT WEIGHTS: ${basename(resolve(dir))} was made with other weights than the model's.`,
-  );
+  return [
+    ...others.map(
+      ({ dir }) =>
+        `DIFFERENT WEIGHTS: ${basename(resolve(dir))} was made with other weights than the model's.`,
+    ),
+    ...partialNotes(dumps),
+  ];
 }
 
 /** What to say of a noise floor that is not finite. */

@@ -1,4 +1,6 @@
 import { type FloatTapReport, type IntegerTapReport, tapNonFinite } from '../../diff/report.js';
+import type { Family } from '../../families/family.js';
+import { hasRole } from '../../families/roles.js';
 import { blockCount, tapSpan } from '../replay/tap-graph.js';
 import { aloneLimit, verdictAlone } from './alone.js';
 import { errorOf, type OpEvidence } from './evidence.js';
@@ -24,6 +26,9 @@ export interface LocateOpsOptions {
    * run's own probabilities, which fail too.
    */
   alone?: { wrongChoices: ReadonlySet<string> } | undefined;
+  /** What the values are of: a `model_type`, and its family. */
+  type: string | undefined;
+  family: Family;
   /** True for runs of several forward calls, where values of the calls before are inputs too. Default false. */
   continued?: boolean;
 }
@@ -49,7 +54,7 @@ export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: Lo
   const shareTaps: ShareTap[] = [];
   let nonFinite: NonFiniteOrigin | null = null;
   for (const [tap, own] of evidence) {
-    const inputs = tapSpan(tap, blocks, held, options.continued);
+    const inputs = tapSpan(tap, blocks, held, options.continued, options.type);
     const from = inputs.inputs.map((name) => evidence.get(name)!);
     const cumulative = errorOf(own.cumulative);
     const local = own.local?.nmse ?? null;
@@ -81,26 +86,39 @@ export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: Lo
           : Math.sqrt(cumulative / worstInput) || 0,
       verdict: options.alone
         ? verdictAlone(own, from, options.failAbove, options.alone.wrongChoices)
-        : verdictOf(own, { local, limit, finiteInputs, isTie: options.ties.has(tap) }),
+        : verdictOf(own, {
+            local,
+            limit,
+            finiteInputs,
+            isTie: options.ties.has(tap),
+            isDerived: hasRole(options.family, 'router.margin', tap),
+          }),
       drift: own.noise?.verdict ?? (count > 0 ? 'broken' : judge({ nmse: cumulative })),
       inputs: inputs.inputs,
       inside: inputs.inside,
     });
     shareTaps.push({ name: tap, cumulative, energy: energyOf(own.cumulative), local: local ?? 0, inputs });
   }
-  const final = evidence.has('lm_head') ? 'lm_head' : lastFloat(evidence);
+  const logits = names.find((name) => hasRole(options.family, 'logits', name));
+  const final = logits ?? lastFloat(evidence);
   return { ops, nonFinite, shares: tapShares(shareTaps, final), final };
 }
 
 function verdictOf(
   { local: error }: OpEvidence,
-  known: { local: number | null; limit: number | null; finiteInputs: boolean; isTie: boolean },
+  known: {
+    local: number | null;
+    limit: number | null;
+    finiteInputs: boolean;
+    isTie: boolean;
+    isDerived: boolean;
+  },
 ): OpVerdict {
-  const { local, limit, finiteInputs, isTie } = known;
+  const { local, limit, finiteInputs, isTie, isDerived } = known;
   if (local === null || limit === null) return 'not judged';
   if (local === 0) return 'exact';
   // Derived from a value that is judged itself, and read by nothing.
-  if (error!.tap.name.endsWith('.mlp.gate:margin')) return 'not judged';
+  if (isDerived) return 'not judged';
   if (isTie) return 'within noise';
   if (error!.tap.dtype === 'I32') return finiteInputs ? 'fault' : 'not judged';
   if (local <= limit) return 'within noise';

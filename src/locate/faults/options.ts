@@ -1,9 +1,9 @@
 import type { DumpView } from '../../dump/dump-view.js';
 import type { Policy } from '../../graph/policy.js';
-import type { OpenZayaOptions } from '../../models/zaya/model.js';
+import type { OpenModelOptions } from '../../models/runtime/model.js';
 
 /** Options of both forms of `locate`. */
-export interface LocateOptions extends Omit<OpenZayaOptions, 'policy'> {
+export interface LocateOptions extends Omit<OpenModelOptions, 'policy'> {
   /** The reference's own run in low precision: what is within its error is no fault. */
   noise?: DumpView;
   /**

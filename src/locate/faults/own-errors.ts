@@ -1,7 +1,11 @@
 /** What each op of a tested dump errs by itself, and what a right one may. */
+
 import type { DumpView } from '../../dump/dump-view.js';
 import { ZayascopeError } from '../../errors.js';
-import { type Policy, policy as presetPolicy, resolvePolicy, type Setting } from '../../graph/policy.js';
+import { type Policy, policy as presetPolicy, type Setting } from '../../graph/policy.js';
+import type { ModelConfig } from '../../models/runtime/architecture.js';
+import { settingOf } from '../../models/runtime/model-policy.js';
+import { traceModel } from '../../models/runtime/trace.js';
 import { blockCount, tapSpan } from '../replay/tap-graph.js';
 import { type LocalError, type LocalOptions, localErrors } from './local.js';
 import { type Mismatch, weightsMismatch } from './mismatch.js';
@@ -91,15 +95,16 @@ export async function ownErrors(
   if (isQuantised) measured.pop();
   if (noise !== undefined) await measure(noise, base, 'computed', 'low-precision noise of each op');
 
-  const setting = resolvePolicy(base);
-  const half = noise === undefined && !roundsTaps(base) ? halfOf(local) : null;
+  const setting = settingOf(base, runner.config);
+  const half = noise === undefined && !roundsTaps(base) ? halfOf(local, runner.config) : null;
   if (base.name !== 'f32')
     notes.push(`Ops of ${label(tested)} are recomputed in the dtypes of policy ${base.name}.`);
   if (half !== null)
     notes.push(
       `Without --noise every op of ${label(tested)} may round to ${half}, as most of its values are.`,
     );
-  const hidden = noise === undefined ? hiddenRoundings(local, setting) : new Set<string>();
+  const hidden =
+    noise === undefined ? hiddenRoundings(local, setting, runner.config.model_type) : new Set<string>();
   let derived: ReadonlyMap<string, LocalError> | undefined;
   if (half !== null || hidden.size > 0) {
     const policy = half === null ? base : presetPolicy(half === 'BF16' ? 'pytorch-bf16' : 'pytorch-f16');
@@ -130,8 +135,9 @@ export async function ownErrors(
       },
     ],
     await otherWeights(runners.model!, dumps),
+    traceModel(runner.config).weighted,
   );
-  return { local, floors, mismatch, rounds: (half ?? halfOf(local)) !== null, notes };
+  return { local, floors, mismatch, rounds: (half ?? halfOf(local, runner.config)) !== null, notes };
 }
 
 function isGguf({ model }: PolicyRunners): boolean {
@@ -167,12 +173,13 @@ function outputRounding({ tap, rounding }: LocalError, setting: Setting, half: H
  * The half-width dtype of a program that rounds: one of its values is stored so, or most of those that transformers would round are such as it holds (a BF16 run may be stored in F32). Rows of
  * the embedding tell nothing.
  */
-function halfOf(local: ReadonlyMap<string, LocalError>): HalfDtype | null {
-  const rounded = resolvePolicy(presetPolicy('pytorch-bf16'));
+function halfOf(local: ReadonlyMap<string, LocalError>, config: ModelConfig): HalfDtype | null {
+  const rounded = settingOf(presetPolicy('pytorch-bf16'), config);
+  const embedding = traceModel(config).taps[0]!.name;
   const stored = { BF16: 0, F16: 0 };
   const counts = { BF16: 0, F16: 0, F32: 0 };
   for (const { tap, precision } of local.values()) {
-    if (tap.name === 'embed_tokens') continue;
+    if (tap.name === embedding) continue;
     if (tap.dtype === 'BF16' || tap.dtype === 'F16') stored[tap.dtype]++;
     else if (precision !== null && rounded(`${tap.name}#round`) !== 'none') counts[precision]++;
   }
@@ -182,9 +189,15 @@ function halfOf(local: ReadonlyMap<string, LocalError>): HalfDtype | null {
 }
 
 /** Ops that reach over values which the policy rounds and no dump shows. */
-function hiddenRoundings(local: ReadonlyMap<string, LocalError>, setting: Setting): Set<string> {
+function hiddenRoundings(
+  local: ReadonlyMap<string, LocalError>,
+  setting: Setting,
+  type: string,
+): Set<string> {
   const held = new Set(local.keys());
   const blocks = blockCount(held);
   const rounds = (name: string) => setting(`${name}#round`) !== 'none';
-  return new Set([...held].filter((name) => tapSpan(name, blocks, held).inside.slice(0, -1).some(rounds)));
+  return new Set(
+    [...held].filter((name) => tapSpan(name, blocks, held, false, type).inside.slice(0, -1).some(rounds)),
+  );
 }

@@ -1,14 +1,14 @@
 import { tapOrder } from '../../diff/tap-order.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { type Policy, policy as presetPolicy } from '../../graph/policy.js';
+import { architectureOf } from '../../models/architectures.js';
 import { blockCount } from '../replay/tap-graph.js';
 import { tiedChoices } from '../routing/drift.js';
 import { choiceGroups } from './choices.js';
 import { errorOf, type OpEvidence } from './evidence.js';
 import { locatedKinds } from './kinds.js';
 import { localErrors } from './local.js';
-import { shell } from './next-command.js';
-import { label, modelNotes, noiseNotes, partialNotes } from './notes.js';
+import { label, modelNotes, noiseNotes } from './notes.js';
 import { locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
 import type { LocatedChoice, LocateReport } from './report.js';
@@ -23,7 +23,7 @@ const MAX_CHOICES = 12;
  * Finds out which ops of a run under a policy make error of their own. Runs the reference's tokens as they are and as an isolated replay, under the policy; replays them under `f32`
  * for what each op's noise is; and, for policies that differ from `f32` in few kinds of choice, runs each choice alone.
  *
- * @throws `BAD_ARGUMENT` for a reference that cannot be replayed (see `replay`); as `openZaya`; `CANCELLED`.
+ * @throws `BAD_ARGUMENT` for a reference that cannot be replayed (see `replay`); as `openModel`; `CANCELLED`.
  */
 export async function locatePolicy(
   reference: DumpView,
@@ -47,8 +47,7 @@ export async function locatePolicy(
   });
   const f32 = presetPolicy('f32');
   const plain = await runners.use(f32);
-  const dumps = [reference, ...(noise === undefined ? [] : [noise])];
-  const notes = [...partialNotes(dumps), ...(await modelNotes(runners.model!, dumps))];
+  const notes = await modelNotes(runners.model!, [reference, ...(noise === undefined ? [] : [noise])]);
   const lowDtypes = new Map(noise?.taps.map(({ name, dtype }) => [name, dtype]));
   const holds = (name: string) => noise === undefined || lowDtypes.has(name);
   const floors = [
@@ -99,8 +98,14 @@ export async function locatePolicy(
       },
     ]),
   );
-  const located = locateOps(evidence, { failAbove, ties: await tiedChoices(reference, local) });
-  const { faults, begins, within, steps } = ownBeginnings(
+  const { family } = architectureOf(plain.config);
+  const located = locateOps(evidence, {
+    failAbove,
+    ties: await tiedChoices(reference, local),
+    type: plain.config.model_type,
+    family,
+  });
+  const { faults, begins, steps } = ownBeginnings(
     located.ops.filter(({ verdict }) => verdict === 'fault'),
     local,
     reference,
@@ -134,16 +139,15 @@ export async function locatePolicy(
     mode: 'policy',
     faults,
     blocks,
+    family,
     nonFinite: located.nonFinite,
     shares: located.shares,
     local,
     explained: explanations(choices),
-    causes: [],
     begins,
-    within,
     steps,
     next: (tap) =>
-      `zayascope repro ${shell(reference.dir)} --model ${shell(model)} --op ${tap} --policy ${shell(policyArgument)} --out repro`,
+      `zayascope repro ${reference.dir} --model ${model} --op ${tap} --policy ${policyArgument} --out repro`,
   });
   const finalNoise = evidence.get(located.final)?.noise ?? null;
   return {
@@ -165,7 +169,6 @@ export async function locatePolicy(
       noise: finalNoise,
     },
     kinds,
-    causes: [],
     choices,
     bisect:
       faults.length === 0 ? null : `zayascope bisect --model ${model} --good f32 --bad ${policyArgument}`,

@@ -1,12 +1,15 @@
 /** The runs of the model that `locatePolicy` makes. */
+
 import type { FloatTapReport, IntegerTapReport } from '../../diff/report.js';
 import { compareTap, type TapComparison } from '../../diff/tap-comparison.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
+import { hasRole } from '../../families/roles.js';
+import { architectureOf } from '../../models/architectures.js';
 import { TapNoiseSums } from '../noise/noise-floor.js';
 import { type ReplayOptions, type Runner, replay } from '../replay/replay.js';
 import { tapPlace } from '../replay/tap-graph.js';
-import { isRoutingTap, type PinnedRouting, RoutingSums } from '../routing/drift.js';
+import { changedChoices, isRoutingTap, type PinnedRouting, RoutingSums } from '../routing/drift.js';
 import type { ChoiceGroup } from './choices.js';
 import { errorOf } from './evidence.js';
 import { type LocalError, localErrors } from './local.js';
@@ -30,7 +33,9 @@ export async function wholeRun(
 ) {
   const comparisons = new Map<string, TapComparison>();
   const noiseSums = new Map<string, TapNoiseSums>();
-  const [routing, noiseRouting] = [new RoutingSums(), noise === undefined ? undefined : new RoutingSums()];
+  const { family } = architectureOf(runner.config);
+  const routing = new RoutingSums(family);
+  const noiseRouting = noise === undefined ? undefined : new RoutingSums(family);
   const inNoise = new Set(noise?.taps.map(({ name }) => name));
   await replay(runner, {
     dump: reference,
@@ -43,11 +48,11 @@ export async function wholeRun(
         comparisons.set(tap.name, comparison);
       }
       comparison.add(dumped, shown);
-      if (isRoutingTap(tap.name)) routing.add(dumped, shown);
+      if (isRoutingTap(tap.name, family)) routing.add(dumped, shown);
       if (noise === undefined || !inNoise.has(tap.name)) return;
       const low = await noise.read(tap.name, { sequence: dumped.sequence[0]! });
       if (low.data.length !== dumped.data.length) return;
-      if (isRoutingTap(tap.name)) noiseRouting!.add(dumped, low);
+      if (isRoutingTap(tap.name, family)) noiseRouting!.add(dumped, low);
       if (tap.dtype === 'I32') return;
       let sums = noiseSums.get(tap.name);
       if (sums === undefined) {
@@ -79,13 +84,13 @@ export async function pinnedRun(
 ): Promise<PinnedRouting> {
   let comparison: TapComparison | undefined;
   let flipped = 0;
+  const { family } = architectureOf(runner.config);
   await replay(runner, {
     dump: reference,
-    replace: '**.mlp.gate:expert',
+    replace: family.roles['router.expert']!,
     ...hooks,
     visit({ tap, dumped, shown }) {
-      if (tap.name.endsWith('.mlp.gate:expert'))
-        for (let k = 0; k < dumped.data.length; k++) flipped += Number(dumped.data[k] !== shown.data[k]);
+      if (hasRole(family, 'router.expert', tap.name)) flipped += changedChoices(dumped, shown);
       if (tap.name !== final) return;
       comparison ??= compareTap({ reference: tap, tested: { ...tap, dtype: 'F32' } });
       comparison.add(dumped, shown);
@@ -134,6 +139,11 @@ export async function choiceAlone(
             floor: Math.max(...own.map(({ tap }) => floor.get(tap.name)!.nmse)),
           },
     finalAlone: errorOf(alone!.report() as FloatTapReport),
-    sentence: choiceSentence(siteKind, set, kind ?? op.slice(0, op.lastIndexOf('#'))),
+    sentence: choiceSentence(
+      siteKind,
+      set,
+      kind ?? op.slice(0, op.lastIndexOf('#')),
+      architectureOf(runner.config).family,
+    ),
   };
 }

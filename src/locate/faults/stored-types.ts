@@ -1,6 +1,9 @@
 /** Which run was it? A port computes products with weights as its file stores them, and activations rounded to match: told from the dump alone. */
 import type { DumpView } from '../../dump/dump-view.js';
 import type { Policy } from '../../graph/policy.js';
+import { architectureOf } from '../../models/architectures.js';
+import type { ModelConfig } from '../../models/runtime/architecture.js';
+import { traceModel } from '../../models/runtime/trace.js';
 import { type LocalError, type LocalOptions, localErrors } from './local.js';
 import { label } from './notes.js';
 import { LIMIT_FACTOR, UNMEASURED_LIMIT } from './ops.js';
@@ -9,8 +12,6 @@ import type { PolicyRunners } from './runners.js';
 
 /** Likeliest first. */
 const TYPES = ['bf16', 'q8_0', 'f16', 'q6_k', 'q5_k_m', 'q4_k_m', 'q4_0'] as const;
-/** Products whose weights such files hold in their type; the router's stay F32. */
-const PRODUCT = /(\.[qko]_proj|\.v_proj_(current|delayed)|\.mlp\.experts:(gate_up|down)|^lm_head)$/;
 /** Share of the products that fail, and of those that a type must explain. */
 const MOST = 0.5;
 /** A product is explained where the energy of its error falls to this share. */
@@ -45,7 +46,8 @@ export async function findStoredType(
   own: Pick<OwnErrors, 'local' | 'floors'>,
   options: Pick<LocalOptions, 'holds' | 'signal' | 'onProgress'>,
 ): Promise<StoredType | null> {
-  const products = [...own.local.values()].filter(({ tap }) => PRODUCT.test(tap.name));
+  const isProduct = storedProducts(runners.model!.config);
+  const products = [...own.local.values()].filter(({ tap }) => isProduct(tap.name));
   const fails = ({ tap, nmse }: LocalError) =>
     nmse > Math.max(UNMEASURED_LIMIT, LIMIT_FACTOR * Math.max(0, ...own.floors(tap.name)));
   const failing = products.filter(fails);
@@ -65,4 +67,13 @@ export async function findStoredType(
     };
   }
   return null;
+}
+
+/** Values that are products with a weight which such files hold in their type; a router's stay F32. */
+function storedProducts(config: ModelConfig): (tap: string) => boolean {
+  const { products, weights } = traceModel(config);
+  const roles = new Map(weights.map((tensor) => [tensor.name, tensor]));
+  const { quantClass } = architectureOf(config);
+  return (tap) =>
+    products.get(tap)?.some((name) => quantClass(roles.get(name)!, config) !== 'exact') ?? false;
 }

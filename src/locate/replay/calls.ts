@@ -2,6 +2,8 @@ import type { DumpView } from '../../dump/dump-view.js';
 import type { FileRows } from '../../dump/reader.js';
 import { knownTokens } from '../../dump/sequences.js';
 import { ZayascopeError } from '../../errors.js';
+import { FAMILIES } from '../../families/families.js';
+import { hasRole } from '../../families/roles.js';
 
 /** One forward call of one sequence, as a dump's rows tell it: a prefill, a chunk, or a decode step. */
 export interface DumpCall {
@@ -14,12 +16,11 @@ export interface DumpCall {
   tokens: readonly number[];
 }
 
-/** A state of a sequence that calls with a cache leave behind. */
-const STATE = /^layers\.\d+\.self_attn(\.qkv_proj:(conv|delayed)_state|:[kv]_cache)$/;
+const STATE_ROLES = ['state', 'cache.key', 'cache.value'] as const;
 
-/** True for names of states of sequences: `conv_state`, `delayed_state`, `k_cache`, `v_cache`. */
+/** True for names of states of sequences that calls with a cache leave behind, of any family. */
 export function isState(name: string): boolean {
-  return STATE.test(name);
+  return FAMILIES.some((family) => STATE_ROLES.some((role) => hasRole(family, role, name)));
 }
 
 /**

@@ -4,7 +4,9 @@ import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
 import { writeResident } from '../../graph/resident.js';
 import type { ResidentTensor } from '../../graph/tensor.js';
-import type { ZayaCache } from '../../models/zaya/cache.js';
+import { architectureOf } from '../../models/architectures.js';
+import type { ModelCache } from '../../models/runtime/cache.js';
+import { cacheTap } from '../../models/runtime/cache-sites.js';
 import { native } from '../../native.js';
 import type { DumpCall } from './calls.js';
 
@@ -15,30 +17,32 @@ import type { DumpCall } from './calls.js';
  * @param after the call before the one that follows. @param wants which states (by tap name) to take from the dump.
  */
 export async function loadHistory(
-  cache: ZayaCache,
+  cache: ModelCache,
   dump: Pick<DumpView, 'read' | 'taps'>,
   after: DumpCall,
   wants: (name: string) => boolean,
 ): Promise<void> {
   const held = new Set(dump.taps.map(({ name }) => name));
   const visible = after.past + after.tokens.length;
-  for (const [layer, { conv_state, delayed_state }] of cache.states.entries()) {
-    const attention = `layers.${layer}.self_attn`;
+  const { config } = cache;
+  const histories = architectureOf(config).histories(config);
+  for (const [layer, states] of cache.states.entries()) {
     const { k_cache, v_cache } = cache.layers[layer]!;
     const read = async (name: string): Promise<Float32Array | undefined> => {
       if (!held.has(name) || !wants(name)) return undefined;
       const { data, dtype } = await dump.read(name, { sequence: after.sequence, step: after.step });
       return toFloat32(data, dtype);
     };
-    const conv = await read(`${attention}.qkv_proj:conv_state`);
-    if (conv !== undefined && conv_state !== undefined)
-      writeResident(conv_state, transposed(conv, conv_state.shape[1]!));
-    const delayed = await read(`${attention}.qkv_proj:delayed_state`);
-    if (delayed !== undefined) writeResident(delayed_state, delayed);
+    for (const [name, state] of Object.entries(states)) {
+      const { tap, isTransposed } = histories[name]!;
+      const values = await read(`layers.${layer}${tap}`);
+      if (values !== undefined)
+        writeResident(state, isTransposed ? transposed(values, state.shape[1]!) : values);
+    }
     const width = k_cache.shape[2]!;
-    const keys = await read(`${attention}:k_cache`);
+    const keys = await read(cacheTap(config, layer, 'k_cache'));
     if (keys !== undefined) await writeCache(k_cache, atEnd(keys, visible * width, cache.capacity * width));
-    const values = await read(`${attention}:v_cache`);
+    const values = await read(cacheTap(config, layer, 'v_cache'));
     if (values !== undefined)
       await writeCache(v_cache, transposed(atEnd(values, visible * width, cache.capacity * width), width));
   }

@@ -1,19 +1,20 @@
 import { ZayascopeError } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
-import { type Policy, parametersSite, resolvePolicy, type Setting } from '../../graph/policy.js';
+import { type Policy, parametersSite, type Setting } from '../../graph/policy.js';
 import { ResidentMemory, readResident, writeResident } from '../../graph/resident.js';
 import type { ResidentTensor } from '../../graph/tensor.js';
+import type { ModelConfig } from '../../models/runtime/architecture.js';
+import { allocateStates } from '../../models/runtime/cache.js';
+import type { CallSizes } from '../../models/runtime/call-sizes.js';
+import { memoryOf, modelContexts } from '../../models/runtime/context.js';
+import { allocateInputs } from '../../models/runtime/inputs.js';
+import { loadWeights, type ModelWeights, weightSite } from '../../models/runtime/loader.js';
+import { openModel } from '../../models/runtime/model.js';
+import { settingOf } from '../../models/runtime/model-policy.js';
+import { buildSegment, LOGITS } from '../../models/runtime/segments.js';
+import { modelSites, type PolicySite, siteChoice } from '../../models/runtime/sites.js';
 import { checkTokenIds } from '../../models/runtime/token-ids.js';
-import { allocateStates } from '../../models/zaya/cache.js';
-import type { CallSizes } from '../../models/zaya/call-sizes.js';
-import type { ZayaConfig } from '../../models/zaya/config.js';
-import { memoryOf, zayaContexts } from '../../models/zaya/context.js';
-import { allocateInputs } from '../../models/zaya/inputs.js';
-import { loadZayaWeights, weightSite, type ZayaWeights } from '../../models/zaya/loader.js';
-import { openZaya } from '../../models/zaya/model.js';
-import { buildSegment, LOGITS } from '../../models/zaya/segments.js';
-import { type PolicySite, siteChoice, zayaSites } from '../../models/zaya/sites.js';
-import { checkWeights, type RequiredTensor } from '../../models/zaya/weights.js';
+import { checkWeights, type RequiredTensor } from '../../models/runtime/weights.js';
 import { RecentlyUsed } from './recently-used.js';
 import { SegmentGraphs } from './segment-graphs.js';
 
@@ -21,7 +22,7 @@ import { SegmentGraphs } from './segment-graphs.js';
 export interface PolicyRunnerOptions {
   /** Backend or device name. Default `cpu`. */
   backend?: string;
-  /** CPU threads; default as in `openZaya`. */
+  /** CPU threads; default as in `openModel`. */
   threads?: number;
   /** Memory for states at the starts of segments, in bytes; default 512 MiB. */
   stateBytes?: number;
@@ -41,7 +42,7 @@ export interface RunCost {
 
 /** Runs one prompt under any mixture of policies, computing only what differs from earlier runs. */
 export interface PolicyRunner extends Disposable {
-  readonly config: ZayaConfig;
+  readonly config: ModelConfig;
   readonly sites: readonly PolicySite[];
   /** What the checkpoint has of what the model needs. */
   readonly tensors: readonly RequiredTensor[];
@@ -49,7 +50,7 @@ export interface PolicyRunner extends Disposable {
   readonly device: string;
   /** False if the device may round F32 operands of products: see `Backend.strictF32`. */
   readonly strictF32: boolean;
-  readonly weights: ZayaWeights;
+  readonly weights: ModelWeights;
   readonly cost: Readonly<RunCost>;
   /**
    * Logits F32 [T, V] of the prompt under a setting, bit-equal to a whole run. At each site it must choose what one of the runner's policies chooses (`BAD_ARGUMENT` for a weight
@@ -63,7 +64,7 @@ export interface PolicyRunner extends Disposable {
 
 /** Weights as one policy wants them. */
 interface WeightSet {
-  weights: ZayaWeights;
+  weights: ModelWeights;
   setting: Setting;
 }
 
@@ -79,7 +80,7 @@ interface Boundary {
  * The residual stream and the router state at the start of each segment are kept under the choices at all sites before it, so that a run starts at the first segment that no
  * earlier run has reached with the same choices. Graphs of segments are kept the same way.
  *
- * @param tokens one prompt. @throws what `openZaya` throws; `BAD_ARGUMENT` for no policy, no token, or ids outside the vocabulary.
+ * @param tokens one prompt. @throws what `openModel` throws; `BAD_ARGUMENT` for no policy, no token, or ids outside the vocabulary.
  */
 export async function openPolicyRunner(
   path: string,
@@ -94,13 +95,13 @@ export async function openPolicyRunner(
       `openPolicyRunner: expected at least one policy and one token, got ${policies.length} and ${tokens.length}`,
       { op: 'openPolicyRunner' },
     );
-  const model = await openZaya(path, {
+  const model = await openModel(path, {
     policy: policies[0]!,
     ...(options.backend === undefined ? {} : { backend: options.backend }),
     ...(options.threads === undefined ? {} : { threads: options.threads }),
   });
   const { backend, config } = model;
-  const sets: WeightSet[] = [{ weights: model.weights, setting: resolvePolicy(policies[0]!) }];
+  const sets: WeightSet[] = [{ weights: model.weights, setting: settingOf(policies[0]!, config) }];
   const memory = new ResidentMemory(backend);
   let graphs: SegmentGraphs | undefined;
   const close = () => {
@@ -112,7 +113,7 @@ export async function openPolicyRunner(
   try {
     checkTokenIds('openPolicyRunner', tokens, config.vocab_size);
     const tensors = checkWeights(model.weights.checkpoint, config).tensors;
-    const sites = zayaSites(config, tensors);
+    const sites = modelSites(config, tensors);
     for (const policy of policies.slice(1)) await addSet(sets, policy, sites, path, backend);
     const inputs = allocateInputs(memory, config, callSizes(tokens.length), undefined);
     inputs.place({ past: 0, padding: [] });
@@ -201,11 +202,11 @@ async function addSet(
   path: string,
   backend: Backend,
 ): Promise<void> {
-  const setting = resolvePolicy(policy);
+  const setting = settingOf(policy, sets[0]!.weights.config);
   const differs = sets.every((set) =>
     sites.some((site) => isOfWeights(site) && siteChoice(site, set.setting) !== siteChoice(site, setting)),
   );
-  if (differs) sets.push({ weights: await loadZayaWeights(path, backend, policy), setting });
+  if (differs) sets.push({ weights: await loadWeights(path, backend, policy), setting });
 }
 
 function checkWeightSites(sites: readonly PolicySite[], sets: readonly WeightSet[], setting: Setting): void {
@@ -236,7 +237,7 @@ function startKeys(choices: readonly string[], prefixes: Map<string, number>): s
 
 /** What the model file reads, with each weight from the set that has it as the setting wants it. */
 function segmentContexts(
-  config: ZayaConfig,
+  config: ModelConfig,
   tensors: readonly RequiredTensor[],
   sites: readonly PolicySite[],
   sets: readonly WeightSet[],
@@ -265,7 +266,7 @@ function segmentContexts(
   };
   return (setting: Setting) => {
     const memory = { inputs, states, weight: (name: string) => chosen(name, setting) };
-    return zayaContexts({
+    return modelContexts({
       config,
       setting,
       sizes,

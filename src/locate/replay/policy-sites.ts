@@ -1,8 +1,9 @@
 import { ZayascopeError } from '../../errors.js';
-import { type Policy, resolvePolicy, type SiteKind } from '../../graph/policy.js';
-import type { ZayaConfig } from '../../models/zaya/config.js';
-import { type PolicySite, siteChoice, zayaSites } from '../../models/zaya/sites.js';
-import type { RequiredTensor } from '../../models/zaya/weights.js';
+import type { Policy, SiteKind } from '../../graph/policy.js';
+import type { ModelConfig } from '../../models/runtime/architecture.js';
+import { settingOf } from '../../models/runtime/model-policy.js';
+import { modelSites, type PolicySite, siteChoice } from '../../models/runtime/sites.js';
+import type { RequiredTensor } from '../../models/runtime/weights.js';
 
 /** A site at which two policies choose differently. */
 export interface SiteDifference {
@@ -31,11 +32,11 @@ export interface SiteGroup {
 export function policyDiff(
   a: Policy,
   b: Policy,
-  config: ZayaConfig,
+  config: ModelConfig,
   tensors?: readonly RequiredTensor[],
 ): SiteDifference[] {
-  const [first, second] = [resolvePolicy(a), resolvePolicy(b)];
-  return zayaSites(config, tensors)
+  const [first, second] = [settingOf(a, config), settingOf(b, config)];
+  return modelSites(config, tensors)
     .map((site) => ({ site, a: siteChoice(site, first), b: siteChoice(site, second) }))
     .filter((difference) => difference.a !== difference.b);
 }

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { MetricSums } from '../../diff/metrics.js';
 import { ZayascopeError } from '../../errors.js';
-import { type Policy, resolvePolicy } from '../../graph/policy.js';
+import type { Policy } from '../../graph/policy.js';
+import { settingOf } from '../../models/runtime/model-policy.js';
 import { configSha256, weightsSha256 } from '../../weights/identity.js';
 import type { Oracle } from '../bisect/test-ledger.js';
 import { openPolicyRunner, type PolicyRunner, type PolicyRunnerOptions } from './policy-runner.js';
@@ -61,7 +62,7 @@ export async function openPolicyTests(
         `policies: expected reference logits [${tokens.length}, ${config.vocab_size}], got ${reference.length} values`,
         { op: 'policies', tensor: 'lm_head' },
       );
-    const [goodSetting, badSetting] = [resolvePolicy(good), resolvePolicy(bad)];
+    const [goodSetting, badSetting] = [settingOf(good, config), settingOf(bad, config)];
     const run = (sites: readonly string[]) => {
       const isBad = new Set(sites);
       return runner.run((site) => (isBad.has(site) ? badSetting : goodSetting)(site));

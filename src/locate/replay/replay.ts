@@ -3,10 +3,12 @@ import type { DumpView } from '../../dump/dump-view.js';
 import type { TapInfo } from '../../dump/format.js';
 import type { TensorBatch } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
+import { hasRole } from '../../families/roles.js';
 import type { OutputValue } from '../../graph/compile.js';
-import type { ZayaCache } from '../../models/zaya/cache.js';
-import type { ZayaModel } from '../../models/zaya/model.js';
-import type { ZayaPlan, ZayaPlanOptions } from '../../models/zaya/plan.js';
+import { architectureOf } from '../../models/architectures.js';
+import type { ModelCache } from '../../models/runtime/cache.js';
+import type { Model } from '../../models/runtime/model.js';
+import type { ModelPlan, PlanOptions } from '../../models/runtime/plan.js';
 import { tapPattern } from '../../tap-pattern.js';
 import { type DumpCall, dumpCalls, isState } from './calls.js';
 import { type GraftTaps, graftTaps, heldColumns } from './graft.js';
@@ -15,9 +17,9 @@ import { narrowed } from './span.js';
 import { tapPlace } from './tap-graph.js';
 
 /** What runs: a model, or its weights under another policy. */
-export type Runner = Pick<ZayaModel, 'config' | 'backend'> & {
-  plan(options: ZayaPlanOptions): ZayaPlan;
-  cache(capacity: number): ZayaCache;
+export type Runner = Pick<Model, 'config' | 'backend'> & {
+  plan(options: PlanOptions): ModelPlan;
+  cache(capacity: number): ModelCache;
 };
 
 /** A value of a replay beside the dump's. Both are valid until the visitor returns. */
@@ -77,6 +79,7 @@ export async function replay(runner: Runner, options: ReplayOptions): Promise<Re
     onProgress,
     signal,
   } = options;
+  const architecture = architectureOf(runner.config);
   const calls = await dumpCalls(dump);
   const held = new Map(dump.taps.filter(({ name }) => holds(name)).map((tap) => [tap.name, tap]));
   const replaced = new Set<string>();
@@ -90,8 +93,12 @@ export async function replay(runner: Runner, options: ReplayOptions): Promise<Re
   let read: ((name: string) => Promise<TensorBatch>) | undefined;
   // A sliding window's cache has dropped positions that the call still sees.
   const isWhole = (name: string) => {
-    const block = name.endsWith('_cache') ? tapPlace(name).block : null;
-    return block === null || runner.config.layer_types[block] !== 'hybrid_sliding';
+    const isCache =
+      hasRole(architecture.family, 'cache.key', name) || hasRole(architecture.family, 'cache.value', name);
+    const block = isCache ? tapPlace(name).block : null;
+    if (block === null) return true;
+    const { config } = runner;
+    return architecture.attention(config, config.layer_types[block]!).window === undefined;
   };
   const taps: GraftTaps =
     replace === null
@@ -154,10 +161,10 @@ const MAX_PLANS = 3;
 
 /** Graphs of calls by their sizes. Where no sequence is continued, calls have no cache and one size is kept. */
 class ReplayPlans {
-  readonly cache: ZayaCache | undefined;
+  readonly cache: ModelCache | undefined;
   readonly #runner: Runner;
   readonly #taps: GraftTaps;
-  readonly #kept = new Map<string, ZayaPlan>();
+  readonly #kept = new Map<string, ModelPlan>();
 
   constructor(runner: Runner, taps: GraftTaps, calls: readonly DumpCall[], hasStates: boolean) {
     this.#runner = runner;
@@ -167,7 +174,7 @@ class ReplayPlans {
       this.cache = runner.cache(Math.ceil(longest / SPAN_STEP) * SPAN_STEP);
   }
 
-  of({ past, tokens: { length: tokens } }: DumpCall): ZayaPlan {
+  of({ past, tokens: { length: tokens } }: DumpCall): ModelPlan {
     const span = Math.ceil((past + tokens) / SPAN_STEP) * SPAN_STEP;
     const key = this.cache === undefined ? `${tokens}` : `${tokens} of ${span}`;
     const known = this.#kept.get(key);
@@ -198,7 +205,7 @@ class SegmentRows {
   readonly #names: readonly (readonly string[])[];
   readonly #values = new Map<string, Promise<TensorBatch>>();
 
-  constructor(dump: DumpView, call: DumpCall, plan: ZayaPlan, held: ReadonlyMap<string, TapInfo>) {
+  constructor(dump: DumpView, call: DumpCall, plan: ModelPlan, held: ReadonlyMap<string, TapInfo>) {
     this.#dump = dump;
     this.#call = call;
     this.#names = plan.segments.map(({ graph }) =>

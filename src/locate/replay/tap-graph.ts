@@ -1,32 +1,11 @@
 /**
- * Which values each value is computed from: the edges along which errors are inherited. They are read off the model file (`models/zaya/trace.ts`), of a small model of the same family, because dumps of
+ * Which values each value is computed from: the edges along which errors are inherited. They are read off the model file (`models/runtime/trace.ts`), of a small model of the same type, because dumps of
  * other programs have to be judged without a model at hand; a test perturbs each value of a real run and checks that exactly those change that the edges say.
  */
-import { parseZayaConfig } from '../../models/zaya/config.js';
-import { type TapInputs, traceZaya } from '../../models/zaya/trace.js';
+import { exampleConfig } from '../../models/example.js';
+import { type TapInputs, traceModel } from '../../models/runtime/trace.js';
 
-export type { Joining, TapInputs } from '../../models/zaya/trace.js';
-
-const QKV = '.self_attn.qkv_proj';
-
-/** What states after a call are made of. */
-const STATES: Readonly<Record<string, string>> = {
-  [`${QKV}:conv_state`]: `${QKV}:conv_input`,
-  [`${QKV}:delayed_state`]: `${QKV}.v_proj_delayed`,
-  '.self_attn:k_cache': '.self_attn:key_rope',
-  '.self_attn:v_cache': `${QKV}:value`,
-};
-
-/**
- * What a continued call reads besides: states that the call before has left, and the caches that hold its keys and values.
- */
-const HISTORY: Readonly<Record<string, string>> = {
-  [`${QKV}.conv_qk_depthwise:lead`]: `${QKV}:conv_state`,
-  [`${QKV}.conv_qk_depthwise`]: `${QKV}:conv_state`,
-  [`${QKV}:value_delayed`]: `${QKV}:delayed_state`,
-  '.self_attn:attn_weights': '.self_attn:k_cache',
-  '.self_attn:attn_output': '.self_attn:v_cache',
-};
+export type { Joining, TapInputs } from '../../models/runtime/trace.js';
 
 /** Where a value stands: its decoder block (null for embedding and head), and its name without it. */
 export interface TapPlace {
@@ -41,37 +20,34 @@ export function tapPlace(name: string): TapPlace {
   return match === null ? { block: null, suffix: name } : { block: Number(match[1]), suffix: match[2]! };
 }
 
-/** A model of two blocks: the first has no router state before it, all later ones are alike. */
-const EXAMPLE = parseZayaConfig({
-  model_type: 'zaya',
-  vocab_size: 4,
-  hidden_size: 4,
-  num_hidden_layers: 2,
-  num_attention_heads: 2,
-  num_key_value_heads: 2,
-  head_dim: 4,
-  moe_intermediate_size: 2,
-  num_experts: 2,
-  router_hidden_size: 2,
-});
+/** What is read off the model file, without a cache and with one, of the smallest model of a `model_type`; of the first family's where that is unknown. */
+function exampleTraces(type: string | undefined) {
+  const config = exampleConfig(type);
+  return { plain: traceModel(config), cached: traceModel(config, { cached: true }) };
+}
+
+/** Block of the example that is like a block of any model: the first has nothing before it, all later ones are alike. */
+function alike(block: number): number {
+  return Math.min(block, 1);
+}
 
 const NONE: TapInputs = { joining: 'sum', inputs: [] };
 
 /**
  * The values that the op which makes `name` reads, of a run that starts and ends its sequences (tokens and weights aside). Unknown names have none.
- * @param blocks decoder blocks of the model: `norm` reads the last one's output.
+ * @param blocks decoder blocks of the model: `norm` reads the last one's output. @param type `model_type`; default that of the first family.
  */
-export function directInputs(name: string, blocks: number): TapInputs {
+export function directInputs(name: string, blocks: number, type?: string): TapInputs {
   const { block, suffix } = tapPlace(name);
-  const madeOf = block === null ? undefined : STATES[suffix];
-  if (madeOf !== undefined) return { joining: 'sum', inputs: [`layers.${block}${madeOf}`] };
-  // The example's block that is alike, and what its number stands for.
-  const alike = block === null ? 1 : Math.min(block, 1);
-  const shift = (block ?? blocks - 1) - alike;
-  const edges = traceZaya(EXAMPLE).edges.get(block === null ? name : `layers.${alike}${suffix}`);
+  const { plain, cached } = exampleTraces(type);
+  const own = block === null ? name : `layers.${alike(block)}${suffix}`;
+  const edges = plain.edges.get(own) ?? cached.edges.get(own);
   if (edges === undefined) return NONE;
-  if (blocks === 0 && block === null)
-    return { ...edges, inputs: edges.inputs.map((input) => (input === 'layers.1' ? 'input_affine' : input)) };
+  if (blocks === 0 && block === null) {
+    const embedding = plain.before[1]!.get('hidden')!;
+    return { ...edges, inputs: edges.inputs.map((input) => (input === 'layers.1' ? embedding : input)) };
+  }
+  const shift = block === null ? blocks - 2 : block - alike(block);
   return { joining: edges.joining, inputs: edges.inputs.map((input) => shifted(input, shift)) };
 }
 
@@ -90,24 +66,31 @@ export interface TapSpan extends TapInputs {
  * As {@link directInputs}, of a dump that may lack values: one that is not `held` is replaced by what it is computed from, for then the op between two held values spans several.
  * @param continued true for a dump of several calls: what the calls before have left is read too. A dump that holds states counts as one.
  */
-export function tapSpan(name: string, blocks: number, held: ReadonlySet<string>, continued = false): TapSpan {
-  const { joining, inputs } = directInputs(name, blocks);
+export function tapSpan(
+  name: string,
+  blocks: number,
+  held: ReadonlySet<string>,
+  continued = false,
+  type?: string,
+): TapSpan {
+  const { joining, inputs } = directInputs(name, blocks, type);
   const found = new Set<string>();
   const inside = new Set<string>();
   const visit = (input: string): void => {
     if (held.has(input)) found.add(input);
     else if (!inside.has(input)) {
-      for (const earlier of directInputs(input, blocks).inputs) visit(earlier);
+      for (const earlier of directInputs(input, blocks, type).inputs) visit(earlier);
       inside.add(input);
     }
   };
   for (const input of inputs) visit(input);
   const { block, suffix } = tapPlace(name);
-  const history = block === null ? undefined : HISTORY[suffix];
-  if (history !== undefined) {
-    const state = `layers.${block}${history}`;
+  const states =
+    block === null ? [] : (exampleTraces(type).cached.histories.get(`layers.${alike(block)}${suffix}`) ?? []);
+  for (const each of states) {
+    const state = shifted(each, block! - alike(block!));
     // A state that is not held is no value inside the op: what it is made of was made by the calls before.
-    for (const read of held.has(state) || !continued ? [state] : directInputs(state, blocks).inputs)
+    for (const read of held.has(state) || !continued ? [state] : directInputs(state, blocks, type).inputs)
       if (held.has(read)) found.add(read);
   }
   return { joining, inputs: [...found], inside: [...inside, name] };
@@ -119,8 +102,9 @@ export function tapInputs(
   blocks: number,
   held: ReadonlySet<string>,
   continued = false,
+  type?: string,
 ): TapInputs {
-  const { joining, inputs } = tapSpan(name, blocks, held, continued);
+  const { joining, inputs } = tapSpan(name, blocks, held, continued, type);
   return { joining, inputs };
 }
 

@@ -4,7 +4,8 @@ import { DTYPES, type Dtype } from '../../dtype.js';
 import { ZayascopeError } from '../../errors.js';
 import { SITE_KINDS, siteKind } from '../../graph/policy.js';
 import type { Shape } from '../../graph/shape.js';
-import { parseZayaConfig, type ZayaConfig } from '../../models/zaya/config.js';
+import { parseConfig } from '../../models/architectures.js';
+import type { ModelConfig } from '../../models/runtime/architecture.js';
 import type { Checkpoint } from '../../weights/checkpoint.js';
 import { openCheckpoint } from '../../weights/checkpoint.js';
 import { describeValue } from '../../weights/describe-value.js';
@@ -39,7 +40,7 @@ export interface ReproDescription {
   tokens: number;
   /** Positions whose values are compared; all for a value that is no row of tokens. */
   positions: { start: number; end: number };
-  config: ZayaConfig;
+  config: ModelConfig;
   /** The policy, and its values at the sites that matter to the op. */
   policy: { name: string; settings: Record<string, string> };
   /** Who computed inputs and expected output, and under which policy of its own. */
@@ -107,7 +108,7 @@ function parseDescription(json: Record<string, unknown>, file: string): ReproDes
     op,
     tokens,
     positions: { start, end },
-    config: parseZayaConfig(object(json.config, 'config', file), file),
+    config: parseConfig(object(json.config, 'config', file), file),
     policy: { name: text(policy, 'policy.name', file), settings: parseSettings(policy.settings, file) },
     dump: {
       producer: text(dump, 'dump.producer', file),

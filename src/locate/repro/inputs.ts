@@ -2,8 +2,9 @@ import { type Dtype, isQuantized, sizeBytes } from '../../dtype.js';
 import { type TapElements, toFloat32 } from '../../dump/float.js';
 import type { TapDtype } from '../../dump/format.js';
 import { elementCount, formatShape, type Shape } from '../../graph/shape.js';
-import { expertTables, placeTables } from '../../models/zaya/inputs.js';
-import { requiredTensors } from '../../models/zaya/weights.js';
+import { architectureOf } from '../../models/architectures.js';
+import { placeTables } from '../../models/runtime/inputs.js';
+import { requiredTensors } from '../../models/runtime/weights.js';
 import type { Checkpoint, TensorInfo } from '../../weights/checkpoint.js';
 import { readTensor } from '../../weights/tensor-data.js';
 import { badRepro, REPRO_FILES, type Repro } from './folder.js';
@@ -29,7 +30,7 @@ export async function leafBytes(repro: Repro, leaf: Leaf): Promise<ArrayBufferVi
     throw badRepro(`${leaf.dtype} values`, value.dtype, `${leaf.input} in ${repro.dir}`);
   if (leaf.dtype !== 'I32') return toFloat32(value.data, value.dtype);
   const { config } = repro.description;
-  const most = leaf.kind === 'tokens' ? config.vocab_size - 1 : config.num_experts;
+  const most = leaf.kind === 'tokens' ? config.vocab_size - 1 : architectureOf(config).classes(config) - 1;
   const wrong = value.data.find((id) => id < 0 || id > most);
   if (wrong !== undefined)
     throw badRepro(`values from 0 to ${most}`, String(wrong), `${leaf.input} in ${repro.dir}`);
@@ -91,8 +92,8 @@ function tensorOf(checkpoint: Checkpoint, name: string, file: string, dir: strin
 
 function constant({ description }: Repro, name: string): ArrayBufferView {
   const { config, tokens, op } = description;
-  const experts = expertTables(config);
-  if (name === 'expert_ids' || name === 'expert_keep') return experts[name];
+  const table = architectureOf(config).tables(config)[name];
+  if (table !== undefined) return table.values;
   const type = config.layer_types[Number(/^layers\.(\d+)/.exec(op)![1])]!;
   const sizes = { batch: 1, tokens, span: tokens, padded: false };
   return placeTables(config, type, sizes, { past: 0, padding: [] })[name as 'mask' | 'cos' | 'sin'];

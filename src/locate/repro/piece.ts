@@ -8,22 +8,22 @@ import { parametersSite, type Setting } from '../../graph/policy.js';
 import type { Shape } from '../../graph/shape.js';
 import type { Tensor } from '../../graph/tensor.js';
 
-import type { ZayaConfig } from '../../models/zaya/config.js';
-import { zayaContexts } from '../../models/zaya/context.js';
-import { matrixDtype } from '../../models/zaya/loader.js';
-import type { ZayaContext } from '../../models/zaya/module.js';
+import type { ModelConfig } from '../../models/runtime/architecture.js';
+import { modelContexts } from '../../models/runtime/context.js';
+import { matrixDtype } from '../../models/runtime/loader.js';
+import type { ModelContext } from '../../models/runtime/module.js';
 
-import { buildSegment } from '../../models/zaya/segments.js';
-import { type ZayaTap, zayaTaps } from '../../models/zaya/trace.js';
-import { type RequiredTensor, requiredTensors } from '../../models/zaya/weights.js';
+import { buildSegment } from '../../models/runtime/segments.js';
+import { type ModelTap, modelTaps, traceModel } from '../../models/runtime/trace.js';
+import { type RequiredTensor, requiredTensors } from '../../models/runtime/weights.js';
 
 /** What a piece is cut from. */
 export interface PieceSource {
-  config: ZayaConfig;
+  config: ModelConfig;
   /** The tensors that the config asks for, by name. */
   required: ReadonlyMap<string, RequiredTensor>;
   /** The value that the piece computes. */
-  op: ZayaTap;
+  op: ModelTap;
   /** Tokens of the one sequence, from its start. */
   tokens: number;
   /** Stored dtypes of weights by name. A weight without one is taken for F32: enough for those outside the piece. */
@@ -57,8 +57,8 @@ export interface Piece {
  * The tap of this name in a run without a cache.
  * @throws `BAD_ARGUMENT` for a name that no such run computes: what only a cached run has (`conv_state`, `k_cache`) is no result of one op.
  */
-export function opTap(config: ZayaConfig, name: string): ZayaTap {
-  const found = zayaTaps(config).find((tap) => tap.name === name);
+export function opTap(config: ModelConfig, name: string): ModelTap {
+  const found = modelTaps(config).find((tap) => tap.name === name);
   if (found === undefined)
     throw new ZayascopeError(
       'BAD_ARGUMENT',
@@ -69,7 +69,7 @@ export function opTap(config: ZayaConfig, name: string): ZayaTap {
 }
 
 /** The tensors that a config asks for, by name. */
-export function requiredByName(config: ZayaConfig): ReadonlyMap<string, RequiredTensor> {
+export function requiredByName(config: ModelConfig): ReadonlyMap<string, RequiredTensor> {
   return new Map(requiredTensors(config).map((tensor) => [tensor.name, tensor]));
 }
 
@@ -103,7 +103,7 @@ export function describeNodes(nodes: readonly Tensor[]): unknown[] {
   );
 }
 
-function segmentOf({ name, block }: ZayaTap, blocks: number): number {
+function segmentOf({ name, block }: ModelTap, blocks: number): number {
   if (block !== null) return block + 1;
   return name === 'norm' || name === 'lm_head' ? blocks + 1 : 0;
 }
@@ -113,7 +113,7 @@ function pieceContext(
   { config, required, op, tokens, stored, isGiven }: PieceSource,
   setting: Setting,
   segment: number,
-): ZayaContext {
+): ModelContext {
   const inputs = new Map<string, Tensor>();
   const leaf = (kind: Leaf['kind'], name: string, dtype: Dtype, shape: Shape): Tensor => {
     const input = `${kind}:${name}`;
@@ -121,7 +121,7 @@ function pieceContext(
     inputs.set(input, tensor);
     return tensor;
   };
-  return zayaContexts({
+  return modelContexts({
     config,
     setting,
     sizes: { batch: 1, tokens, span: tokens, padded: false },
@@ -145,20 +145,10 @@ function pieceContext(
         return isRounded && weight.dtype === 'F32' ? cast(cast(weight, rounding), 'F32') : weight;
       }
       if (kind === 'history') return leaf('history', `layers.${block}.${name}`, dtype, shape);
-      if (kind === 'state') return leaf('tap', stateBefore(name, segment), dtype, shape);
+      if (kind === 'state') return leaf('tap', traceModel(config).before[segment]!.get(name)!, dtype, shape);
       return leaf('constant', name, dtype, shape);
     },
   })(graph, op.block);
-}
-
-/** The value that a state holds before a segment: the residual stream, or the router's. */
-function stateBefore(state: string, segment: number): string {
-  return state === 'hidden' ? hiddenBefore(segment) : `layers.${segment - 2}.mlp.gate:router_hidden_states`;
-}
-
-/** The value that the residual stream holds before a segment. */
-function hiddenBefore(segment: number): string {
-  return segment === 1 ? 'input_affine' : `layers.${segment - 2}`;
 }
 
 function leafOf({ name: input, dtype, shape }: Tensor): Leaf {

@@ -4,10 +4,11 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { isQuantized } from '../../dtype.js';
 import type { Dump } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
-import { type Policy, resolvePolicy } from '../../graph/policy.js';
-import { checkPolicy } from '../../models/zaya/sites.js';
-import { openZayaSource } from '../../models/zaya/source.js';
-import { checkWeights } from '../../models/zaya/weights.js';
+import type { Policy } from '../../graph/policy.js';
+import { openModelSource } from '../../models/layout/source.js';
+import { settingOf } from '../../models/runtime/model-policy.js';
+import { checkPolicy } from '../../models/runtime/sites.js';
+import { checkWeights } from '../../models/runtime/weights.js';
 import { parsePositions } from '../../positions.js';
 import type { TensorInfo } from '../../weights/checkpoint.js';
 import { ioError } from '../../weights/file-access.js';
@@ -26,7 +27,7 @@ import { pieceVariants } from './variants.js';
 export interface ReproOptions {
   /** A dump of tier full, of any program: inputs and expected output are its values. */
   dump: Dump;
-  /** The tap to reproduce, e.g. `layers.3.self_attn.qkv_proj.conv_qk_grouped`. */
+  /** The tap to reproduce, e.g. `layers.3.self_attn.o_proj`. */
   op: string;
   /** Model folder or GGUF file that has the weights. */
   model: string;
@@ -50,7 +51,7 @@ const OP = 'repro';
  */
 export async function writeRepro(options: ReproOptions): Promise<ReproDescription> {
   const { dump, policy, sequence = 0, positions: selection = 'all', out } = options;
-  const model = await openZayaSource(options.model);
+  const model = await openModelSource(options.model);
   const checked = checkWeights(model.checkpoint, model.config);
   checkPolicy(policy, model.config, checked.tensors);
   const { tokens, positions, ids } = chooseRows(dump, sequence, selection);
@@ -64,7 +65,7 @@ export async function writeRepro(options: ReproOptions): Promise<ReproDescriptio
     isGiven: (name) => held.has(name),
   };
   dump.tap(options.op);
-  const setting = resolvePolicy(policy);
+  const setting = settingOf(policy, model.config);
   const base = buildPiece(source, setting);
   requireInputs(base.leaves, held, dump);
   const { settings, variants } = pieceVariants(source, setting, policy.name);

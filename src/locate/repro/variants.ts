@@ -1,11 +1,13 @@
 import { blockSize, type Dtype } from '../../dtype.js';
-import { POLICIES, resolvePolicy, type Setting, SITE_KINDS, siteKind } from '../../graph/policy.js';
-import { weightSite } from '../../models/zaya/loader.js';
+import { familyPolicies, type Setting, SITE_KINDS, siteKind } from '../../graph/policy.js';
+import { architectureOf } from '../../models/architectures.js';
+import { weightSite } from '../../models/runtime/loader.js';
+import { settingOf } from '../../models/runtime/model-policy.js';
 import { buildPiece, describeNodes, type Piece, type PieceSource } from './piece.js';
 
 /** A piece under other settings. */
 export interface Variant {
-  /** What differs from the stored policy, e.g. `self_attn.qkv_proj.conv_qk_grouped#patches=F16`, or `policy llamacpp`. */
+  /** What differs from the stored policy, e.g. `self_attn:k_cache#dtype=F16`, or `policy llamacpp`. */
   label: string;
   piece: Piece;
 }
@@ -40,7 +42,8 @@ export function pieceVariants(source: PieceSource, setting: Setting, policyName:
   for (const site of sites)
     for (const value of alternatives(source, site, setting(site)))
       offer(`${withoutBlock(site)}=${value}`, (each) => (each === site ? value : setting(each)));
-  for (const preset of Object.values(POLICIES)) offer(`policy ${preset.name}`, resolvePolicy(preset));
+  for (const preset of Object.values(familyPolicies(architectureOf(source.config).family)))
+    offer(`policy ${preset.name}`, settingOf(preset, source.config));
   return { settings: Object.fromEntries(sites.map((site) => [site, setting(site)])), variants };
 }
 

@@ -1,14 +1,18 @@
+import { changedExperts } from '../../diff/routing.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32, toFloat64 } from '../../dump/float.js';
 import type { TensorBatch } from '../../dump/reader.js';
+import { familyOf } from '../../dump/roles.js';
+import { FAMILIES } from '../../families/families.js';
+import type { Family } from '../../families/family.js';
+import { hasRole, roleTap } from '../../families/roles.js';
 import type { LocalError } from '../faults/local.js';
 import { noiseRatio } from '../faults/verdict.js';
 import { tapPlace } from '../replay/tap-graph.js';
 
 /**
  * Why a token took another expert.
- * - `close call`: its margin is within 4 times the error that the block's other tokens have in their biased probabilities, and no
- *   more than rounding makes; never where so many tokens flip that rounding cannot be the cause
+ * - `close call`: its margin is within twice the error that the block's other tokens have in their biased probabilities, and without a noise floor no more than rounding to BF16 makes
  * - `inherited`: a token that it sees (itself included) flipped in an earlier block, so its input is another one
  * - `large error`: neither; this token's probabilities are off by more than others' are
  * - `wrong choice`: the margin is more than the token's own error explains: the choice contradicts the tested run's own probabilities. No rounding does that
@@ -75,39 +79,38 @@ export interface RoutingDrift {
 const MAX_FLIPS = 1000;
 /** Errors of biased probabilities vary from token to token. */
 const CLOSE_FACTOR = 2;
-/**
- * Those errors may be a fault's, and in a noise run those of tokens that see flipped ones: no wider margin is called close. With
- * a noise floor the errors were measured, so that more may pass.
- */
-const WIDEST_CLOSE = { alone: 0.05, withNoise: 0.1 } as const;
-/** Rounding flips few tokens: of runs in which more do, or three times as many as in the noise run, no flip is called close. */
-const MOST_CLOSE = 0.1;
-const MOST_OF_NOISE = 3;
-/** Fewer choices have no share to speak of. */
-const LEAST_CHOICES = 32;
+/** Without a noise floor those errors may be a fault's: no wider margin is called close. */
+const WIDEST_CLOSE = 0.05;
 
 interface BlockRows {
-  experts: Map<string, readonly [reference: number, tested: number]>;
+  experts: Map<string, readonly [reference: readonly number[], tested: readonly number[]]>;
   /** Biased probabilities: the reference's, and the token's largest error. */
   biased: Map<string, { values: Float64Array; error: number }>;
   /** Energies of the output's error and of the reference. */
   outputs: Map<string, readonly [error: number, size: number]>;
 }
 
-const ROUTING_TAPS = /^layers\.\d+(|\.mlp\.gate:expert|\.mlp\.gate:biased_router_probs)$/;
+const ROUTING_ROLES = ['residual', 'router.expert', 'router.probabilities'] as const;
 
 /** True for the values that {@link RoutingSums} wants. */
-export function isRoutingTap(name: string): boolean {
-  return ROUTING_TAPS.test(name);
+export function isRoutingTap(name: string, family: Family): boolean {
+  return ROUTING_ROLES.some((role) => hasRole(family, role, name));
 }
 
 /** Gathers what tells how routing drifts: a few numbers a token and block. */
 export class RoutingSums {
   readonly #blocks = new Map<number, BlockRows>();
+  readonly #family: Family;
+
+  /** @param family whose taps they are; default the first. */
+  constructor(family: Family = FAMILIES[0]!) {
+    this.#family = family;
+  }
 
   /** Adds rows of a tap for which {@link isRoutingTap} holds, the same of both sides. */
   add(reference: TensorBatch, tested: TensorBatch): void {
-    const { block, suffix } = tapPlace(reference.tap.name);
+    const { name } = reference.tap;
+    const { block } = tapPlace(name);
     let rows = this.#blocks.get(block!);
     if (rows === undefined) {
       rows = { experts: new Map(), biased: new Map(), outputs: new Map() };
@@ -117,8 +120,8 @@ export class RoutingSums {
     const width = reference.data.length / count;
     // A program without the skip class has fewer.
     const others = tested.data.length / count;
-    const isExpert = suffix.endsWith(':expert');
-    if (suffix === '') {
+    const isExpert = hasRole(this.#family, 'router.expert', name);
+    if (hasRole(this.#family, 'residual', name)) {
       addOutputs(rows, reference, tested);
       return;
     }
@@ -126,7 +129,7 @@ export class RoutingSums {
     const b = toFloat64(tested.data, tested.dtype);
     for (let row = 0; row < count; row++) {
       const key = rowKey(reference, row);
-      if (isExpert) rows.experts.set(key, [a[row]!, b[row]!]);
+      if (isExpert) rows.experts.set(key, [rowOf(a, row, width), rowOf(b, row, others)]);
       else {
         const values = a.subarray(row * width, (row + 1) * width);
         let error = 0;
@@ -145,46 +148,57 @@ export class RoutingSums {
     const gone = new Set<string>();
     const goneInNoise = new Set<string>();
     const numbers = [...this.#blocks.keys()].filter((block) => this.#blocks.get(block)!.experts.size > 0);
-    const widest = this.#flipTooMany(noise)
-      ? 0
-      : noise === undefined
-        ? WIDEST_CLOSE.alone
-        : WIDEST_CLOSE.withNoise;
     for (const block of numbers.sort((a, b) => a - b)) {
       const rows = this.#blocks.get(block)!;
       const noiseRows = noise === undefined ? undefined : noise.#blocks.get(block);
-      const found = [...rows.experts].filter(([, [a, b]]) => a !== b);
+      const found = [...rows.experts].filter(([, taken]) => !sameExperts(taken));
+      let flippedHere = 0;
       const clean = largestCleanError(noiseRows ?? rows, noiseRows === undefined ? gone : goneInNoise);
-      for (const [key] of found)
-        if (flips.length < MAX_FLIPS)
-          flips.push(describeFlip(block, key, rows, Math.min(widest, 2 * CLOSE_FACTOR * clean), gone));
+      for (const [key, [mine, others]] of found)
+        for (const change of changedExperts(mine, others)) {
+          flippedHere++;
+          if (flips.length < MAX_FLIPS)
+            flips.push(describeFlip(block, key, change, rows, clean, gone, noiseRows !== undefined));
+        }
       for (const [key] of found) gone.add(key);
-      for (const [key, [a, b]] of noiseRows?.experts ?? []) if (a !== b) goneInNoise.add(key);
-      choices += rows.experts.size;
-      flipped += found.length;
+      for (const [key, taken] of noiseRows?.experts ?? []) if (!sameExperts(taken)) goneInNoise.add(key);
+      const choicesHere = [...rows.experts.values()].reduce((sum, [mine]) => sum + mine.length, 0);
+      choices += choicesHere;
+      flipped += flippedHere;
       blocks.push({
         block,
-        choices: rows.experts.size,
-        flipped: found.length,
+        choices: choicesHere,
+        flipped: flippedHere,
         ...outputErrors(rows, gone, noiseRows, goneInNoise),
       });
     }
     if (blocks.length === 0) return null;
-    return { choices, flipped, blocks, flips: withoutSkipClass(flips, [...this.#blocks.values()]) };
+    return {
+      choices,
+      flipped,
+      blocks,
+      flips: this.#family.hasSkipClass ? withoutSkipClass(flips, [...this.#blocks.values()]) : flips,
+    };
   }
+}
 
-  /** True where more tokens take another expert than rounding explains. */
-  #flipTooMany(noise: RoutingSums | undefined): boolean {
-    const own = this.#flips();
-    const usual = noise === undefined ? { flipped: 0, choices: 1 } : noise.#flips();
-    const most = Math.max(MOST_CLOSE, (MOST_OF_NOISE * usual.flipped) / Math.max(1, usual.choices));
-    return own.choices >= LEAST_CHOICES && own.flipped > most * own.choices;
-  }
+function rowOf(values: Float64Array, row: number, width: number): readonly number[] {
+  return [...values.subarray(row * width, (row + 1) * width)];
+}
 
-  #flips(): { flipped: number; choices: number } {
-    const pairs = [...this.#blocks.values()].flatMap(({ experts }) => [...experts.values()]);
-    return { flipped: pairs.filter(([a, b]) => a !== b).length, choices: pairs.length };
-  }
+/** Experts of one side, over all rows, that the other does not take. */
+export function changedChoices(reference: TensorBatch, tested: TensorBatch): number {
+  const rows = reference.shape[0]!;
+  const [a, b] = [toFloat64(reference.data, reference.dtype), toFloat64(tested.data, tested.dtype)];
+  const [width, others] = [a.length / rows, b.length / rows];
+  let changed = 0;
+  for (let row = 0; row < rows; row++)
+    changed += changedExperts(rowOf(a, row, width), rowOf(b, row, others)).length;
+  return changed;
+}
+
+function sameExperts([mine, others]: readonly [readonly number[], readonly number[]]): boolean {
+  return changedExperts(mine, others).length === 0;
 }
 
 const PRECISIONS: Partial<Record<string, number>> = { F32: 2 ** -22, F16: 2 ** -10, BF16: 2 ** -7 };
@@ -197,10 +211,13 @@ export async function tiedChoices(
   dump: DumpView,
   local: ReadonlyMap<string, LocalError>,
 ): Promise<Set<string>> {
+  const family = familyOf(dump.manifest);
   const tied = new Set<string>();
   for (const [name, { differing, differences }] of local) {
-    if (!name.endsWith('.mlp.gate:expert') || differing === 0 || differing > differences.length) continue;
-    const biased = dump.taps.find((tap) => tap.name === name.replace(/:expert$/, ':biased_router_probs'));
+    if (!hasRole(family, 'router.expert', name) || differing === 0 || differing > differences.length)
+      continue;
+    const probabilities = roleTap(family, 'router.probabilities', tapPlace(name).block!);
+    const biased = dump.taps.find((tap) => tap.name === probabilities);
     if (biased === undefined) continue;
     const precision = PRECISIONS[biased.dtype] ?? 0;
     const rows = await dump.rows(biased.name);
@@ -220,11 +237,12 @@ export async function tiedChoices(
 function describeFlip(
   block: number,
   key: string,
-  { experts, biased }: BlockRows,
-  close: number,
+  [reference, tested]: readonly [number, number],
+  { biased }: BlockRows,
+  clean: number,
   gone: ReadonlySet<string>,
+  hasNoise: boolean,
 ): RoutingFlip {
-  const [reference, tested] = experts.get(key)!;
   const [sequence, position] = key.split(' ').map(Number) as [number, number];
   const probabilities = biased.get(key);
   const margin =
@@ -244,7 +262,12 @@ function describeFlip(
     tested,
     margin,
     error,
-    cause: causeOf(margin, error, close, sees),
+    cause: causeOf(
+      margin,
+      error,
+      hasNoise ? 2 * CLOSE_FACTOR * clean : Math.min(WIDEST_CLOSE, 2 * CLOSE_FACTOR * clean),
+      sees,
+    ),
   };
 }
 
@@ -263,7 +286,9 @@ function withoutSkipClass(flips: readonly RoutingFlip[], blocks: readonly BlockR
     ...blocks.flatMap(({ biased }) => [...biased.values()].map(({ values }) => values.length)),
   );
   const skip = classes - 1;
-  const isChosen = blocks.some(({ experts }) => [...experts.values()].some(([, tested]) => tested === skip));
+  const isChosen = blocks.some(({ experts }) =>
+    [...experts.values()].some(([, tested]) => tested.includes(skip)),
+  );
   const isRefused = flips.some(({ reference, cause }) => reference === skip && cause === 'wrong choice');
   if (classes === 0 || isChosen || !isRefused) return [...flips];
   return flips.map((flip) => (flip.reference === skip ? { ...flip, cause: 'no skip class' } : flip));
@@ -273,8 +298,9 @@ function withoutSkipClass(flips: readonly RoutingFlip[], blocks: readonly BlockR
 function largestCleanError({ experts, biased }: BlockRows, gone: ReadonlySet<string>): number {
   let largest = 0;
   for (const [key, { error }] of biased) {
-    const [a, b] = experts.get(key) ?? [0, 1];
-    if (a === b && !gone.has(key) && Number.isFinite(error)) largest = Math.max(largest, error);
+    const taken = experts.get(key);
+    if (taken !== undefined && sameExperts(taken) && !gone.has(key) && Number.isFinite(error))
+      largest = Math.max(largest, error);
   }
   return largest;
 }

@@ -2,13 +2,13 @@ import { ZayascopeError } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
 import { compileGraphs } from '../../graph/compile.js';
 import type { Graph } from '../../graph/graph.js';
-import { resolvePolicy } from '../../graph/policy.js';
 import { ResidentMemory, readResident, writeResident } from '../../graph/resident.js';
-import { allocateStates } from '../../models/zaya/cache.js';
-import { memoryOf, zayaContexts } from '../../models/zaya/context.js';
-import { allocateInputs } from '../../models/zaya/inputs.js';
-import type { ZayaModel } from '../../models/zaya/model.js';
-import { buildSegment, LOGITS } from '../../models/zaya/segments.js';
+import { allocateStates } from '../../models/runtime/cache.js';
+import { memoryOf, modelContexts } from '../../models/runtime/context.js';
+import { allocateInputs } from '../../models/runtime/inputs.js';
+import type { Model } from '../../models/runtime/model.js';
+import { settingOf } from '../../models/runtime/model-policy.js';
+import { buildSegment, LOGITS } from '../../models/runtime/segments.js';
 import { elements } from './value.js';
 
 /** What a segment hands to the next: the residual stream F32 [N, H] and the router's state F32 [N, R]. */
@@ -44,9 +44,9 @@ export interface SegmentRunner extends Disposable {
 const REPLACED = 'replaced:';
 
 /** Allocates what all segments share. Throws `BACKEND` when the device has too little memory. */
-export function segmentRunner(model: ZayaModel, tokens: readonly number[]): SegmentRunner {
+export function segmentRunner(model: Model, tokens: readonly number[]): SegmentRunner {
   const { backend, weights, config, policy } = model;
-  const setting = resolvePolicy(policy);
+  const setting = settingOf(policy, config);
   const memory = new ResidentMemory(backend);
   try {
     const sizes = { batch: 1, tokens: tokens.length, span: tokens.length, padded: false };
@@ -61,7 +61,7 @@ export function segmentRunner(model: ZayaModel, tokens: readonly number[]): Segm
     return {
       segments: blocks + 2,
       async run(segment, before, wants, replaced) {
-        const context = zayaContexts({
+        const context = modelContexts({
           config,
           setting,
           sizes,

@@ -1,7 +1,8 @@
 import { ZayascopeError } from '../../errors.js';
+import { architectureOf } from '../../models/architectures.js';
+import type { Model } from '../../models/runtime/model.js';
 import { checkTokenIds } from '../../models/runtime/token-ids.js';
-import type { ZayaModel } from '../../models/zaya/model.js';
-import { type ZayaTap, zayaTaps } from '../../models/zaya/trace.js';
+import { type ModelTap, modelTaps } from '../../models/runtime/trace.js';
 import { tapPattern } from '../../tap-pattern.js';
 import { type Breakpoint, type CompiledBreakpoint, compileBreakpoint } from './breakpoint.js';
 import { type Boundary, type SegmentRunner, segmentRunner } from './segment.js';
@@ -44,26 +45,27 @@ type Replaced = ReadonlyMap<string, Float32Array | Int32Array>;
  *
  * @throws `BAD_ARGUMENT` for no tokens, ids outside the vocabulary, a pattern that matches no value; `BACKEND`.
  */
-export function openStepper(
-  model: ZayaModel,
-  tokens: readonly number[],
-  options: StepperOptions = {},
-): Stepper {
+export function openStepper(model: Model, tokens: readonly number[], options: StepperOptions = {}): Stepper {
   const { taps = '**', keep = 3 } = options;
   if (tokens.length === 0) throw bad('openStepper', 'at least one token', 'none');
   checkTokenIds('openStepper', tokens, model.config.vocab_size);
   if (!Number.isInteger(keep) || keep < 1) throw bad('openStepper', 'keep to be at least 1', String(keep));
   const matches = tapPattern(taps);
-  const list = zayaTaps(model.config).filter(({ name }) => matches(name));
+  const list = modelTaps(model.config).filter(({ name }) => matches(name));
   if (list.length === 0) throw bad('openStepper', 'a pattern that matches a value', `'${taps}'`);
-  return new Stepper(segmentRunner(model, tokens), list, model.config.num_experts, keep);
+  return new Stepper(
+    segmentRunner(model, tokens),
+    list,
+    architectureOf(model.config).classes(model.config) - 1,
+    keep,
+  );
 }
 
 /** A forward pass that stops between values. Methods are called one at a time (`BAD_ARGUMENT` for a call during another) and throw `CLOSED` after `close`. */
 export class Stepper implements Disposable {
   /** Values in the order of stepping. */
   readonly names: readonly string[];
-  readonly #taps: readonly ZayaTap[];
+  readonly #taps: readonly ModelTap[];
   readonly #segments: readonly number[];
   readonly #runner: SegmentRunner;
   readonly #experts: number;
@@ -79,7 +81,7 @@ export class Stepper implements Disposable {
   #closed = false;
 
   /** Made by {@link openStepper}. */
-  constructor(runner: SegmentRunner, taps: readonly ZayaTap[], experts: number, keep: number) {
+  constructor(runner: SegmentRunner, taps: readonly ModelTap[], experts: number, keep: number) {
     this.#runner = runner;
     this.#taps = taps;
     this.#experts = experts;

@@ -8,7 +8,7 @@ import type { TensorInfo } from '../../weights/checkpoint.js';
 import { roundTo } from '../../weights/round.js';
 import { readTensor, sliceParts } from '../../weights/tensor-data.js';
 
-const OP = 'loadZayaWeights';
+const OP = 'loadWeights';
 
 /** Elements widened at a time: a multiple of every block size. Large enough for the calls to cost nothing, small enough to stay near the cache. */
 const CHUNK_ELEMENTS = 1 << 20;

@@ -10,8 +10,8 @@ import { join } from 'node:path';
 import { describeValue } from '../../weights/describe-value.js';
 import { readSmallFile } from '../../weights/file-access.js';
 import { parseJsonObject } from '../../weights/json-object.js';
-import { ConfigKeys, configError } from '../runtime/config-keys.js';
-import { quantisationIn } from '../runtime/quantised.js';
+import { ConfigKeys, configError } from '../layout/config-keys.js';
+import { quantisationIn } from '../layout/quantised.js';
 import { fromLegacyConfig, isLegacyConfig } from './legacy-config.js';
 
 const OP = 'readZayaConfig';

@@ -6,8 +6,9 @@
  *   in no key.
  * - `blocks`: 1bit-MONSTER's continuation. One GGUF block per block of the model, scalings at the exits, the grouped convolution tap-major.
  */
+
+import { requiredTensors } from '../runtime/weights.js';
 import type { ZayaConfig } from './config.js';
-import { requiredTensors } from './weights.js';
 
 /** See the file's comment. */
 export type GgufDialect = 'half-layers' | 'half-layers-cca' | 'blocks';

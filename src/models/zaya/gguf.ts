@@ -1,26 +1,23 @@
 import { isQuantized } from '../../dtype.js';
 import { ZayascopeError } from '../../errors.js';
-import type { GgufValue, NativeGguf } from '../../native.js';
-import type { Checkpoint, StoredTensor, TensorInfo } from '../../weights/checkpoint.js';
+import type { NativeGguf } from '../../native.js';
+import type { Checkpoint, TensorInfo } from '../../weights/checkpoint.js';
 import { describeValue } from '../../weights/describe-value.js';
-import { ConfigKeys } from '../runtime/config-keys.js';
-import { refuseGgufMeaning } from '../runtime/gguf-meaning.js';
+import type { GgufModel } from '../gguf/layout.js';
+import { refuseGgufMeaning } from '../gguf/meaning.js';
+import { missingError, nativeView, plainMetadata, squeezed } from '../gguf/read.js';
+import { ConfigKeys } from '../layout/config-keys.js';
+import type { RequiredTensor } from '../runtime/architecture.js';
+import { requiredTensors } from '../runtime/weights.js';
 import { parseZayaConfig, type ZayaConfig } from './config.js';
 import { type GgufDialect, ggufNames } from './gguf-names.js';
-import { requiredTensors } from './weights.js';
 
 const OP = 'openZayaGguf';
 const GROUPED = '.conv_qk_grouped.weight';
+/** Zero in half-layers that they do not apply to. */
+const PER_BLOCK = ['zaya.attention.head_count', 'zaya.attention.head_count_kv', 'zaya.feed_forward_length'];
 const MAX_BLOCKS = 8192;
 const MAX_SIZE = 2 ** 31 - 1;
-
-/** A GGUF file as a model of the transformers layout. */
-export interface ZayaGguf {
-  dialect: GgufDialect;
-  config: ZayaConfig;
-  /** Tensors under the transformers layout's names; those that the model does not use keep their own. */
-  checkpoint: Checkpoint;
-}
 
 /**
  * Tells the public `zaya` dialects apart, and presents config and tensors in the transformers layout. Reads no data; tensors whose
@@ -30,13 +27,18 @@ export interface ZayaGguf {
  * @throws `BAD_CHECKPOINT` for another architecture, neither dialect, malformed tensors; `BAD_CONFIG` naming a metadata key;
  * `MISSING_TENSOR` naming the first missing GGUF tensor.
  */
-export function openZayaGguf(gguf: NativeGguf, stored: Checkpoint, file: string): ZayaGguf {
+export function openZayaGguf(
+  gguf: NativeGguf,
+  stored: Checkpoint,
+  file: string,
+): GgufModel<ZayaConfig> & { dialect: GgufDialect } {
   const architecture = gguf.metadata['general.architecture']?.value;
   if (architecture !== 'zaya') throw bad('general.architecture "zaya"', describeValue(architecture), file);
   const names = new Set([...stored.tensors.keys(), ...stored.unreadable.keys()]);
   const dialect = dialectOf(names, file);
   const config = readConfig(gguf, stored, dialect, file);
-  return { dialect, config, checkpoint: nativeView(stored, config, dialect) };
+  const view = nativeView(OP, stored, requiredTensors(config), ggufNames(config, dialect), tapMajor);
+  return { dialect, config, checkpoint: view };
 }
 
 function dialectOf(names: ReadonlySet<string>, file: string): GgufDialect {
@@ -55,7 +57,7 @@ function dialectOf(names: ReadonlySet<string>, file: string): GgufDialect {
 }
 
 function readConfig(gguf: NativeGguf, stored: Checkpoint, dialect: GgufDialect, file: string): ZayaConfig {
-  const keys = new ConfigKeys(plainMetadata(gguf.metadata), OP, file);
+  const keys = new ConfigKeys(plainMetadata(gguf.metadata, PER_BLOCK), OP, file);
   refuseGgufMeaning('zaya', keys, stored, file);
   const size = (key: string): number => keys.size(`zaya.${key}`, MAX_SIZE);
   const blocks = keys.size('zaya.block_count', MAX_BLOCKS);
@@ -85,7 +87,7 @@ function readConfig(gguf: NativeGguf, stored: Checkpoint, dialect: GgufDialect, 
   const embedding = shapeOf('token_embd.weight');
   const grouped = shapeOf('blk.0.cca_conv_grp.weight');
   if (embedding === undefined || grouped === undefined)
-    throw missingError([embedding ? 'blk.0.cca_conv_grp.weight' : 'token_embd.weight'], file);
+    throw missingError(OP, [embedding ? 'blk.0.cca_conv_grp.weight' : 'token_embd.weight'], file);
   const config = {
     model_type: 'zaya',
     vocab_size: embedding[0],
@@ -152,82 +154,16 @@ function slidingWindow(keys: ConfigKeys, blocks: number): Record<string, unknown
   };
 }
 
-/** Metadata as a plain object. Arrays that repeat one value (per-block counts, zero where they do not apply) become that value. */
-function plainMetadata(metadata: NativeGguf['metadata']): Record<string, unknown> {
-  const perBlock = ['zaya.attention.head_count', 'zaya.attention.head_count_kv', 'zaya.feed_forward_length'];
-  return Object.fromEntries(
-    Object.entries(metadata).map(([key, { type, value }]: [string, GgufValue]) => {
-      if (Array.isArray(value) && perBlock.includes(key)) {
-        const used = [...new Set(value.filter((entry) => entry !== 0))];
-        return [key, used.length === 1 ? used[0] : value];
-      }
-      return [key, type === 'f32' && typeof value === 'number' ? shortestFloat32(value) : value];
-    }),
-  );
-}
-
-/** The shortest decimal that rounds to the same float32: 1e-5 instead of 0.000009999999747378752. */
-function shortestFloat32(value: number): number {
-  for (let digits = 1; digits < 9; digits++) {
-    const short = Number(value.toPrecision(digits));
-    if (Math.fround(short) === value) return short;
-  }
-  return value;
-}
-
-function nativeView(stored: Checkpoint, config: ZayaConfig, dialect: GgufDialect): Checkpoint {
-  const names = ggufNames(config, dialect);
-  const tensors = new Map<string, TensorInfo>();
-  const unreadable = new Map<string, StoredTensor>();
-  const used = new Set<string>();
-  const missing: string[] = [];
-  for (const required of requiredTensors(config)) {
-    const candidates = names.get(required.name)!;
-    const name = candidates.find((each) => stored.tensors.has(each) || stored.unreadable.has(each));
-    if (name === undefined) {
-      missing.push(candidates[0]!);
-      continue;
-    }
-    used.add(name);
-    const tensor = stored.tensors.get(name);
-    if (tensor === undefined)
-      unreadable.set(required.name, { ...stored.unreadable.get(name)!, name: required.name });
-    else
-      tensors.set(required.name, {
-        ...tensor,
-        name: required.name,
-        ...nativeShape(tensor, required.shape, required.name),
-      });
-  }
-  if (missing.length > 0) throw missingError(missing, stored.folder);
-  for (const tensor of stored.tensors.values()) if (!used.has(tensor.name)) tensors.set(tensor.name, tensor);
-  for (const tensor of stored.unreadable.values())
-    if (!used.has(tensor.name)) unreadable.set(tensor.name, tensor);
-  return { ...stored, tensors, unreadable };
-}
-
-/** GGUF drops axes of size one; and the grouped convolution may be tap-major. Other differences stay, for `checkWeights` to report. */
-function nativeShape(
+/** The grouped convolution may be tap-major. */
+function tapMajor(
   tensor: TensorInfo,
-  shape: readonly number[],
-  name: string,
-): Pick<TensorInfo, 'shape' | 'storedAxes'> {
-  const squeezed = (sizes: readonly number[]) => String(sizes.filter((each) => each !== 1));
-  if (squeezed(tensor.shape) === squeezed(shape)) return { shape };
+  { name, shape }: RequiredTensor,
+): Pick<TensorInfo, 'shape' | 'storedAxes'> | undefined {
   const [channels, head, taps] = shape;
-  if (name.endsWith(GROUPED) && squeezed(tensor.shape) === squeezed([taps!, channels!, head!])) {
-    if (!isQuantized(tensor.dtype)) return { shape, storedAxes: [2, 0, 1] };
-    throw bad('a tap-major convolution in plain floats', tensor.dtype, `${name} in ${tensor.file}`);
-  }
-  return { shape: tensor.shape };
-}
-
-function missingError(missing: readonly string[], file: string): ZayascopeError {
-  return new ZayascopeError(
-    'MISSING_TENSOR',
-    `${OP}: expected every tensor of the model, got ${missing.length} missing, first ${missing[0]} (${file})`,
-    { op: OP, tensor: missing[0] },
-  );
+  if (!name.endsWith(GROUPED) || squeezed(tensor.shape) !== squeezed([taps!, channels!, head!]))
+    return undefined;
+  if (!isQuantized(tensor.dtype)) return { shape, storedAxes: [2, 0, 1] };
+  throw bad('a tap-major convolution in plain floats', tensor.dtype, `${name} in ${tensor.file}`);
 }
 
 function bad(expected: string, got: string, where: string): ZayascopeError {

@@ -6,7 +6,7 @@
  * Not carried over, because the reference of the transformers layout has no such choice: `residual_in_fp32` (it always keeps the residual
  * stream in FP32) and `zaya_high_prec`.
  */
-import { ConfigKeys } from '../runtime/config-keys.js';
+import { ConfigKeys } from '../layout/config-keys.js';
 import type { ZayaConfig } from './config.js';
 
 const LEGACY_KEYS = [

@@ -3,12 +3,11 @@
  * MoE half-layer `2l + 1`. A legacy `res_scale` sits at the entry of a half-layer and merges what came before, so the same vectors belong to
  * the exit of the half-layer before it: see `residualScale`. Only experts change shape: one matrix each there, one stack here.
  */
-import { DTYPES } from '../../dtype.js';
 import { ZayascopeError } from '../../errors.js';
-import type { Checkpoint, StoredTensor, TensorInfo } from '../../weights/checkpoint.js';
-import { sliceParts } from '../../weights/tensor-data.js';
+import type { Checkpoint, StoredTensor } from '../../weights/checkpoint.js';
+import { allTensors, slice, stack, viewOf } from '../layout/stacked.js';
+import { requiredTensors } from '../runtime/weights.js';
 import type { ZayaConfig } from './config.js';
-import { requiredTensors } from './weights.js';
 
 const OP = 'asNative';
 
@@ -74,6 +73,7 @@ export function asNative(checkpoint: Checkpoint, config: ZayaConfig): Checkpoint
     legacy.length === 1 && !isExpert(native)
       ? { ...stored.get(legacy[0]!)!, name: native }
       : stack(
+          OP,
           native,
           legacy.map((name) => stored.get(name)!),
         ),
@@ -134,48 +134,4 @@ function residualScale(module: string, attention: number, config: ZayaConfig): s
 
 function isExpert(native: string): boolean {
   return native.includes('.mlp.experts.');
-}
-
-function stack(name: string, experts: readonly StoredTensor[]): StoredTensor {
-  const first = experts[0]!;
-  const other = experts.find(
-    ({ dtype, shape }) => dtype !== first.dtype || String(shape) !== String(first.shape),
-  );
-  if (other !== undefined)
-    throw new ZayascopeError(
-      'BAD_CHECKPOINT',
-      `${OP}: expected experts alike, got ${first.dtype} [${first.shape.join(', ')}] and ${other.dtype} [${other.shape.join(', ')}] (${other.name} in ${other.file})`,
-      { op: OP, tensor: other.name, shapes: [first.shape, other.shape], dtypes: [first.dtype, other.dtype] },
-    );
-  return {
-    ...first,
-    name,
-    shape: [experts.length, ...first.shape],
-    sizeBytes: experts.length * first.sizeBytes,
-    parts: experts.flatMap(({ parts }) => parts),
-  };
-}
-
-/** Entry `index` of the first axis. */
-function slice(tensor: StoredTensor, index: number): StoredTensor {
-  const [count, ...shape] = tensor.shape as [number, ...number[]];
-  const sizeBytes = tensor.sizeBytes / count;
-  const parts = sliceParts(tensor, index * sizeBytes, (index + 1) * sizeBytes);
-  return { ...tensor, ...parts[0]!, shape, sizeBytes, parts };
-}
-
-function allTensors(checkpoint: Checkpoint): Map<string, StoredTensor> {
-  return new Map<string, StoredTensor>([...checkpoint.tensors, ...checkpoint.unreadable]);
-}
-
-function viewOf(checkpoint: Checkpoint, stored: readonly StoredTensor[]): Checkpoint {
-  const isReadable = (tensor: StoredTensor): tensor is TensorInfo =>
-    (DTYPES as readonly string[]).includes(tensor.dtype);
-  const byName = <T extends StoredTensor>(tensors: readonly T[]) =>
-    new Map(tensors.map((tensor) => [tensor.name, tensor]));
-  return {
-    ...checkpoint,
-    tensors: byName(stored.filter(isReadable)),
-    unreadable: byName(stored.filter((tensor) => !isReadable(tensor))),
-  };
 }

@@ -3,11 +3,11 @@ import { ZayascopeError } from '../../errors.js';
 import { elementCount } from '../../graph/shape.js';
 import { checkGgufTarget } from '../../weights/gguf-target.js';
 import { type GgufTensorData, writeGguf } from '../../weights/gguf-write.js';
-import { normals, type SyntheticMatrix, SyntheticValues, uniform } from '../runtime/synthetic-values.js';
+import type { GgufType } from '../gguf/types.js';
+import type { RequiredTensor } from '../runtime/architecture.js';
 import { parseZayaConfig, type ZayaConfig } from './config.js';
 import { planGguf } from './gguf-plan.js';
-import type { GgufType } from './gguf-types.js';
-import type { RequiredTensor } from './weights.js';
+import { normals, type SyntheticMatrix, SyntheticValues, uniform } from './synthetic-values.js';
 
 const OP = 'synthZaya';
 

@@ -9,8 +9,6 @@
  * Beside a tap stand the axes that dumps name, T first for values of tokens; `trace.ts` reads taps, edges, policy sites and weights off this file.
  */
 
-import type { Dtype } from '../../dtype.js';
-import { attentionOutput, attentionScores, transposedValues } from '../../graph/attention.js';
 import { conv1dDepthwise, conv1dGrouped } from '../../graph/convolution.js';
 import {
   add,
@@ -26,23 +24,23 @@ import {
   swiglu,
 } from '../../graph/ops-arithmetic.js';
 import {
-  cast,
   concat,
   cont,
   copyInto,
   getRows,
   permute,
   reshape,
-  setRows,
   slice,
   splitAxis,
 } from '../../graph/ops-layout.js';
 import { mulMat, mulMatId } from '../../graph/ops-products.js';
 import { argmax, argsort, l2Norm, mean, rmsNorm, softMax, sumRows } from '../../graph/ops-rows.js';
-import { ropeFromTables } from '../../graph/rotary.js';
 import type { Tensor } from '../../graph/tensor.js';
-import { convStateLength, rotaryDim } from './config.js';
-import { Module, type ZayaContext } from './module.js';
+import { rotaryAttention } from '../runtime/attention.js';
+import { type ModelContext, Module as ModelModule } from '../runtime/module.js';
+import { convStateLength, rotaryDim, type ZayaConfig } from './config.js';
+
+type Module = ModelModule<ZayaConfig>;
 
 /** `torch.finfo(dtype).eps`. */
 const MACHINE_EPSILON = { F32: 2 ** -23, F16: 2 ** -10, BF16: 2 ** -7 };
@@ -143,86 +141,14 @@ function zayaQKNorm(m: Module, query_states: Tensor, key_states: Tensor): { quer
   return { query, key };
 }
 
-/** Keys [B, S, nk, d] and transposed values [B, nk, d, S] that the tokens of this call attend to, in the dtype of the KV cache. */
-function updateCache(
-  m: Module,
-  layer: number,
-  key_states: Tensor,
-  value_states: Tensor,
-): { keys: Tensor; values: Tensor } {
-  const { batch: B, cache } = m.context;
-  const [N, nk, d] = key_states.shape as [number, number, number];
-  if (cache === undefined) {
-    const split = (x: Tensor) => reshape(x, [B, N / B, nk, d]);
-    return {
-      keys: cast(split(key_states), m.setting(':k_cache#dtype') as Dtype),
-      values: cast(transposedValues(split(value_states)), m.setting(':v_cache#dtype') as Dtype),
-    };
-  }
-  const [k_cache, v_cache] = [cache.keys(layer), cache.values(layer)];
-  const capacity = k_cache.shape[1]!;
-  const rows = reshape(k_cache, [B * capacity, nk * d]);
-  const elements = reshape(v_cache, [B * nk * d * capacity, 1]);
-  const k_written = setRows(rows, reshape(key_states, [N, nk * d]), cache.keyRows);
-  const v_written = setRows(elements, reshape(value_states, [N * nk * d, 1]), cache.valueElements);
-  const keys = slice(reshape(k_written, [B, capacity, nk, d]), 1, 0, cache.span); //                  B, S, nk, d
-  const values = slice(reshape(v_written, [B, nk, d, capacity]), 3, 0, cache.span); //                B, nk, d, S
-  return {
-    keys: m.tapAs(
-      ':k_cache',
-      keys,
-      'S,nk,d',
-      (x) => cast(cont(x), 'F32'),
-      (x) => cast(x, k_cache.dtype),
-    ), //                                                                                             B, S, nk, d
-    values: m.tapAs(
-      ':v_cache',
-      values,
-      'S,nk,d',
-      (x) => cast(cont(permute(x, [0, 3, 1, 2])), 'F32'),
-      (x) => cast(cont(permute(x, [0, 2, 3, 1])), v_cache.dtype),
-    ), //                                                                                             B, nk, d, S (named B, S, nk, d)
-  };
-}
-
 function zayaAttention(m: Module, hidden_states: Tensor, layer: number): Tensor {
-  const { config, batch: B } = m.context;
-  const { num_attention_heads: nq, head_dim: d } = config;
-  const N = hidden_states.shape[0]!;
-  const T = N / B;
+  const { config } = m.context;
   const projected = zayaCCAProjection(m.child('qkv_proj'), hidden_states, layer);
   const normed = zayaQKNorm(m.child('qk_norm'), projected.query, projected.key);
 
   m.context.graph.scope(m.path);
-  const [cos, sin] = [m.round(':cos', m.context.constant('cos')), m.round(':sin', m.context.constant('sin'))];
   const dims = rotaryDim(config, config.layer_types[layer]!);
-  const rotate = (x: Tensor, name: string, axes: string) =>
-    m.tap(
-      `:${name}_rope`,
-      ropeFromTables(x, cos, sin, dims, (part, product) => m.round(`:${name}_${part}`, product)),
-      axes,
-    );
-  const query_states = rotate(normed.query, 'query', 'T,nq,d'); //                                              N, nq, d
-  const key_states = rotate(normed.key, 'key', 'T,nk,d'); //                                                    N, nk, d
-  const { keys, values } = updateCache(m, layer, key_states, projected.value);
-
-  const queries = reshape(query_states, [B, T, nq, d]);
-  const [scaling, mask] = [1 / Math.sqrt(d), m.context.constant('mask')];
-  const scores = attentionScores(queries, keys); //                                                   B, nq, T, S
-  const apart = m.rounds(':scores', ':scaled_scores');
-  const probabilities = apart
-    ? softMax(m.round(':scaled_scores', scale(m.round(':scores', scores), scaling)), 1, mask)
-    : softMax(scores, scaling, mask);
-  const S = probabilities.shape[3]!;
-  const attn_weights = m.tapAs(
-    ':attn_weights',
-    m.round(':attn_weights', probabilities),
-    'T,nq,S',
-    (x) => reshape(cont(permute(x, [0, 2, 1, 3])), [N, nq, S]),
-    (x) => cont(permute(reshape(x, [B, T, nq, S]), [0, 2, 1, 3])),
-  ); //                                                                                               B, nq, T, S (named N, nq, S)
-  const mixed = attentionOutput(attn_weights, values); //                                             B, T, nq·d
-  const attn_output = m.tap(':attn_output', reshape(mixed, [N, nq * d]), 'T,nq*d'); //                          N, nq·d
+  const attn_output = rotaryAttention(m, layer, dims, normed.query, normed.key, projected.value); //  N, nq·d
   return m.linear('o_proj', attn_output, 'T,H', config.attention_bias); //                                                          N, H
 }
 
@@ -319,8 +245,8 @@ function zayaSparseMoeBlock(m: Module, hidden_states: Tensor, router_states: Ten
 }
 
 /** One block: reads and replaces the states `hidden` [N, H] and `router` [N, R]. */
-export function zayaDecoderLayer(context: ZayaContext, layer: number): void {
-  const m = new Module(context, `layers.${layer}`);
+export function zayaDecoderLayer(context: ModelContext<ZayaConfig>, layer: number): void {
+  const m = new ModelModule(context, `layers.${layer}`);
   const residual = context.state('hidden'); //                                                        N, H
   const attn_input = zayaRMSNorm(m, 'input_layernorm', residual, 'T,H');
   const attn_output = zayaAttention(m.child('self_attn'), attn_input, layer);
@@ -337,8 +263,8 @@ export function zayaDecoderLayer(context: ZayaContext, layer: number): void {
 }
 
 /** Embedding and input affine: `tokens` I32 [N] becomes the state `hidden` [N, H]. */
-export function zayaEmbedding(context: ZayaContext, tokens: Tensor): void {
-  const m = new Module(context, '');
+export function zayaEmbedding(context: ModelContext<ZayaConfig>, tokens: Tensor): void {
+  const m = new ModelModule(context, '');
   const { vocab_size: V, hidden_size: H } = context.config;
   const embedding = m.embedding('embed_tokens.weight', V, H);
   const inputs_embeds = m.tap('.embed_tokens', getRows(embedding, tokens), 'T,H'); //                 N, H
@@ -350,8 +276,8 @@ export function zayaEmbedding(context: ZayaContext, tokens: Tensor): void {
 }
 
 /** Final norm and language-model head of the state `hidden`: logits F32 [rows, V] of the rows that `rows` picks from [N, H]. */
-export function zayaHead(context: ZayaContext, rows: (hidden_states: Tensor) => Tensor): Tensor {
-  const m = new Module(context, '');
+export function zayaHead(context: ModelContext<ZayaConfig>, rows: (hidden_states: Tensor) => Tensor): Tensor {
+  const m = new ModelModule(context, '');
   const { vocab_size: V, hidden_size: H, lm_head_bias } = context.config;
   const hidden_states = rows(zayaRMSNorm(m, 'norm', context.state('hidden'), 'T,H')); //              rows, H
   const head = context.hasHead ? m.matrix('lm_head.weight', V, H) : m.embedding('embed_tokens.weight', V, H);

@@ -1,4 +1,6 @@
 import { type DiffReport, tapError } from '../../diff/report.js';
+import { FAMILIES } from '../../families/families.js';
+import { hasRole } from '../../families/roles.js';
 import type { LocatedOp, LocateReport } from '../../locate/faults/report.js';
 import type { TapNoise } from '../../locate/noise/noise-floor.js';
 import type { Trace } from '../figure.js';
@@ -34,7 +36,7 @@ export function tapErrors({ report, locate }: ErrorSeries): TapError[] {
     op === undefined || op.local === null ? null : { ...op, local: op.local };
   if (report === undefined)
     return [...ops.values()]
-      .filter(({ tap }) => !tap.endsWith('.mlp.gate:expert'))
+      .filter(({ tap }) => !FAMILIES.some((family) => hasRole(family, 'router.expert', tap)))
       .map((op) => ({ tap: op.tap, block: op.block, error: op.cumulative, op: known(op) }));
   return report.tapReports.flatMap((tap) => {
     const error = tapError(tap);

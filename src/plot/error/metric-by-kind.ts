@@ -24,7 +24,7 @@ export interface MetricByKindOptions {
   title?: string;
   /** Default `nmse`. */
   metric?: KindMetric;
-  /** What makes a row: a module (`mlp.gate`, with all its values; default) or a value (`mlp.gate:router_probs`). */
+  /** What makes a row: a module (`self_attn`, with all its values; default) or a value (`self_attn:attn_weights`). */
   by?: 'module' | 'value';
   /** Keeps the kinds for which it is true. Default: all. */
   kinds?: (kind: string) => boolean;

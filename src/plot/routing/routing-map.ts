@@ -1,5 +1,6 @@
 import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat64 } from '../../dump/float.js';
+import { familyOf } from '../../dump/roles.js';
 import { formatError } from '../../text-table.js';
 import type { Figure } from '../figure.js';
 import { titled } from '../log-values.js';
@@ -66,7 +67,8 @@ export async function routingMap(
   const all = rows.flatMap(({ choices }) => [...choices.values()]);
   const flipped = all.filter(({ expert, tested: other }) => other !== undefined && other !== expert).length;
   const configured = Number(reference.manifest.model.config?.num_experts);
-  const skip = Number.isInteger(configured) ? configured : Number.POSITIVE_INFINITY;
+  const { hasSkipClass } = familyOf(reference.manifest);
+  const skip = hasSkipClass && Number.isInteger(configured) ? configured : Number.POSITIVE_INFINITY;
   const classes =
     Math.max(...all.map(({ expert }) => expert), skip === Number.POSITIVE_INFINITY ? 0 : skip) + 1;
   const named = (expert: number) => (expert === skip ? 'the skip class' : `expert ${expert}`);

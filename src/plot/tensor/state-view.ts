@@ -1,18 +1,23 @@
 import type { Dump } from '../../dump/reader.js';
+import { familyOf } from '../../dump/roles.js';
 import { ZayascopeError } from '../../errors.js';
+import { roleTap } from '../../families/roles.js';
 import type { Figure } from '../figure.js';
 import { compareTensors, tensorView } from './tensor-view.js';
 
-/** States that a sequence leaves behind in a block, by tap, with the names of their axes. */
-const STATES = {
-  keys: { tap: '.self_attn:k_cache', axes: ['position', 'KV head', 'channel'] },
-  values: { tap: '.self_attn:v_cache', axes: ['position', 'KV head', 'channel'] },
-  convolution: { tap: '.self_attn.qkv_proj:conv_state', axes: ['channel of q and k', 'row kept'] },
-  delayed: { tap: '.self_attn.qkv_proj:delayed_state', axes: ['channel'] },
-} as const;
+/** A state that a sequence leaves behind in a block: cached keys or values, and in ZAYA the last rows of the convolution's input, the value that waits for the next token. */
+export type BlockState = 'keys' | 'values' | 'convolution' | 'delayed';
 
-/** A state: cached keys or values, the last rows of the convolution's input, the value that waits for the next token. */
-export type BlockState = keyof typeof STATES;
+const CACHE_AXES = ['position', 'KV head', 'channel'];
+
+/** The tap of a state, and the names of its axes. */
+function stateTap(dump: Dump, block: number, state: BlockState): { name: string; axes: readonly string[] } {
+  const family = familyOf(dump.manifest);
+  if (state === 'keys') return { name: roleTap(family, 'cache.key', block)!, axes: CACHE_AXES };
+  if (state === 'values') return { name: roleTap(family, 'cache.value', block)!, axes: CACHE_AXES };
+  const { tap, axes } = family.states[state] ?? { tap: `:${state}`, axes: [] };
+  return { name: `layers.${block}${tap}`, axes };
+}
 
 /** Options of {@link stateView}. */
 export interface StateViewOptions {
@@ -35,8 +40,7 @@ export async function stateView(
   state: BlockState,
   options: StateViewOptions = {},
 ): Promise<Figure> {
-  const { tap, axes } = STATES[state];
-  const name = `layers.${block}${tap}`;
+  const { name, axes } = stateTap(dump, block, state);
   for (const each of options.tested === undefined ? [dump] : [dump, options.tested])
     if (!each.taps.some((held) => held.name === name))
       throw new ZayascopeError(

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { NAME_MAPS, readNameMap } from '../../../src/dump/names/file.js';
 import { compileNameMap, type NameRule } from '../../../src/dump/names/name-map.js';
+import { modelTaps } from '../../../src/models/runtime/trace.js';
 import { readZayaConfig } from '../../../src/models/zaya/config.js';
-import { zayaTaps } from '../../../src/models/zaya/trace.js';
 import { temporaryFolder } from '../dump-fixture.js';
 
 const model = join(import.meta.dirname, '..', '..', '..', 'dumps', 'tiny', 'model');
@@ -56,7 +56,7 @@ describe('a name map', () => {
 
 describe('the built-in maps', () => {
   it.each(Object.values(NAME_MAPS))('lead to taps of the model: $name', async (map) => {
-    const known = new Set(zayaTaps(await readZayaConfig(model), true).map(({ name }) => name));
+    const known = new Set(modelTaps(await readZayaConfig(model), true).map(({ name }) => name));
     const compiled = compileNameMap(map);
     for (const { from, tap, scope } of map.rules) {
       if (from.includes('{rest}')) continue;

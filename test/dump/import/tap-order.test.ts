@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { compareNatural, declaredOrder } from '../../../src/dump/import/tap-order.js';
 import { ZAYA } from '../../../src/families/zaya.js';
+import { modelTaps } from '../../../src/models/runtime/trace.js';
 import { readZayaConfig } from '../../../src/models/zaya/config.js';
-import { zayaTaps } from '../../../src/models/zaya/trace.js';
 import { runCommand } from '../../cli/run-command.js';
 import { opened } from '../../diff/two-dumps.js';
 import { pythonJson } from '../../reference/python.js';
@@ -39,7 +39,7 @@ describe('a declared order', () => {
   it("of the family is the model file's, with and without a cache", async () => {
     const config = await readZayaConfig(tiny);
     for (const cached of [false, true]) {
-      const taps = zayaTaps(config, cached).map(({ name }) => name);
+      const taps = modelTaps(config, cached).map(({ name }) => name);
       expect(declaredOrder([...taps].sort(), ZAYA.order)).toEqual({ ordered: taps, others: [] });
     }
   });
