@@ -75,6 +75,21 @@ describe('why a token took another expert', () => {
     expect(blocks[0]!.flippedNmse).toBeGreaterThan(blocks[0]!.sameNmse!);
   });
 
+  it('is no close call where a tenth of all choices flip, which rounding does not do', () => {
+    const sums = new RoutingSums();
+    const tokens = (flipped: number, own: number[], others: number[]) =>
+      Array.from({ length: 40 }, (_, row) => (row < flipped ? own : others));
+    const addFlips = (to: RoutingSums, flipped: number) =>
+      addBlock(to, 0, tokens(flipped, tight, calm), tokens(flipped, turned, [0.69, 0.21, 0.1]));
+    addFlips(sums, 4);
+    expect(sums.report()!.flips.map(({ cause }) => cause)).toEqual(Array(4).fill('close call'));
+    const many = new RoutingSums();
+    addFlips(many, 14);
+    expect(many.report()!.flips.map(({ cause }) => cause)).toEqual(Array(14).fill('large error'));
+    // Unless the noise run does so too.
+    expect(many.report(many)!.flips.map(({ cause }) => cause)).toEqual(Array(14).fill('close call'));
+  });
+
   it('is a wrong choice where it contradicts the own probabilities', () => {
     const sums = new RoutingSums();
     addBlock(sums, 0, [calm, calm], [calm, calm], [0, 1]);

@@ -6,7 +6,8 @@ import { UNKNOWN } from '../../dump/import/foreign.js';
 import { familyOf } from '../../dump/roles.js';
 import { ZayascopeError } from '../../errors.js';
 import { roleTap } from '../../families/roles.js';
-import { POLICIES, type Policy } from '../../graph/policy.js';
+import type { Policy } from '../../graph/policy.js';
+import { explainStructures } from '../causes/explain.js';
 import { commonRows, noiseFloor } from '../noise/noise-floor.js';
 import { blockCount } from '../replay/tap-graph.js';
 import { isRoutingTap, RoutingSums, tiedChoices } from '../routing/drift.js';
@@ -14,6 +15,7 @@ import { errorOf, type OpEvidence, valueReports } from './evidence.js';
 import { explainFaults } from './hypotheses.js';
 import { type KindInput, locatedKinds } from './kinds.js';
 import { type Mismatch, tokenMismatch } from './mismatch.js';
+import { nextCommand } from './next-command.js';
 import { label, noiseNotes, partialNotes } from './notes.js';
 import { type LocateOpsOptions, locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
@@ -72,7 +74,7 @@ export async function locateDumps(
     tested: label(tested),
     noise: noise === undefined ? null : label(noise),
   } as const;
-  if (tokens !== null) return mismatched({ ...header, order: diff.order }, tokens, reports);
+  if (tokens !== null) return mismatched({ ...header, order: diff.order }, tokens, reports, dumps);
   const noiseByTap = noise === undefined ? null : await noiseFloor(reference, noise, tested);
   const noises = new Map(noiseByTap?.map((entry) => [entry.tap, entry]));
   using runners = model === undefined ? undefined : new PolicyRunners(model, open);
@@ -88,7 +90,8 @@ export async function locateDumps(
     base = stored.policy;
     own = await judge();
   }
-  if (own.mismatch !== null) return mismatched({ ...header, order: diff.order }, own.mismatch, reports);
+  if (own.mismatch !== null)
+    return mismatched({ ...header, order: diff.order }, own.mismatch, reports, dumps);
   const evidence = new Map<string, OpEvidence>(
     reports.map((cumulative): [string, OpEvidence] => {
       const { name } = cumulative;
@@ -113,29 +116,47 @@ export async function locateDumps(
   };
   const located = locateOps(evidence, judging);
   const failing = located.ops.filter(({ verdict }) => verdict === 'fault');
-  const { faults, begins, steps } =
+  const { faults, begins, within, steps } =
     model === undefined
       ? await gatheredBeginnings(reference, tested, evidence, failing, judging)
       : ownBeginnings(failing, own.local, tested);
+  const blocks = blockCount(evidence.keys());
   const input: KindInput = {
     mode: header.mode,
     faults,
-    blocks: blockCount(evidence.keys()),
+    blocks,
     family,
     nonFinite: located.nonFinite,
     shares: located.shares,
     local: own.local,
     explained: new Map(),
+    causes: [],
     begins,
+    within,
     steps,
-    next: (tap) => nextCommand(tap, { reference, tested, model, base, mapArgument }),
+    next: (tap) =>
+      nextCommand(
+        tap,
+        { ...{ reference, tested, base, mapArgument }, folder: model, model: runners?.model },
+        blocks,
+      ),
   };
   let kinds = locatedKinds(input);
-  if (runners !== undefined && kinds.length > 0)
-    kinds = locatedKinds({
-      ...input,
-      explained: await explainFaults({ runners, base, holds }, tested, kinds, run('trying explanations')),
+  let structures: Awaited<ReturnType<typeof explainStructures>> = { causes: [], notes: [] };
+  if (runners !== undefined && kinds.length > 0) {
+    const explained = await explainFaults(
+      { runners, base, holds },
+      tested,
+      kinds,
+      run('trying explanations'),
+    );
+    structures = await explainStructures({
+      ...{ runners, base, tested, holds, faults },
+      kinds: kinds.filter(({ kind }) => !explained.has(kind)),
+      ...run('trying causes'),
     });
+    kinds = locatedKinds({ ...input, explained, causes: structures.causes });
+  }
   const found = faults.length > 0 || located.nonFinite !== null;
   const final = {
     tap: located.final,
@@ -152,16 +173,18 @@ export async function locateDumps(
     nonFinite: located.nonFinite,
     final,
     kinds,
+    causes: structures.causes,
     choices: [],
     bisect: null,
     ops: located.ops,
     noiseByTap,
     routing: routing === null ? null : { ...routing, pinned: null },
     notes: [
+      ...partialNotes(dumps),
       ...(found ? [] : unexplained(final, own.rounds)),
       ...(stored === null ? [] : [stored.note]),
       ...own.notes,
-      ...(model === undefined ? partialNotes(dumps) : []),
+      ...structures.notes,
       ...diffNotes(diff),
       ...lackingNotes(reports, noise),
       ...noiseNotes(noiseByTap ?? []),
@@ -194,6 +217,7 @@ function mismatched(
   header: Pick<LocateReport, 'format' | 'version' | 'mode' | 'reference' | 'tested' | 'noise' | 'order'>,
   mismatch: Mismatch,
   reports: readonly (FloatTapReport | IntegerTapReport)[],
+  dumps: readonly DumpView[],
 ): LocateReport {
   const last = reports.findLast(({ kind }) => kind === 'float') ?? reports.at(-1)!;
   return {
@@ -204,12 +228,13 @@ function mismatched(
     nonFinite: null,
     final: { tap: last.name, nmse: errorOf(last), floorNmse: null, noise: null },
     kinds: [],
+    causes: [],
     choices: [],
     bisect: null,
     ops: [],
     noiseByTap: null,
     routing: null,
-    notes: [],
+    notes: partialNotes(dumps),
   };
 }
 
@@ -290,29 +315,4 @@ function cannotSay(model: string | undefined, noise: DumpView | undefined, flipp
       'The tested program was not run: what would remain with routing pinned to the reference cannot be said.',
     );
   return lines;
-}
-
-function nextCommand(
-  tap: string,
-  {
-    reference,
-    tested,
-    model,
-    base,
-    mapArgument,
-  }: {
-    reference: DumpView;
-    tested: DumpView;
-    model: string | undefined;
-    base: Policy;
-    mapArgument: string | undefined;
-  },
-): string {
-  const map = mapArgument === undefined ? '' : ` --map ${mapArgument}`;
-  if (model === undefined) return `zayascope locate ${reference.dir} ${tested.dir}${map} --model MODEL`;
-  const policy = base.name !== 'f32' && Object.hasOwn(POLICIES, base.name) ? ` --policy ${base.name}` : '';
-  // A single op is taken out of a dump that has the tap names itself.
-  return tested.manifest.taps.every(({ name }) => name !== tap)
-    ? `zayascope diff ${reference.dir} ${tested.dir}${map} --taps ${tap}`
-    : `zayascope repro ${tested.dir} --model ${model} --op ${tap}${policy} --out repro`;
 }

@@ -55,7 +55,7 @@ function lines(report: LocateReport, { color, verbose, few }: Shown): string[] {
 }
 
 function mismatchLines(
-  { reference, tested }: LocateReport,
+  { reference, tested, notes }: LocateReport,
   { kind, sentence }: Mismatch,
   color: boolean,
 ): string[] {
@@ -63,6 +63,7 @@ function mismatchLines(
     `${reference} (reference) against ${tested}`,
     `${styled(kind === 'tokens' ? 'DIFFERENT TOKENS' : 'DIFFERENT WEIGHTS', 'bad', color)}  ${sentence}`,
     'No op is judged: every value after the first that differs would be off, whatever the program.',
+    ...notes.map((note) => `note: ${note}`),
   ];
 }
 
@@ -113,7 +114,10 @@ function finalWords({ tap, nmse, floorNmse, noise }: LocateReport['final']): str
   return `${tap}: NMSE ${formatError(nmse)}${beside.length === 0 ? '' : ` (${beside.join('; ')})`}`;
 }
 
-function kindLines({ kinds, mode, ops, bisect }: LocateReport, color: boolean, few: number): string[] {
+function kindLines(report: LocateReport, color: boolean, few: number): string[] {
+  const { mode, ops, bisect, causes } = report;
+  // Kinds of one cause are one line: that of the first of them.
+  const kinds = report.kinds.filter(({ kind, cause }) => cause === null || causes[cause]!.kinds[0] === kind);
   if (kinds.length === 0) return [];
   const total = blockCount(ops.map(({ tap }) => tap));
   const alone = mode === 'dumps-alone';

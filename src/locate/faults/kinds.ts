@@ -1,9 +1,11 @@
 import type { Family } from '../../families/family.js';
+import type { LocatedCause } from '../causes/explain.js';
 import { tapPlace } from '../replay/tap-graph.js';
 import type { LocalError } from './local.js';
 import { blockWords, opWords } from './plain-words.js';
 import type { LocatedKind, LocatedOp, LocateReport, NonFiniteOrigin } from './report.js';
 import type { SpreadAxis } from './spread.js';
+import { entriesWords, type WrongEntries } from './where/entries.js';
 import { beginWords, type FirstWrong } from './where/row-errors.js';
 
 /** What {@link locatedKinds} works on. */
@@ -19,8 +21,12 @@ export interface KindInput {
   local: ReadonlyMap<string, LocalError>;
   /** Sentence of a kind that a choice of the policy explains. */
   explained: ReadonlyMap<string, string>;
+  /** Structures that explain kinds. */
+  causes: readonly LocatedCause[];
   /** Where the error of each op begins, and how many forward calls the run has. */
   begins: ReadonlyMap<string, FirstWrong>;
+  /** The entries of its axes in which the error of each op lies. */
+  within: ReadonlyMap<string, readonly WrongEntries[]>;
   steps: number;
   /** Command line of the next step for an op. */
   next: (tap: string) => string;
@@ -67,7 +73,12 @@ function describe(kind: string, ops: readonly LocatedOp[], input: KindInput): Om
   const local = input.local.get(worst.tap);
   const spread = local?.spread ?? null;
   const begins = earliest(ops.flatMap(({ tap }) => input.begins.get(tap) ?? []));
-  const words = input.explained.get(kind) ?? sentenceOf(kind, blocks, worst, local, input);
+  const within = input.within.get(worst.tap) ?? [];
+  const cause = input.causes.findIndex(({ kinds }) => kinds.includes(kind));
+  const words =
+    input.explained.get(kind) ??
+    causeWords(kind, input.causes[cause], input.family) ??
+    sentenceOf(kind, blocks, worst, local, input);
   return {
     kind,
     name: spanName(inside, input.family),
@@ -80,11 +91,20 @@ function describe(kind: string, ops: readonly LocatedOp[], input: KindInput): Om
     place: local?.place ?? null,
     spread,
     begins,
-    sentence: `${sentence(words)}${beginWords(begins, input.steps)}`,
+    within: [...within],
+    cause: cause < 0 ? null : cause,
+    sentence: `${sentence(words)}${entriesWords(within)}${beginWords(begins, input.steps)}`,
     next: input.next(
       input.nonFinite !== null && kindOf(input.nonFinite.tap) === kind ? input.nonFinite.tap : ops[0]!.tap,
     ),
   };
+}
+
+/** The sentence of a cause stands at its first kind; the others point to it. */
+function causeWords(kind: string, cause: LocatedCause | undefined, family: Family): string | undefined {
+  if (cause === undefined) return undefined;
+  const [first] = cause.kinds;
+  return kind === first ? cause.sentence : `it has the same cause as ${opWords(first!, family).name}.`;
 }
 
 function sentenceOf(
@@ -92,7 +112,7 @@ function sentenceOf(
   blocks: readonly number[],
   worst: LocatedOp,
   local: LocalError | undefined,
-  { mode, blocks: total, nonFinite, family }: KindInput,
+  { mode, blocks: total, nonFinite, family, within }: KindInput,
 ): string {
   const inside = worst.inside.map(kindOf);
   const [name, check] = [spanName(inside, family), spanCheck(inside, family)];
@@ -105,7 +125,9 @@ function sentenceOf(
       ? `the values before these ${inside.length} ops${where} pass, the one after them fails: ${spanList(inside, family)}. Check: ${check}.`
       : `${name}${where} fails while its inputs pass. Check: ${check}.`;
   const spread = local?.spread ?? null;
-  const columns = spread === null ? '' : axisWords(spread.columns, 'column', 'columns');
+  // Heads and channels say more than columns.
+  const hasEntries = (within.get(worst.tap) ?? []).some(({ axis }) => axis !== 'expert');
+  const columns = spread === null || hasEntries ? '' : axisWords(spread.columns, 'column', 'columns');
   const tokens = spread === null ? '' : axisWords(spread.tokens, 'token position', 'token positions');
   const held = [columns, tokens].filter((words) => words !== '').join(' and ');
   const concentrated = held === '' ? '' : ` Nearly all of its error is in ${held}.`;

@@ -9,6 +9,7 @@ import { type ReplayOptions, type Runner, replay } from '../replay/replay.js';
 import { hiddenChoices, leadBlock, SureTokens } from './hidden-choices.js';
 import { type HalfDtype, narrow, RoundingSums } from './rounding.js';
 import { ErrorSpread, type Spread } from './spread.js';
+import { axisSizes, EntryErrors } from './where/entries.js';
 import { RowErrors } from './where/row-errors.js';
 
 /** The error that one op makes by itself: on the dump's inputs, against the dump's output. */
@@ -34,6 +35,8 @@ export interface LocalError {
   spread: Spread | null;
   /** Errors of rows, for where the error begins; null unless asked for with `spreads`, and without error. */
   rows: RowErrors | null;
+  /** Errors by head, channel, key and expert; null as `rows`. */
+  entries: EntryErrors | null;
 }
 
 /** Options of {@link localErrors}. */
@@ -58,6 +61,9 @@ export async function localErrors(
   const hidden = hiddenChoices(held, runner.config, family);
   const watched = new Set([...hidden.values()].flat());
   const leads = new Map<number, Float32Array>();
+  const sizes = axisSizes(dump.taps);
+  // The last choice of each block: what follows in it depends on it.
+  const choices = new Map<number | null, Int32Array>();
   await replay(runner, {
     dump,
     ...rest,
@@ -68,10 +74,12 @@ export async function localErrors(
       if (sum === undefined) {
         const blocks = tap.dtype === 'I32' || tap.scope !== 'token' ? undefined : hidden.get(tap.name);
         const sure = blocks === undefined ? null : new SureTokens(blocks, tap.block);
-        sum = new LocalSums(tap, right, spreads, sure);
+        sum = new LocalSums(tap, right, spreads, sure, sizes);
         sums.set(tap.name, sum);
       }
-      sum.add(dumped, shown, leads);
+      sum.add(dumped, shown, leads, choices.get(tap.block));
+      if (dumped.dtype === 'I32' && tap.scope === 'token' && tap.shape.length === 0)
+        choices.set(tap.block, (dumped.data as Int32Array).slice());
     },
   });
   return new Map(
@@ -89,14 +97,17 @@ class LocalSums {
   readonly #fits = { BF16: true, F16: true };
   readonly #spread = new ErrorSpread();
   readonly #rows = new RowErrors();
+  readonly #entries: EntryErrors;
 
   constructor(
     tap: TapInfo,
     right: LocalOptions['right'],
     spreads: NonNullable<LocalOptions['spreads']>,
     sure: SureTokens | null,
+    sizes: ReadonlyMap<string, number>,
   ) {
     this.#sure = sure;
+    this.#entries = new EntryErrors(tap, sizes);
     this.#tap = tap;
     this.#right = right;
     this.#spreads = spreads;
@@ -108,13 +119,21 @@ class LocalSums {
     );
   }
 
-  add(dumped: TensorBatch, shown: TensorBatch, leads: ReadonlyMap<number, Float32Array>): void {
+  add(
+    dumped: TensorBatch,
+    shown: TensorBatch,
+    leads: ReadonlyMap<number, Float32Array>,
+    choices: Int32Array | undefined,
+  ): void {
     const [a, b] = this.#right === 'dump' ? [dumped, shown] : [shown, dumped];
     this.#comparison.add(a, b);
     const { metrics: sums, kind } = this.#comparison.report() as FloatTapReport | IntegerTapReport;
     const error = kind === 'float' ? sums.nmse : sums.differing;
     // Rows that were right so far are left out: they are before those that are not.
-    if (!(error <= 0) && this.#spreads({ tap: this.#tap.name, nmse: error })) this.#rows.add(a, b);
+    if (!(error <= 0) && this.#spreads({ tap: this.#tap.name, nmse: error })) {
+      this.#rows.add(a, b);
+      this.#entries.add(a, b, choices);
+    }
     if (dumped.dtype === 'I32') return;
     this.#sure?.add(toFloat32(a.data, a.dtype), toFloat32(b.data, b.dtype), a, leads);
     this.#rounding.add(toFloat32(a.data, a.dtype));
@@ -142,6 +161,7 @@ class LocalSums {
         differences: report.first,
         spread: null,
         rows: this.#rows,
+        entries: this.#entries,
       };
     }
     const { nmse, bitEqual, nan, inf } = report.metrics;
@@ -160,6 +180,7 @@ class LocalSums {
       differences: [],
       spread: this.#spread.spread(),
       rows: this.#rows,
+      entries: this.#entries,
     };
   }
 }

@@ -73,11 +73,13 @@ export function weightsMismatch(
 ): Mismatch | null {
   for (const { dump, local, fails } of evidence) {
     const kinds = new Map<string, { fails: boolean; large: boolean }>();
+    const rightBlocks = new Map<number, boolean>();
     for (const [name, error] of local) {
       if (error.tap.dtype === 'I32' || !weighted.has(name)) continue;
-      const { suffix } = tapPlace(name);
+      const { block, suffix } = tapPlace(name);
       const seen = kinds.get(suffix) ?? { fails: false, large: false };
       const isLarge = fails(error) && error.nmse > LARGE && error.nonFinite.dumped === 0;
+      if (block !== null) rightBlocks.set(block, (rightBlocks.get(block) ?? true) && !fails(error));
       kinds.set(suffix, { fails: seen.fails || fails(error), large: seen.large || isLarge });
     }
     const count = (wanted: 'fails' | 'large') => [...kinds.values()].filter((each) => each[wanted]).length;
@@ -85,7 +87,11 @@ export function weightsMismatch(
     const isUnknown = dump.manifest.model.weightsSha256 === UNKNOWN;
     const proven = isOther
       ? count('fails') >= SOME * kinds.size
-      : isUnknown && kinds.size >= LEAST_KINDS && count('large') >= NEARLY_ALL * kinds.size;
+      : // Where a whole block is right the model is the same, and another block's weights are a fault.
+        isUnknown &&
+        ![...rightBlocks.values()].includes(true) &&
+        kinds.size >= LEAST_KINDS &&
+        count('large') >= NEARLY_ALL * kinds.size;
     if (kinds.size > 0 && proven)
       return {
         kind: 'weights',

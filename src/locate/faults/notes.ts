@@ -35,19 +35,15 @@ export function partialNotes(dumps: readonly Pick<DumpView, 'dir' | 'manifest'>[
   );
 }
 
-/** What a reader must know about a model and the dumps it is compared with: other weights, partial dumps. */
+/** What a reader must know about a model and the dumps it is compared with: which were made with other weights. */
 export async function modelNotes(
   model: Model,
   dumps: readonly Pick<DumpView, 'dir' | 'manifest'>[],
 ): Promise<string[]> {
   const others = await otherWeights(model, dumps);
-  return [
-    ...others.map(
-      ({ dir }) =>
-        `DIFFERENT WEIGHTS: ${basename(resolve(dir))} was made with other weights than the model's.`,
-    ),
-    ...partialNotes(dumps),
-  ];
+  return others.map(
+    ({ dir }) => `DIFFERENT WEIGHTS: ${basename(resolve(dir))} was made with other weights than the model's.`,
+  );
 }
 
 /** What to say of a noise floor that is not finite. */

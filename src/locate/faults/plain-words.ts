@@ -1,3 +1,4 @@
+import { FAMILIES } from '../../families/families.js';
 import type { Family } from '../../families/family.js';
 
 /** What the ops of the model are called in sentences, and what tends to go wrong in each. */
@@ -10,9 +11,12 @@ export interface OpWords {
   check: string;
 }
 
-/** An op in words, by its tap without the block (see `tap-graph.ts`). */
-export function opWords(suffix: string, family: Family): OpWords {
-  const [name, check] = family.words[suffix] ?? [`\`${suffix}\``, 'what this program computes there'];
+/** An op in words, by its tap without the block (see `tap-graph.ts`). @param family default: the first that has words for it. */
+export function opWords(
+  suffix: string,
+  family: Family | undefined = FAMILIES.find(({ words }) => words[suffix] !== undefined),
+): OpWords {
+  const [name, check] = family?.words[suffix] ?? [`\`${suffix}\``, 'what this program computes there'];
   return { name, check };
 }
 

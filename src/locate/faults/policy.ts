@@ -8,7 +8,8 @@ import { choiceGroups } from './choices.js';
 import { errorOf, type OpEvidence } from './evidence.js';
 import { locatedKinds } from './kinds.js';
 import { localErrors } from './local.js';
-import { label, modelNotes, noiseNotes } from './notes.js';
+import { shell } from './next-command.js';
+import { label, modelNotes, noiseNotes, partialNotes } from './notes.js';
 import { locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
 import type { LocatedChoice, LocateReport } from './report.js';
@@ -47,7 +48,8 @@ export async function locatePolicy(
   });
   const f32 = presetPolicy('f32');
   const plain = await runners.use(f32);
-  const notes = await modelNotes(runners.model!, [reference, ...(noise === undefined ? [] : [noise])]);
+  const dumps = [reference, ...(noise === undefined ? [] : [noise])];
+  const notes = [...partialNotes(dumps), ...(await modelNotes(runners.model!, dumps))];
   const lowDtypes = new Map(noise?.taps.map(({ name, dtype }) => [name, dtype]));
   const holds = (name: string) => noise === undefined || lowDtypes.has(name);
   const floors = [
@@ -105,7 +107,7 @@ export async function locatePolicy(
     type: plain.config.model_type,
     family,
   });
-  const { faults, begins, steps } = ownBeginnings(
+  const { faults, begins, within, steps } = ownBeginnings(
     located.ops.filter(({ verdict }) => verdict === 'fault'),
     local,
     reference,
@@ -144,10 +146,12 @@ export async function locatePolicy(
     shares: located.shares,
     local,
     explained: explanations(choices),
+    causes: [],
     begins,
+    within,
     steps,
     next: (tap) =>
-      `zayascope repro ${reference.dir} --model ${model} --op ${tap} --policy ${policyArgument} --out repro`,
+      `zayascope repro ${shell(reference.dir)} --model ${shell(model)} --op ${tap} --policy ${shell(policyArgument)} --out repro`,
   });
   const finalNoise = evidence.get(located.final)?.noise ?? null;
   return {
@@ -169,6 +173,7 @@ export async function locatePolicy(
       noise: finalNoise,
     },
     kinds,
+    causes: [],
     choices,
     bisect:
       faults.length === 0 ? null : `zayascope bisect --model ${model} --good f32 --bad ${policyArgument}`,

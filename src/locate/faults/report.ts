@@ -1,11 +1,13 @@
 /** What `locate` finds, as plain data. Numbers may be infinite or NaN. */
 import type { ElementPlace } from '../../diff/report.js';
 import type { TapOrder } from '../../dump/format.js';
+import type { LocatedCause } from '../causes/explain.js';
 import type { TapNoise } from '../noise/noise-floor.js';
 import type { RoutingDrift } from '../routing/drift.js';
 import type { Mismatch } from './mismatch.js';
 import type { Spread } from './spread.js';
 import type { Verdict } from './verdict.js';
+import type { WrongEntries } from './where/entries.js';
 import type { FirstWrong } from './where/row-errors.js';
 
 /** How an op fares by itself: on the inputs that it got. */
@@ -68,6 +70,10 @@ export interface LocatedKind {
   spread: Spread | null;
   /** Where its error begins in calls and positions; null where that was not measured. */
   begins: FirstWrong | null;
+  /** The heads, channels, keys or experts' tokens in which alone the error of `worst` lies; empty where it is spread. */
+  within: WrongEntries[];
+  /** Structure that explains it, by its place in `causes`; null where none was found. */
+  cause: number | null;
   /** One sentence in plain words. */
   sentence: string;
   /** Command line of the next step. */
@@ -120,6 +126,8 @@ export interface LocateReport {
   final: { tap: string; nmse: number; floorNmse: number | null; noise: TapNoise | null };
   /** At fault, most important first. */
   kinds: LocatedKind[];
+  /** Structures that explain kinds of op, found by recomputing; see docs/locate.md. */
+  causes: LocatedCause[];
   choices: LocatedChoice[];
   /** Command line that finds out which choices of the policy explain the final error together; null without a policy or an error. */
   bisect: string | null;

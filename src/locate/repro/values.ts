@@ -1,7 +1,8 @@
 import { isQuantised } from '../../dump/dtypes.js';
+import type { DumpView } from '../../dump/dump-view.js';
 import { copyElements, emptyLike, type TapElements } from '../../dump/float.js';
 import type { TapDtype } from '../../dump/format.js';
-import type { Dump, TensorBatch } from '../../dump/reader.js';
+import type { TensorBatch } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
 import { elementCount, formatShape, type Shape } from '../../graph/shape.js';
 
@@ -20,7 +21,7 @@ export interface PrefixValue {
  * @throws `BAD_DUMP` where a position is missing, `SHAPE_MISMATCH` where rows have other sizes.
  */
 export async function readPrefix(
-  dump: Dump,
+  dump: DumpView,
   name: string,
   sequence: number,
   tokens: number,
@@ -67,7 +68,12 @@ export async function readPrefix(
   return { dtype: tap.dtype, shape, data };
 }
 
-async function readFirstStep(dump: Dump, name: string, sequence: number, shape: Shape): Promise<PrefixValue> {
+async function readFirstStep(
+  dump: DumpView,
+  name: string,
+  sequence: number,
+  shape: Shape,
+): Promise<PrefixValue> {
   const rows = await dump.rows(name);
   const first = rows.sequence.indexOf(sequence);
   if (first < 0 || rows.position[first] !== 0)

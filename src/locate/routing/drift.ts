@@ -12,7 +12,8 @@ import { tapPlace } from '../replay/tap-graph.js';
 
 /**
  * Why a token took another expert.
- * - `close call`: its margin is within twice the error that the block's other tokens have in their biased probabilities, and without a noise floor no more than rounding to BF16 makes
+ * - `close call`: its margin is within 4 times the error that the block's other tokens have in their biased probabilities, and no
+ *   more than rounding makes; never where so many tokens flip that rounding cannot be the cause
  * - `inherited`: a token that it sees (itself included) flipped in an earlier block, so its input is another one
  * - `large error`: neither; this token's probabilities are off by more than others' are
  * - `wrong choice`: the margin is more than the token's own error explains: the choice contradicts the tested run's own probabilities. No rounding does that
@@ -79,8 +80,16 @@ export interface RoutingDrift {
 const MAX_FLIPS = 1000;
 /** Errors of biased probabilities vary from token to token. */
 const CLOSE_FACTOR = 2;
-/** Without a noise floor those errors may be a fault's: no wider margin is called close. */
-const WIDEST_CLOSE = 0.05;
+/**
+ * Those errors may be a fault's, and in a noise run those of tokens that see flipped ones: no wider margin is called close. With
+ * a noise floor the errors were measured, so that more may pass.
+ */
+const WIDEST_CLOSE = { alone: 0.05, withNoise: 0.1 } as const;
+/** Rounding flips few tokens: of runs in which more do, or three times as many as in the noise run, no flip is called close. */
+const MOST_CLOSE = 0.1;
+const MOST_OF_NOISE = 3;
+/** Fewer choices have no share to speak of. */
+const LEAST_CHOICES = 32;
 
 interface BlockRows {
   experts: Map<string, readonly [reference: readonly number[], tested: readonly number[]]>;
@@ -148,6 +157,11 @@ export class RoutingSums {
     const gone = new Set<string>();
     const goneInNoise = new Set<string>();
     const numbers = [...this.#blocks.keys()].filter((block) => this.#blocks.get(block)!.experts.size > 0);
+    const widest = this.#flipTooMany(noise)
+      ? 0
+      : noise === undefined
+        ? WIDEST_CLOSE.alone
+        : WIDEST_CLOSE.withNoise;
     for (const block of numbers.sort((a, b) => a - b)) {
       const rows = this.#blocks.get(block)!;
       const noiseRows = noise === undefined ? undefined : noise.#blocks.get(block);
@@ -158,7 +172,9 @@ export class RoutingSums {
         for (const change of changedExperts(mine, others)) {
           flippedHere++;
           if (flips.length < MAX_FLIPS)
-            flips.push(describeFlip(block, key, change, rows, clean, gone, noiseRows !== undefined));
+            flips.push(
+              describeFlip(block, key, change, rows, Math.min(widest, 2 * CLOSE_FACTOR * clean), gone),
+            );
         }
       for (const [key] of found) gone.add(key);
       for (const [key, taken] of noiseRows?.experts ?? []) if (!sameExperts(taken)) goneInNoise.add(key);
@@ -179,6 +195,19 @@ export class RoutingSums {
       blocks,
       flips: this.#family.hasSkipClass ? withoutSkipClass(flips, [...this.#blocks.values()]) : flips,
     };
+  }
+
+  /** True where more tokens take another expert than rounding explains. */
+  #flipTooMany(noise: RoutingSums | undefined): boolean {
+    const own = this.#flips();
+    const usual = noise === undefined ? { flipped: 0, choices: 1 } : noise.#flips();
+    const most = Math.max(MOST_CLOSE, (MOST_OF_NOISE * usual.flipped) / Math.max(1, usual.choices));
+    return own.choices >= LEAST_CHOICES && own.flipped > most * own.choices;
+  }
+
+  #flips(): { flipped: number; choices: number } {
+    const pairs = [...this.#blocks.values()].flatMap(({ experts }) => [...experts.values()]);
+    return { flipped: pairs.filter(([a, b]) => a !== b).length, choices: pairs.length };
   }
 }
 
@@ -239,9 +268,8 @@ function describeFlip(
   key: string,
   [reference, tested]: readonly [number, number],
   { biased }: BlockRows,
-  clean: number,
+  close: number,
   gone: ReadonlySet<string>,
-  hasNoise: boolean,
 ): RoutingFlip {
   const [sequence, position] = key.split(' ').map(Number) as [number, number];
   const probabilities = biased.get(key);
@@ -262,12 +290,7 @@ function describeFlip(
     tested,
     margin,
     error,
-    cause: causeOf(
-      margin,
-      error,
-      hasNoise ? 2 * CLOSE_FACTOR * clean : Math.min(WIDEST_CLOSE, 2 * CLOSE_FACTOR * clean),
-      sees,
-    ),
+    cause: causeOf(margin, error, close, sees),
   };
 }
 

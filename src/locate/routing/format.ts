@@ -32,7 +32,7 @@ export function routingLines(routing: RoutingDrift | null, color: boolean, few: 
       String(block.block),
       String(block.flipped),
       `${block.sameTokens} of ${block.choices}`,
-      formatError(block.sameNmse),
+      block.sameTokens === 0 ? '–' : formatError(block.sameNmse),
       formatError(block.flippedNmse),
       block.sameRatio === null ? '–' : block.sameRatio.toFixed(2),
     ]);

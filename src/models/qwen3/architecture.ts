@@ -47,6 +47,10 @@ export const QWEN3_ARCHITECTURE: Architecture<Qwen3Config> = {
       window: layerType === 'sliding_attention' ? (config.sliding_window ?? undefined) : undefined,
     };
   },
+  withRope: (config, _, { theta = config.rope_parameters.rope_theta }) => ({
+    ...config,
+    rope_parameters: { rope_type: 'default', rope_theta: theta },
+  }),
   classes: ({ num_experts }) => num_experts,
   tables: () => ({}),
   embedding: qwen3Embedding,

@@ -109,6 +109,8 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
   /** By name, in the order in which a block reads them. */
   histories(config: C): Readonly<Record<string, History>>;
   attention(config: C, layerType: string): AttentionRule;
+  /** The configuration with another rotary embedding of a layer type: base of the angles, share of each head; what the family cannot say stays. */
+  withRope(config: C, layerType: string, change: { theta?: number; share?: number }): C;
   /** Classes that a router chooses among, the one that runs no expert included; 0 in a model without experts. */
   classes(config: C): number;
   /** Constants of the model file besides `mask`, `cos` and `sin`. */

@@ -59,6 +59,16 @@ export const ZAYA_ARCHITECTURE: Architecture<ZayaConfig> = {
       window: type === 'hybrid_sliding' ? (config.sliding_window ?? undefined) : undefined,
     };
   },
+  withRope(config, layerType, { theta, share }) {
+    const type = layerType as LayerType;
+    const own = config.rope_parameters[type]!;
+    const changed = {
+      ...own,
+      rope_theta: theta ?? own.rope_theta,
+      partial_rotary_factor: share ?? own.partial_rotary_factor,
+    };
+    return { ...config, rope_parameters: { ...config.rope_parameters, [type]: changed } };
+  },
   classes: routerClasses,
   tables: expertTables,
   embedding: zayaEmbedding,

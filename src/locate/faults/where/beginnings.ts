@@ -1,18 +1,22 @@
 /** Where errors begin in time: of a run of several forward calls the first fault is the first of the earliest call, not the first in the order of one call's values. */
 import type { FloatTapReport, IntegerTapReport } from '../../../diff/report.js';
 import type { DumpView } from '../../../dump/dump-view.js';
+import type { TensorBatch } from '../../../dump/reader.js';
 import { commonRows } from '../../noise/noise-floor.js';
 import { aloneLimit } from '../alone.js';
 import type { OpEvidence } from '../evidence.js';
 import type { LocalError } from '../local.js';
 import { type LocateOpsOptions, locateOps } from '../ops.js';
 import type { LocatedOp } from '../report.js';
+import { axisSizes, EntryErrors, type WrongEntries } from './entries.js';
 import { type FirstWrong, RowErrors } from './row-errors.js';
 
 /** Ops at fault, the first in time in front, and where the error of each begins. */
 export interface Beginnings {
   faults: LocatedOp[];
   begins: ReadonlyMap<string, FirstWrong>;
+  /** In which heads, channels, keys or experts' tokens alone it lies. */
+  within: ReadonlyMap<string, readonly WrongEntries[]>;
   /** Forward calls of the run. */
   steps: number;
 }
@@ -24,11 +28,13 @@ export function ownBeginnings(
   { manifest }: Pick<DumpView, 'manifest'>,
 ): Beginnings {
   const begins = new Map<string, FirstWrong>();
+  const within = new Map<string, readonly WrongEntries[]>();
   for (const { tap, limit } of faults) {
     const first = local.get(tap)?.rows?.first(limit ?? 0, manifest.sequences.length);
     if (first != null) begins.set(tap, first);
+    within.set(tap, local.get(tap)?.entries?.wrong(limit ?? 0) ?? []);
   }
-  return { faults: inTime(faults, begins), begins, steps: manifest.steps };
+  return { faults: inTime(faults, begins), begins, within, steps: manifest.steps };
 }
 
 /**
@@ -44,12 +50,22 @@ export async function gatheredBeginnings(
 ): Promise<Beginnings> {
   const { steps } = tested.manifest;
   const rows = new Map<string, RowErrors>();
+  const entries = new Map<string, EntryErrors>();
+  const sizes = axisSizes(reference.taps);
+  const isFault = new Set(faults.map(({ tap }) => tap));
+  const choices = new BlockChoices(tested);
   // Of one call the order of its values is that of time: only where errors begin in positions is asked for.
   for (const name of steps > 1 ? evidence.keys() : faults.map(({ tap }) => tap)) {
     const own = new RowErrors();
     // A value in front of a call's first token belongs to a call that begins there: others have no such value.
     if (!(reference.manifest.steps !== steps && name.endsWith(':lead')))
-      for await (const [a, b] of commonRows([reference, tested], name)) own.add(a!, b!);
+      for await (const [a, b] of commonRows([reference, tested], name)) {
+        own.add(a!, b!);
+        if (!isFault.has(name)) continue;
+        const known = entries.get(name) ?? new EntryErrors(a!.tap, sizes);
+        entries.set(name, known);
+        known.add(a!, b!, await choices.of(b!));
+      }
     rows.set(name, own);
   }
   const limitOf = (name: string) => aloneLimit(evidence.get(name)!, options.failAbove);
@@ -71,7 +87,40 @@ export async function gatheredBeginnings(
     const first = rows.get(tap)?.first(limitOf(tap), tested.manifest.sequences.length);
     if (first != null) begins.set(tap, first);
   }
-  return { faults: found, begins, steps };
+  const within = new Map([...entries].map(([tap, own]) => [tap, own.wrong(limitOf(tap))]));
+  return { faults: found, begins, within, steps };
+}
+
+/** The experts that a dump's tokens chose, block by block. */
+class BlockChoices {
+  readonly #dump: DumpView;
+  readonly #blocks = new Map<number | null, Promise<ReadonlyMap<string, number>>>();
+
+  constructor(dump: DumpView) {
+    this.#dump = dump;
+  }
+
+  /** The choice of each row in its own block; undefined where the dump does not hold it. */
+  async of({ tap, sequence, position }: TensorBatch): Promise<number[] | undefined> {
+    if (tap.scope !== 'token') return undefined;
+    const known = this.#blocks.get(tap.block) ?? this.#read(tap.block);
+    this.#blocks.set(tap.block, known);
+    const choices = await known;
+    const own = Array.from(position, (at, row) => choices.get(`${sequence[row]} ${at}`));
+    return own.some((choice) => choice === undefined) ? undefined : (own as number[]);
+  }
+
+  async #read(block: number | null): Promise<ReadonlyMap<string, number>> {
+    const found = new Map<string, number>();
+    const tap = this.#dump.taps.find(
+      (each) =>
+        each.block === block && each.dtype === 'I32' && each.scope === 'token' && each.shape.length === 0,
+    );
+    if (tap === undefined || block === null) return found;
+    for await (const { data, sequence, position } of this.#dump.stream(tap.name))
+      for (const [row, at] of position.entries()) found.set(`${sequence[row]} ${at}`, Number(data[row]));
+    return found;
+  }
 }
 
 /** The earliest call in which a value is above its limit. */

@@ -1,0 +1,189 @@
+/** An op at fault, taken out of the model with what it reads and what the tested program made of that. */
+
+import type { DumpView } from '../../dump/dump-view.js';
+import { toFloat32 } from '../../dump/float.js';
+import { ZayascopeError } from '../../errors.js';
+import { VIEW_OPS } from '../../graph/ops.js';
+import type { Setting } from '../../graph/policy.js';
+import { elementCount, type Shape } from '../../graph/shape.js';
+import type { Tensor } from '../../graph/tensor.js';
+import { architectureOf } from '../../models/architectures.js';
+import type { ModelConfig } from '../../models/runtime/architecture.js';
+import { axisSize } from '../../models/runtime/axes.js';
+import { placeTables } from '../../models/runtime/inputs.js';
+import type { Model } from '../../models/runtime/model.js';
+import { type ModelTap, traceModel } from '../../models/runtime/trace.js';
+import { requiredTensors } from '../../models/runtime/weights.js';
+import { buildPiece, type Leaf, opTap, type Piece, type PieceSource } from '../repro/piece.js';
+import { readPrefix } from '../repro/values.js';
+import { weightValues } from '../repro/weights.js';
+import type { CauseOp, OpInput } from './alternative.js';
+import { factorsOf, type Values } from './layout.js';
+
+/** What {@link openOp} takes an op from. */
+export interface OpOrigin {
+  model: Model;
+  /** Settings under which the tested dump's ops are recomputed. */
+  setting: Setting;
+  tested: DumpView;
+  /** True for values that all dumps hold. */
+  holds: (name: string) => boolean;
+  sequence: number;
+  /** Positions of the sequence from its start. */
+  tokens: number;
+}
+
+/** An op, the values of its leaves, and the tested value. */
+export interface OpenOp extends CauseOp {
+  source: PieceSource;
+  setting: Setting;
+  leafValues(leaf: Leaf): Promise<Values>;
+  expected: Values;
+}
+
+/** Weights of one op beyond which no cause is looked for: each is held widened to F32. */
+const MAX_WEIGHT_BYTES = 2 ** 30;
+
+/**
+ * Takes an op out of the model. undefined where that cannot be done: a state, an input that the dump lacks, weights of more
+ * than 1 GiB, values that are not finite.
+ */
+export async function openOp(name: string, origin: OpOrigin): Promise<OpenOp | undefined> {
+  const { model, setting, tested, holds, sequence, tokens } = origin;
+  const { config } = model;
+  const held = new Set(tested.taps.map((tap) => tap.name).filter(holds));
+  const { checkpoint } = model.weights;
+  const required = new Map(
+    requiredTensors(config, checkpoint.tensors.has('lm_head.weight')).map((each) => [each.name, each]),
+  );
+  try {
+    const tap = opTap(config, name);
+    const source: PieceSource = {
+      config,
+      required,
+      op: tap,
+      tokens,
+      stored: new Map([...checkpoint.tensors.values()].map((info) => [info.name, info.dtype])),
+      isGiven: (each) => held.has(each),
+    };
+    const piece = buildPiece(source, setting);
+    const taps = new Map(
+      traceModel(config, { hasHead: required.has('lm_head.weight') }).taps.map((each) => [each.name, each]),
+    );
+    if (piece.leaves.some((leaf) => leaf.kind === 'tap' && !held.has(leaf.name))) return undefined;
+    const weightBytes = piece.leaves
+      .filter(({ kind }) => kind === 'weight')
+      .reduce((sum, { shape }) => sum + 4 * elementCount(shape), 0);
+    if (weightBytes > MAX_WEIGHT_BYTES) return undefined;
+    const size = (axis: string) => axisSize(config, axis, tokens) as number | undefined;
+    const read = memoised(async (tapName: string, shape: Shape): Promise<Values> => {
+      const { dtype, data } = await readPrefix(tested, tapName, sequence, tokens, shape);
+      return dtype === 'I32' ? (data as Int32Array) : toFloat32(data, dtype);
+    });
+    const weightOf = memoised(async (weight: string) => weightValues(checkpoint.tensors.get(weight)!));
+    const output = piece.graph.outputs.get(name)!;
+    const expected = await read(name, output.shape);
+    if (!expected.every(Number.isFinite)) return undefined;
+    const constant = (each: string, other: ModelConfig, past: number) =>
+      constantOf(each, other, tap, tokens, past);
+    return {
+      tap: name,
+      block: tap.block,
+      config,
+      tokens,
+      source,
+      setting,
+      piece,
+      inputs: piece.leaves.map((leaf): OpInput => {
+        const of = leaf.kind === 'tap' ? taps.get(leaf.name) : undefined;
+        return {
+          leaf,
+          factors: of === undefined ? [] : factorsOf(of.axes, size, leaf.shape),
+          weight: leaf.kind === 'weight' ? required.get(leaf.name) : undefined,
+          uses: usesOf(piece, leaf),
+        };
+      }),
+      output: {
+        isInteger: output.dtype === 'I32',
+        factors: factorsOf(tap.axes, size, output.shape),
+        elements: elementCount(output.shape),
+      },
+      weights: required,
+      alike: (tapName) => alikeTaps(taps, tapName, held),
+      // Those of other blocks are not kept: a model's experts would fill the memory.
+      weightValues: (weight) =>
+        piece.leaves.some((leaf) => leaf.name === weight)
+          ? weightOf(weight)
+          : weightValues(checkpoint.tensors.get(weight)!),
+      tapValues: (tapName, like) => read(tapName, like.shape),
+      constant,
+      async leafValues(leaf) {
+        if (leaf.kind === 'constant') return constant(leaf.name, config, 0);
+        if (leaf.kind === 'weight') return weightOf(leaf.name);
+        if (leaf.kind === 'tap') return read(leaf.name, leaf.shape);
+        if (leaf.kind === 'tokens')
+          return Int32Array.from(tested.manifest.sequences[sequence]!.tokens!.slice(0, tokens));
+        return initialState(leaf, model);
+      },
+      expected,
+    };
+  } catch (error) {
+    // What cannot be taken out of this dump (rows of another size, a state, a missing position) has no cause to be found.
+    if (error instanceof ZayascopeError && error.code !== 'IO') return undefined;
+    throw error;
+  }
+}
+
+function memoised<A extends [string, ...unknown[]], R>(
+  make: (...args: A) => Promise<R>,
+): (...args: A) => Promise<R> {
+  const known = new Map<string, Promise<R>>();
+  return (...args) => {
+    const key = args.join(' ');
+    const value = known.get(key) ?? make(...args);
+    known.set(key, value);
+    return value;
+  };
+}
+
+/** Ops that read a leaf, past those that only move its elements. */
+function usesOf({ nodes }: Piece, leaf: Leaf): Tensor[] {
+  const found: Tensor[] = [];
+  const moves = (node: Tensor) => VIEW_OPS.has(node.op) || node.op === 'cont' || node.op === 'cast';
+  const from = new Set(nodes.filter(({ op, name }) => op === 'input' && name === leaf.input));
+  for (const node of nodes)
+    if (node.sources.some((source) => from.has(source))) {
+      if (moves(node)) from.add(node);
+      else found.push(node);
+    }
+  return found;
+}
+
+/** Values of the same axes in a value's own block. */
+function alikeTaps(taps: ReadonlyMap<string, ModelTap>, name: string, held: ReadonlySet<string>): string[] {
+  const own = taps.get(name);
+  if (own === undefined) return [];
+  return [...taps.values()]
+    .filter(
+      ({ block, axes, dtype }) =>
+        block === own.block && axes.join() === own.axes.join() && dtype === own.dtype,
+    )
+    .map((each) => each.name)
+    .filter((each) => each !== name && held.has(each));
+}
+
+function constantOf(name: string, config: ModelConfig, tap: ModelTap, tokens: number, past: number): Values {
+  const table = architectureOf(config).tables(config)[name];
+  if (table !== undefined) return table.values;
+  const type = config.layer_types[tap.block ?? 0]!;
+  const sizes = { batch: 1, tokens, span: tokens, padded: false };
+  return placeTables(config, type, sizes, { past, padding: [] })[name as 'mask' | 'cos' | 'sin'];
+}
+
+/** What precedes a first token: zeros, or a weight (see the architecture's `histories`). */
+async function initialState({ name, shape }: Leaf, { weights, config }: Model): Promise<Float32Array> {
+  const [, layer, history = ''] = /^layers\.(\d+)\.(.+)$/.exec(name) ?? [];
+  const start = architectureOf(config).histories(config)[history]?.start;
+  const bias = start === undefined ? undefined : weights.checkpoint.tensors.get(start(Number(layer)));
+  return bias === undefined ? new Float32Array(elementCount(shape)) : weightValues(bias);
+}

@@ -1,0 +1,65 @@
+/** The command line that a report prints as the next step: one that works with the dumps at hand. */
+import type { DumpView } from '../../dump/dump-view.js';
+import { ZayascopeError } from '../../errors.js';
+import { POLICIES, type Policy, resolvePolicy } from '../../graph/policy.js';
+import type { Model } from '../../models/runtime/model.js';
+import { directInputs } from '../replay/tap-graph.js';
+import { buildPiece, opTap, requiredByName } from '../repro/piece.js';
+
+/** What a step is made of. */
+export interface NextStep {
+  reference: DumpView;
+  tested: DumpView;
+  /** Folder or file of the model, and the model itself; undefined: none at hand. */
+  folder: string | undefined;
+  model: Model | undefined;
+  base: Policy;
+  /** The map under which the tested dump is seen, as the command spells it. */
+  mapArgument: string | undefined;
+}
+
+/** `repro` of the op where the tested dump holds what it reads; else `diff` of its value and of what goes into it. */
+export function nextCommand(tap: string, step: NextStep, blocks: number): string {
+  const { reference, tested, folder, model, base, mapArgument } = step;
+  if (folder !== undefined && model !== undefined && canReproduce(tap, tested, model, base)) {
+    const policy = base.name !== 'f32' && Object.hasOwn(POLICIES, base.name) ? ` --policy ${base.name}` : '';
+    return `zayascope repro ${shell(tested.dir)} --model ${shell(folder)} --op ${tap}${policy} --out repro`;
+  }
+  const map = mapArgument === undefined ? '' : ` --map ${shell(mapArgument)}`;
+  const held = new Set(
+    [reference, tested]
+      .map(({ taps }) => taps.map(({ name }) => name))
+      .reduce((a, b) => a.filter((name) => b.includes(name))),
+  );
+  const taps = [...directInputs(tap, blocks).inputs.filter((name) => held.has(name)), tap];
+  return `zayascope diff ${shell(reference.dir)} ${shell(tested.dir)}${map} --taps ${taps.join()} --all`;
+}
+
+/** A single op is taken out of a dump of all positions that has the tap names itself, and all that the op reads. */
+function canReproduce(tap: string, tested: DumpView, { config, weights }: Model, base: Policy): boolean {
+  const names = new Set(tested.manifest.taps.map(({ name }) => name));
+  if (!names.has(tap) || tested.manifest.tier !== 'full') return false;
+  try {
+    const { leaves } = buildPiece(
+      {
+        config,
+        required: requiredByName(config),
+        op: opTap(config, tap),
+        tokens: 2,
+        stored: new Map([...weights.checkpoint.tensors.values()].map(({ name, dtype }) => [name, dtype])),
+        isGiven: (name) => names.has(name),
+      },
+      resolvePolicy(base),
+    );
+    return leaves.every(({ kind, name }) => kind !== 'tap' || names.has(name));
+  } catch (error) {
+    // A state, or what only a run with a cache has.
+    if (error instanceof ZayascopeError) return false;
+    throw error;
+  }
+}
+
+/** A word of a command line, quoted where a shell would take it apart. */
+export function shell(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
