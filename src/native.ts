@@ -160,22 +160,6 @@ export interface NativeArena {
   [Symbol.dispose](): void;
 }
 
-/** What a GGUF file's header holds. 64-bit integers beyond 2^53 come as bigint. */
-export interface NativeGguf {
-  version: number;
-  alignment: number;
-  /** File offset of the first tensor's data. */
-  dataOffsetBytes: number;
-  metadata: Record<string, GgufValue>;
-  tensors: {
-    name: string;
-    type: number;
-    ne: number[] /** relative to dataOffsetBytes */;
-    offsetBytes: number;
-    sizeBytes: number;
-  }[];
-}
-
 export type GgufScalar = number | bigint | boolean | string;
 /** `type` is the GGUF type name as in the format's specification: `u8 i8 u16 i16 u32 i32 f32 bool str u64 i64 f64`, or `arr` with `itemType`. */
 export interface GgufValue {
@@ -224,8 +208,6 @@ export interface NativeAddon {
     columns: number,
     importance: Float32Array | null,
   ): Promise<Uint8Array>;
-  /** Reads the header of a GGUF file (no tensor data). Throws `BAD_CHECKPOINT` for a malformed one. */
-  ggufRead(path: string): NativeGguf;
   /** The bytes of a GGUF header for these keys and tensors, data following at its end, tensors in this order at the alignment in `general.alignment` or 32. */
   ggufHeader(
     metadata: Record<string, GgufValue>,

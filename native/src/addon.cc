@@ -53,7 +53,6 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   define<rowStats>(exports, "rowStats");          // row-stats.cc
   define<dequantize>(exports, "dequantize");      // quantize.cc
   define<quantize>(exports, "quantize");          // quantize.cc
-  define<ggufRead>(exports, "ggufRead");          // gguf-read.cc
   define<ggufHeader>(exports, "ggufHeader");      // gguf-header.cc
   return exports;
 }

@@ -12,7 +12,6 @@ struct GgufFree {
 };
 using GgufPointer = std::unique_ptr<gguf_context, GgufFree>;
 
-Napi::Value ggufRead(const Napi::CallbackInfo& info);    // gguf-read.cc
 Napi::Value ggufHeader(const Napi::CallbackInfo& info);  // gguf-header.cc
 
 }  // namespace zayascope

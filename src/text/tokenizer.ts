@@ -45,7 +45,7 @@ export interface TextTokenizer {
 export async function openTokenizer(model: string): Promise<TextTokenizer> {
   const found = await tokenizerPlace(model);
   if (found.kind === 'gguf') {
-    const { readGgufHeader } = await import('../weights/gguf.js');
+    const { readGgufHeader } = await import('../weights/formats/gguf-header.js');
     const { ggufTokenizer } = await import('./gguf/read-tokenizer.js');
     return ggufTokenizer((await readGgufHeader(OP, found.path)).metadata, found.path);
   }

@@ -64,7 +64,7 @@ export interface WeightsDiffReport {
 
 /**
  * Compares the weights of two models in any layout and dtype, tensor by tensor, under the names of the transformers layout. Streams: memory does not grow with the models, but for
- * convolutions whose axes one side stores in another order. Only quantised types and GGUF files need the native addon.
+ * convolutions whose axes one side stores in another order. Only quantised types need the native addon.
  *
  * @throws `BAD_ARGUMENT` for a bad pattern or threshold; `IO`; `BACKEND` where the addon is needed and missing.
  */

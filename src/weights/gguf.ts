@@ -1,72 +1,9 @@
 import { blockSize, DTYPES, type Dtype, ggmlType, ggmlTypeName, sizeBytes } from '../dtype.js';
 import { ZayascopeError } from '../errors.js';
-import { type NativeGguf, native } from '../native.js';
 import type { Checkpoint, StoredTensor, TensorInfo } from './checkpoint.js';
-import { fileSizeBytes, readInto, withFile } from './file-access.js';
-import { sniffFile, wrongKind } from './formats/file-kind.js';
+import type { GgufHeader } from './formats/gguf-header.js';
 
 const OP = 'openGguf';
-const NEWEST_VERSION = 3;
-
-/**
- * Reads the header of a GGUF file, after a look at what the file is: version and byte order are said before ggml fails on them.
- * @throws `BAD_CHECKPOINT` for another kind of file, a big-endian file, a version that ggml does not read, a malformed header; `IO`.
- */
-export async function readGgufHeader(op: string, file: string): Promise<NativeGguf> {
-  const found = await sniffFile(op, file);
-  if (found.kind !== 'gguf') throw wrongKind('BAD_CHECKPOINT', op, 'a GGUF file', found, file);
-  const fail = (expected: string, got: string): never => {
-    throw new ZayascopeError('BAD_CHECKPOINT', `${op}: expected ${expected}, got ${got} (${file})`, {
-      op,
-      tensor: file,
-    });
-  };
-  const start = new Uint8Array(8);
-  if (found.sizeBytes < 24) fail('a whole GGUF header', `${found.sizeBytes} bytes`);
-  await withFile(op, file, (handle) => readInto(op, handle, file, 0, start));
-  const view = new DataView(start.buffer);
-  const version = view.getUint32(4, true);
-  if (version > 0xffff && view.getUint32(4, false) <= 0xff)
-    fail(
-      'a little-endian GGUF file',
-      `a big-endian one of version ${view.getUint32(4, false)}; gguf-py's gguf_convert_endian.py turns it around`,
-    );
-  if (version === 1)
-    fail(
-      'GGUF version 2 or 3',
-      'version 1, of August 2023, whose sizes have 32 bits; convert the model again',
-    );
-  if (version === 0 || version > NEWEST_VERSION)
-    fail(
-      `GGUF version 2 or ${NEWEST_VERSION}`,
-      `version ${version}${version > NEWEST_VERSION && version < 100 ? ', which is newer than this ggml' : ''}`,
-    );
-  const gguf = native().ggufRead(file);
-  await checkNames(op, file, gguf);
-  return gguf;
-}
-
-/** ggml ends a name at its first NUL: what it gave must stand in the file as it is, with its length before it. */
-async function checkNames(op: string, file: string, gguf: NativeGguf): Promise<void> {
-  const header = Buffer.alloc(Math.min(gguf.dataOffsetBytes, await fileSizeBytes(op, file)));
-  await withFile(op, file, (handle) => readInto(op, handle, file, 0, header));
-  let at = 0;
-  for (const name of [...Object.keys(gguf.metadata), ...gguf.tensors.map((tensor) => tensor.name)]) {
-    const bytes = Buffer.from(name);
-    const length = Buffer.alloc(8);
-    length.writeBigUInt64LE(BigInt(bytes.length));
-    // An object lists keys that are numbers first, wherever they stand in the file.
-    const isNumber = /^\d+$/.test(name);
-    const found = header.indexOf(Buffer.concat([length, bytes]), isNumber ? 0 : at);
-    if (found < 0 || name === '')
-      throw new ZayascopeError(
-        'BAD_CHECKPOINT',
-        `${op}: expected names in UTF-8 without NUL, got one that begins with ${JSON.stringify(name)} (${file})`,
-        { op, tensor: file },
-      );
-    if (!isNumber) at = found + length.length + bytes.length;
-  }
-}
 
 /**
  * The tensors of a GGUF model of several files, `gguf-split`'s parts; the metadata is the first file's.
@@ -93,11 +30,11 @@ export function joinGgufParts(parts: readonly Checkpoint[]): Checkpoint {
  * The tensors of a GGUF file under the file's own names, axes in the reference's order (GGUF lists the fastest first), axes of size one at the
  * slow end dropped. Types that this library lacks go to `unreadable` by their names. Reads nothing: the header has been read.
  *
- * @param gguf what the addon's `ggufRead` gave.
+ * @param gguf what `readGgufHeader` gave.
  * @param fileSize bytes of the file, against which every range is checked.
  * @throws `BAD_CHECKPOINT` for a duplicate name, malformed sizes, or data that overlaps, is misaligned or lies outside the file.
  */
-export function ggufCheckpoint(gguf: NativeGguf, file: string, fileSize: number): Checkpoint {
+export function ggufCheckpoint(gguf: GgufHeader, file: string, fileSize: number): Checkpoint {
   const tensors = new Map<string, TensorInfo>();
   const unreadable = new Map<string, StoredTensor>();
   for (const tensor of gguf.tensors) {

@@ -8,7 +8,8 @@ import { utf8Text } from '../utf8.js';
 import { describeValue } from './describe-value.js';
 import { readSmallFile } from './file-access.js';
 import { sniffFile, wrongKind } from './formats/file-kind.js';
-import { ggufCheckpoint, readGgufHeader } from './gguf.js';
+import { readGgufHeader } from './formats/gguf-header.js';
+import { ggufCheckpoint } from './gguf.js';
 import { readTensor } from './tensor-data.js';
 
 const OP = 'readImportance';

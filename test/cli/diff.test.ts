@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dump } from '../../src/dump/reader.js';
+import { convertModel } from '../../src/models/gguf/convert.js';
 import { runCommand } from './run-command.js';
 
 const root = join(import.meta.dirname, '..', '..');
@@ -105,6 +106,17 @@ describe('an installation without the native addon', () => {
     expect(run('diff', float32, float32, '--fail-above', '0')).toMatchObject({ status: 0, stderr: '' });
     expect(run('inspect', float32)).toMatchObject({ status: 0, stderr: '' });
     expect(run('export', float32, '--taps', 'norm', '--out', out)).toMatchObject({ status: 0, stderr: '' });
+  });
+
+  it('inspects a GGUF model and compares its weights', async () => {
+    const model = join(root, 'dumps', 'tiny', 'model');
+    const gguf = join(folder, 'tiny.gguf');
+    await convertModel(model, { type: 'f32', out: gguf });
+    const inspected = run('inspect', gguf);
+    expect(inspected).toMatchObject({ status: 0, stderr: '' });
+    expect(inspected.stdout).toContain('half-layers');
+    const compared = run('diff-weights', model, gguf, '--fail-above', '0');
+    expect(compared).toMatchObject({ status: 0, stderr: '' });
   });
 
   it('says how to build the addon when asked to capture', () => {

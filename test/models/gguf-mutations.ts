@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../../src/errors.js';
 import { openModel } from '../../src/models/runtime/model.js';
-import { native } from '../../src/native.js';
+import { readGgufHeader } from '../../src/weights/formats/gguf-header.js';
 import { seededIntegers } from '../weights/fixtures.js';
 
 /** 32-bit values that break arithmetic: zero, one, the largest, the first negative, ... */
@@ -20,7 +20,7 @@ export async function runMutations(
   count: number,
 ): Promise<void> {
   const good = await readFile(file);
-  const headerBytes = native().ggufRead(file).dataOffsetBytes;
+  const headerBytes = (await readGgufHeader('test', file)).dataOffsetBytes;
   const path = join(folder, 'mutated.gguf');
   for (let number = first; number < first + count; number++) {
     await writeFile(path, mutate(good, headerBytes, seededIntegers(number)));

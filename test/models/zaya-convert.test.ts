@@ -8,7 +8,7 @@ import { openModelSource } from '../../src/models/layout/source.js';
 import { openModel } from '../../src/models/runtime/model.js';
 import { requiredTensors } from '../../src/models/runtime/weights.js';
 import { parseZayaConfig, readZayaConfig } from '../../src/models/zaya/config.js';
-import { native } from '../../src/native.js';
+import { readGgufHeader } from '../../src/weights/formats/gguf-header.js';
 import { readTensor } from '../../src/weights/tensor-data.js';
 import { temporaryFolder } from '../weights/fixtures.js';
 import { writeBlocksGguf } from './blocks-gguf.js';
@@ -149,7 +149,7 @@ describe('convertModel to f32', () => {
     const result = await convertModel(model, { type: 'f32', out });
     expect(result).toMatchObject({ vocabulary: 52, sourceVocabulary: 61, hasTokenizer: true });
     expect((await openModelSource(out)).config.vocab_size).toBe(52);
-    const { metadata } = native().ggufRead(out);
+    const { metadata } = await readGgufHeader('test', out);
     const value = (key: string) => metadata[`tokenizer.${key}`]?.value;
     const tokens = value('ggml.tokens') as string[];
     expect([tokens[0], tokens[2], tokens[49], tokens[50]]).toEqual(['a', '<eos>', '[PAD49]', '<end>']);
@@ -175,7 +175,7 @@ describe('convertModel to f32', () => {
     expect(Math.max(...worst)).toBeLessThan(1e-5);
     // A GGUF file as the source keeps the tokenizer as it is.
     await convertModel(out, { type: 'bf16', out: join(folder, 'again.gguf') });
-    const again = native().ggufRead(join(folder, 'again.gguf')).metadata;
+    const again = (await readGgufHeader('test', join(folder, 'again.gguf'))).metadata;
     for (const key of Object.keys(metadata).filter((each) => each.startsWith('tokenizer.')))
       expect(again[key]).toEqual(metadata[key]);
   });

@@ -6,7 +6,8 @@ import { checkWeights, requiredTensors } from '../../src/models/runtime/weights.
 import { parseZayaConfig, rotaryDim, type ZayaConfig } from '../../src/models/zaya/config.js';
 import { openZayaGguf } from '../../src/models/zaya/gguf.js';
 import { type GgufDialect, ggufNames } from '../../src/models/zaya/gguf-names.js';
-import type { GgufScalar, GgufValue, NativeGguf } from '../../src/native.js';
+import type { GgufScalar, GgufValue } from '../../src/native.js';
+import type { GgufHeader } from '../../src/weights/formats/gguf-header.js';
 import { ggufCheckpoint } from '../../src/weights/gguf.js';
 import { readTensor } from '../../src/weights/tensor-data.js';
 import { seededIntegers, temporaryFolder } from '../weights/fixtures.js';
@@ -31,7 +32,7 @@ const f32 = (value: number): GgufValue => ({ type: 'f32', value: Math.fround(val
 const list = (itemType: string, value: GgufScalar[]): GgufValue => ({ type: 'arr', itemType, value });
 
 /** The header that a dialect's converter writes for a config: names and keys of zaya-architecture.md B.2 and B.3, in BF16. */
-function header(config: ZayaConfig, dialect: GgufDialect): NativeGguf {
+function header(config: ZayaConfig, dialect: GgufDialect): GgufHeader {
   const names = ggufNames(config, dialect);
   let offsetBytes = 0;
   const tensors = requiredTensors(config).map(({ name, shape, role }) => {
@@ -78,11 +79,11 @@ function header(config: ZayaConfig, dialect: GgufDialect): NativeGguf {
   return { version: 3, alignment: 32, dataOffsetBytes: 4096, metadata, tensors };
 }
 
-function open(gguf: NativeGguf) {
+function open(gguf: GgufHeader) {
   return openZayaGguf(gguf, ggufCheckpoint(gguf, FILE, 2 ** 40), FILE);
 }
 
-function rejection(gguf: NativeGguf): ZayascopeError {
+function rejection(gguf: GgufHeader): ZayascopeError {
   try {
     open(gguf);
   } catch (error) {
@@ -403,7 +404,7 @@ describe('GGUF', () => {
     expect(rejection(odd).message).toContain('even number of half-layers');
   });
 
-  it.each<[string, (tensors: NativeGguf['tensors']) => void, string]>([
+  it.each<[string, (tensors: GgufHeader['tensors']) => void, string]>([
     [
       'a duplicate name',
       (tensors) => tensors.push({ ...tensors[3]!, offsetBytes: 2 ** 20 }),

@@ -119,7 +119,6 @@ describe('errors while a graph is built', () => {
       'rowStats(columns)': () => addon.rowStats([{ bytes: new Uint8Array(12), type: F32, columns: 2 }]),
       'dequantize(out)': () => addon.dequantize(new Uint8Array(34), 8, 32, new Float32Array(31)),
       'quantize(importance)': () => addon.quantize(new Float32Array(32), 8, 32, loose(undefined)),
-      'ggufRead(7)': () => addon.ggufRead(loose(7)),
       'ggufHeader(null)': () => addon.ggufHeader(loose(null), []),
       'setErrorClass(1)': () => addon.setErrorClass(loose(1)),
     };

@@ -12,9 +12,7 @@ interface InspectOptions {
 /** `zayascope inspect`: what a model folder or a dump holds. */
 export function inspectCommand(context: CommandContext): Command {
   return new Command('inspect')
-    .description(
-      'Prints what a model or a dump holds. Reads headers only; needs the native addon for GGUF files alone.',
-    )
+    .description('Prints what a model or a dump holds. Reads headers only; needs no native addon.')
     .argument(
       '<path>',
       'a model folder (transformers or legacy layout), a GGUF file, or a dump (partial ones too)',

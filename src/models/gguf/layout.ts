@@ -1,7 +1,8 @@
 /** How a family's models lie in GGUF files. */
 import type { Dtype } from '../../dtype.js';
-import type { GgufValue, NativeGguf } from '../../native.js';
+import type { GgufValue } from '../../native.js';
 import type { Checkpoint } from '../../weights/checkpoint.js';
+import type { GgufHeader } from '../../weights/formats/gguf-header.js';
 import type { GgufTensorSpec } from '../../weights/gguf-write.js';
 import type { ModelConfig, RequiredTensor } from '../runtime/architecture.js';
 import type { GgufType } from './types.js';
@@ -38,7 +39,7 @@ export interface GgufLayout<C extends ModelConfig = ModelConfig> {
    * Presents config and tensors in the transformers layout. Reads no data.
    * @param stored the tensors, of all parts. @throws `BAD_CHECKPOINT`, `BAD_CONFIG`, `MISSING_TENSOR`.
    */
-  open(gguf: NativeGguf, stored: Checkpoint, file: string): GgufModel<C>;
+  open(gguf: GgufHeader, stored: Checkpoint, file: string): GgufModel<C>;
   /**
    * Lays out a model as the public programs read it.
    * @param config of what is written: vocabulary trimmed, head tied or not. @param name for `general.name`.

@@ -1,12 +1,13 @@
 /** What reading the GGUF files of every family has in common. */
 import { ZayascopeError } from '../../errors.js';
-import type { GgufValue, NativeGguf } from '../../native.js';
+import type { GgufValue } from '../../native.js';
 import type { Checkpoint, StoredTensor, TensorInfo } from '../../weights/checkpoint.js';
+import type { GgufHeader } from '../../weights/formats/gguf-header.js';
 import type { RequiredTensor } from '../runtime/architecture.js';
 
 /** Metadata as a plain object. Arrays at the keys `perBlock` that repeat one value (zero where it does not apply) become that value. */
 export function plainMetadata(
-  metadata: NativeGguf['metadata'],
+  metadata: GgufHeader['metadata'],
   perBlock: readonly string[] = [],
 ): Record<string, unknown> {
   return Object.fromEntries(

@@ -1,11 +1,13 @@
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { ZayascopeError } from '../../errors.js';
-import type { GgufValue, NativeGguf } from '../../native.js';
+import type { GgufValue } from '../../native.js';
 import { type Checkpoint, openCheckpoint } from '../../weights/checkpoint.js';
 import { describeValue } from '../../weights/describe-value.js';
 import { fileSizeBytes } from '../../weights/file-access.js';
-import { ggufCheckpoint, joinGgufParts, readGgufHeader } from '../../weights/gguf.js';
+import type { GgufHeader } from '../../weights/formats/gguf-header.js';
+import { readGgufHeader } from '../../weights/formats/gguf-header.js';
+import { ggufCheckpoint, joinGgufParts } from '../../weights/gguf.js';
 import { findModel, splitParts } from '../../weights/model-path.js';
 import { ARCHITECTURES } from '../architectures.js';
 import type { GgufLayout } from '../gguf/layout.js';
@@ -73,7 +75,7 @@ async function openGguf(path: string): Promise<ModelSource> {
 }
 
 /** The family that a file's `general.architecture` names. */
-function ggufLayout({ metadata }: NativeGguf, file: string): GgufLayout {
+function ggufLayout({ metadata }: GgufHeader, file: string): GgufLayout {
   const name = metadata['general.architecture']?.value;
   const known = ARCHITECTURES.find(({ family }) => (family.gguf as readonly unknown[]).includes(name));
   if (known !== undefined) return familyLayouts(known.family.name).gguf;

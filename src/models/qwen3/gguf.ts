@@ -2,8 +2,9 @@
  * GGUF files of Qwen3 with the names of llama.cpp (`general.architecture` `qwen3` and `qwen3moe`):
  * https://github.com/ggml-org/llama.cpp/blob/master/src/llama-arch.cpp
  */
-import type { GgufValue, NativeGguf } from '../../native.js';
+import type { GgufValue } from '../../native.js';
 import type { Checkpoint } from '../../weights/checkpoint.js';
+import type { GgufHeader } from '../../weights/formats/gguf-header.js';
 import type { GgufModel, GgufPlan } from '../gguf/layout.js';
 import { refuseGgufMeaning } from '../gguf/meaning.js';
 import { f32, generalKeys, planTensors, specialTokens, u32 } from '../gguf/plan.js';
@@ -52,7 +53,7 @@ function namesOf(config: Qwen3Config): Map<string, readonly string[]> {
 }
 
 /** See `GgufLayout`. */
-export function openQwen3Gguf(gguf: NativeGguf, stored: Checkpoint, file: string): GgufModel<Qwen3Config> {
+export function openQwen3Gguf(gguf: GgufHeader, stored: Checkpoint, file: string): GgufModel<Qwen3Config> {
   const architecture = String(gguf.metadata['general.architecture']?.value);
   const keys = new ConfigKeys(plainMetadata(gguf.metadata), OP, file);
   refuseGgufMeaning(architecture, keys, stored, file);

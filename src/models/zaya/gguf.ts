@@ -1,8 +1,8 @@
 import { isQuantized } from '../../dtype.js';
 import { ZayascopeError } from '../../errors.js';
-import type { NativeGguf } from '../../native.js';
 import type { Checkpoint, TensorInfo } from '../../weights/checkpoint.js';
 import { describeValue } from '../../weights/describe-value.js';
+import type { GgufHeader } from '../../weights/formats/gguf-header.js';
 import type { GgufModel } from '../gguf/layout.js';
 import { refuseGgufMeaning } from '../gguf/meaning.js';
 import { missingError, nativeView, plainMetadata, squeezed } from '../gguf/read.js';
@@ -23,12 +23,12 @@ const MAX_SIZE = 2 ** 31 - 1;
  * Tells the public `zaya` dialects apart, and presents config and tensors in the transformers layout. Reads no data; tensors whose
  * axes the file stores in another order (the tap-major grouped convolution) have `storedAxes`. The vocabulary is the embedding's rows.
  *
- * @param gguf what the addon's `ggufRead` gave; `stored` are its tensors, of all parts; `file` says where they came from.
+ * @param gguf what `readGgufHeader` gave; `stored` are its tensors, of all parts; `file` says where they came from.
  * @throws `BAD_CHECKPOINT` for another architecture, neither dialect, malformed tensors; `BAD_CONFIG` naming a metadata key;
  * `MISSING_TENSOR` naming the first missing GGUF tensor.
  */
 export function openZayaGguf(
-  gguf: NativeGguf,
+  gguf: GgufHeader,
   stored: Checkpoint,
   file: string,
 ): GgufModel<ZayaConfig> & { dialect: GgufDialect } {
@@ -56,7 +56,7 @@ function dialectOf(names: ReadonlySet<string>, file: string): GgufDialect {
   );
 }
 
-function readConfig(gguf: NativeGguf, stored: Checkpoint, dialect: GgufDialect, file: string): ZayaConfig {
+function readConfig(gguf: GgufHeader, stored: Checkpoint, dialect: GgufDialect, file: string): ZayaConfig {
   const keys = new ConfigKeys(plainMetadata(gguf.metadata, PER_BLOCK), OP, file);
   refuseGgufMeaning('zaya', keys, stored, file);
   const size = (key: string): number => keys.size(`zaya.${key}`, MAX_SIZE);

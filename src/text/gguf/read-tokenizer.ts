@@ -31,7 +31,7 @@ interface Pipeline {
  * that `pre-tokenizers.ts` knows.
  * Special tokens and chat template are those of the GGUF keys in all cases.
  *
- * @param metadata of the file, as the addon's `ggufRead` gives it.
+ * @param metadata of the file, as `readGgufHeader` gives it.
  * @throws `BAD_CONFIG` naming the key that is absent, malformed, or of a kind that is not supported.
  */
 export function ggufTokenizer(
