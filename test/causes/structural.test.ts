@@ -9,7 +9,8 @@ import type { LocateReport } from '../../src/locate/faults/report.js';
 import { runCommand } from '../cli/run-command.js';
 import { locateStructural, model, namedCause, plantStructural } from './structural.js';
 
-// A sample, and every fault of a part: `structural.slow.test.ts` has all. While tests are collected: each fault is a test.
+// A sample, and every fault of a part: `structural.slow.test.ts` has all. While tests are collected: each
+// fault is a test.
 const SAMPLE = [
   'output-transposed',
   'gate-up-exchanged',

@@ -1,4 +1,7 @@
-/** Dumps of models with faults of structure, and what `locate` says of them; `structural.py` makes them, `structural_faults.py` is the list. */
+/**
+ * Dumps of models with faults of structure, and what `locate` says of them; `structural.py` makes them,
+ * `structural_faults.py` is the list.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -32,7 +35,10 @@ export interface StructuralFaults {
   folder: string;
 }
 
-/** Makes the dumps: one Python process that imports torch once, and a fork of it for each. @param options `only`: names; default all. */
+/**
+ * Makes the dumps: one Python process that imports torch once, and a fork of it for each. @param options
+ * `only`: names; default all.
+ */
 export function plantStructural(
   options: { only?: readonly string[]; dtype?: 'float32' | 'bfloat16'; taps?: string } = {},
 ): StructuralFaults {

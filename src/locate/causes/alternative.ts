@@ -1,3 +1,4 @@
+import { VIEW_OPS } from '../../graph/ops.js';
 import type { Tensor } from '../../graph/tensor.js';
 import type { ModelConfig } from '../../models/runtime/architecture.js';
 import type { RequiredTensor } from '../../models/runtime/weights.js';
@@ -7,10 +8,15 @@ import type { Factor, Values } from './layout.js';
 /** Other elements in the place of a value's own; the argument is left as it is. */
 export type Transform = (values: Values) => Values | Promise<Values>;
 
-/** Another node in the place of one: undefined leaves it. `sources` are those of the graph under construction. */
+/**
+ * Another node in the place of one: undefined leaves it. `sources` are those of the graph under construction.
+ */
 export type NodeEdit = (node: Tensor, sources: readonly Tensor[]) => Tensor | undefined;
 
-/** One way in which another program may compute an op: what it reads, in which form, or how it stores what comes out. */
+/**
+ * One way in which another program may compute an op: what it reads, in which form, or how it stores what
+ * comes out.
+ */
 export interface Alternative {
   /** Equal for the same cause at another op, so that many ops with one cause are one line. */
   key: string;
@@ -86,4 +92,17 @@ export function changed(input: OpInput, transform: Transform): ReadonlyMap<strin
 /** Each element changed. */
 export function each(change: (value: number) => number): Transform {
   return (values) => (values as Float32Array).map(change);
+}
+
+/**
+ * True where an op's result is a weight's product, up to a bias and moved elements: no other step follows.
+ */
+export function endsWith({ piece }: CauseOp, { uses }: OpInput): boolean {
+  const after = new Set(uses);
+  for (const node of piece.nodes) {
+    if (!node.sources.some((source) => after.has(source))) continue;
+    if (!VIEW_OPS.has(node.op) && !['cont', 'cast', 'add'].includes(node.op)) return false;
+    after.add(node);
+  }
+  return true;
 }

@@ -25,7 +25,9 @@ export class OpComputer implements Disposable {
     this.#own = compileGraphs(backend, [op.piece.graph]);
   }
 
-  /** The value as the model has it (default), or under an alternative; undefined where that cannot be built. */
+  /**
+   * The value as the model has it (default), or under an alternative; undefined where that cannot be built.
+   */
   async values(alternative?: Alternative): Promise<Values | undefined> {
     const other = alternative === undefined ? undefined : this.#otherGraph(alternative);
     if (other === null) return undefined;
@@ -34,7 +36,10 @@ export class OpComputer implements Disposable {
     return await this.#run(compiled, alternative);
   }
 
-  /** Energy NMSE of the tested value against the computed one; of indices the share that differs. Infinity where it cannot be computed or is not finite. */
+  /**
+   * Energy NMSE of the tested value against the computed one; of indices the share that differs. Infinity
+   * where it cannot be computed or is not finite.
+   */
   async error(alternative?: Alternative): Promise<number> {
     const values = await this.values(alternative).catch(unbuilt);
     return values === undefined
@@ -67,10 +72,14 @@ export class OpComputer implements Disposable {
     if (transform !== undefined) return asDtype(await transform(await this.#op.leafValues(leaf)), leaf);
     if (leaf.kind === 'constant' && alternative?.config !== undefined)
       return this.#op.constant(leaf.name, alternative.config, 0);
-    const known =
-      this.#bytes.get(leaf.input) ?? this.#op.leafValues(leaf).then((values) => asDtype(values, leaf));
+    const known = this.#bytes.get(leaf.input) ?? this.#ownBytes(leaf);
     this.#bytes.set(leaf.input, known);
     return known;
+  }
+
+  async #ownBytes(leaf: Leaf): Promise<ArrayBufferView> {
+    if (leaf.kind === 'weight' && leaf.dtype !== 'F32') return this.#op.storedWeight(leaf);
+    return asDtype(await this.#op.leafValues(leaf), leaf);
   }
 
   close(): void {

@@ -1,4 +1,7 @@
-/** Looks for the structures that explain ops at fault: one search for each kind of op, one line for each cause. */
+/**
+ * Looks for the structures that explain ops at fault: one search for each kind of op, one line for each
+ * cause.
+ */
 import type { DumpView } from '../../dump/dump-view.js';
 import { type Policy, resolvePolicy } from '../../graph/policy.js';
 import type { ModelConfig } from '../../models/runtime/architecture.js';
@@ -16,10 +19,15 @@ export interface LocatedCause {
   key: string;
   /** One sentence, with the error before and after. */
   sentence: string;
-  /** Kinds of op (taps without their block) that it explains, and the blocks in which it was tried and does. */
+  /**
+   * Kinds of op (taps without their block) that it explains, and the blocks in which it was tried and does.
+   */
   kinds: string[];
   blocks: number[];
-  /** Energy NMSE (of indices: share that differs) of the first op that it explains: as the model computes it, and so. */
+  /**
+   * Energy NMSE (of indices: share that differs) of the first op that it explains: as the model computes it,
+   * and so.
+   */
   before: number;
   after: number;
   /** Keys of other causes that explain the op as well. */
@@ -61,8 +69,9 @@ interface Cause extends FoundCause {
 }
 
 /**
- * Recomputes ops at fault in the ways in which ports go wrong (see `table.ts`), from the tested dump's inputs, and names those
- * that bring an op's error to within its limit. Stops after {@link SEARCHED} kinds, {@link TRIES} computations or {@link SECONDS} seconds.
+ * Recomputes ops at fault in the ways in which ports go wrong (see `table.ts`), from the tested dump's
+ * inputs, and names those that bring an op's error to within its limit. Stops after {@link SEARCHED} kinds,
+ * {@link TRIES} computations or {@link SECONDS} seconds.
  */
 export async function explainStructures(
   input: StructureInput,

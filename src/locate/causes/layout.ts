@@ -11,8 +11,8 @@ export interface Factor {
 export type Values = Float32Array | Int32Array;
 
 /**
- * The factors of a value's axes, slowest first. An axis that joins others (`nq*d`, `2F`, see {@link AXIS_PARTS}) gives
- * several.
+ * The factors of a value's axes, slowest first. An axis that joins others (`nq*d`, `2F`, see {@link
+ * AXIS_PARTS}) gives several.
  * @param size of a named axis; undefined for one that is not known.
  */
 export function factorsOf(

@@ -16,7 +16,7 @@ import { type ModelTap, traceModel } from '../../models/runtime/trace.js';
 import { requiredTensors } from '../../models/runtime/weights.js';
 import { buildPiece, type Leaf, opTap, type Piece, type PieceSource } from '../repro/piece.js';
 import { readPrefix } from '../repro/values.js';
-import { weightValues } from '../repro/weights.js';
+import { weightBytes, weightValues } from '../repro/weights.js';
 import type { CauseOp, OpInput } from './alternative.js';
 import { factorsOf, type Values } from './layout.js';
 
@@ -38,6 +38,11 @@ export interface OpenOp extends CauseOp {
   source: PieceSource;
   setting: Setting;
   leafValues(leaf: Leaf): Promise<Values>;
+  /**
+   * A weight as the graph takes it: quantised blocks as they are stored, for another rounding of them
+   * differs.
+   */
+  storedWeight(leaf: Leaf): Promise<Uint8Array>;
   expected: Values;
 }
 
@@ -45,8 +50,8 @@ export interface OpenOp extends CauseOp {
 const MAX_WEIGHT_BYTES = 2 ** 30;
 
 /**
- * Takes an op out of the model. undefined where that cannot be done: a state, an input that the dump lacks, weights of more
- * than 1 GiB, values that are not finite.
+ * Takes an op out of the model. undefined where that cannot be done: a state, an input that the dump lacks,
+ * weights of more than 1 GiB, values that are not finite.
  */
 export async function openOp(name: string, origin: OpOrigin): Promise<OpenOp | undefined> {
   const { model, setting, tested, holds, sequence, tokens } = origin;
@@ -71,10 +76,10 @@ export async function openOp(name: string, origin: OpOrigin): Promise<OpenOp | u
       traceModel(config, { hasHead: required.has('lm_head.weight') }).taps.map((each) => [each.name, each]),
     );
     if (piece.leaves.some((leaf) => leaf.kind === 'tap' && !held.has(leaf.name))) return undefined;
-    const weightBytes = piece.leaves
+    const bytes = piece.leaves
       .filter(({ kind }) => kind === 'weight')
       .reduce((sum, { shape }) => sum + 4 * elementCount(shape), 0);
-    if (weightBytes > MAX_WEIGHT_BYTES) return undefined;
+    if (bytes > MAX_WEIGHT_BYTES) return undefined;
     const size = (axis: string) => axisSize(config, axis, tokens) as number | undefined;
     const read = memoised(async (tapName: string, shape: Shape): Promise<Values> => {
       const { dtype, data } = await readPrefix(tested, tapName, sequence, tokens, shape);
@@ -117,6 +122,7 @@ export async function openOp(name: string, origin: OpOrigin): Promise<OpenOp | u
           : weightValues(checkpoint.tensors.get(weight)!),
       tapValues: (tapName, like) => read(tapName, like.shape),
       constant,
+      storedWeight: ({ name: weight, dtype }) => weightBytes(checkpoint.tensors.get(weight)!, dtype),
       async leafValues(leaf) {
         if (leaf.kind === 'constant') return constant(leaf.name, config, 0);
         if (leaf.kind === 'weight') return weightOf(leaf.name);
@@ -128,7 +134,8 @@ export async function openOp(name: string, origin: OpOrigin): Promise<OpenOp | u
       expected,
     };
   } catch (error) {
-    // What cannot be taken out of this dump (rows of another size, a state, a missing position) has no cause to be found.
+    // What cannot be taken out of this dump (rows of another size, a state, a missing position) has no cause
+    // to be found.
     if (error instanceof ZayascopeError && error.code !== 'IO') return undefined;
     throw error;
   }

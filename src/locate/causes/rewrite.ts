@@ -7,8 +7,8 @@ import type { Piece } from '../repro/piece.js';
 import type { NodeEdit } from './alternative.js';
 
 /**
- * The graph of a piece with some nodes replaced. What is put in must have the shape of what it replaces: the nodes after
- * it are taken over as they are.
+ * The graph of a piece with some nodes replaced. What is put in must have the shape of what it replaces: the
+ * nodes after it are taken over as they are.
  * @returns undefined where a replacement does not fit.
  */
 export function rewritten(piece: Piece, name: string, edit: NodeEdit): Graph | undefined {

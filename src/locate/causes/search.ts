@@ -45,7 +45,10 @@ export class Budget {
   }
 }
 
-/** A cause takes more than nineteen parts of twenty of the error away, besides bringing it within the op's limit. */
+/**
+ * A cause takes more than nineteen parts of twenty of the error away, besides bringing it within the op's
+ * limit.
+ */
 const EXPLAINS = 0.05;
 /** Fewer wrong indices than these may fall right by chance. */
 const LEAST_WRONG = 3;
@@ -62,7 +65,8 @@ export function explains(before: number, after: number, limit: number): boolean 
 
 /**
  * Causes that bring an op's error to within `limit`, best first; all that do so are given.
- * @param known keys of causes found before, and of their families: they are tried before the others, and if one explains the op, alone.
+ * @param known keys of causes found before, and of their families: they are tried before the others, and if
+ * one explains the op, alone.
  * @param onlyKnown true to try no others.
  */
 export async function findCauses(

@@ -1,4 +1,6 @@
-/** The table of causes: what tends to be wrong in the structure of a port, likelier and cheaper ones first. */
+/**
+ * The table of causes: what tends to be wrong in the structure of a port, likelier and cheaper ones first.
+ */
 import type { CauseKind } from './alternative.js';
 import { forms } from './alternatives/forms.js';
 import { channelOrder, exchangedHalves, grouping, otherHead } from './alternatives/heads.js';

@@ -1,4 +1,7 @@
-/** The few names that causes know: what axes are made of, and what their entries are called. All else is read off the trace. */
+/**
+ * The few names that causes know: what axes are made of, and what their entries are called. All else is read
+ * off the trace.
+ */
 import { opWords } from '../faults/plain-words.js';
 import { tapPlace } from '../replay/tap-graph.js';
 
@@ -26,7 +29,10 @@ export function entryWords(axis: string, count: number): string {
   return count === 1 ? one : many;
 }
 
-/** Axes along which heads lie, in the order in which query heads share them: the first is split over the second. */
+/**
+ * Axes along which heads lie, in the order in which query heads share them: the first is split over the
+ * second.
+ */
 export const HEAD_AXES = { queries: 'nq', keys: 'nk', channels: 'd' } as const;
 
 /** The router's classes: experts, and one that runs none. */

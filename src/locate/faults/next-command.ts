@@ -18,7 +18,10 @@ export interface NextStep {
   mapArgument: string | undefined;
 }
 
-/** `repro` of the op where the tested dump holds what it reads; else `diff` of its value and of what goes into it. */
+/**
+ * `repro` of the op where the tested dump holds what it reads; else `diff` of its value and of what goes into
+ * it.
+ */
 export function nextCommand(tap: string, step: NextStep, blocks: number): string {
   const { reference, tested, folder, model, base, mapArgument } = step;
   if (folder !== undefined && model !== undefined && canReproduce(tap, tested, model, base)) {
@@ -35,7 +38,10 @@ export function nextCommand(tap: string, step: NextStep, blocks: number): string
   return `zayascope diff ${shell(reference.dir)} ${shell(tested.dir)}${map} --taps ${taps.join()} --all`;
 }
 
-/** A single op is taken out of a dump of all positions that has the tap names itself, and all that the op reads. */
+/**
+ * A single op is taken out of a dump of all positions that has the tap names itself, and all that the op
+ * reads.
+ */
 function canReproduce(tap: string, tested: DumpView, { config, weights }: Model, base: Policy): boolean {
   const names = new Set(tested.manifest.taps.map(({ name }) => name));
   if (!names.has(tap) || tested.manifest.tier !== 'full') return false;

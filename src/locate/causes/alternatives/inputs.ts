@@ -14,7 +14,10 @@ import {
 import type { Values } from '../layout.js';
 import { valueWords } from '../words.js';
 
-/** Rows of tokens moved on; what has no neighbour is filled from the other end, with its own row, or with zeros. */
+/**
+ * Rows of tokens moved on; what has no neighbour is filled from the other end, with its own row, or with
+ * zeros.
+ */
 const EDGES = ['around', 'own', 'zero'] as const;
 
 function shifted(values: Values, rows: number, by: 1 | -1, edge: (typeof EDGES)[number]): Values {

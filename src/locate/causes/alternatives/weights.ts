@@ -6,11 +6,12 @@ import {
   type CauseKind,
   changed,
   each,
+  endsWith,
   type OpInput,
   type Transform,
   weightInputsOf,
 } from '../alternative.js';
-import { exchanged, type Values } from '../layout.js';
+import { exchanged, reordered, type Values } from '../layout.js';
 import { quoted, weightWords } from '../words.js';
 
 const one =
@@ -119,6 +120,18 @@ export const turned: CauseKind = {
             one((values) => exchanged(values, shape.at(-2)!, shape.at(-1)!, 1)),
           ),
         };
+      const [rows, columns] = [shape.at(-2) ?? 1, shape.at(-1)!];
+      // Of the value that the op makes, the order of its rows is told by that value.
+      if (role === 'matmul' && rows % 2 === 0 && !endsWith(op, input))
+        yield {
+          key: `halves ${name}`,
+          says: `the two halves of the rows of ${quoted(name)} are swapped`,
+          so: 'swapped',
+          values: changed(
+            input,
+            one((values) => exchangedHalves(values, (rows / 2) * columns)),
+          ),
+        };
       if (role !== 'conv') continue;
       const [channels, inner, size] = shape as [number, number, number];
       yield {
@@ -144,6 +157,19 @@ export const turned: CauseKind = {
     }
   },
 };
+
+function exchangedHalves(values: Float32Array, half: number): Float32Array {
+  return reordered(
+    values,
+    [
+      { name: '', size: values.length / (2 * half) },
+      { name: '', size: 2 },
+      { name: '', size: half },
+    ],
+    1,
+    [1, 0],
+  );
+}
 
 function reversedRows(values: Float32Array, size: number): Float32Array {
   const out = values.slice();

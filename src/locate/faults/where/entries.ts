@@ -18,7 +18,10 @@ export interface WrongEntries {
   wrong: readonly number[];
 }
 
-/** As for rows: an entry is wrong whose energy NMSE is above the limit and not below this share of the worst one's. */
+/**
+ * As for rows: an entry is wrong whose energy NMSE is above the limit and not below this share of the worst
+ * one's.
+ */
 const LEAST_SHARE = 1e-4;
 const LISTED = 8;
 /** An axis of which more than this share is wrong says nothing. */
@@ -93,7 +96,10 @@ export class EntryErrors {
     }
   }
 
-  /** The axes of which a part is wrong and the rest is not. @param limit energy NMSE up to which an entry is right. */
+  /**
+   * The axes of which a part is wrong and the rest is not. @param limit energy NMSE up to which an entry is
+   * right.
+   */
   wrong(limit: number): WrongEntries[] {
     const found: WrongEntries[] = [];
     for (const [axis, { error, size }] of this.#axes) {
