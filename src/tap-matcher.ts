@@ -38,7 +38,10 @@ export function matcherOf(parts: readonly GlobPart[]): (name: string) => boolean
   const start = build(parts, 0, states);
   const seen = new Int32Array(states.length);
   let round = 0;
+  // Most names differ from a glob in its first or last letters: those need no search.
+  const [head, tail] = [leadingText(parts), leadingText(parts.toReversed(), true)];
   return (name) => {
+    if (!name.startsWith(head) || !name.endsWith(tail)) return false;
     const codes = Array.from(name, (character) => character.codePointAt(0)!);
     // Numbers reach over several characters: states that wait for a later position.
     const waiting = new Map<number, number[]>([[0, [start]]]);
@@ -52,6 +55,16 @@ export function matcherOf(parts: readonly GlobPart[]): (name: string) => boolean
     }
     return false;
   };
+}
+
+/** The characters that a glob begins with; of a reversed one, those that it ends with. */
+function leadingText(parts: readonly GlobPart[], reversed = false): string {
+  const texts: string[] = [];
+  for (const part of parts) {
+    if (part.kind !== 'literal') break;
+    texts.push(String.fromCodePoint(part.code));
+  }
+  return (reversed ? texts.toReversed() : texts).join('');
 }
 
 /** Appends the states of a glob that goes on to `next`. @returns its first state. */

@@ -32,8 +32,8 @@ export function tapPattern(pattern: string): (name: string) => boolean {
     if (!/[*?{}]/.test(glob)) whole.add(glob);
     else options.push(new GlobReader(glob, pattern).read());
   }
-  const matches = matcherOf([{ kind: 'either', options }]);
-  return (name) => whole.has(name) || matches(name);
+  const matchers = options.map(matcherOf);
+  return (name) => whole.has(name) || matchers.some((matches) => matches(name));
 }
 
 /** The globs of a tap pattern, one by one. Throws as {@link tapPattern} does for unbalanced braces. */

@@ -38,12 +38,13 @@ export function pairTaps(reference: DumpView, tested: DumpView, pattern: string)
     onlyTested: [],
     notCaptured: { reference: 0, tested: 0 },
   };
+  const excludes = { reference: excludedTaps(reference.manifest), tested: excludedTaps(tested.manifest) };
   const others = new Map(tested.taps.filter((tap) => matches(tap.name)).map((tap) => [tap.name, tap]));
   for (const tap of reference.taps.filter(({ name }) => matches(name))) {
     const other = others.get(tap.name);
     others.delete(tap.name);
     if (other === undefined) {
-      if (excludesTap(tested.manifest, tap.name)) pairing.notCaptured.tested++;
+      if (excludes.tested(tap.name)) pairing.notCaptured.tested++;
       else pairing.unpaired.push(unpairedTap(tap, 'tested', 'is missing'));
       continue;
     }
@@ -56,7 +57,7 @@ export function pairTaps(reference: DumpView, tested: DumpView, pattern: string)
     else pairing.unpaired.push(unpairedTap(tap, 'both', misfit));
   }
   for (const { name } of others.values())
-    if (excludesTap(reference.manifest, name)) pairing.notCaptured.reference++;
+    if (excludes.reference(name)) pairing.notCaptured.reference++;
     else pairing.onlyTested.push(name);
   const { pairs, unpaired, onlyTested, notCaptured } = pairing;
   if (pairs.length + unpaired.length + onlyTested.length + notCaptured.reference + notCaptured.tested === 0)
@@ -93,12 +94,13 @@ function describeMisfit(a: TapInfo, b: TapInfo): string | null {
   return sameShape ? null : `has rows of shape [${a.shape}] and [${b.shape}]`;
 }
 
-/** True if a dump's own selection says that the tap was not asked for. A selection that cannot be understood excludes nothing. */
-function excludesTap({ selection }: Manifest, name: string): boolean {
+/** Tells whether a dump's own selection says that a tap was not asked for. One that cannot be understood excludes nothing. */
+function excludedTaps({ selection }: Manifest): (name: string) => boolean {
   try {
-    return !tapPattern(selection.taps)(name);
+    const matches = tapPattern(selection.taps);
+    return (name) => !matches(name);
   } catch {
-    return false;
+    return () => false;
   }
 }
 

@@ -52,7 +52,10 @@ export function compileNamePattern(pattern: string): NamePattern {
     else if (part.startsWith('{')) throw badPattern(pattern, 'one {l} and one {rest} at most', part);
     else parts.push({ kind: 'text', text: part });
   }
+  // Most names differ from a pattern in its first or last letters: those need no search.
+  const [head, tail] = [textOf(parts[0]), textOf(parts.at(-1))];
   const match = (name: string): NameMatch | undefined => {
+    if (!name.startsWith(head) || !name.endsWith(tail)) return undefined;
     const found = matchParts(parts, name);
     if (found === undefined) return undefined;
     const { rest = '', number } = found;
@@ -61,6 +64,10 @@ export function compileNamePattern(pattern: string): NamePattern {
     return Number.isInteger(block) && block >= 0 ? { block, rest } : undefined;
   };
   return { hasBlock: numbers !== undefined, match };
+}
+
+function textOf(part: Part | undefined): string {
+  return part?.kind === 'text' ? part.text : '';
 }
 
 /**
