@@ -27,6 +27,7 @@ describe.skipIf(!hasLibllama)('zayascope_dump.h', () => {
     weights = await writeTinyLlama(model);
     await compile(join(root, 'dumps', 'llamacpp', 'example.cpp'), 'example');
     await compile(join(import.meta.dirname, 'dtypes.cpp'), 'dtypes');
+    await compile(join(import.meta.dirname, 'partial-logits.cpp'), 'partial-logits');
   }, 120_000);
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -154,6 +155,56 @@ describe.skipIf(!hasLibllama)('zayascope_dump.h', () => {
       const sum = (weights.data as Float32Array).reduce((all, value) => all + value, 0);
       expect(sum).toBeCloseTo(TINY_LLAMA.heads, 5);
     }
+  });
+
+  it('shows the logits that llama_get_logits_ith gives, where some tokens of several sequences ask for theirs', async () => {
+    // [sequence, token, wanted]: three sequences of other lengths, taking turns, in ubatches of 8; then decode steps of two of them.
+    const long = Array.from({ length: 13 }, (_, k) => [0, (5 * k + 1) % 40, k % 5 === 2] as const);
+    const middle = Array.from({ length: 9 }, (_, k) => [1, (7 * k + 3) % 40, k === 8] as const);
+    const short = Array.from({ length: 4 }, (_, k) => [2, (3 * k + 2) % 40, k < 2] as const);
+    const batches = [
+      long.flatMap((each, k) => [each, middle[k], short[k]].filter((other) => other !== undefined)),
+      [[0, 17, true] as const, [2, 9, false] as const],
+      [[2, 30, true] as const, [0, 4, true] as const],
+    ];
+    const port = join(folder, 'partial-port');
+    const input = batches.map((batch) => batch.map((token) => `${token.map(Number).join(' ')}\n`).join(''));
+    const program = join(folder, 'partial-logits');
+    const { status, stdout, stderr } = runProgram(program, [model, port], input.join('\n'));
+    expect(status, stderr).toBe(0);
+    const wanted = new Map(
+      stdout
+        .trim()
+        .split('\n')
+        .map((line) => {
+          const [sequence, position, ...logits] = line.split(' ').map(Number);
+          return [`${sequence} ${position}`, logits.map(Math.fround)];
+        }),
+    );
+    expect(wanted.size).toBe(batches.flat().filter(([, , isWanted]) => isWanted).length);
+    const out = join(folder, 'partial-dump');
+    const map = ['--map', join(import.meta.dirname, 'llama-map.json'), '--keep-unmapped'];
+    const imported = await runCommand(['import', port, ...map, '--out', out]);
+    expect(imported).toMatchObject({ code: 0, stderr: '' });
+    const dump = await opened(out);
+    const tokens = [0, 1, 2].map((own) =>
+      batches.flat().flatMap(([sequence, id]) => (sequence === own ? [id] : [])),
+    );
+    expect(dump.manifest.sequences).toEqual(tokens.map((ids) => ({ tokens: ids })));
+    const found = new Map<string, number[]>();
+    const width = TINY_LLAMA.vocabulary;
+    for (const sequence of [0, 1, 2]) {
+      const { data, position } = await dump.read('lm_head', { sequence });
+      for (const [row, at] of position.entries())
+        found.set(`${sequence} ${at}`, [...data.subarray(row * width, (row + 1) * width)].map(Number));
+    }
+    expect(found).toEqual(wanted);
+    // What lies before the last block is there for every token, once.
+    const { sequence, position, tokenId } = await dump.rows('layers.0');
+    const rows = [...sequence].map((own, row) => [own, position[row], tokenId[row]]);
+    const all = tokens.flatMap((ids, own) => ids.map((id, at) => [own, at, id]));
+    const sorted = (list: (number | undefined)[][]) => list.map((each) => each.join(' ')).sort();
+    expect(sorted(rows)).toEqual(sorted(all));
   });
 
   it('keeps dtypes, makes views contiguous, widens quantised values', async () => {

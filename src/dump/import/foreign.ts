@@ -98,6 +98,8 @@ export interface ForeignSource extends AsyncDisposable {
   mayLackFirstRows: boolean;
   /** The call from which on values may be missing, since the program ended early. Default: all calls are whole. */
   mayLackValuesFrom?: number | undefined;
+  /** What a layout that does not fit may come from: a sentence for its message. */
+  misfitHint?: string | undefined;
   /** What the source said about itself. */
   producer: Readonly<Record<string, unknown>>;
   /** What a user should know about how it was read. */

@@ -67,7 +67,10 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
   const names = resolveNames(source, steps.length, compileNameMap(map), known, unmapped);
   const [shared, own] = splitBy(names.taps, showsOthersCache);
   const lacksFrom = source.mayLackValuesFrom;
-  const planned = new Map(own.map((tap) => [tap.name, planTap(tap, steps, known?.get(tap.name), lacksFrom)]));
+  const planned = withHint(
+    source.misfitHint,
+    () => new Map(own.map((tap) => [tap.name, planTap(tap, steps, known?.get(tap.name), lacksFrom)])),
+  );
   const { names: ordered, order } = orderTaps([...planned.keys()], {
     declared: options.order,
     model: known && [...known.keys()],
@@ -137,6 +140,17 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
     ignored: names.ignored,
     notes,
   };
+}
+
+/** Adds what a source says of layouts that do not fit to the message of one. */
+function withHint<T>(hint: string | undefined, plan: () => T): T {
+  try {
+    return plan();
+  } catch (cause) {
+    if (hint === undefined || !(cause instanceof ZayascopeError) || cause.code !== 'SHAPE_MISMATCH')
+      throw cause;
+    throw new ZayascopeError(cause.code, `${cause.message}. ${hint}`, { op: 'importDump', cause });
+  }
 }
 
 /** True for a value over cache positions that may hold other sequences' too: which are whose, nothing says. */

@@ -43,12 +43,15 @@ export function cutBySequence(
   if (first === total) return gather('rows', rows);
   const sameLength = parts.every((part) => part.rows.length === rows.length);
   if (first === parts.length && sameLength) return gather('slab', [k]);
-  if (first !== computed) return undefined;
+  if (first !== computed && computed !== 1) return undefined;
   // Rows of which logits were asked for, in the order of all rows.
   const late = parts.flatMap((part, at) =>
     (part.outputs ?? part.rows.map((_, row) => row)).map((row) => ({ at, row, graphRow: part.rows[row]! })),
   );
   late.sort((a, b) => a.graphRow - b.graphRow);
   const places = late.flatMap(({ at }, place) => (at === k ? [place] : []));
-  return { ...gather('rows', places), rows: places.map((place) => late[place]!.row) };
+  const asked = places.map((place) => late[place]!.row);
+  // One row alone has no axis of rows: what comes first is its own.
+  if (first !== computed) return { kind: 'rows', shape: [1, ...own], rows: asked, take: (bytes) => bytes };
+  return { ...gather('rows', places), rows: asked };
 }

@@ -106,7 +106,13 @@ export function planTap(
     parts: laid.map((part, k) =>
       part === undefined
         ? undefined
-        : { value: part.value, layout: part.layout, shape: shapes[k]!, rows: part.rows },
+        : {
+            value: part.value,
+            layout: part.layout,
+            shape: shapes[k]!,
+            // What turns out to have no token axis is no row of the one token that asked for logits.
+            rows: scope === 'token' ? part.rows : undefined,
+          },
     ),
   };
 }

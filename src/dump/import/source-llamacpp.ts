@@ -114,6 +114,10 @@ export async function openLlamacppSource(
     isExecutionOrder: true,
     mayLackFirstRows: false,
     mayLackValuesFrom: finished ? undefined : last,
+    misfitHint:
+      lengths === undefined && index.batches.every(({ sequences }) => sequences === undefined)
+        ? 'Had the batch several sequences? This folder does not say: give their lengths with --sequences, or record them with begin(batch)'
+        : undefined,
     producer: index.producer,
     notes: [...notes],
     [Symbol.asyncDispose]: async () => {},
