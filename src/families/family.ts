@@ -48,6 +48,11 @@ export interface Family {
       }
     >
   >;
+  /**
+   * Taps of attention without their block: queries and keys as the scores take them, values, and what comes
+   * out, all [T, heads, d]; `weights` after the soft-max. Absent where a family has no such taps.
+   */
+  readonly attention?: Readonly<Record<'queries' | 'keys' | 'values' | 'weights' | 'output', string>>;
   /** True if the last class of the router runs no expert. */
   readonly hasSkipClass: boolean;
   /** States besides keys and values that `stateView` draws, by what it calls them: the tap without its block, and names of its axes. */

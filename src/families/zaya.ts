@@ -27,6 +27,13 @@ export const ZAYA = {
     swiglu: { x: '.mlp.experts:gate_up' },
     rope: { x: '.self_attn.qk_norm:query' },
   },
+  attention: {
+    queries: '.self_attn:query_rope',
+    keys: '.self_attn:key_rope',
+    values: '.self_attn.qkv_proj:value',
+    weights: '.self_attn:attn_weights',
+    output: '.self_attn:attn_output',
+  },
   hasSkipClass: true,
   states: {
     convolution: { tap: '.self_attn.qkv_proj:conv_state', axes: ['channel of q and k', 'row kept'] },

@@ -6,6 +6,7 @@ import { exampleConfig } from '../../models/example.js';
 import { siteTaps } from '../../models/runtime/site-taps.js';
 import { modelSites, type PolicySite } from '../../models/runtime/sites.js';
 import { tapPlace } from '../replay/tap-graph.js';
+import { flashErrors } from './flash-attention.js';
 import { type LocalOptions, localErrors } from './local.js';
 import { choiceSentence } from './plain-words.js';
 import type { LocatedKind } from './report.js';
@@ -58,6 +59,18 @@ export async function explainFaults(
         `${sentence}: recomputed so, ${hasRole(family, 'router.expert', kind.worst) ? 'its share of wrong choices' : 'its error'} falls from ${kind.largest.toExponential(1)} to ${left === 0 ? '0' : left.toExponential(1)}.`,
       );
     }
+  }
+  const names = family.attention;
+  const attention = open.find(
+    ({ kind }) => kind.inside.join() === `${names?.weights},${names?.output}` && !explained.has(kind.kind),
+  );
+  if (names !== undefined && attention !== undefined) {
+    const errors = await flashErrors(tested, tapPlace(attention.kind.worst).block!, names);
+    if (errors !== undefined && errors.flash < EXPLAINS * errors.exact)
+      explained.set(
+        attention.kind.kind,
+        `flash attention over an F16 cache rounds keys, queries, values and the sum of the weighted values to F16: recomputed so, its error falls from ${errors.exact.toExponential(1)} to ${errors.flash.toExponential(1)}.`,
+      );
   }
   return explained;
 }
