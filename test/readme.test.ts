@@ -11,6 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { codeBlocks } from './documented-commands.js';
 import { pythonPath } from './reference/python.js';
 
 const root = join(import.meta.dirname, '..');
@@ -50,16 +51,10 @@ const COMMANDS = [
   'export',
   'generate',
   'inspect',
+  'port',
   'synth',
   'verify-logits',
 ];
-
-/** Code blocks of a language, or those without one. */
-function blocks(document: string, language: string): string[] {
-  return [...readFileSync(join(root, document), 'utf8').matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)]
-    .filter(([, given]) => given === language)
-    .map(([, , text]) => text!);
-}
 
 /** First words of the lines that are not indented: what does not vary between machines. */
 function firstWords(text: string): string[] {
@@ -80,7 +75,7 @@ describe('README.md and docs/commands.md', () => {
   afterAll(() => rmSync(folder, { recursive: true }));
 
   // The demo has a test of its own, in test/cli/demo.test.ts.
-  const examples = RUN.flatMap((document) => blocks(document, '')).filter((text) => /^\$ (?!npm)/.test(text));
+  const examples = RUN.flatMap((document) => codeBlocks(document)).filter((text) => /^\$ (?!npm)/.test(text));
 
   it('show each command with a real output', () => {
     const shown = examples.map((text) => /^\$ npx zayascope (\S+)/.exec(text)?.[1]);
@@ -89,7 +84,8 @@ describe('README.md and docs/commands.md', () => {
 
   // One test: later commands read what earlier ones wrote.
   it('show what their commands print', { timeout: 300_000 }, () => {
-    for (const example of examples) {
+    // What a port wrote is unpacked in test/llamacpp/port/docs.test.ts, which runs this one and compares its output.
+    for (const example of examples.filter((text) => !text.startsWith('$ npx zayascope port '))) {
       const [first, ...output] = example.split('\n');
       const command = first!
         .slice(2)
@@ -103,12 +99,12 @@ describe('README.md and docs/commands.md', () => {
   });
 
   it('have JavaScript and Python that run', () => {
-    const [script] = blocks('README.md', 'js');
+    const [script] = codeBlocks('README.md', 'js');
     writeFileSync(join(folder, 'example.mjs'), script!);
     const js = execFileSync(process.execPath, ['example.mjs'], { cwd: folder, encoding: 'utf8' });
     expect(js).toMatch(/^\[ 56, 128 \] -?\d/);
     expect(js).toMatch(/^PASS {2}energy NMSE at most 1e-10; 8 taps compared/m);
-    const python = execFileSync(pythonPath(), ['-c', blocks('README.md', 'python')[0]!], {
+    const python = execFileSync(pythonPath(), ['-c', codeBlocks('README.md', 'python')[0]!], {
       cwd: folder,
       encoding: 'utf8',
     });

@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Dump, formatLocate, type LocateReport, locateDumps } from '../../src/index.js';
 import { runCommand } from '../cli/run-command.js';
-import { portDump, portReferenceOf, portScratch, TINY_MODEL } from '../llamacpp/port/port-folders.js';
+import { portDump, portReference, portScratch, TINY_MODEL } from '../llamacpp/port/port-folders.js';
 
 const KNOWN = [
   '.mlp.gate.router_mlp:act1',
@@ -14,7 +14,7 @@ const KNOWN = [
 ];
 
 async function locate(name: 'before-f32' | 'before-q8_0', model: string): Promise<LocateReport> {
-  await using reference = await Dump.open(portReferenceOf(name));
+  await using reference = await Dump.open(portReference());
   await using tested = await Dump.open(await portDump(name));
   return await locateDumps(reference, tested, model);
 }

@@ -23,6 +23,7 @@ interface PortCommandOptions {
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 /** Of the reference's manifest, which tells it from a checkpoint. */
 const MANIFEST = 'manifest.json';
+const CONFIG = 'config.json';
 
 /** `zayascope port`: from the folder that a port wrote to the op that errs, each step a command that can be run alone. */
 export function portCommand(context: CommandContext): Command {
@@ -39,13 +40,13 @@ export function portCommand(context: CommandContext): Command {
     .option('--map <map>', 'which name is which tap, as in import', 'llamacpp')
     .option('--config <file>', "the model's config.json (default: that of the reference)")
     .option('--sequences <lengths>', 'as in import')
-    .option('--out <folder>', 'folder for dump, reference and report; made if absent', 'out/port')
+    .option('--out <folder>', 'folder for dump, reference and report; made if absent', 'out/journey')
     .option('--threads <count>', 'CPU threads of locate, 1 to 512')
     .option('--json', "print the commands, their exit codes and locate's report as JSON")
     .addHelpText(
       'after',
       '\nEach step is printed as the command that it is. Exit code: that of the first step that fails, else of locate.' +
-        '\n\nExample:\n  zayascope port out/llamacpp --model zaya-f32.gguf --reference ZAYA1-8B',
+        '\n\nExample:\n  zayascope port out/port --model zaya-f32.gguf --reference ZAYA1-8B',
     )
     .action((folder: string, options: PortCommandOptions) => runPort(folder, options, context));
 }
@@ -53,8 +54,16 @@ export function portCommand(context: CommandContext): Command {
 async function runPort(folder: string, options: PortCommandOptions, context: CommandContext): Promise<void> {
   const { model, map, sequences, out, threads } = options;
   const journey = new Journey(context.terminal, options.json === true);
-  await mkdir(out, { recursive: true });
+  // Before minutes are spent: the model is read by the last steps only.
+  await expectPath(folder, 'the folder that the port wrote');
+  await expectPath(model, 'the model that ran as --model');
   const isDump = await exists(join(options.reference, MANIFEST));
+  if (!isDump)
+    await expectPath(
+      join(options.reference, CONFIG),
+      `a dump (with ${MANIFEST}) or a checkpoint (with ${CONFIG}) as --reference`,
+    );
+  await mkdir(out, { recursive: true });
   const [dump, page] = [join(out, 'dump'), join(out, 'report.html')];
   const config = options.config ?? (await referenceConfig(options.reference, isDump, out));
   const imported = await journey.run([
@@ -139,13 +148,12 @@ class Journey {
 
 /** The model's config: of a checkpoint its file, of a dump what its manifest holds. */
 async function referenceConfig(reference: string, isDump: boolean, out: string): Promise<string | undefined> {
-  const file = join(reference, 'config.json');
-  if (!isDump) return file;
+  if (!isDump) return join(reference, CONFIG);
   const { Dump } = await import('../../dump/reader.js');
   await using dump = await Dump.open(reference);
   const { config } = dump.manifest.model;
   if (config === undefined || Object.keys(config).length === 0) return undefined;
-  const own = join(out, 'config.json');
+  const own = join(out, CONFIG);
   await writeFile(own, JSON.stringify(config));
   return own;
 }
@@ -177,6 +185,11 @@ async function makeReference(
       '--overwrite',
     ],
   ]);
+}
+
+async function expectPath(path: string, what: string): Promise<void> {
+  if (!(await exists(path)))
+    throw new ZayascopeError('IO', `port: expected ${what}, got nothing (${path})`, { op: 'port' });
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -5,16 +5,18 @@ import { expect, it } from 'vitest';
 import { Dump } from '../../../src/dump/reader.js';
 import {
   CUT_FOLDERS,
+  PORT_IDS,
   type PortName,
   portDump,
   portFolder,
   portReference,
-  portReferenceOf,
-  TWO_SEQUENCES,
   WHOLE_FOLDERS,
 } from './port-folders.js';
 
-/** Of the files before they were packed: the first 16 digits of the SHA-256 of `tensors.bin`, up to where a folder is cut. */
+/**
+ * Of the files before they were packed: the first 16 digits of the SHA-256 of `tensors.bin`, up to where a
+ * folder is cut.
+ */
 const SHA256: Readonly<Record<PortName, string>> = {
   'before-f32': '63f631619c62981a',
   'before-f32-last': '2cdc06f2cb046370',
@@ -35,11 +37,11 @@ it('unpacks the bytes that the branch wrote', () => {
   expect(Object.fromEntries(found)).toEqual(SHA256);
 });
 
-it('imports a folder and makes its reference', async () => {
-  await using tested = await Dump.open(await portDump('before-f32'));
-  await using reference = await Dump.open(portReferenceOf('before-f32'));
-  expect(tested.manifest.sequences).toEqual(reference.manifest.sequences);
+it('has the reference of the ids', async () => {
+  await using reference = await Dump.open(portReference());
+  expect(reference.manifest.sequences).toEqual([{ tokens: PORT_IDS }]);
   expect(reference.taps).toHaveLength(372);
+  expect((await reference.read('layers.0.self_attn:attn_weights')).shape).toEqual([24, 8, 24]);
 });
 
 it('imports whole and cut folders, several batches, flash attention', async () => {
@@ -68,19 +70,28 @@ it('says what to set where logits of the last token alone were asked for', async
 });
 
 it('takes the input of the convolution from where the branch builds it', async () => {
-  await using one = await Dump.open(await portDump('before-f32'));
-  await using two = await Dump.open(await portDump('before-f32-two-sequences'));
   const cca = 'layers.0.self_attn.qkv_proj';
   const read = async (dump: Dump, tap: string, sequence: number) =>
-    (await dump.read(`${cca}${tap}`, { sequence })).data;
-  expect((await read(one, ':conv_input', 0))[1]).toBe((await read(one, '.q_proj', 0))[1]);
-  // The branch reads [160 channels, 24 tokens] as [2, 160, 12]: channel 1 of the first sequence is channel 0 of the second.
-  expect((await read(two, ':conv_input', 0))[1]).toBe((await read(two, '.q_proj', 1))[0]);
-});
-
-it('joins the references of two sequences', async () => {
-  await using dump = await Dump.open(portReference(TWO_SEQUENCES));
-  expect(dump.manifest).toMatchObject({ steps: 2, sequences: TWO_SEQUENCES.map((tokens) => ({ tokens })) });
-  const { shape, position } = await dump.read('layers.7.self_attn.qkv_proj:query_residual');
-  expect([shape[0], [...position]]).toEqual([24, [...Array(12).keys(), ...Array(12).keys()]]);
+    (await dump.read(`${cca}${tap}`, { sequence })).data as Float32Array;
+  /** Channel `c` of token `t`: queries first, then keys. */
+  const projected = async (dump: Dump, sequence: number) => {
+    const [q, k] = [await read(dump, '.q_proj', sequence), await read(dump, '.k_proj', sequence)];
+    return (t: number, c: number) => (c < 128 ? q[128 * t + c]! : k[32 * t + c - 128]!);
+  };
+  await using one = await Dump.open(await portDump('before-f32'));
+  const input = await read(one, ':conv_input', 0);
+  const right = await projected(one, 0);
+  expect([...input]).toEqual(Array.from(input, (_, k) => right(Math.floor(k / 160), k % 160)));
+  // The branch reads [160 channels, 24 tokens of two sequences] as [2 sequences, 160, 12]: each takes half of
+  // the channels of both.
+  await using two = await Dump.open(await portDump('before-f32-two-sequences'));
+  const own = [await projected(two, 0), await projected(two, 1)];
+  for (const sequence of [0, 1]) {
+    const mixed = await read(two, ':conv_input', sequence);
+    const predicted = Array.from(mixed, (_, k) => {
+      const [t, c] = [Math.floor(k / 160), k % 160];
+      return own[c % 2]!(t, 80 * sequence + Math.floor(c / 2));
+    });
+    expect([...mixed]).toEqual(predicted);
+  }
 });

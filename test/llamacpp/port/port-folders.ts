@@ -1,4 +1,7 @@
-/** What the public llama.cpp branch of ZAYA wrote (README beside this file), unpacked, imported, and the reference for it. All lies in a scratch folder of this process. */
+/**
+ * What the public llama.cpp branch of ZAYA wrote (README beside this file), unpacked, imported, and the
+ * reference for it. All lies in a scratch folder of this process.
+ */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,9 +27,6 @@ export type PortName = (typeof WHOLE_FOLDERS)[number] | (typeof CUT_FOLDERS)[num
 export const PORT_IDS: readonly number[] = [
   257, 91, 87, 101, 100, 110, 101, 115, 100, 97, 121, 32, 48, 56, 58, 50, 56, 93, 32, 99, 97, 112, 116, 97,
 ];
-/** The sequences of `before-f32-two-sequences`. */
-export const TWO_SEQUENCES: readonly (readonly number[])[] = [PORT_IDS.slice(0, 12), PORT_IDS.slice(12)];
-
 /** The model that the branch ran, before `convert`. */
 export const TINY_MODEL = join(root, 'dumps', 'tiny', 'model');
 
@@ -68,28 +68,33 @@ export async function portDump(name: PortName): Promise<string> {
   return out;
 }
 
-/** What `dumps/reference/dump.py` dumps of the model in F32. The references of one batch and of two sequences are made at once: importing torch takes seconds. */
-export function portReference(sequences: readonly (readonly number[])[] = [PORT_IDS]): string {
-  const [one, two] = [[PORT_IDS], TWO_SEQUENCES].map((batch) => ({ batch, out: referencePath(batch) }));
-  if (!existsSync(one!.out)) runReference([one!, two!]);
-  const out = referencePath(sequences);
-  if (!existsSync(out)) runReference([{ batch: sequences, out }]);
+/**
+ * What PyTorch computes of {@link PORT_IDS} in F32: the first tokens of the committed dump of `dumps/tiny`,
+ * whose prompt begins with them. `dump.py` on these ids alone gives the same to 1e-12, and takes the seconds
+ * that importing torch does.
+ */
+export function portReference(): string {
+  const out = portScratch('reference');
+  if (!existsSync(out)) {
+    const script = join(import.meta.dirname, 'cut_reference.py');
+    const whole = join(root, 'dumps', 'tiny', 'reference-float32');
+    const { status, stderr } = runPython([script, whole, String(PORT_IDS.length), out]);
+    if (status !== 0) throw new Error(`portReference: cut_reference.py exited with ${status}: ${stderr}`);
+  }
   return out;
 }
 
-function referencePath(sequences: readonly (readonly number[])[]): string {
-  return portScratch(`reference-${sequences.map((ids) => ids.length).join('-')}`);
-}
-
-function runReference(wanted: readonly { batch: readonly (readonly number[])[]; out: string }[]): void {
-  const script = join(import.meta.dirname, 'reference.py');
-  const { status, stderr } = runPython([script], JSON.stringify(wanted));
-  if (status !== 0) throw new Error(`portReference: reference.py exited with ${status}: ${stderr}`);
-}
-
-/** The reference that belongs to a folder. */
-export function portReferenceOf(name: PortName): string {
-  return portReference(name === 'before-f32-two-sequences' ? TWO_SEQUENCES : [PORT_IDS]);
+/**
+ * The GGUF file that a folder's run had: the tiny model, converted to F32 or the type in the folder's name.
+ */
+export async function portModel(name: PortName): Promise<string> {
+  const type = /-(bf16|q8_0)$/.exec(name)?.[1] ?? 'f32';
+  const file = portScratch(`tiny-${type}.gguf`);
+  if (!existsSync(file)) {
+    const { code, stderr } = await runCommand(['convert', TINY_MODEL, '--type', type, '--out', file]);
+    if (code !== 0) throw new Error(`portModel: convert exited with ${code}: ${stderr}`);
+  }
+  return file;
 }
 
 /** Reads the format that `pack.mjs` writes. */

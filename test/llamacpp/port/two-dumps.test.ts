@@ -1,0 +1,62 @@
+/**
+ * Commands that read two dumps, on one of the branch: without a model, beside a noise floor, and with the
+ * branch's own names.
+ */
+import { beforeAll, describe, expect, it } from 'vitest';
+import { runCommand } from '../../cli/run-command.js';
+import { portDump, portFolder, portModel, portReference, portScratch } from './port-folders.js';
+
+const FIRST = 'first fault: layers.0.self_attn.qkv_proj.conv_qk_grouped';
+
+it.each(['before-f32', 'before-f32-decode'] as const)(
+  'names the convolution without a model too (%s)',
+  async (folder) => {
+    const { code, stdout, stderr } = await runCommand(['locate', portReference(), await portDump(folder)]);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: '' });
+    expect(stdout).toContain(FIRST);
+  },
+);
+
+describe('a dump that kept the names of the branch', () => {
+  const map = ['--map', 'llamacpp'];
+  let kept: string;
+  let reference: string;
+  beforeAll(async () => {
+    kept = portScratch('kept-names');
+    reference = portReference();
+    // A map without rules keeps all names.
+    const { code } = await runCommand(['import', portFolder('before-f32'), '--keep-unmapped', '--out', kept]);
+    expect(code).toBe(0);
+  });
+
+  it('is compared by diff', async () => {
+    const { code, stdout } = await runCommand(['diff', reference, kept, ...map, '--json']);
+    expect([code, JSON.parse(stdout).tapReports.length]).toEqual([0, 324]);
+  });
+
+  it('is located', async () => {
+    const gguf = await portModel('before-f32');
+    const args = ['locate', reference, kept, ...map, '--model', gguf, '--threads', '1'];
+    const { code, stdout, stderr } = await runCommand(args);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: '' });
+    expect(stdout).toContain(FIRST);
+    expect(stdout).toContain(`next: zayascope diff ${reference} ${kept} --map llamacpp --taps `);
+  });
+
+  it('is reported, beside a noise floor', async () => {
+    const out = portScratch('kept.html');
+    const args = ['report', reference, kept, ...map, '--noise-floor', reference, '--fail-above', '1e-9'];
+    const { code, stdout, stderr } = await runCommand([...args, '--out', out, '--json']);
+    // Nothing passes where the reference is its own floor; every value must have been compared with it.
+    expect({ code, stderr }).toEqual({ code: 1, stderr: '' });
+    const report = JSON.parse(stdout);
+    expect(report).toMatchObject({ outcome: 'FAIL', taps: 324, tensorTaps: 324 });
+    expect(report.sentence).toContain('of 308 taps beyond the noise floor');
+  });
+
+  it('is checked by verify-logits', async () => {
+    const { stdout } = await runCommand(['verify-logits', reference, kept, ...map, '--json']);
+    const verdict = { pass: true, tokens: { outcome: 'same' }, vocabulary: 259 };
+    expect(JSON.parse(stdout)).toMatchObject(verdict);
+  });
+});
