@@ -40,6 +40,12 @@ const TABLE = {
   Q2_0: { type: 42, blockSize: 64, blockBytes: 18 },
 } as const;
 
+/** Types that ggml has for intermediate results only: no model can be read in them, but a recording of ggml's nodes may hold them. */
+export const INTERMEDIATE_TYPES = {
+  Q8_1: { type: 9, blockSize: 32, blockBytes: 36 },
+  Q8_K: { type: 15, blockSize: 256, blockBytes: 292 },
+} as const;
+
 /** Types of ggml that no model file can be read in: intermediate ones, and those that ggml has given up. */
 const OTHER_TYPES: Readonly<Record<number, string>> = {
   4: 'Q4_2 (removed from ggml)',

@@ -1,4 +1,4 @@
-import { blockBytes, blockElements } from '../dump/dtypes.js';
+import { blockElements, tapBlockBytes } from '../dump/dtypes.js';
 import type { DumpView } from '../dump/dump-view.js';
 import { type FileRows, ReusableBuffer, type TensorBatch } from '../dump/reader.js';
 import { leadingColumns } from './leading-columns.js';
@@ -106,7 +106,7 @@ export function* partsOf(
         const { shape, dtype } = pair.reference;
         const rowBytes = shape.reduce<number>(
           (bytes, size) => bytes * (size ?? longest),
-          blockBytes(dtype) / blockElements(dtype),
+          tapBlockBytes(dtype) / blockElements(dtype),
         );
         const most = Math.max(1, Math.floor(PART_BYTES / rowBytes));
         for (let at = 0; at < length; at += most)

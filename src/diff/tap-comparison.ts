@@ -1,5 +1,12 @@
 import { canDequantise, dequantise } from '../dump/dequantise.js';
-import { blockBytes, blockElements, dtypeKind, isExact, isQuantised, type TapDtype } from '../dump/dtypes.js';
+import {
+  blockElements,
+  dtypeKind,
+  isExact,
+  isQuantised,
+  type TapDtype,
+  tapBlockBytes,
+} from '../dump/dtypes.js';
 import { type TapElements, toBigInt64, toFloat64 } from '../dump/float.js';
 import { isMasked } from '../dump/format.js';
 import type { TensorBatch } from '../dump/reader.js';
@@ -164,7 +171,7 @@ class BlockComparison implements TapComparison {
   report(): FloatTapReport {
     const { maxAbsIndex: _, ...metrics } = new MetricSums().metrics();
     const { dtype } = this.#pair.reference;
-    const elements = (this.#bytes / blockBytes(dtype)) * blockElements(dtype);
+    const elements = (this.#bytes / tapBlockBytes(dtype)) * blockElements(dtype);
     return {
       kind: 'float',
       ...baseOf(this.#pair, this.#rows, !this.#differs),
@@ -216,7 +223,9 @@ const scratch = [new Float32Array(0), new Float32Array(0)];
 
 function asFloats(data: TapElements, dtype: TapDtype, side: 0 | 1): Float32Array {
   if (data instanceof Float32Array) return data;
-  const length = isQuantised(dtype) ? (data.length / blockBytes(dtype)) * blockElements(dtype) : data.length;
+  const length = isQuantised(dtype)
+    ? (data.length / tapBlockBytes(dtype)) * blockElements(dtype)
+    : data.length;
   if (scratch[side]!.length < length) scratch[side] = new Float32Array(length);
   if (isQuantised(dtype)) return dequantise(data as Uint8Array, dtype, scratch[side]!);
   return widen(data as Uint16Array, dtype, scratch[side]!);

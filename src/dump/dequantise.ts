@@ -1,5 +1,5 @@
 import { ZayascopeError } from '../errors.js';
-import { blockBytes, blockElements, type TapDtype } from './dtypes.js';
+import { blockElements, type TapDtype, tapBlockBytes } from './dtypes.js';
 import { widen } from './widen.js';
 
 /**
@@ -84,10 +84,10 @@ export function dequantise(bytes: Uint8Array, dtype: TapDtype, out?: Float32Arra
       `dequantise: expected one of ${Object.keys(DECODERS).join(', ')}, got ${dtype}, which only ggml decodes`,
       { op: 'dequantise', dtypes: [dtype] },
     );
-  const blocks = bytes.length / blockBytes(dtype);
+  const blocks = bytes.length / tapBlockBytes(dtype);
   const elements = blockElements(dtype);
   const values = (out ?? new Float32Array(blocks * elements)).subarray(0, blocks * elements);
   for (let block = 0; block < blocks; block++)
-    decode(bytes, block * blockBytes(dtype), values, block * elements);
+    decode(bytes, block * tapBlockBytes(dtype), values, block * elements);
   return values;
 }

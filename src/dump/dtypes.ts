@@ -1,4 +1,12 @@
 /** Element types of taps: how each is stored, and what kind of number it is. */
+import {
+  blockSize,
+  type Dtype,
+  blockBytes as ggmlBlockBytes,
+  ggmlType,
+  INTERMEDIATE_TYPES,
+  QUANTIZED_DTYPES,
+} from '../dtype.js';
 
 /**
  * Plain types by name: bytes of an element, and `float`, `integer` or `boolean`. F16 and BF16 are stored as their bits; nothing is widened.
@@ -17,45 +25,23 @@ const PLAIN = {
   BOOL: { bytes: 1, kind: 'boolean' },
 } as const;
 
-/**
- * ggml's quantised types: elements per block, and bytes per block. Sizes are those of ggml-common.h:
- * https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
- */
-const QUANTISED = {
-  Q4_0: [32, 18],
-  Q4_1: [32, 20],
-  Q5_0: [32, 22],
-  Q5_1: [32, 24],
-  Q8_0: [32, 34],
-  Q8_1: [32, 36],
-  Q2_K: [256, 84],
-  Q3_K: [256, 110],
-  Q4_K: [256, 144],
-  Q5_K: [256, 176],
-  Q6_K: [256, 210],
-  Q8_K: [256, 292],
-  IQ2_XXS: [256, 66],
-  IQ2_XS: [256, 74],
-  IQ3_XXS: [256, 98],
-  IQ1_S: [256, 50],
-  IQ4_NL: [32, 18],
-  IQ3_S: [256, 110],
-  IQ2_S: [256, 82],
-  IQ4_XS: [256, 136],
-  IQ1_M: [256, 56],
-  TQ1_0: [256, 54],
-  TQ2_0: [256, 66],
-  MXFP4: [32, 17],
-  NVFP4: [64, 36],
-  Q1_0: [128, 18],
-  Q2_0: [64, 18],
-} as const;
-
 /** A type whose elements stand alone. */
 export type PlainDtype = keyof typeof PLAIN;
 
 /** A type whose elements share scales, block by block along the last axis; stored as the bytes of its blocks. */
-export type QuantisedDtype = keyof typeof QUANTISED;
+export type QuantisedDtype = Exclude<Dtype, PlainDtype> | keyof typeof INTERMEDIATE_TYPES;
+
+/** Quantised types in ggml's order: its number, elements and bytes of a block. */
+const QUANTISED = new Map<string, readonly [type: number, elements: number, bytes: number]>(
+  [
+    ...QUANTIZED_DTYPES.map(
+      (dtype) => [dtype, [ggmlType(dtype), blockSize(dtype), ggmlBlockBytes(dtype)]] as const,
+    ),
+    ...Object.entries(INTERMEDIATE_TYPES).map(
+      ([dtype, each]) => [dtype, [each.type, each.blockSize, each.blockBytes]] as const,
+    ),
+  ].sort(([, [a]], [, [b]]) => a - b),
+);
 
 /** Element types of taps. */
 export type TapDtype = PlainDtype | QuantisedDtype;
@@ -66,7 +52,7 @@ export type DtypeKind = 'float' | 'integer' | 'boolean' | 'quantised';
 /** All element types of version 2. */
 export const TAP_DTYPES: readonly TapDtype[] = [
   ...(Object.keys(PLAIN) as PlainDtype[]),
-  ...(Object.keys(QUANTISED) as QuantisedDtype[]),
+  ...([...QUANTISED.keys()] as QuantisedDtype[]),
 ];
 
 /** The element types of version 1. */
@@ -74,7 +60,7 @@ export const DTYPES_OF_VERSION_1: readonly TapDtype[] = ['F32', 'F16', 'BF16', '
 
 /** True for types stored as blocks. */
 export function isQuantised(dtype: TapDtype): dtype is QuantisedDtype {
-  return dtype in QUANTISED;
+  return QUANTISED.has(dtype);
 }
 
 /** What kind of number a type is. */
@@ -90,17 +76,17 @@ export function isExact(dtype: TapDtype): boolean {
 
 /** Elements that are stored together: 1 for plain types. The last axis is a multiple of it. */
 export function blockElements(dtype: TapDtype): number {
-  return isQuantised(dtype) ? QUANTISED[dtype][0] : 1;
+  return isQuantised(dtype) ? QUANTISED.get(dtype)![1] : 1;
 }
 
 /** Bytes of {@link blockElements} elements. */
-export function blockBytes(dtype: TapDtype): number {
-  return isQuantised(dtype) ? QUANTISED[dtype][1] : PLAIN[dtype].bytes;
+export function tapBlockBytes(dtype: TapDtype): number {
+  return isQuantised(dtype) ? QUANTISED.get(dtype)![2] : PLAIN[dtype].bytes;
 }
 
 /** Bytes of `elements` elements, which are whole blocks. */
 export function storedBytes(dtype: TapDtype, elements: number): number {
-  return (elements / blockElements(dtype)) * blockBytes(dtype);
+  return (elements / blockElements(dtype)) * tapBlockBytes(dtype);
 }
 
 /** Items of an Arrow column that hold `elements` elements: as many, or the bytes of quantised blocks. */

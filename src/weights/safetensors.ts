@@ -41,6 +41,11 @@ const BITS: Readonly<Record<string, number>> = {
   U64: 64,
 };
 
+/** Bits of an element of a dtype of the format; undefined for any other. */
+export function storedBits(dtype: string): number | undefined {
+  return Object.hasOwn(BITS, dtype) ? BITS[dtype] : undefined;
+}
+
 /** The dtypes of the format that this library has too; both spell them alike. */
 const SAFETENSORS_DTYPES = [
   'F32',
@@ -143,7 +148,7 @@ function parseEntry(
   if (typeof entry !== 'object' || entry === null || Array.isArray(entry))
     bad('an object with dtype, shape and data_offsets', describeValue(entry), file, name);
   const { dtype, shape, data_offsets: offsets } = entry as Record<string, unknown>;
-  const bits = typeof dtype === 'string' && Object.hasOwn(BITS, dtype) ? BITS[dtype] : undefined;
+  const bits = typeof dtype === 'string' ? storedBits(dtype) : undefined;
   if (typeof dtype !== 'string' || bits === undefined)
     return bad('a dtype of the safetensors format', describeValue(dtype), file, name);
   if (!isSizes(shape)) return bad('a shape of non-negative integers', describeValue(shape), file, name);

@@ -1,5 +1,6 @@
 /** What an importer reads: values of another program under its own names. */
 import { ZayascopeError } from '../../errors.js';
+import { storedBits } from '../../weights/safetensors.js';
 import type { TapElements } from '../float.js';
 import type { TapDtype } from '../format.js';
 import type { Transform } from './layout.js';
@@ -26,22 +27,6 @@ export const FOREIGN_DTYPES = [
 
 /** One of {@link FOREIGN_DTYPES}. */
 export type ForeignDtype = (typeof FOREIGN_DTYPES)[number];
-
-const BYTES: Record<ForeignDtype, number> = {
-  F32: 4,
-  F16: 2,
-  BF16: 2,
-  F64: 8,
-  I8: 1,
-  I16: 2,
-  I32: 4,
-  I64: 8,
-  U8: 1,
-  U16: 2,
-  U32: 4,
-  U64: 8,
-  BOOL: 1,
-};
 
 /** One value in one forward step. */
 export interface ForeignValue {
@@ -108,7 +93,7 @@ export interface ForeignSource extends AsyncDisposable {
 
 /** Bytes of one element. */
 export function foreignBytes(dtype: ForeignDtype): number {
-  return BYTES[dtype];
+  return storedBits(dtype)! / 8;
 }
 
 /** The dtype that a dump stores a value in: F64 is rounded to F32, integers become I32. */
@@ -119,7 +104,7 @@ export function tapDtypeOf(dtype: ForeignDtype): TapDtype {
 
 /** Elements as a dump stores them. Throws `BAD_ARGUMENT` naming the value for an integer outside of 32 bits. */
 export function toTapElements(bytes: Uint8Array, dtype: ForeignDtype, name: string): TapElements {
-  const size = BYTES[dtype];
+  const size = foreignBytes(dtype);
   // Typed arrays need alignment, which a part of a larger read may lack. (A Buffer's `slice` would be a view of the same memory.)
   const own = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
   const { buffer, byteOffset } = own;

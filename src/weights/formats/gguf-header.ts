@@ -1,4 +1,4 @@
-import { blockBytes, blockSize, DTYPES, ggmlType, ggmlTypeName } from '../../dtype.js';
+import { blockBytes, blockSize, DTYPES, ggmlType, ggmlTypeName, INTERMEDIATE_TYPES } from '../../dtype.js';
 import { ZayascopeError } from '../../errors.js';
 import type { GgufValue } from '../../native.js';
 import { fileSizeBytes, withFile } from '../file-access.js';
@@ -39,8 +39,7 @@ const [KEY_BYTES, TENSOR_BYTES] = [8 + 4 + 1, 8 + 4 + 4 + 8];
 /** Elements and bytes of a block by ggml's number; also of the two types that only intermediate results have. */
 const BLOCKS = new Map<number, readonly [elements: number, bytes: number]>([
   ...DTYPES.map((dtype) => [ggmlType(dtype), [blockSize(dtype), blockBytes(dtype)]] as const),
-  [9, [32, 36]],
-  [15, [256, 292]],
+  ...Object.values(INTERMEDIATE_TYPES).map((each) => [each.type, [each.blockSize, each.blockBytes]] as const),
 ]);
 
 /**
