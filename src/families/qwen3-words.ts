@@ -44,7 +44,7 @@ export const QWEN3_WORDS = {
     'the largest probabilities; how many; strides of the sorted indices',
   ],
   '.mlp.gate:expert_weight': [
-    "the weights of a token's experts",
+    "the weighting of a token's experts",
     'divided by their sum where norm_topk_prob says so; in the order of the experts',
   ],
   '.mlp.gate:margin': ['the margin of the choice', 'derived: nothing reads it'],

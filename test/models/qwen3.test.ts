@@ -5,10 +5,16 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { capture } from '../../src/capture/capture.js';
 import { diffDumps } from '../../src/diff/diff.js';
 import { Dump } from '../../src/dump/reader.js';
+import { policy } from '../../src/graph/policy.js';
+import { locateDumps } from '../../src/locate/faults/dumps.js';
+import { openPolicyRunner } from '../../src/locate/replay/policy-runner.js';
+import { openStepper } from '../../src/locate/step/step.js';
 import { convertModel } from '../../src/models/gguf/convert.js';
 import { openModel } from '../../src/models/runtime/model.js';
+import { settingOf } from '../../src/models/runtime/model-policy.js';
 import { generate } from '../../src/text/generate.js';
 import { greedy } from '../../src/text/sampling.js';
+import { compileProgram, hasLibllama, runProgram } from '../llamacpp/libllama.js';
 import { pythonJson } from '../reference/python.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'zayascope-qwen3-'));
@@ -16,13 +22,14 @@ const at = (name: string) => join(scratch, name);
 const NAMES = ['moe', 'dense', 'mixed', 'one block', '60 blocks'] as const;
 let tokens: number[];
 let continued: Record<string, number[]>;
+let faults: string[];
 
 beforeAll(() => {
-  const made = pythonJson<{ tokens: number[]; greedy: Record<string, number[]> }>([
+  const made = pythonJson<{ tokens: number[]; greedy: Record<string, number[]>; faults: string[] }>([
     'test/models/qwen3_reference.py',
     scratch,
   ]);
-  [tokens, continued] = [made.tokens, made.greedy];
+  [tokens, continued, faults] = [made.tokens, made.greedy, made.faults];
 }, 120_000);
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
@@ -51,6 +58,41 @@ describe.each(NAMES)('Qwen3, %s', (name) => {
   });
 });
 
+it('a Qwen3-MoE is stepped through, and its segments hand on what they must', async () => {
+  using model = await openModel(at('moe'));
+  using stepper = openStepper(model, tokens);
+  const { value } = await stepper.continue();
+  expect(value.name).toBe('lm_head');
+  expect(value.data).toEqual(await model.prefill(tokens));
+});
+
+it('runs of a Qwen3-MoE under mixtures of policies are bit-equal to whole runs', async () => {
+  const [good, bad] = [policy('f32'), policy('pytorch-bf16')];
+  using runner = await openPolicyRunner(at('moe'), [good, bad], tokens);
+  using model = await openModel(at('moe'), { policy: 'pytorch-bf16' });
+  await runner.run(settingOf(good, runner.config));
+  expect(await runner.run(settingOf(bad, runner.config))).toEqual(await model.prefill(tokens));
+});
+
+describe('faults of a Qwen3-MoE that ran elsewhere', () => {
+  const FAULTS = [
+    'layers.2.mlp.gate:expert_weight',
+    'layers.1.self_attn.k_norm',
+    'layers.0.self_attn:attn_weights',
+  ];
+
+  it.each(FAULTS)('are named first: %s', async (fault) => {
+    expect(faults).toEqual(FAULTS);
+    await using reference = await Dump.open(at('moe reference'));
+    await using tested = await Dump.open(at(fault));
+    for (const model of [at('moe'), undefined]) {
+      const { kinds } = await locateDumps(reference, tested, model);
+      expect(kinds.map(({ worst }) => worst)).toEqual([fault]);
+      expect(kinds[0]!.name).not.toContain('`'); // it has a name in words
+    }
+  });
+});
+
 describe('Qwen3 as a GGUF file', () => {
   it.each(['moe', 'dense'] as const)('gives the same logits: %s', async (name) => {
     const { tensors } = await convertModel(at(name), { type: 'f32', out: at(`${name}.gguf`) });
@@ -60,6 +102,29 @@ describe('Qwen3 as a GGUF file', () => {
     expect(file.config.model_type).toBe(folder.config.model_type);
     expect(await file.prefill(tokens)).toEqual(await folder.prefill(tokens));
   });
+
+  // Needs the prebuilt libllama of Linux and a C++ compiler; elsewhere it shows as skipped.
+  it.skipIf(!hasLibllama)(
+    "gives libllama's logits",
+    async () => {
+      await compileProgram(join(import.meta.dirname, '..', 'llamacpp', 'logits.cpp'), at('logits'));
+      for (const name of ['moe', 'dense']) {
+        const { status, stdout, stderr } = runProgram(at('logits'), [
+          at(`${name}.gguf`),
+          ...tokens.map(String),
+        ]);
+        expect(status, stderr.slice(-500)).toBe(0);
+        const theirs = stdout.trim().split(/\s+/).map(Number);
+        using model = await openModel(at(`${name}.gguf`));
+        const own = await model.prefill(tokens);
+        expect(theirs).toHaveLength(own.length);
+        const largest = Math.max(...own.map(Math.abs));
+        const error = Math.max(...own.map((value, index) => Math.abs(value - theirs[index]!)));
+        expect(error / largest).toBeLessThan(1e-6);
+      }
+    },
+    60_000,
+  );
 
   it('is refused where llama.cpp has no key for what the model does', async () => {
     const written = convertModel(at('mixed'), { type: 'f32', out: at('mixed.gguf') });

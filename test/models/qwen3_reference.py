@@ -27,6 +27,32 @@ MODELS = {
 TOKENS = [1, 5, 9, 33, 2, 8, 90, 17, 4, 4, 61, 7]
 
 
+def _weights_not_normed(model) -> None:
+    model.model.layers[2].mlp.gate.norm_topk_prob = False
+
+
+def _epsilon(model) -> None:
+    model.model.layers[1].self_attn.k_norm.variance_epsilon = 1e-1
+
+
+def _scaling(model) -> None:
+    model.model.layers[0].self_attn.scaling *= 1.1
+
+
+# What is changed in the model that ran, and which op is wrong then.
+FAULTS = {
+    "layers.2.mlp.gate:expert_weight": _weights_not_normed,
+    "layers.1.self_attn.k_norm": _epsilon,
+    "layers.0.self_attn:attn_weights": _scaling,
+}
+
+
+def eager(path: Path):
+    return Qwen3MoeForCausalLM.from_pretrained(
+        path, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager"
+    ).eval()
+
+
 def seeded(config, seed: int):
     torch.manual_seed(seed)
     model = (Qwen3MoeForCausalLM if config.model_type == "qwen3_moe" else Qwen3ForCausalLM)(config)
@@ -45,10 +71,14 @@ def main(folder: Path) -> None:
         model.save_pretrained(path)
         arguments = ["--model", str(path), "--tokens", ",".join(map(str, TOKENS)), "--dtype", "float32", "--quiet"]
         dump.dump(dump.parse([*arguments, "--out", str(folder / f"{name} reference")]))
+        for fault, plant in FAULTS.items() if name == "moe" else ():
+            faulty = eager(path)
+            plant(faulty)
+            dump.dump(dump.parse([*arguments, "--out", str(folder / fault), "--no-verify"]), load=lambda *_, it=faulty: it)
         ids = torch.tensor([TOKENS])
         greedy = model.generate(ids, max_new_tokens=32, do_sample=False, pad_token_id=0)[0, len(TOKENS) :]
         result[name] = greedy.tolist()
-    print(json.dumps({"tokens": TOKENS, "greedy": result}))
+    print(json.dumps({"tokens": TOKENS, "greedy": result, "faults": list(FAULTS)}))
 
 
 main(Path(sys.argv[1]))

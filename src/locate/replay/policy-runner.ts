@@ -1,13 +1,13 @@
 import { ZayascopeError } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
 import { type Policy, parametersSite, type Setting } from '../../graph/policy.js';
-import { ResidentMemory, readResident, writeResident } from '../../graph/resident.js';
+import { ResidentMemory } from '../../graph/resident.js';
 import type { ResidentTensor } from '../../graph/tensor.js';
 import type { ModelConfig } from '../../models/runtime/architecture.js';
 import { allocateStates } from '../../models/runtime/cache.js';
 import type { CallSizes } from '../../models/runtime/call-sizes.js';
 import { memoryOf, modelContexts } from '../../models/runtime/context.js';
-import { allocateInputs } from '../../models/runtime/inputs.js';
+import { allocateInputs, type Boundary, readBoundary, writeBoundary } from '../../models/runtime/inputs.js';
 import { loadWeights, type ModelWeights, weightSite } from '../../models/runtime/loader.js';
 import { openModel } from '../../models/runtime/model.js';
 import { settingOf } from '../../models/runtime/model-policy.js';
@@ -68,16 +68,10 @@ interface WeightSet {
   setting: Setting;
 }
 
-/** The states that a segment starts from. */
-interface Boundary {
-  hidden: Uint8Array;
-  router: Uint8Array;
-}
-
 /**
  * Loads a model for runs under mixtures of `policies`. Weights are loaded once, and again for each policy that wants other dtypes.
  *
- * The residual stream and the router state at the start of each segment are kept under the choices at all sites before it, so that a run starts at the first segment that no
+ * What the model hands on (its `states`) at the start of each segment are kept under the choices at all sites before it, so that a run starts at the first segment that no
  * earlier run has reached with the same choices. Graphs of segments are kept the same way.
  *
  * @param tokens one prompt. @throws what `openModel` throws; `BAD_ARGUMENT` for no policy, no token, or ids outside the vocabulary.
@@ -126,11 +120,9 @@ export async function openPolicyRunner(
       buildSegment(segment, sizes, context(setting)),
     );
     graphs = compiled;
-    const boundaries = new RecentlyUsed<Boundary>(
-      stateBytes,
-      ({ hidden, router }) => hidden.length + router.length,
+    const boundaries = new RecentlyUsed<Boundary>(stateBytes, (boundary) =>
+      Object.values(boundary).reduce((sum, { length }) => sum + length, 0),
     );
-    const [hidden, router] = [inputs.tensors.get('hidden')!, inputs.tensors.get('router')!];
     const last = blocks + 1;
     const namesOf = Array.from({ length: last + 1 }, (_, segment) =>
       sites.filter(({ segments }) => segments.includes(segment)).map(({ name }) => name),
@@ -145,10 +137,7 @@ export async function openPolicyRunner(
       let segment = last;
       while (segment > 0 && !boundaries.has(starts[segment]!)) segment--;
       const start = boundaries.get(starts[segment]!);
-      if (start !== undefined) {
-        writeResident(hidden, start.hidden);
-        writeResident(router, start.router);
-      }
+      if (start !== undefined) writeBoundary(inputs, start);
       for (; ; segment++) {
         const graph = compiled.get(segment, choices[segment]!, setting);
         if (segment === 0) graph.setInput('tokens', Int32Array.from(tokens));
@@ -162,7 +151,7 @@ export async function openPolicyRunner(
           const { bytes } = graph.outputs().find(({ name }) => name === LOGITS)!;
           return new Float32Array(bytes.slice().buffer);
         }
-        boundaries.set(starts[segment + 1]!, { hidden: readResident(hidden), router: readResident(router) });
+        boundaries.set(starts[segment + 1]!, readBoundary(config, inputs));
       }
     };
     const cancel = () => backend.native.cancel();

@@ -2,20 +2,14 @@ import { ZayascopeError } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
 import { compileGraphs } from '../../graph/compile.js';
 import type { Graph } from '../../graph/graph.js';
-import { ResidentMemory, readResident, writeResident } from '../../graph/resident.js';
+import { ResidentMemory } from '../../graph/resident.js';
 import { allocateStates } from '../../models/runtime/cache.js';
 import { memoryOf, modelContexts } from '../../models/runtime/context.js';
-import { allocateInputs } from '../../models/runtime/inputs.js';
+import { allocateInputs, type Boundary, readBoundary, writeBoundary } from '../../models/runtime/inputs.js';
 import type { Model } from '../../models/runtime/model.js';
 import { settingOf } from '../../models/runtime/model-policy.js';
 import { buildSegment, LOGITS } from '../../models/runtime/segments.js';
 import { elements } from './value.js';
-
-/** What a segment hands to the next: the residual stream F32 [N, H] and the router's state F32 [N, R]. */
-export interface Boundary {
-  hidden: Uint8Array;
-  router: Uint8Array;
-}
 
 /** A segment's values by tap name, and what it hands on. */
 export interface SegmentResult {
@@ -53,8 +47,6 @@ export function segmentRunner(model: Model, tokens: readonly number[]): SegmentR
     const inputs = allocateInputs(memory, config, sizes, undefined);
     const states = allocateStates(memory, weights, 1);
     inputs.place({ past: 0, padding: [] });
-    const hidden = inputs.tensors.get('hidden')!;
-    const router = inputs.tensors.get('router')!;
     const leaves = { inputs: inputs.tensors, states, weight: (name: string) => weights.tensors.get(name) };
     const blocks = config.num_hidden_layers;
     const close = () => memory.close();
@@ -78,14 +70,8 @@ export function segmentRunner(model: Model, tokens: readonly number[]): SegmentR
         if (segment > blocks) graph.outputs.delete(LOGITS);
         requireReplaceable(graph, replaced);
         await weights.ensure?.(segment);
-        if (before !== undefined) {
-          writeResident(hidden, before.hidden);
-          writeResident(router, before.router);
-        }
-        return compute(backend, graph, replaced, tokens, () => ({
-          hidden: readResident(hidden),
-          router: readResident(router),
-        }));
+        if (before !== undefined) writeBoundary(inputs, before);
+        return compute(backend, graph, replaced, tokens, () => readBoundary(config, inputs));
       },
       close,
       [Symbol.dispose]: close,

@@ -1,11 +1,12 @@
 import { ZayascopeError } from '../../errors.js';
 import { architectureOf } from '../../models/architectures.js';
+import type { Boundary } from '../../models/runtime/inputs.js';
 import type { Model } from '../../models/runtime/model.js';
 import { checkTokenIds } from '../../models/runtime/token-ids.js';
 import { type ModelTap, modelTaps } from '../../models/runtime/trace.js';
 import { tapPattern } from '../../tap-pattern.js';
 import { type Breakpoint, type CompiledBreakpoint, compileBreakpoint } from './breakpoint.js';
-import { type Boundary, type SegmentRunner, segmentRunner } from './segment.js';
+import { type SegmentRunner, segmentRunner } from './segment.js';
 import { type Replacement, replacementElements, type StepValue, valueStats } from './value.js';
 
 /** Options of {@link openStepper}. */
@@ -41,7 +42,7 @@ type Replaced = ReadonlyMap<string, Float32Array | Int32Array>;
  * Opens a debugger on one forward pass of one sequence: it runs segment by segment (embedding, blocks, head), and steps through their values in the order in which they are
  * computed. With nothing replaced, every value has the bits of a plain run. Close it before the model. `docs/stepping.md` shows each method at work.
  *
- * Held in memory: the state between all segments that have run (hidden and router state, `T · (H + R)` floats each) and the values of the last few segments.
+ * Held in memory: the state between all segments that have run (what each hands on, in ZAYA `T · (H + R)` floats) and the values of the last few segments.
  *
  * @throws `BAD_ARGUMENT` for no tokens, ids outside the vocabulary, a pattern that matches no value; `BACKEND`.
  */

@@ -1,5 +1,5 @@
 import { causalMask } from '../../graph/attention.js';
-import { type ResidentMemory, type ResidentSpec, writeResident } from '../../graph/resident.js';
+import { type ResidentMemory, type ResidentSpec, readResident, writeResident } from '../../graph/resident.js';
 import { rotaryTables } from '../../graph/rotary.js';
 import type { ResidentTensor } from '../../graph/tensor.js';
 import { architectureOf } from '../architectures.js';
@@ -17,6 +17,20 @@ export interface CallPlace {
 export interface CallInputs {
   readonly tensors: ReadonlyMap<string, ResidentTensor>;
   place(at: CallPlace): void;
+}
+
+/** What a segment hands to the next: each state of the architecture as bytes, F32 [N, width]. */
+export type Boundary = Readonly<Record<string, Uint8Array>>;
+
+/** The states as the segment that ran last has left them. */
+export function readBoundary(config: ModelConfig, { tensors }: CallInputs): Boundary {
+  const names = Object.keys(architectureOf(config).states(config));
+  return Object.fromEntries(names.map((name) => [name, readResident(tensors.get(name)!)]));
+}
+
+/** Puts states back. */
+export function writeBoundary({ tensors }: CallInputs, boundary: Boundary): void {
+  for (const [name, bytes] of Object.entries(boundary)) writeResident(tensors.get(name)!, bytes);
 }
 
 /** Allocates the inputs of calls of one size. */
