@@ -22,13 +22,15 @@ from transformers import DynamicCache, PreTrainedModel
 
 from calls import Batch
 from checkpoint import StoredTensor, load_model, read_config, read_headers, stored_dtype, weights_sha256
-from dump_writer import DumpWriter, check_folder, prepare_folder
+from dump_writer import DumpWriter
 from dumper import Dumper, forward
 from errors import DumpError
 from families import FAMILIES
 from streaming import stream_model
 from tap_pattern import compile_pattern
 from taps import MODEL, Tap, same_bits
+from zayascope.format.lock import locked
+from zayascope.format.manifest import check_folder, prepare_folder
 
 Load = Callable[[Path, torch.dtype, dict[str, StoredTensor]], PreTrainedModel]
 
@@ -49,7 +51,12 @@ def dump(args: argparse.Namespace, load: Load | None = None, producer: dict | No
 
     `load` makes the model instead of `load_model` or `stream_model`; `producer` holds further entries of the manifest's producer.
     """
-    check_folder(args.out, args.overwrite)
+    with locked(args.out):
+        check_folder(args.out, args.overwrite)
+        _dump(args, load, producer)
+
+
+def _dump(args: argparse.Namespace, load: Load | None, producer: dict | None) -> None:
     config = read_config(args.model)
     tensors = read_headers(args.model)
     sequences = _sequences(args, config)

@@ -1,7 +1,5 @@
 """Writes a dump folder: manifest, one Arrow file per block, statistics; one record batch for each call and sequence."""
 
-import json
-import re
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -15,46 +13,6 @@ from errors import DumpError
 from row_stats import COLUMNS, row_stats
 from taps import Tap
 from zayascope.format.manifest import write_manifest
-
-MANIFEST = "manifest.json"
-# Every file that a dump may consist of, whichever program wrote it.
-DUMP_FILE = re.compile(r"manifest\.json(\.tmp)?|(model|stats|hash|layers\.\d+)\.arrow")
-
-
-def check_folder(out: Path, overwrite: bool) -> None:
-    """Refuses an existing `out` unless it is empty, or `overwrite` is set and it holds a dump and nothing else."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not overwrite:
-        raise DumpError(f"dump: expected --out not to exist, it does: {out} (--overwrite replaces a dump)")
-    if not _holds_dump(out):
-        raise DumpError(f"dump: expected --out to hold a dump that may be replaced, it does not: {out}")
-    others = sorted(entry.name for entry in out.iterdir() if not _is_dump_file(entry))
-    if others:
-        raise DumpError(f"dump: expected --out to hold nothing but a dump, got {others[0]!r} beside it: {out}")
-
-
-def prepare_folder(out: Path) -> None:
-    """A folder at `out`, which `check_folder` has cleared, without the files of an earlier dump.
-
-    The manifest goes last: until then a crash leaves what is recognisable as a dump and can be replaced again.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    old = [entry for entry in out.iterdir() if _is_dump_file(entry)]
-    for entry in sorted(old, key=lambda entry: entry.name == MANIFEST):
-        entry.unlink()
-
-
-def _holds_dump(out: Path) -> bool:
-    try:
-        manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and manifest.get("format") == "zayascope-dump"
-
-
-def _is_dump_file(entry: Path) -> bool:
-    return entry.is_file() and DUMP_FILE.fullmatch(entry.name) is not None
 
 
 class DumpWriter:

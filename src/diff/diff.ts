@@ -25,6 +25,8 @@ export interface DiffOptions {
   map?: NameMap;
   /** What is not finite in the same way on both sides (the same infinity, or NaN) is left out and counted, instead of failing the diff. Default false. */
   allowNonFinite?: boolean;
+  /** Names or patterns in the order in which values were computed (`readTapOrder`), where neither dump knows it or it is wrong; it must have every tap that is compared. */
+  order?: readonly string[];
   /** Called after each file, with how many are done and in all. */
   onProgress?: (done: number, total: number) => void;
 }
@@ -41,7 +43,7 @@ export async function diffDumps(
   testedDump: DumpView,
   options: DiffOptions = {},
 ): Promise<DiffReport> {
-  const { taps = '**', failAbove, map, allowNonFinite = false, onProgress } = options;
+  const { taps = '**', failAbove, map, allowNonFinite = false, order: declared, onProgress } = options;
   if (failAbove !== undefined && !(failAbove >= 0))
     throw new ZayascopeError(
       'BAD_ARGUMENT',
@@ -54,7 +56,7 @@ export async function diffDumps(
   const kind = commonKind(reference, tested);
   const pairing = pairTaps(reference, tested, taps);
   const rules = { allowNonFinite, onProgress: onProgress ?? (() => {}) };
-  const { pairs, order } = orderPairs(reference, tested, pairing.pairs);
+  const { pairs, order } = orderPairs(reference, tested, pairing.pairs, declared);
   const comparison = await compare(kind, reference, tested, pairs, rules);
   const { tapReports } = comparison;
   const unpaired = [...pairing.unpaired, ...comparison.unpaired];
@@ -181,7 +183,7 @@ function orderNotes(order: TapOrder): string[] {
   return isKnownOrder(order)
     ? []
     : [
-        'The order in which the values were computed is not known: what comes first, and what a block passes on, cannot be told. Taps are listed by name (zayascope import --order FILE declares an order).',
+        'The order in which the values were computed is not known: what comes first, and what a block passes on, cannot be told. Taps are listed by name (--order FILE declares an order, here or in zayascope import).',
       ];
 }
 

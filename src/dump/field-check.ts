@@ -15,7 +15,7 @@ export class FieldCheck {
   }
 
   fail(field: string, expected: string, got: unknown): never {
-    const shown = got === undefined ? 'nothing' : JSON.stringify(got);
+    const shown = got === undefined ? 'nothing' : describeJson(got);
     throw new ZayascopeError(
       this.#code,
       `${this.#operation}: expected ${expected} in ${field}, got ${shown.length > 80 ? `${shown.slice(0, 77)}...` : shown} (${this.#where})`,
@@ -56,5 +56,14 @@ export class FieldCheck {
   equal(value: unknown, allowed: readonly unknown[], field: string): void {
     if (!allowed.includes(value))
       this.fail(field, allowed.map((entry) => JSON.stringify(entry)).join(' or '), value);
+  }
+}
+
+/** A value as JSON; what is nested too deeply for that in words. */
+function describeJson(value: unknown): string {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return 'a value that is nested too deeply';
   }
 }

@@ -1,7 +1,8 @@
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../errors.js';
-import { readRegularText } from '../regular-file.js';
+import { readRegularFile } from '../regular-file.js';
+import { parseJsonObject } from '../weights/json-object.js';
 import { FieldCheck } from './field-check.js';
 import { MANIFEST_FILE, type Manifest } from './format.js';
 import { checkManifest } from './manifest-check.js';
@@ -31,9 +32,9 @@ export async function writeManifest(dir: string, manifest: Manifest | object): P
 
 /** Reads and checks the manifest of a dump. Throws `IO` where there is none to read, `BAD_DUMP` naming the field at fault. */
 export async function readManifest(dir: string): Promise<Manifest> {
-  let text: string;
+  let bytes: Uint8Array;
   try {
-    text = await readRegularText(join(dir, MANIFEST_FILE));
+    bytes = await readRegularFile(join(dir, MANIFEST_FILE));
   } catch (cause) {
     throw new ZayascopeError(
       'IO',
@@ -45,21 +46,10 @@ export async function readManifest(dir: string): Promise<Manifest> {
       },
     );
   }
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new ZayascopeError(
-      'BAD_DUMP',
-      `openDump: expected JSON, got ${reason(cause)} (${dir}/${MANIFEST_FILE})`,
-      {
-        op: 'openDump',
-        tensor: MANIFEST_FILE,
-        cause,
-      },
-    );
-  }
-  checkManifest(value, new FieldCheck('BAD_DUMP', 'openDump', `${dir}/${MANIFEST_FILE}`, MANIFEST_FILE));
+  // Python's writers leave NaN and Infinity as they are: a config may hold them.
+  const where = `${dir}/${MANIFEST_FILE}`;
+  const value: object = parseJsonObject(bytes, { code: 'BAD_DUMP', op: 'openDump', where });
+  checkManifest(value, new FieldCheck('BAD_DUMP', 'openDump', where, MANIFEST_FILE));
   return value;
 }
 

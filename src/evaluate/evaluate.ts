@@ -47,6 +47,8 @@ export interface Evaluation {
   context: number;
   /** Scores of the model. */
   reference: TextScores;
+  /** Logits of −Infinity among all that were read: such a token has the probability 0. NaN and +Infinity end the evaluation. 0 without a second model. */
+  nonFinite: { reference: number; tested: number };
   /** Scores of the second model; null without one. */
   tested: TextScores | null;
   /** KL(P_ref ‖ P_test) in nats, agreement and order of the likeliest tokens, over the columns that both have; null without a second model. */
@@ -75,6 +77,7 @@ export async function evaluate(
   const models = against === undefined ? [model] : [model, against];
   const sessions: EvaluatedSession[] = [];
   const logProbabilities: number[][] = models.map(() => []);
+  const impossible = [0, 0];
   const comparison = new LogitsComparison();
   const widths = models.map(({ config }) => config.vocab_size);
   const common = Math.min(...widths);
@@ -97,7 +100,8 @@ export async function evaluate(
           const rows = parts.map((logits, side) =>
             logits.subarray(row * widths[side]!, (row + 1) * widths[side]!),
           );
-          for (const [side, logits] of rows.entries())
+          for (const [side, logits] of rows.entries()) {
+            for (const logit of logits) if (logit === Number.NEGATIVE_INFINITY) impossible[side]!++;
             logProbabilities[side]!.push(
               logProbability(
                 logits,
@@ -105,6 +109,7 @@ export async function evaluate(
                 `${side === 0 ? 'the model' : 'the second model'} at position ${at + row} of the text`,
               ),
             );
+          }
           if (rows.length === 2)
             compareRow(comparison, rows as [Float32Array, Float32Array], common, at + row);
         }
@@ -121,6 +126,7 @@ export async function evaluate(
     windows,
     scored: reference.length,
     context,
+    nonFinite: { reference: impossible[0]!, tested: impossible[1]! },
     reference: summariseScores(reference),
     tested: tested === undefined ? null : summariseScores(tested),
     logits: tested === undefined ? null : logits,

@@ -6,7 +6,7 @@ export interface TextScores {
   meanNll: number;
   /** exp of {@link meanNll}. */
   perplexity: number;
-  /** Standard error of the perplexity, taking the scores as independent; 0 for a single one. */
+  /** Standard error of the perplexity, taking the scores as independent; 0 for a single one, Infinity for an infinite perplexity. */
   perplexityError: number;
 }
 
@@ -38,6 +38,7 @@ export function summariseScores(logProbabilities: readonly number[]): TextScores
   const meanNll = -logProbabilities.reduce((sum, value) => sum + value, 0) / count;
   const perplexity = Math.exp(meanNll);
   const squares = logProbabilities.reduce((sum, value) => sum + (value + meanNll) ** 2, 0);
+  if (meanNll === Number.POSITIVE_INFINITY) return { meanNll, perplexity, perplexityError: meanNll };
   const deviation = count === 1 ? 0 : Math.sqrt(squares / (count - 1) / count);
   return { meanNll, perplexity, perplexityError: perplexity * deviation };
 }

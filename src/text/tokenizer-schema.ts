@@ -35,7 +35,6 @@ export function checkTokenizerJson(json: Fields, source: string): void {
       );
   }
   for (const step of STEPS) checkStep(json[step] ?? null, step, source);
-  checkTexts(json, source);
 }
 
 function checkTruncation(value: unknown, source: string): void {
@@ -122,18 +121,6 @@ function checkTemplate(fields: Fields, source: string): void {
       (ids as unknown[]).length === (tokens as unknown[]).length;
     check(isWhole, `id, and as many ids as tokens, of special token ${name}`, token, source);
   }
-}
-
-/** Half of a surrogate pair is no character: Rust's strings cannot hold one. */
-function checkTexts(value: unknown, source: string): void {
-  if (typeof value === 'string')
-    check(!/\p{Surrogate}/u.test(value), 'texts of whole characters', value, source);
-  else if (Array.isArray(value)) for (const item of value) checkTexts(item, source);
-  else if (typeof value === 'object' && value !== null)
-    for (const [key, item] of Object.entries(value)) {
-      checkTexts(key, source);
-      if (typeof item !== 'number') checkTexts(item, source);
-    }
 }
 
 function isCount(value: unknown): boolean {

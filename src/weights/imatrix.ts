@@ -103,7 +103,9 @@ function readDat(bytes: Uint8Array, file: string): Map<string, Float32Array> {
       throw bad(`${columns} values of ${name}`, 'the end of the file', file);
     const values = Float32Array.from({ length: columns }, (_, i) => view.getFloat32(at + 4 * i, true));
     at += 4 * columns;
-    entries.set(name, calls > 0 ? values.map((value) => value / calls) : values);
+    // llama.cpp divides in F32, where large numbers of calls are rounded.
+    const divisor = Math.fround(calls);
+    entries.set(name, calls > 0 ? values.map((value) => value / divisor) : values);
   }
   return entries;
 }

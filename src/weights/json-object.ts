@@ -13,7 +13,7 @@ export interface JsonSource {
   op: string;
   /** The file (and part of it) that holds the text. */
   where: string;
-  /** True for a file whose own reader refuses Python's `NaN` and `Infinity`; default false. */
+  /** True for a file whose own reader, in Rust, refuses Python's `NaN` and `Infinity` and halves of surrogate pairs; default false. */
   plain?: boolean;
 }
 
@@ -58,7 +58,16 @@ export function parseJsonObject(bytes: Uint8Array, source: JsonSource): Record<s
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     fail('a JSON object', describeValue(value));
+  if (source.plain === true && /\\u[dD]/.test(text) && !hasWholeCharacters(value))
+    fail('texts of whole characters', 'half of a surrogate pair');
   return value as Record<string, unknown>;
+}
+
+function hasWholeCharacters(value: unknown): boolean {
+  if (typeof value === 'string') return !/\p{Surrogate}/u.test(value);
+  if (Array.isArray(value)) return value.every(hasWholeCharacters);
+  if (typeof value !== 'object' || value === null) return true;
+  return Object.entries(value).every(([key, item]) => hasWholeCharacters(key) && hasWholeCharacters(item));
 }
 
 /** The same value with `NaN`, `Infinity` and `-Infinity` as strings, for JSON, which would write null for them. */

@@ -101,7 +101,12 @@ export function parseSafetensorsHeader(
   file: string,
 ): SafetensorsHeader {
   if (header[0] !== 0x7b) bad('a header that starts with {', `byte ${describeValue(header[0])}`, file);
-  const json = parseJsonObject(header, { code: 'BAD_CHECKPOINT', op: OP, where: `header of ${file}` });
+  const json = parseJsonObject(header, {
+    code: 'BAD_CHECKPOINT',
+    op: OP,
+    where: `header of ${file}`,
+    plain: true,
+  });
   const { __metadata__: metadata, ...entries } = json;
   const dataOffset = LENGTH_BYTES + header.length;
   const tensors = Object.entries(entries).map(([name, entry]) =>

@@ -103,6 +103,33 @@ describe('a NaN among the weights', () => {
     expect(stdout).toContain(`NaN or infinity arises at ${ORIGIN}, in 56 values at position 0 [0]: `);
   });
 
+  it('ends step with 1 where the value it shows has one, and is what --until nan looks for', async () => {
+    const step = (...args: string[]) => runCommand(['step', '--model', model, ...TOKENS, ...args]);
+    const at = await step('--break', ORIGIN);
+    expect([at.code, at.stdout]).toEqual([
+      1,
+      expect.stringMatching(/^NOT FINITE +8 NaN and 0 infinite elements$/m),
+    ]);
+    const printed = await step('--break', ORIGIN, '--print', 'rms');
+    expect([printed.code, printed.stderr]).toEqual([
+      1,
+      expect.stringContaining('NOT FINITE: 8 NaN and 0 infinite'),
+    ]);
+    const until = await step('--until', 'nan');
+    expect([until.code, until.stdout]).toEqual([0, expect.stringContaining(`${ORIGIN} (`)]);
+    expect((await step('--break', 'layers.2')).code).toBe(0);
+  });
+
+  it('fails repro run of the value, also without a limit', async () => {
+    const out = join(folder, 'repro');
+    const written = await runCommand(['repro', dumps[0], '--op', ORIGIN, '--model', model, '--out', out]);
+    expect(written.code).toBe(0);
+    for (const args of [[], ['--fail-above', '1']]) {
+      const { code, stdout } = await runCommand(['repro', 'run', out, '--backends', 'cpu', ...args]);
+      expect([code, stdout]).toEqual([1, expect.stringMatching(/NOT FINITE: 8 elements$/m)]);
+    }
+  });
+
   it('ends generate, evaluate, bisect and attribute with a sentence that says NaN', async () => {
     const policies = ['--good', 'f32', '--bad', 'llamacpp'];
     for (const args of [

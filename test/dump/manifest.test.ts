@@ -171,3 +171,36 @@ describe('a name that readers refuse', () => {
     expect((await written({ taps })).dump.tap(name).name).toBe(name);
   });
 });
+
+describe('the text of a manifest', () => {
+  async function rewritten(change: (text: string) => string): Promise<Dump> {
+    const { dir } = await written({});
+    const file = join(dir, 'manifest.json');
+    writeFileSync(file, change(readFileSync(file, 'utf8')));
+    return Dump.open(dir);
+  }
+
+  it('may hold NaN and infinities as Python writes them', async () => {
+    // What json.dumps({"eps": float("nan"), "scale": [float("inf"), float("-inf")]}) gives.
+    const config = '"config": {"eps": NaN, "scale": [Infinity, -Infinity]}';
+    await using dump = await rewritten((text) => text.replace(/"config": \{[^}]*\}/, config));
+    expect(dump.manifest.model.config).toEqual({ eps: Number.NaN, scale: [Infinity, -Infinity] });
+  });
+
+  it.each([
+    [
+      'a number that must be a count',
+      (text: string) => text.replace(/"steps": \d+/, '"steps": NaN'),
+      /integer.*steps/,
+    ],
+    ['a byte-order mark', (text: string) => `\ufeff${text}`, /without a byte-order mark/],
+    ['a key twice', (text: string) => text.replace('{', '{"version": 1,'), /"version" twice/],
+    ['deep nesting', () => `${'['.repeat(100_000)}${']'.repeat(100_000)}`, /nested at most 32 deep/],
+    ['a syntax error', (text: string) => text.slice(1), /a syntax error|expected a JSON object/],
+  ])('is refused with %s', async (_, change, message) => {
+    await expect(rewritten(change)).rejects.toMatchObject({
+      code: 'BAD_DUMP',
+      message: expect.stringMatching(message),
+    });
+  });
+});

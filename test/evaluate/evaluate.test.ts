@@ -148,6 +148,29 @@ describe('evaluate', () => {
   });
 });
 
+it('counts logits of -Infinity, and gives an infinite perplexity where the text needs one of them', async () => {
+  const masked = (token: number): EvaluatedModel => {
+    const { model } = fakeModel(11, 1);
+    const session: EvaluatedModel['session'] = (options) => {
+      const inner = model.session(options);
+      const forwardAll = async (tokens: readonly number[]) => {
+        const logits = await inner.forwardAll(tokens);
+        return logits.map((value, at) => (at % 11 === token ? Number.NEGATIVE_INFINITY : value));
+      };
+      return { forwardAll, truncate: inner.truncate, close: inner.close };
+    };
+    return { ...model, session };
+  };
+  const words = [1, 2, 3, 2, 1];
+  const unused = await evaluate(masked(9), words);
+  expect(unused.nonFinite).toEqual({ reference: 4, tested: 0 });
+  expect(unused.reference.perplexity).toBeLessThan(1e4);
+  const needed = await evaluate(masked(9), words, { against: masked(3) });
+  expect(needed.nonFinite).toEqual({ reference: 4, tested: 4 });
+  expect(needed.tested).toEqual({ meanNll: Infinity, perplexity: Infinity, perplexityError: Infinity });
+  expect(needed.logits!.klMax).toBe(Infinity);
+});
+
 describe('scores', () => {
   it('do not overflow for large logits', () => {
     expect(logProbability(Float32Array.of(1e4, 1e4), 0, 'here')).toBeCloseTo(-Math.LN2, 12);

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch
 from expecting import raises
 from gguf import GGMLQuantizationType
 from gguf.constants import GGML_QUANT_SIZES
@@ -19,6 +20,8 @@ import zayascope
 from zayascope.format import writer as writing
 from zayascope.format.columns import TapSpec, step_cells, token_cells
 from zayascope.format.dtypes import QUANTISED, STORAGE
+from zayascope.format.lock import lock_path, locked
+from zayascope.format.manifest import prepare_folder
 from zayascope.format.names import check_name, natural_key
 from zayascope.format.pattern import compile_pattern
 from zayascope.format.writer import DumpWriter, RowIndex
@@ -256,3 +259,49 @@ def check_quantised_types_are_those_of_gguf(folder):
     # gguf-py still lists an old size of Q8_1, which no file holds; ggml-common.h says 36
     sizes["Q8_1"] = (32, 36)
     assert sizes.items() <= QUANTISED.items()
+
+
+def check_a_folder_is_locked_while_it_is_written(folder):
+    def take():
+        with locked(out):
+            raise AssertionError("two writers")
+
+    out = folder / "dump"
+    module = torch.nn.Linear(3, 2)
+    with zayascope.capture(module, out, tokens=False):
+        holder = json.loads(lock_path(out).read_text())
+        assert holder["pid"] == os.getpid() and holder["start"], holder
+        raises(take, f"one that process {os.getpid()} on {holder['host']} is writing")
+        module(torch.ones(2, 3))
+    assert not lock_path(out).exists() and zayascope.load(out).manifest["status"] == "complete"
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True).stdout
+    lock_path(out).write_text(json.dumps(holder | {"pid": int(ended), "start": "1"}))
+    with locked(out):
+        assert json.loads(lock_path(out).read_text()) == holder
+    lock_path(out).write_text(json.dumps(holder | {"host": "elsewhere"}))
+    raises(take, "on elsewhere is writing")
+    lock_path(out).unlink()
+
+
+def check_a_killed_overwrite_leaves_nothing_that_says_complete(folder):
+    module = torch.nn.Linear(3, 2)
+    with zayascope.capture(module, folder / "dump", tokens=False):
+        module(torch.ones(2, 3))
+    unlink = Path.unlink
+
+    def killed(path, **more):
+        if path.name.endswith(".arrow"):
+            unlink(path, **more)
+            raise KeyboardInterrupt
+
+    try:
+        Path.unlink = killed
+        prepare_folder(folder / "dump")
+        raise AssertionError("nothing was removed")
+    except KeyboardInterrupt:
+        pass
+    finally:
+        Path.unlink = unlink
+    assert json.loads((folder / "dump" / "manifest.json").read_text())["status"] == "partial"
+    prepare_folder(folder / "dump")
+    assert list((folder / "dump").iterdir()) == []

@@ -36,9 +36,12 @@ def check_folder(out: Path, overwrite: bool) -> None:
 def prepare_folder(out: Path) -> None:
     """A folder at `out`, which `check_folder` has cleared, without the files of an earlier dump.
 
-    The manifest goes last: until then a crash leaves what is recognisable as a dump and can be replaced again.
+    The manifest says partial before anything goes, and goes last: a crash leaves what is recognisable as a dump and can be replaced
+    again, and never says complete over data that are gone.
     """
     out.mkdir(parents=True, exist_ok=True)
+    if _holds_dump(out):
+        write_manifest(out, json.loads((out / MANIFEST).read_text(encoding="utf-8")) | {"status": "partial"})
     old = [entry for entry in out.iterdir() if _is_dump_file(entry)]
     for entry in sorted(old, key=lambda entry: entry.name == MANIFEST):
         entry.unlink()

@@ -17,6 +17,7 @@ from ..errors import DumpError
 from .flatten import Leaf, leaves
 from .function_edges import FunctionEdges
 from .local_values import LocalValues
+from ..format.lock import locked
 from ..format.manifest import check_folder, prepare_folder
 from .module_tree import block_list, check_compiled, device_name, device_of, has_forward, identity, is_language_model, model_dtype, vocabulary
 from ..format.pattern import compile_pattern
@@ -187,31 +188,32 @@ def capture(
     pattern = compile_pattern(taps)
     book = TokenBook(tokens, attention_mask, follows)
     found = block_list(model) if blocks == "auto" else blocks
-    check_folder(out, overwrite)
-    prepare_folder(out)
-    description = _description(model, taps, dict(producer or {}), policy, dict(model_info or {}))
-    recorder = Recorder(out, description, pattern, book, found, token_axis or {}, vocabulary(model), edges != "none")
-    names = (inside,) if isinstance(inside, str) else tuple(inside or ())
-    run = Capture(model, out, recorder, book, names, edges)
-    try:
+    with locked(out):
+        check_folder(out, overwrite)
+        prepare_folder(out)
+        description = _description(model, taps, dict(producer or {}), policy, dict(model_info or {}))
+        recorder = Recorder(out, description, pattern, book, found, token_axis or {}, vocabulary(model), edges != "none")
+        names = (inside,) if isinstance(inside, str) else tuple(inside or ())
+        run = Capture(model, out, recorder, book, names, edges)
         try:
-            run._start()
-            yield run
-        finally:
-            run._stop()
-        if not run.taps:
-            raise DumpError(f"capture: expected a call that gives a value of {taps!r}, got {run.steps} calls without any")
-    except BaseException:
-        recorder.abort()
-        raise
-    residual = found if is_language_model(model) else None
-    recorder.close(run._not_run(), known_roles(run.taps, residual, recorder.roles, roles or {}))
-    if run.ambiguous:
-        warnings.warn(
-            f"capture: {len(run.ambiguous)} values, {run.ambiguous[0]} first, have two axes of the number of tokens and are stored once a "
-            "call: token_axis says which it is, another number of tokens tells them apart",
-            stacklevel=3,
-        )
+            try:
+                run._start()
+                yield run
+            finally:
+                run._stop()
+            if not run.taps:
+                raise DumpError(f"capture: expected a call that gives a value of {taps!r}, got {run.steps} calls without any")
+        except BaseException:
+            recorder.abort()
+            raise
+        residual = found if is_language_model(model) else None
+        recorder.close(run._not_run(), known_roles(run.taps, residual, recorder.roles, roles or {}))
+        if run.ambiguous:
+            warnings.warn(
+                f"capture: {len(run.ambiguous)} values, {run.ambiguous[0]} first, have two axes of the number of tokens and are stored once a "
+                "call: token_axis says which it is, another number of tokens tells them apart",
+                stacklevel=3,
+            )
 
 
 def _description(

@@ -7,6 +7,7 @@ interface DiffCommandOptions {
   failAbove?: number;
   taps: string;
   map?: string;
+  order?: string;
   allowNonfinite?: boolean;
   all?: boolean;
   json?: boolean;
@@ -29,6 +30,10 @@ export function diffCommand(context: CommandContext): Command {
       'names and layouts of the tested dump: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file (default: tap names)',
     )
     .option(
+      '--order <file>',
+      'names or patterns of taps, a line each, in the order in which they were computed (default: as the dumps say)',
+    )
+    .option(
       '--allow-nonfinite',
       'pass over what is not finite in the same way on both sides (the same infinity, or NaN): counted, not judged',
     )
@@ -49,7 +54,7 @@ export function diffCommand(context: CommandContext): Command {
 async function runDiff(
   referenceFolder: string,
   testedFolder: string,
-  { failAbove, taps, map, allowNonfinite = false, all, json }: DiffCommandOptions,
+  { failAbove, taps, map, order, allowNonfinite = false, all, json }: DiffCommandOptions,
   { terminal, exitWith }: CommandContext,
 ): Promise<void> {
   const { openPairedDumps } = await import('../../diff/paired-dumps.js');
@@ -57,6 +62,8 @@ async function runDiff(
   const { reportToJson } = await import('../../diff/report.js');
   const { formatReport } = await import('../../diff/format/report.js');
   const { readNameMap } = await import('../../dump/names/file.js');
+  const { readTapOrder } = await import('../../dump/import/tap-order.js');
+  const declared = order === undefined ? {} : { order: await readTapOrder(order) };
   const nameMap = map === undefined ? undefined : await readNameMap(map);
   await using dumps = await openPairedDumps(referenceFolder, testedFolder, nameMap);
   using bar = progressBar(terminal, 'diff', 'files');
@@ -64,6 +71,7 @@ async function runDiff(
     taps,
     allowNonFinite: allowNonfinite,
     onProgress: bar.update,
+    ...declared,
     ...(failAbove === undefined ? {} : { failAbove }),
   });
   bar[Symbol.dispose]();

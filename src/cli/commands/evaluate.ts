@@ -40,7 +40,8 @@ export function evaluateCommand(context: CommandContext): Command {
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
-      '\nWindows do not overlap and each starts with an empty past; its first token is not scored. The text begins' +
+      '\nExit code 1: a perplexity or KL is infinite. NaN among logits is an error (2).' +
+        '\nWindows do not overlap and each starts with an empty past; its first token is not scored. The text begins' +
         '\nwith bos (--special changes that). Figures of llama-perplexity differ: it scores the second half of each' +
         '\nwindow only.' +
         '\n\nExample:\n  zayascope evaluate --model ZAYA1-8B --against ZAYA1-8B-Q4_K_M.gguf --text wiki.test.raw --max-tokens 4096',
@@ -95,6 +96,8 @@ async function runEvaluate(options: EvaluateCommandOptions, context: CommandCont
       elapsedMs: performance.now() - started,
     };
     terminal.result(options.json ? toJson(summary) : formatSummary(summary));
+    const figures = [result.reference.perplexity, result.tested?.perplexity ?? 0, result.logits?.klMax ?? 0];
+    if (!figures.every(Number.isFinite)) context.exitWith(1);
   } catch (error) {
     if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
     throw error;
@@ -141,7 +144,10 @@ function formatSummary(summary: EvaluationSummary): string {
     const { percentiles } = change;
     const ratio = Math.exp(tested.meanNll - reference.meanNll);
     lines.push(
-      ['  against', `${describeScores(tested)}, ratio ${ratio.toFixed(6)}`],
+      [
+        '  against',
+        `${describeScores(tested)}${Number.isFinite(ratio) ? `, ratio ${ratio.toFixed(6)}` : ''}`,
+      ],
       ['KL', `mean ${logits.klMean.toExponential(3)}, max ${logits.klMax.toExponential(3)} nats`],
       ['top-1', `the same for ${percent(logits.top1Agreement)} of the tokens`],
       ['top-10', `${percent(logits.topAgreement)} shared`],
@@ -152,10 +158,17 @@ function formatSummary(summary: EvaluationSummary): string {
       ],
     );
   }
+  const { nonFinite } = summary;
+  if (nonFinite.reference + nonFinite.tested > 0)
+    lines.push([
+      'NOT FINITE',
+      `${formatCount(nonFinite.reference)} logits of the model${tested === null ? '' : ` and ${formatCount(nonFinite.tested)} of the second one`} are -Infinity: tokens of probability 0`,
+    ]);
   return fields([...lines, ['time', formatMs(summary.elapsedMs)]]);
 }
 
 function describeScores({ perplexity, perplexityError, meanNll }: TextScores): string {
+  if (perplexity === Number.POSITIVE_INFINITY) return 'infinite: a token of the text has probability 0';
   return `${perplexity.toFixed(4)} ± ${perplexityError.toFixed(4)} (${meanNll.toFixed(6)} nats a token)`;
 }
 

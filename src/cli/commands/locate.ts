@@ -13,6 +13,7 @@ interface LocateCommandOptions {
   policy?: string;
   noise?: string;
   map?: string;
+  order?: string;
   failAbove?: number;
   allowNonfinite?: boolean;
   backend: string;
@@ -49,6 +50,10 @@ export function locateCommand(context: CommandContext): Command {
     .option(
       '--map <map>',
       'names and layouts of the tested dump: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file (default: tap names)',
+    )
+    .option(
+      '--order <file>',
+      'two dumps: names or patterns of taps, a line each, in the order in which they were computed (default: as the dumps say)',
     )
     .option('--backend <name>', BACKEND_HELP, 'cpu')
     .option('--strict-f32', STRICT_HELP)
@@ -120,10 +125,12 @@ async function runLocate(
   try {
     if (tested !== null) {
       const { locateDumps } = await import('../../locate/faults/dumps.js');
+      const { readTapOrder } = await import('../../dump/import/tap-order.js');
       report = await locateDumps(reference, tested, model, {
         ...common,
         recompute: policy === undefined ? undefined : await loadPolicy(policy),
         ...(options.map === undefined ? {} : { mapArgument: options.map }),
+        ...(options.order === undefined ? {} : { order: await readTapOrder(options.order) }),
       });
     } else {
       const { locatePolicy } = await import('../../locate/faults/policy.js');

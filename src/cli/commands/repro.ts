@@ -68,6 +68,10 @@ function runCommand(context: CommandContext): Command {
       thresholdOption,
     )
     .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nExit code 1 also where the dump or a device, under the stored policy, has a NaN or an infinity.',
+    )
     .action((folder: string, options: ReproRunOptions) => runFolder(folder, options, context));
 }
 
@@ -127,7 +131,9 @@ async function runFolder(
     ...(backends === undefined ? {} : { backends: backends.split(',').map((name) => name.trim()) }),
   });
   const fails = ({ isPolicy, expected }: ReproResult) =>
-    failAbove !== undefined && isPolicy && !(expected !== undefined && expected.nmse <= failAbove);
+    isPolicy &&
+    ((expected?.nonFinite ?? 0) > 0 ||
+      (failAbove !== undefined && !(expected !== undefined && expected.nmse <= failAbove)));
   terminal.result(json ? toJson(report) : formatReport(report));
   if (report.results.some(fails)) exitWith(1);
 }
@@ -152,7 +158,7 @@ function formatReport(report: ReproReport): string {
     result.variant,
     ...cells(result.expected),
     result.exact?.nmse.toExponential(2) ?? '',
-    result.error ?? '',
+    result.error ?? notFinite(result.expected),
   ]);
   const right = (title: string) => ({ title, align: 'right' }) as const;
   return `${head}\n\n${table(
@@ -168,6 +174,11 @@ function formatReport(report: ReproReport): string {
     ],
     rows,
   )}`;
+}
+
+function notFinite(comparison: ReproComparison | undefined): string {
+  const count = comparison?.nonFinite ?? 0;
+  return count === 0 ? '' : `NOT FINITE: ${count} ${count === 1 ? 'element' : 'elements'}`;
 }
 
 function cells(comparison: ReproComparison | undefined): string[] {

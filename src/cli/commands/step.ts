@@ -39,7 +39,8 @@ export function stepCommand(context: CommandContext): Command {
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
-      '\nExit code 1: --break or --until was given and nothing stopped the run.' +
+      '\nExit code 1: --break or --until was given and nothing stopped the run; or, without --until, the value holds a' +
+        '\nNaN or an infinity. The other statistics are over finite elements.' +
         `\n\nExample:\n  zayascope step --model dumps/tiny/model --tokens-file dumps/tiny/prompt.json --break ${FAMILIES[0]!.examples.breakpoint}`,
     )
     .action((options: StepOptions) => runStep(options, context));
@@ -55,7 +56,14 @@ async function runStep(options: StepOptions, { terminal, exitWith }: CommandCont
   if (options.until !== undefined) stepper.breakpoint(options.until);
   const stop = await stepper.continue();
   const asked = options.break !== undefined || options.until !== undefined;
-  if (asked && stop.reason === 'end') exitWith(1);
+  const { nan, inf } = stop.value.stats;
+  // `--until nan` found what it was to find; otherwise a value that is not finite is no result that scripts should go on with.
+  const foundNonFinite = options.until === undefined && nan + inf > 0;
+  if ((asked && stop.reason === 'end') || foundNonFinite) exitWith(1);
+  if (foundNonFinite && options.print !== 'all')
+    terminal.notice(
+      `zayascope: NOT FINITE: ${describeNonFinite(stop.value.stats)}; ${options.print} is over the others\n`,
+    );
   const summary = summarise(stop, stepper.names.length);
   if (options.json) terminal.result(toJson(summary));
   else if (options.print !== 'all') terminal.result(String(stop.value.stats[options.print]));
@@ -93,7 +101,12 @@ function format({
     ['value', `${name} (${index + 1} of ${total})`],
     ['stopped by', reason === 'end' ? 'nothing: the end of the run' : reason],
     ['shape', `${axes.map((axis, at) => `${axis} ${shape[at]}`).join(', ')}; ${dtype}`],
+    ...(stats.nan + stats.inf > 0 ? ([['NOT FINITE', describeNonFinite(stats)]] as const) : []),
     ...STATISTICS.map((statistic) => [statistic, String(stats[statistic])] as const),
     ['first', first.join(', ')],
   ]);
+}
+
+function describeNonFinite({ nan, inf }: { nan: number; inf: number }): string {
+  return `${nan} NaN and ${inf} infinite elements`;
 }

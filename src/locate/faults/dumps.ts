@@ -47,6 +47,7 @@ export async function locateDumps(
     policyArgument: _,
     mapArgument,
     recompute,
+    order,
     ...open
   } = options;
   const run = (what: string) => ({
@@ -55,6 +56,7 @@ export async function locateDumps(
   });
   const diff = await diffDumps(reference, tested, {
     allowNonFinite,
+    ...(order === undefined ? {} : { order }),
     onProgress: run('comparing').onProgress,
   });
   const reports = valueReports(diff.tapReports).filter(({ rows }) => rows > 0);

@@ -13,6 +13,8 @@ export interface LocateOptions extends Omit<OpenModelOptions, 'policy'> {
   recompute?: Policy | undefined;
   /** Smallest own error (energy NMSE) that counts as a fault, where none larger is measured to be usual. Default 1e-13, or 1e-11 where nothing could be measured. */
   failAbove?: number;
+  /** Two dumps: names or patterns in the order in which values were computed, where neither dump knows it (`DiffOptions.order`). */
+  order?: readonly string[];
   /** What is not finite in the same way on both sides is left out, instead of ending the silence. Default false. */
   allowNonFinite?: boolean;
   /** The map under which the tested dump is seen, as commands of the report spell it. Default: the dump has the tap names. */

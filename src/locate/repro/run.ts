@@ -29,6 +29,8 @@ export interface ReproComparison {
   maxAbs: number;
   /** Share of elements with the same bits. */
   bitEqual: number;
+  /** Elements of which a side is NaN or infinite: they are in none of the errors above, and nothing with one passes. */
+  nonFinite: number;
   /** Distances in units in the last place of the coarser dtype; absent for integers. */
   ulp: UlpDistances | undefined;
 }
@@ -174,9 +176,9 @@ async function evaluate(repro: Repro, source: PieceSource, setting: Setting) {
 function compare(a: Float32Array, b: Float32Array, dtype: TapDtype | undefined): ReproComparison {
   const sums = new MetricSums();
   sums.add(a, b);
-  const { nmse, maxAbs, bitEqual } = sums.metrics();
-  if (dtype === undefined) return { nmse, maxAbs, bitEqual, ulp: undefined };
+  const { nmse, maxAbs, bitEqual, nonFinite } = sums.metrics();
+  if (dtype === undefined) return { nmse, maxAbs, bitEqual, nonFinite, ulp: undefined };
   const ulp = new UlpSums(coarserDtype(dtype, 'F32'));
   ulp.add(a, b);
-  return { nmse, maxAbs, bitEqual, ulp: ulp.distances() };
+  return { nmse, maxAbs, bitEqual, nonFinite, ulp: ulp.distances() };
 }

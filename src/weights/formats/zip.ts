@@ -73,6 +73,8 @@ export async function readZipDirectory(reader: ZipReader): Promise<ZipMember[]> 
   await readInto(op, handle, file, start, directory);
   const members = parseDirectory(directory, count, reader);
   checkMembers(members, start, reader);
+  // Also of members that nobody asks for: one whose name was altered would be passed over.
+  for (const member of members) await zipMemberStart(reader, member);
   return members;
 }
 
@@ -119,6 +121,9 @@ function parseDirectory(bytes: Uint8Array, count: number, reader: ZipReader): Zi
     });
     at = next;
   }
+  // Python's zipfile goes by the directory's size: with a smaller count members would be left out.
+  if (at !== bytes.length)
+    throw bad(reader, `${count} members in the directory`, `${bytes.length - at} bytes beyond them`);
   return members;
 }
 

@@ -143,6 +143,19 @@ describe('an import', () => {
     expect(page.stdout).toContain(
       'first that differs by name (in which order values were computed is not known): head',
     );
+    // Declared when they are compared, the order serves as well.
+    const both = ['a', 'b'].map((side) => join(folder, `natural-${side}-file`));
+    const ordered = await runCommand(['diff', ...both, '--order', order]);
+    expect(ordered.stdout).toMatch(/^first that is not identical: layers\.2\.mlp /m);
+    const found = await runCommand(['locate', ...both, '--order', order]);
+    expect(found.stdout).toMatch(/^first fault: layers\.2\.mlp$/m);
+    const short = join(folder, 'short.txt');
+    writeFileSync(short, 'tok\n');
+    const refused = await runCommand(['diff', ...both, '--order', short]);
+    expect([refused.code, refused.stderr]).toEqual([
+      2,
+      expect.stringContaining('an order that has every tap'),
+    ]);
   });
 
   it('takes the order of the map, and refuses one that lacks a tap', async () => {
