@@ -88,13 +88,28 @@ const WEIGHT = 'weight:';
 const HISTORY = 'history:';
 const STATE_ROLES = ['state', 'cache.key', 'cache.value'] as const;
 
+/** By config object, and by what it says: a model that is opened again has another object. */
 const traces = new WeakMap<ModelConfig, Map<string, Trace>>();
+const tracesByText = new Map<string, Map<string, Trace>>();
+/** Models whose traces are kept after their config objects. */
+const KEPT = 4;
 
-/** Traces a model. Needs neither weights nor native code; the result is kept as long as the config object. */
+function tracesOf(config: ModelConfig): Map<string, Trace> {
+  const own = traces.get(config);
+  if (own !== undefined) return own;
+  const text = JSON.stringify(config);
+  const known = tracesByText.get(text) ?? new Map<string, Trace>();
+  tracesByText.delete(text);
+  tracesByText.set(text, known);
+  if (tracesByText.size > KEPT) tracesByText.delete(tracesByText.keys().next().value!);
+  traces.set(config, known);
+  return known;
+}
+
+/** Traces a model. Needs neither weights nor native code; the result is kept as long as the config object, and for the models used last. */
 export function traceModel(config: ModelConfig, options: TraceOptions = {}): Trace {
   const { hasHead = !config.tie_word_embeddings, cached = false } = options;
-  const known = traces.get(config) ?? new Map<string, Trace>();
-  traces.set(config, known);
+  const known = tracesOf(config);
   const key = `${hasHead} ${cached}`;
   const trace = known.get(key) ?? makeTrace(config, hasHead, cached);
   known.set(key, trace);
