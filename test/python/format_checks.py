@@ -17,6 +17,7 @@ from gguf import GGMLQuantizationType
 from gguf.constants import GGML_QUANT_SIZES
 
 import zayascope
+from zayascope.format import manifest
 from zayascope.format import writer as writing
 from zayascope.format.columns import TapSpec, step_cells, token_cells
 from zayascope.format.dtypes import QUANTISED, STORAGE
@@ -230,6 +231,21 @@ def check_rows_are_split_and_columns_change(folder):
     stats = pa.ipc.open_file(out / "stats.arrow").read_all().to_pylist()
     assert [(row["tap"], row["position"]) for row in stats] == [("one", 0), ("one", 1), ("one", 2), ("two", 3)]
     assert dump.manifest["version"] == 2 and pa.ipc.open_file(out / "layers.3.arrow").schema.metadata[b"zayascope.format"] == b"2"
+
+
+def check_what_a_killed_writer_leaves_is_replaced(folder):
+    """The manifest being written has one name in both languages, so that either removes what the other left."""
+    source = (ROOT / "src" / "dump" / "manifest.ts").read_text(encoding="utf-8")
+    assert "TEMPORARY_MANIFEST = `.${MANIFEST_FILE}.tmp`" in source
+    assert manifest.TEMPORARY_MANIFEST == f".{manifest.MANIFEST}.tmp"
+    out = small(folder, "left", np.zeros((1, 2), np.float32))
+    left = out / manifest.TEMPORARY_MANIFEST
+    left.write_text('{"format": "zaya')
+    manifest.check_folder(out, overwrite=True)
+    manifest.prepare_folder(out)
+    assert list(out.iterdir()) == []
+    manifest.write_manifest(out, {"format": manifest.FORMAT})
+    assert [entry.name for entry in out.iterdir()] == [manifest.MANIFEST]
 
 
 def check_names(folder):

@@ -15,6 +15,8 @@ from ..errors import DumpError
 from .names import check_name
 
 MANIFEST = "manifest.json"
+# A manifest that is being written; the TypeScript writer has the same name, so that either removes what the other left.
+TEMPORARY_MANIFEST = f".{MANIFEST}.tmp"
 FORMAT = "zayascope-dump"
 # Every file that a dump may consist of, whichever program wrote it.
 DUMP_FILE = re.compile(r"\.?manifest\.json(\.tmp)?|graph\.json|(model|stats|hash|layers\.[0-9]+)\.arrow(\.tmp)?")
@@ -49,7 +51,7 @@ def prepare_folder(out: Path) -> None:
 
 def write_manifest(out: Path, manifest: Mapping[str, Any]) -> None:
     """Replaces the manifest as a whole: readers see the old one or the new one."""
-    temporary = out / f"{MANIFEST}.tmp"
+    temporary = out / TEMPORARY_MANIFEST
     temporary.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, out / MANIFEST)
 
