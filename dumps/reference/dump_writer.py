@@ -7,11 +7,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from arrow_columns import DTYPE_OF, FIRST_DTYPES, TORCH, data_batch, data_schema
+from arrow_columns import DTYPE_OF, TORCH, data_batch, tap_spec
 from calls import Rows
 from errors import DumpError
 from row_stats import COLUMNS, row_stats
 from taps import Tap
+from zayascope.format.columns import TapSpec, data_schema, needs_version_2
 from zayascope.format.manifest import write_manifest
 
 
@@ -58,7 +59,7 @@ class DumpWriter:
         if file is None:
             for tap in taps:
                 self._dtypes[tap.name] = self._dtype(tap, values[tap.name])
-            schema = data_schema(block, taps, self._dtypes, self._version())
+            schema = data_schema(block, map(self._spec, taps), self._version())
             file = (schema, pa.ipc.new_file(self._out / taps[0].file, schema), [tap.name for tap in taps])
             self._files[taps[0].file] = file
         schema, writer, names = file
@@ -66,7 +67,7 @@ class DumpWriter:
             name = sorted(set(names) ^ set(values))[0]
             raise DumpError(f"dump: expected a value of {name} in every call or in none, got one in some (call {rows.step})")
         kept = [self._checked(tap, values[tap.name], rows) for tap in taps]
-        writer.write_batch(data_batch(schema, taps, kept, rows, self._tokens[rows.sequence]))
+        writer.write_batch(data_batch(schema, [self._spec(tap) for tap in taps], kept, rows, self._tokens[rows.sequence]))
         self._stats.write_batch(self._stats_batch(block, taps, kept, rows))
 
     def close(self, steps: int) -> None:
@@ -86,12 +87,15 @@ class DumpWriter:
         return self._not_run
 
     def _version(self) -> int:
-        later = any(dtype not in FIRST_DTYPES for name, dtype in self._dtypes.items() if name not in self._not_run)
+        later = any(needs_version_2(self._spec(tap)) for tap in self._taps if tap.name not in self._not_run)
         return 2 if later or self._not_run else 1
+
+    def _spec(self, tap: Tap) -> TapSpec:
+        return tap_spec(tap, self._dtypes[tap.name])
 
     def _list_taps(self) -> None:
         present = [tap for tap in self._taps if tap.name not in self._not_run]
-        self._manifest["taps"] = [_tap_entry(tap, self._dtypes[tap.name]) for tap in present]
+        self._manifest["taps"] = [self._spec(tap).entry() for tap in present]
 
     def _dtype(self, tap: Tap, value: torch.Tensor) -> str:
         if value.dtype not in DTYPE_OF:
@@ -126,11 +130,6 @@ class DumpWriter:
         columns = {name: pa.array(np.concatenate(pieces)) for name, pieces in parts.items()}
         columns["tap"] = pa.DictionaryArray.from_arrays(columns["tap"], self._names)
         return pa.RecordBatch.from_arrays([columns[name] for name in self._stats_schema.names], schema=self._stats_schema)
-
-
-def _tap_entry(tap: Tap, dtype: str) -> dict:
-    shared = {"name": tap.name, "block": tap.block, "file": tap.file, "dtype": dtype, "scope": tap.scope}
-    return {**shared, "axes": list(tap.axes), "shape": list(tap.shape)}
 
 
 def _stats_schema() -> pa.Schema:
