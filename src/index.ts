@@ -245,6 +245,7 @@ export {
   ResidentMemory,
   type ResidentSpec,
   type ResidentTensor,
+  type RotaryAngles,
   type RotaryTables,
   readResident,
   repeat,

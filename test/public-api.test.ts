@@ -320,6 +320,7 @@ describe('the public API', () => {
         "ResidentSpec",
         "ResidentTensor",
         "RoleName",
+        "RotaryAngles",
         "RotaryTables",
         "RoutingMapOptions",
         "RoutingReport",

@@ -9,7 +9,10 @@ function asTransformers(dtype: 'BF16' | 'F16') {
   ];
 }
 
-const LLAMACPP = [{ sites: '**:{k,v}_cache#dtype', set: 'F16' }];
+const LLAMACPP = [
+  { sites: '**:{k,v}_cache#dtype', set: 'F16' },
+  { sites: '**.self_attn:rope#angles', set: 'product' },
+];
 
 function storedAs(type: string) {
   return {
@@ -38,7 +41,7 @@ export const QWEN3 = {
     },
     llamacpp: {
       name: 'llamacpp',
-      description: 'llama.cpp with an F32 file (products in F32): F16 KV cache',
+      description: 'llama.cpp with an F32 file (products in F32): F16 KV cache, RoPE angles multiplied up',
       rules: LLAMACPP,
     },
     ...Object.fromEntries(

@@ -21,6 +21,8 @@ const LLAMACPP = [
   { sites: '**.conv_qk_grouped#kernel', set: 'F16' },
   { sites: '**.router_mlp:act*#form', set: 'tanh' },
   { sites: '**:{k,v}_cache#dtype', set: 'F16' },
+  { sites: '**.self_attn:rope#angles', set: 'product' },
+  { sites: '**.gate:expert#skip', set: 'dropped' },
 ];
 
 const LLAMACPP_BEFORE = [...LLAMACPP, { sites: '**.conv_qk_grouped#patches', set: 'F16' }];
@@ -49,7 +51,7 @@ export const ZAYA_POLICIES = {
   llamacpp: {
     name: 'llamacpp',
     description:
-      'the public llama.cpp port with an F32 file (products in F32): F16 im2col and convolution weights, tanh GELU, F16 KV cache',
+      'the public llama.cpp port with an F32 file (products in F32): F16 im2col and convolution weights, tanh GELU, F16 KV cache, RoPE angles multiplied up, no skip class',
     rules: LLAMACPP_BEFORE,
   },
   'llamacpp-f32-im2col': {

@@ -16,6 +16,7 @@ import { tapPattern } from '../tap-pattern.js';
  * - `skip`: what a token gets whose router chose the class without an expert: nothing, its own value times the class's probability, or the best real expert instead
  * - `parameters`: the stored weights of a block (or of embedding and head: `model#parameters`), rounded to a dtype as they are loaded, balancing biases excepted: what `from_pretrained(dtype=...)` does
  * - `eps`: the smallest norm of queries and keys is this dtype's machine epsilon
+ * - `angles`: of the rotary embedding. `power`: position times a frequency that is a power of the base; `product`: multiplied up in F32 from pair to pair, as ggml's `rope` does
  */
 export const SITE_KINDS = {
   weight: ['F32', 'stored', 'bf16', 'f16', 'q8_0', 'q6_k', 'q5_k_m', 'q4_k_m', 'q4_0'],
@@ -25,6 +26,7 @@ export const SITE_KINDS = {
   form: ['erf', 'tanh'],
   dtype: ['F32', 'F16', 'BF16'],
   eps: ['F32', 'F16', 'BF16'],
+  angles: ['power', 'product'],
   skip: ['zero', 'identity', 'dropped'],
   parameters: ['stored', 'BF16', 'F16'],
 } as const;

@@ -9,15 +9,21 @@ export interface RotaryTables {
   sin: Float32Array;
 }
 
+/** How angles are computed: see {@link rotaryTables}. */
+export type RotaryAngles = 'power' | 'product';
+
 /**
- * Tables for the neox form on the first `dims` of `headDim` dimensions, computed as the reference does: inverse frequencies `1 / base^(2i/dims)` in F32, angles
- * `position · frequency` rounded to F32, then cosine and sine. Dimensions beyond `dims` get cos 1 and sin 0, and the minus sign of `rotate_half` is folded into `sin`.
+ * Tables for the neox form on the first `dims` of `headDim` dimensions. Dimensions beyond `dims` get cos 1 and sin 0, and the minus sign of `rotate_half` is folded into `sin`.
+ *
+ * @param angles `power` (default), as the reference: inverse frequencies `1 / base^(2i/dims)` in F32, angles `position · frequency` rounded to F32, then cosine and sine. `product`, as ggml's `rope`: the
+ * angle of a pair is that of the pair before times `base^(-2/dims)`, each rounded to F32, so that it is off by up to about i·6e-8 of itself in pair i.
  */
 export function rotaryTables(
   positions: readonly number[],
   headDim: number,
   dims: number,
   base: number,
+  angles: RotaryAngles = 'power',
 ): RotaryTables {
   requireArgument(
     Number.isInteger(dims) && dims > 0 && dims % 2 === 0 && dims <= headDim,
@@ -30,11 +36,14 @@ export function rotaryTables(
     { length: half },
     (_, i) => 1 / Math.fround(base ** Math.fround((2 * i) / dims)),
   );
+  const factor = Math.fround(base ** Math.fround(-2 / dims));
   const cos = new Float32Array(positions.length * headDim).fill(1);
   const sin = new Float32Array(positions.length * headDim);
   positions.forEach((position, row) => {
+    let product = Math.fround(position);
     for (let i = 0; i < half; i++) {
-      const angle = Math.fround(position * frequencies[i]!);
+      const angle = angles === 'product' ? product : Math.fround(position * frequencies[i]!);
+      product = Math.fround(product * factor);
       const at = row * headDim + i;
       cos[at] = cos[at + half] = Math.cos(angle);
       sin[at + half] = Math.sin(angle);

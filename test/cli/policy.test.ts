@@ -41,7 +41,7 @@ describe('zayascope policy', () => {
   it('shows the difference of two policies by groups, and exits with 1 if there is one', async () => {
     const { code, stdout } = await runCommand(['policy', 'diff', 'llamacpp', 'f32', '--model', model]);
     expect(code).toBe(1);
-    expect(stdout).toContain('48 sites differ');
+    expect(stdout).toContain('64 sites differ');
     expect(stdout).toMatch(/layers\.\{0\.\.7\}\.self_attn:k_cache#dtype +8 +F16 +F32/);
     const same = await runCommand(['policy', 'diff', 'f32', 'f32']);
     expect(same).toMatchObject({ code: 0, stdout: 'f32 and f32 agree at every site\n' });

@@ -3,7 +3,7 @@ import { openBackend } from '../../src/graph/backend.js';
 import { compileGraphs } from '../../src/graph/compile.js';
 import { Graph } from '../../src/graph/graph.js';
 import { rope } from '../../src/graph/ops-products.js';
-import { ropeFromTables, rotaryTables } from '../../src/graph/rotary.js';
+import { type RotaryAngles, ropeFromTables, rotaryTables } from '../../src/graph/rotary.js';
 import { build } from './nd-array.js';
 import { Random } from './random.js';
 import { rope as referenceRope, ropeAngle } from './reference-products.js';
@@ -20,6 +20,7 @@ async function measure(
   headDim: number,
   dims: number,
   base: number,
+  angles: RotaryAngles = 'power',
 ) {
   const graph = new Graph('rotary');
   const shape = [positions.length, heads, headDim];
@@ -32,7 +33,7 @@ async function measure(
   const only = compiled.graphs[0]!;
   const random = new Random(positions.length);
   const values = build(shape, () => Math.fround(random.normal()));
-  const { cos, sin } = rotaryTables(positions, headDim, dims, base);
+  const { cos, sin } = rotaryTables(positions, headDim, dims, base, angles);
   only.setInput('x', Float32Array.from(values.data));
   only.setInput('cos', cos);
   only.setInput('sin', sin);
@@ -43,7 +44,11 @@ async function measure(
     const expected = referenceRope(values, positions, dims, angle).data;
     return { ours: nmse(ours!, expected), ggml: nmse(ggml!, expected) };
   };
-  return { reference: against(referenceAngle(dims, base)), exact: against(ropeAngle(dims, base)) };
+  return {
+    reference: against(referenceAngle(dims, base)),
+    exact: against(ropeAngle(dims, base)),
+    apart: nmse(ours!, Float64Array.from(ggml!)),
+  };
 }
 
 /** The angle as transformers computes it: every step in F32. */
@@ -71,6 +76,20 @@ it('ropeFromTables stays with the reference at position 100,000, where ggml’s 
   expect(reference.ours).toBeLessThan(reference.ggml);
   expect(exact.ours).toBeLessThan(exact.ggml);
 });
+
+it.each([
+  { headDim: 128, dims: 64, base: 5_000_000 },
+  { headDim: 16, dims: 8, base: 5_000_000 },
+])(
+  'angles multiplied up are those of ggml’s own rope: $dims of $headDim dims',
+  async ({ headDim, dims, base }) => {
+    const positions = [0, 1, 2, 399, 4095, 100_000];
+    const { reference, apart } = await measure(positions, 2, headDim, dims, base, 'product');
+    expect(apart).toBeLessThanOrEqual(TOLERANCE);
+    // The reference's are others.
+    expect(reference.ours).toBeGreaterThan(100 * TOLERANCE);
+  },
+);
 
 it('rotaryTables rejects dims that are odd, none or beyond the head', () => {
   for (const dims of [3, 0, 10, 2.5])

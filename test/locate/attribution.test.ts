@@ -7,11 +7,12 @@ import type { PolicyProblem } from '../../src/locate/replay/policy-tests.js';
 import { openModel } from '../../src/models/runtime/model.js';
 import { tapPattern } from '../../src/tap-pattern.js';
 import { nmse } from '../models/nmse.js';
+import { portDtypes } from './port-dtypes.js';
 
 const tiny = join(import.meta.dirname, '..', '..', 'dumps', 'tiny');
 const model = join(tiny, 'model');
 const { tokens } = JSON.parse(readFileSync(join(tiny, 'prompt.json'), 'utf8')) as { tokens: number[] };
-const problem: PolicyProblem = { model, tokens, good: policy('f32'), bad: policy('llamacpp') };
+const problem: PolicyProblem = { model, tokens, good: policy('f32'), bad: portDtypes() };
 
 async function logits(sites: string, set: string, isRepair: boolean): Promise<Float32Array> {
   const { rules } = isRepair ? problem.bad : problem.good;
@@ -26,6 +27,7 @@ describe('attribute', () => {
     expect(rows.map(({ group, sites }) => [group, sites])).toEqual([
       ['self_attn.qkv_proj.conv_qk_grouped#patches', 8],
       ['self_attn.qkv_proj.conv_qk_grouped#kernel', 8],
+      ['self_attn:rope#angles', 8],
       ['self_attn:k_cache#dtype', 8],
       ['self_attn:v_cache#dtype', 8],
       ['mlp.gate.router_mlp:act1#form', 8],
@@ -47,14 +49,14 @@ describe('attribute', () => {
   });
 
   it.each([
-    ['kind', 4],
-    ['module', 4],
-    ['op', 6],
+    ['kind', 5],
+    ['module', 5],
+    ['op', 7],
     ['block', 8],
   ] as const)('by %s cuts the sites into %i groups, each site in one', async (by, count) => {
     const { rows, cost } = await attribute(problem, { threads: 1, by });
     expect(rows).toHaveLength(count);
-    expect(rows.reduce((sum, { sites }) => sum + sites, 0)).toBe(48);
+    expect(rows.reduce((sum, { sites }) => sum + sites, 0)).toBe(56);
     expect(cost.runs).toBeLessThanOrEqual(3 * count + 2);
     const setting = resolvePolicy(problem.bad);
     const matchers = rows.map(({ pattern }) => tapPattern(pattern));
@@ -66,7 +68,7 @@ describe('attribute', () => {
   it('reports its progress and stops when asked to', async () => {
     const done: number[] = [];
     await attribute(problem, { threads: 1, by: 'kind', onProgress: (count) => done.push(count) });
-    expect(done).toEqual(Array.from({ length: 14 }, (_, index) => index + 1));
+    expect(done).toEqual(Array.from({ length: 17 }, (_, index) => index + 1));
     const stopped = new AbortController();
     const run = attribute(problem, {
       threads: 1,

@@ -1,15 +1,25 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import type { AttributionReport } from '../../src/locate/bisect/attribution.js';
 import type { BisectReport } from '../../src/locate/bisect/bisect.js';
 import { runCommand } from '../cli/run-command.js';
 import { temporaryFolder } from '../weights/fixtures.js';
+import { portDtypes } from './port-dtypes.js';
 
 const tiny = join(import.meta.dirname, '..', '..', 'dumps', 'tiny');
 const model = join(tiny, 'model');
 const prompt = ['--tokens-file', join(tiny, 'prompt.json')];
-const port = ['--model', model, '--good', 'llamacpp-f32-im2col', '--bad', 'llamacpp'];
+const scratch = mkdtempSync(join(tmpdir(), 'zayascope-bisect-'));
+afterAll(() => rmSync(scratch, { recursive: true }));
+const [fixed, before] = ['llamacpp-f32-im2col', 'llamacpp'].map((name) => {
+  const file = join(scratch, `${name}.json`);
+  writeFileSync(file, JSON.stringify(portDtypes(name)));
+  return file;
+}) as [string, string];
+const port = ['--model', model, '--good', fixed, '--bad', before];
 
 describe('zayascope bisect', () => {
   it('prints the sites, the minimal set with its errors, and what it cost', async () => {
@@ -43,7 +53,7 @@ describe('zayascope bisect', () => {
   });
 
   it('exits with 1 where the passes do not suffice to verify a result', async () => {
-    const args = ['--model', model, '--good', 'f32', '--bad', 'llamacpp', ...prompt];
+    const args = ['--model', model, '--good', 'f32', '--bad', before, ...prompt];
     const found = await runCommand([
       'bisect',
       ...args,

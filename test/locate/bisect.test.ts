@@ -10,12 +10,14 @@ import { openPolicyTests, type PolicyProblem } from '../../src/locate/replay/pol
 import { tapPattern } from '../../src/tap-pattern.js';
 import { SMALL_CONFIG, writeRandomModel } from '../models/random-model.js';
 import { temporaryFolder } from '../weights/fixtures.js';
+import { portDtypes } from './port-dtypes.js';
 
 const tiny = join(import.meta.dirname, '..', '..', 'dumps', 'tiny');
 const { tokens } = JSON.parse(readFileSync(join(tiny, 'prompt.json'), 'utf8')) as { tokens: number[] };
 
 function problem(good: string, bad: string, model = join(tiny, 'model')): PolicyProblem {
-  return { model, tokens, good: policy(good), bad: policy(bad) };
+  const of = (name: string) => (name.startsWith('llamacpp') ? portDtypes(name) : policy(name));
+  return { model, tokens, good: of(good), bad: of(bad) };
 }
 
 /** Measures again, without the search, that a set fails and passes without any one of its units. */

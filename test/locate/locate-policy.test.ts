@@ -7,6 +7,7 @@ import { policy } from '../../src/graph/policy.js';
 import { locatePolicy } from '../../src/locate/faults/policy.js';
 import type { LocateReport } from '../../src/locate/faults/report.js';
 import { root } from '../reference/python.js';
+import { portDtypes } from './port-dtypes.js';
 
 const tiny = join(root, 'dumps', 'tiny');
 const model = join(tiny, 'model');
@@ -26,7 +27,7 @@ afterAll(async () => {
 describe('policy llamacpp', () => {
   let report: LocateReport;
   beforeAll(async () => {
-    report = await locatePolicy(reference, model, policy('llamacpp'));
+    report = await locatePolicy(reference, model, portDtypes());
   });
   const choice = (sites: string) => report.choices.find((each) => each.sites.endsWith(sites))!;
 
@@ -72,6 +73,7 @@ describe('policy llamacpp', () => {
     expect(report.choices.map(({ shows }) => shows!.kind)).toEqual([
       '.self_attn.qkv_proj.conv_qk_grouped',
       '.self_attn.qkv_proj.conv_qk_grouped',
+      '.self_attn:query_rope',
       '.self_attn:attn_weights',
       '.self_attn:attn_output',
       '.mlp.gate.router_mlp:act1',
@@ -104,8 +106,31 @@ describe('policy llamacpp', () => {
     expect(op.local! + op.inherited!).toBeCloseTo(op.cumulative, 12);
   });
 
+  it('has angles multiplied up, which at 56 tokens and heads of 16 are within the noise of F32', () => {
+    const { shows, sentence } = choice('rope#angles');
+    expect(shows!.largest).toBeLessThan(1e-12);
+    expect(sentence).toMatch(/angles of the rotary embedding of the queries are multiplied up/);
+  });
+
+  it('never chooses the skip class, which on this model outweighs all else', async () => {
+    const whole = await locatePolicy(reference, model, policy('llamacpp'));
+    const skip = whole.choices.find(({ sites }) => sites.endsWith('expert#skip'))!;
+    expect(skip).toMatchObject({ set: 'dropped', shows: { kind: '.mlp.gate:expert' } });
+    expect(skip.finalAlone).toBeGreaterThan(0.5 * whole.final.nmse);
+    expect(whole.final.nmse).toBeGreaterThan(100 * report.final.nmse);
+    const words = whole.kinds.find(({ kind }) => kind === '.mlp.gate:expert')!.sentence;
+    expect(words).toMatch(
+      /^The skip class is never chosen: its tokens go to the best real expert\. Right up/,
+    );
+    // A token that the reference sends to it flips for that cause, not for a wrong choice.
+    const causes = new Set(
+      whole.routing!.flips.filter(({ reference: chosen }) => chosen === 8).map(({ cause }) => cause),
+    );
+    expect([...causes]).toEqual(['no skip class']);
+  });
+
   it('is reported without im2col after the fix', async () => {
-    const fixed = await locatePolicy(reference, model, policy('llamacpp-f32-im2col'));
+    const fixed = await locatePolicy(reference, model, portDtypes('llamacpp-f32-im2col'));
     expect(fixed.kinds.map(({ kind }) => kind)).not.toContain('.self_attn.qkv_proj.conv_qk_grouped');
     expect(fixed.final.nmse).toBeLessThan(report.final.nmse);
   });

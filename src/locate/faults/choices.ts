@@ -9,9 +9,18 @@ export interface ChoiceGroup extends SiteGroup {
   policy: Policy;
 }
 
-/** The choices in which a policy differs from `f32`, grouped over blocks, in execution order. */
-export function choiceGroups(tested: Policy, config: ModelConfig): ChoiceGroup[] {
-  const different = policyDiff(presetPolicy('f32'), tested, config);
+/**
+ * The choices in which a policy differs from `f32`, grouped over blocks, in execution order.
+ * @param skipReachable of each block; what becomes of a skip class that no token can choose is no choice.
+ */
+export function choiceGroups(
+  tested: Policy,
+  config: ModelConfig,
+  skipReachable: readonly boolean[],
+): ChoiceGroup[] {
+  const different = policyDiff(presetPolicy('f32'), tested, config).filter(
+    ({ site: { kind, block } }) => kind !== 'skip' || skipReachable[block!],
+  );
   const groups = [...new Set(different.map(({ b }) => b))].flatMap((set) =>
     groupSites(different.filter(({ b }) => b === set).map(({ site }) => site)).map((group) => ({
       ...group,

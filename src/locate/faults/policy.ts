@@ -67,7 +67,7 @@ export async function locatePolicy(
         ...run('low-precision noise of each op'),
       }),
     );
-  const groups = choiceGroups(tested, plain.config);
+  const groups = choiceGroups(tested, plain.config, runners.model!.weights.skipReachable);
   if (groups.length > MAX_CHOICES)
     notes.push(
       `The policy differs from f32 in ${groups.length} kinds of choice; more than ${MAX_CHOICES} are not run one by one.`,

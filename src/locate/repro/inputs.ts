@@ -3,6 +3,7 @@ import { type TapElements, toFloat32 } from '../../dump/float.js';
 import type { TapDtype } from '../../dump/format.js';
 import { elementCount, formatShape, type Shape } from '../../graph/shape.js';
 import { architectureOf } from '../../models/architectures.js';
+import type { TypeConstant } from '../../models/runtime/call-sizes.js';
 import { placeTables } from '../../models/runtime/inputs.js';
 import { requiredTensors } from '../../models/runtime/weights.js';
 import type { Checkpoint, TensorInfo } from '../../weights/checkpoint.js';
@@ -96,5 +97,5 @@ function constant({ description }: Repro, name: string): ArrayBufferView {
   if (table !== undefined) return table.values;
   const type = config.layer_types[Number(/^layers\.(\d+)/.exec(op)![1])]!;
   const sizes = { batch: 1, tokens, span: tokens, padded: false };
-  return placeTables(config, type, sizes, { past: 0, padding: [] })[name as 'mask' | 'cos' | 'sin'];
+  return placeTables(config, type, sizes, { past: 0, padding: [] })[name as TypeConstant];
 }

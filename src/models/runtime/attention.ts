@@ -27,7 +27,9 @@ export function rotaryAttention<C extends ModelConfig>(
   const { num_attention_heads: nq, head_dim: d } = config;
   const N = query.shape[0]!;
   const T = N / B;
-  const [cos, sin] = [m.round(':cos', m.context.constant('cos')), m.round(':sin', m.context.constant('sin'))];
+  const isProduct = m.setting(':rope#angles') === 'product';
+  const cos = m.round(':cos', m.context.constant(isProduct ? 'cos_product' : 'cos')); //                 N, 1, d
+  const sin = m.round(':sin', m.context.constant(isProduct ? 'sin_product' : 'sin')); //                 N, 1, d
   const rotate = (x: Tensor, name: string, axes: string) =>
     m.tap(
       `:${name}_rope`,

@@ -10,7 +10,11 @@ export interface CallSizes {
   padded: boolean;
 }
 
+/** Constants of a call that differ by layer type. */
+export const TYPE_CONSTANTS = ['mask', 'cos', 'sin', 'cos_product', 'sin_product'] as const;
+export type TypeConstant = (typeof TYPE_CONSTANTS)[number];
+
 /** The name of a tensor of `CallInputs` that differs by layer type. */
-export function perType(name: 'mask' | 'cos' | 'sin', type: string): string {
+export function perType(name: TypeConstant, type: string): string {
   return `${name}:${type}`;
 }

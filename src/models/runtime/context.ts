@@ -8,7 +8,7 @@ import type { ModelConfig, WeightRole } from './architecture.js';
 import { axisSize } from './axes.js';
 import type { LayerState, ModelCache } from './cache.js';
 import { cacheSite } from './cache-sites.js';
-import { type CallSizes, perType } from './call-sizes.js';
+import { type CallSizes, perType, TYPE_CONSTANTS, type TypeConstant } from './call-sizes.js';
 import type { ModelContext } from './module.js';
 import { NO_TAPS, type Taps } from './tap.js';
 
@@ -61,6 +61,8 @@ export function modelContexts(source: ContextSource): (graph: Graph, block: numb
     mask: ['F32', padded ? [batch, 1, tokens, span] : [tokens, span]],
     cos: ['F32', [rows, 1, d]],
     sin: ['F32', [rows, 1, d]],
+    cos_product: ['F32', [rows, 1, d]],
+    sin_product: ['F32', [rows, 1, d]],
     ...Object.fromEntries(tables),
   };
   const states = architecture.states(config);
@@ -133,7 +135,8 @@ export function memoryOf(
     default: {
       // Embedding and head read nothing that differs by type.
       const type = config.layer_types[block ?? 0]!;
-      return inputs.get(name === 'mask' || name === 'cos' || name === 'sin' ? perType(name, type) : name);
+      const isPerType = (TYPE_CONSTANTS as readonly string[]).includes(name);
+      return inputs.get(isPerType ? perType(name as TypeConstant, type) : name);
     }
   }
 }

@@ -1,11 +1,13 @@
 import { causalMask } from '../../graph/attention.js';
 import { type ResidentMemory, type ResidentSpec, readResident, writeResident } from '../../graph/resident.js';
-import { rotaryTables } from '../../graph/rotary.js';
+import { type RotaryAngles, rotaryTables } from '../../graph/rotary.js';
 import type { ResidentTensor } from '../../graph/tensor.js';
 import { architectureOf } from '../architectures.js';
 import type { ModelConfig } from './architecture.js';
 import type { ModelCache } from './cache.js';
-import { type CallSizes, perType } from './call-sizes.js';
+import { type CallSizes, perType, type TypeConstant } from './call-sizes.js';
+
+const TABLES = ['cos', 'sin', 'cos_product', 'sin_product'] as const;
 
 /** Where a forward call stands: positions already in the cache, and how many of the first positions of each sequence are padding. */
 export interface CallPlace {
@@ -55,8 +57,7 @@ export function allocateInputs(
     ),
     ...types.flatMap((type) => [
       f32(perType('mask', type), padded ? [batch, 1, tokens, span] : [tokens, span]),
-      f32(perType('cos', type), [rows, 1, config.head_dim]),
-      f32(perType('sin', type), [rows, 1, config.head_dim]),
+      ...TABLES.map((name) => f32(perType(name, type), [rows, 1, config.head_dim])),
     ]),
     ...(padded ? [f32('padding', [rows, 1])] : []),
     ...(cache === undefined ? [] : [i32('key_rows', [rows]), i32('value_elements', [rows * width])]),
@@ -69,7 +70,7 @@ export function allocateInputs(
     place(at) {
       for (const type of types)
         for (const [name, values] of Object.entries(placeTables(config, type, sizes, at)))
-          write(perType(name as 'mask' | 'cos' | 'sin', type), values);
+          write(perType(name as TypeConstant, type), values);
       if (padded) write('padding', paddingColumn(sizes, at));
       if (cache === undefined) return;
       write('key_rows', keyRows(sizes, at, cache.capacity));
@@ -78,17 +79,19 @@ export function allocateInputs(
   };
 }
 
-/** What blocks of a layer type read that depends on where the call stands: `mask` F32 [T, S] ([B, 1, T, S] where padded), `cos` and `sin` F32 [N, 1, d]. */
+/** What blocks of a layer type read that depends on where the call stands: `mask` F32 [T, S] ([B, 1, T, S] where padded), tables of cosines and sines F32 [N, 1, d]. */
 export function placeTables(
   config: ModelConfig,
   type: string,
   sizes: CallSizes,
   at: CallPlace,
-): Record<'mask' | 'cos' | 'sin', Float32Array> {
+): Record<TypeConstant, Float32Array> {
   const { rotary, theta, window } = architectureOf(config).attention(config, type);
   const positions = rowPositions(sizes, at);
-  const { cos, sin } = rotaryTables(positions, config.head_dim, rotary, theta);
-  return { mask: attentionMask(sizes, at, window), cos, sin };
+  const tables = (angles: RotaryAngles) => rotaryTables(positions, config.head_dim, rotary, theta, angles);
+  const { cos, sin } = tables('power');
+  const { cos: cos_product, sin: sin_product } = tables('product');
+  return { mask: attentionMask(sizes, at, window), cos, sin, cos_product, sin_product };
 }
 
 /** Position of each row within its own sequence, padding not counted (padding itself gets 0). */

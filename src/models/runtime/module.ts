@@ -31,7 +31,7 @@ export interface ModelContext<C extends ModelConfig = ModelConfig> {
   /** A value that outlives the segment: `hidden` F32 [N, H], and what else the architecture's `states` names. */
   state(name: string): Tensor;
   /**
-   * A value that depends on the run but not on the weights: `mask` F32 [T, S] or [B, 1, T, S], `cos` and `sin` F32 [N, 1, d], for the layer type of the block at hand; the architecture's
+   * A value that depends on the run but not on the weights: `mask` F32 [T, S] or [B, 1, T, S], `cos` and `sin` F32 [N, 1, d] (`cos_product` and `sin_product` of angles that were multiplied up), for the layer type of the block at hand; the architecture's
    * `tables`.
    */
   constant(name: string): Tensor;
