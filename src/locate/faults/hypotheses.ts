@@ -1,16 +1,22 @@
 import type { DumpView } from '../../dump/dump-view.js';
+import type { Family } from '../../families/family.js';
 import { hasRole } from '../../families/roles.js';
 import { type Policy, SITE_KINDS, siteKind } from '../../graph/policy.js';
 import { architectureOf } from '../../models/architectures.js';
 import { exampleConfig } from '../../models/example.js';
+import type { ModelConfig } from '../../models/runtime/architecture.js';
+import { weightSite } from '../../models/runtime/loader.js';
 import { siteTaps } from '../../models/runtime/site-taps.js';
 import { modelSites, type PolicySite } from '../../models/runtime/sites.js';
+import { traceModel } from '../../models/runtime/trace.js';
 import { flashErrors } from '../causes/flash-attention.js';
 import { tapPlace } from '../replay/tap-graph.js';
+import { halfSums } from './half-sums.js';
 import { type LocalOptions, localErrors } from './local.js';
-import { choiceSentence } from './plain-words.js';
+import { choiceSentence, halfSumsSentence } from './plain-words.js';
 import type { LocatedKind } from './report.js';
 import type { PolicyRunners } from './runners.js';
+import { storedProducts } from './stored-types.js';
 
 /** An own error must fall to a hundredth of its energy for a choice to explain it. */
 const EXPLAINS = 0.01;
@@ -36,8 +42,9 @@ export async function explainFaults(
 ): Promise<Map<string, string>> {
   const { config } = runners.model!;
   const sites = modelSites(config);
-  const shows = shownAt(config.model_type);
+  const shows = shownAt(config);
   const { family } = architectureOf(config);
+  const isProduct = storedProducts(config);
   const open = kinds
     .slice(0, MAX_KINDS)
     .map((kind) => ({ kind, left: hypotheses(kind.inside, sites, shows) }));
@@ -54,10 +61,7 @@ export async function explainFaults(
       if (!(left < EXPLAINS * kind.largest)) continue;
       const { sites: site, set } = choices[index]!;
       const sentence = choiceSentence(siteKind(site), set, kind.kind, family);
-      explained.set(
-        kind.kind,
-        `${sentence}: recomputed so, ${hasRole(family, 'router.expert', kind.worst) ? 'its share of wrong choices' : 'its error'} falls from ${kind.largest.toExponential(1)} to ${left === 0 ? '0' : left.toExponential(1)}.`,
-      );
+      explained.set(kind.kind, `${sentence}${fallen(kind, left, family)}`);
     }
   }
   const names = family.attention;
@@ -72,15 +76,35 @@ export async function explainFaults(
         `flash attention over an F16 cache rounds keys, queries, values and the sum of the weighted values to F16: recomputed so, its error falls from ${errors.exact.toExponential(1)} to ${errors.flash.toExponential(1)}.`,
       );
   }
+  for (const { kind } of open) {
+    if (explained.has(kind.kind) || kind.inside.length > 1 || !isProduct(kind.worst)) continue;
+    const sums = await halfSums(runners.model!, base, tested, kind.worst);
+    if (sums !== null) explained.set(kind.kind, halfSumsSentence(kind.kind, sums, family));
+  }
   return explained;
 }
 
+function fallen({ worst, largest }: LocatedKind, left: number, family: Family): string {
+  const what = hasRole(family, 'router.expert', worst) ? 'its share of wrong choices' : 'its error';
+  return `: recomputed so, ${what} falls from ${largest.toExponential(1)} to ${left === 0 ? '0' : left.toExponential(1)}.`;
+}
+
 /** Where choices show that are no rounding of a value by their own name: by site, the taps, both without their block. */
-function shownAt(modelType: string): ReadonlyMap<string, readonly string[]> {
-  const found = [...siteTaps(exampleConfig(modelType))].filter(([site]) => siteKind(site) !== 'round');
-  return new Map(
-    found.map(([site, taps]) => [tapPlace(site).suffix, taps.map((tap) => tapPlace(tap).suffix)]),
-  );
+function shownAt(config: ModelConfig): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, readonly string[]>();
+  for (const [site, taps] of siteTaps(exampleConfig(config.model_type)))
+    if (siteKind(site) !== 'round')
+      found.set(
+        tapPlace(site).suffix,
+        taps.map((tap) => tapPlace(tap).suffix),
+      );
+  // A weight shows in the products with it, whatever it is called: of experts, of a head that is tied to the embedding.
+  for (const [tap, weights] of traceModel(config).products)
+    for (const weight of weights) {
+      const site = tapPlace(weightSite(weight)).suffix;
+      found.set(site, [...new Set([...(found.get(site) ?? []), tapPlace(tap).suffix])]);
+    }
+  return found;
 }
 
 /** Choices that change an op, or one inside its span, likelier ones first. */

@@ -3,6 +3,8 @@ import type { Family } from '../../families/family.js';
 
 /** What the ops of the model are called in sentences, and what tends to go wrong in each. */
 
+import type { HalfSums } from './half-sums.js';
+
 /** An op in words. */
 export interface OpWords {
   /** Noun phrase, e.g. `the grouped convolution`. */
@@ -28,6 +30,7 @@ export function choiceSentence(kind: string, set: string, suffix: string, family
     kernel: `${set} rounds the weight of ${name}`,
     form: `the tanh approximation stands in for the exact form in ${name}`,
     round: `${set} rounds ${name}`,
+    angles: `the angles of ${name} are multiplied up from pair to pair, as ggml's rope does, and not powers of the base`,
     eps: `the epsilon of ${set} is the smallest norm in ${name}`,
     skip:
       set === 'identity'
@@ -41,6 +44,11 @@ export function choiceSentence(kind: string, set: string, suffix: string, family
       ? `keys and queries are rounded to ${set} for ${name}`
       : `values and attention weights are rounded to ${set} for ${name}`;
   return sentences[kind] ?? `${kind} is ${set} in ${name}`;
+}
+
+/** A product that a build of ggml sums in F16: see `half-sums.ts`. */
+export function halfSumsSentence(suffix: string, { build, same, sampled }: HalfSums, family: Family): string {
+  return `the sums of ${opWords(suffix, family).name} are made in F16, as ggml makes them row by row where it was built for ${build}: computed so, ${same} of ${sampled} sampled values are the dump's to the bit.`;
 }
 
 /** `blocks 0–7, 9`, `block 3`, `every block`; '' where none is named. */

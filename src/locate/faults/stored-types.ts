@@ -70,7 +70,7 @@ export async function findStoredType(
 }
 
 /** Values that are products with a weight which such files hold in their type; a router's stay F32. */
-function storedProducts(config: ModelConfig): (tap: string) => boolean {
+export function storedProducts(config: ModelConfig): (tap: string) => boolean {
   const { products, weights } = traceModel(config);
   const roles = new Map(weights.map((tensor) => [tensor.name, tensor]));
   const { quantClass } = architectureOf(config);
