@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -7,6 +7,7 @@ import { Dump } from '../../src/dump/reader.js';
 import { openModel } from '../../src/models/runtime/model.js';
 import { runCommand } from '../cli/run-command.js';
 import { root } from '../reference/python.js';
+import { portDtypes } from './port-dtypes.js';
 
 const tiny = join(root, 'dumps', 'tiny');
 const [reference, bfloat16, model] = ['reference-float32', 'reference-bfloat16', 'model'].map((name) =>
@@ -14,9 +15,11 @@ const [reference, bfloat16, model] = ['reference-float32', 'reference-bfloat16',
 ) as [string, string, string];
 const scratch = mkdtempSync(join(tmpdir(), 'zayascope-locate-'));
 const port = join(scratch, 'port');
+const portPolicy = join(scratch, 'port.json');
 
 beforeAll(async () => {
-  using llamacpp = await openModel(model, { policy: 'llamacpp' });
+  writeFileSync(portPolicy, JSON.stringify(portDtypes()));
+  using llamacpp = await openModel(model, { policy: portPolicy });
   await using dump = await Dump.open(reference);
   await capture(
     llamacpp,
@@ -37,12 +40,14 @@ describe('zayascope locate', () => {
       'llamacpp',
     ]);
     expect({ code, stderr }).toEqual({ code: 1, stderr: '' });
-    expect(stdout).toMatch(/^FAULT {2}5 kinds of op make more error of their own than a right one$/m);
+    expect(stdout).toMatch(/^FAULT {2}6 kinds of op make more error of their own than a right one$/m);
     expect(stdout).toMatch(/^first fault: layers\.0\.self_attn\.qkv_proj\.conv_qk_grouped$/m);
-    expect(stdout).toMatch(/^lm_head: NMSE \d\.\de-8 \(policy f32: \d\.\de-13\)$/m);
+    expect(stdout).toMatch(/^lm_head: NMSE \d\.\de-\d \(policy f32: \d\.\de-13\)$/m);
+    expect(stdout).toMatch(/^\d\. The skip class is never chosen: its tokens go to the best real expert\./m);
+    expect(stdout).toMatch(/^routing: 30 of 448 choices .* 26 chose the skip class, the port has none/m);
     expect(stdout).toMatch(/^\d\. Im2col in F16 rounds the inputs of the grouped convolution\.$/m);
     expect(stdout).toMatch(
-      /^ {3}next: zayascope repro .* --op layers\.\d\.self_attn:attn_weights --policy llamacpp/m,
+      /^ {3}next: zayascope repro .* --op layers\.\d\.mlp\.gate:expert --policy llamacpp/m,
     );
     expect(stdout).toMatch(/^about zero, as f32 itself: F16 rounds the weight of the grouped convolution$/m);
     expect(stdout).toContain('zayascope bisect --model');
@@ -90,7 +95,7 @@ describe('zayascope locate', () => {
     ]);
     expect(code).toBe(0);
     expect(stdout).toMatch(/^SILENT {2}none of \d+ ops makes more error of its own than a right one$/m);
-    expect(stdout).toMatch(/^routing: 6 of 448 choices .* 6 close call$/m);
+    expect(stdout).toMatch(/^routing: 6 of 448 choices .* 5 close call, 1 inherited$/m);
   });
 
   it('tolerates what the caller says', async () => {
@@ -107,7 +112,7 @@ describe('zayascope locate', () => {
       '--model',
       model,
       '--policy',
-      'llamacpp',
+      portPolicy,
     ]);
     expect(code).toBe(0);
     expect(stdout).toContain('Ops of port are recomputed in the dtypes of policy llamacpp.');

@@ -102,6 +102,24 @@ describe('why a token took another expert', () => {
     expect(sums.report()!.flips).toMatchObject([{ position: 1, cause: 'large error' }]);
   });
 
+  it('is inherited, and no close call, where the token itself flipped before and is off by more than others', () => {
+    const sums = new RoutingSums();
+    addBlock(sums, 0, [calm, tight], [[0.69, 0.21, 0.1], turned]);
+    addBlock(
+      sums,
+      1,
+      [calm, tight],
+      [
+        [0.69, 0.21, 0.1],
+        [0.3, 0.5, 0.2],
+      ],
+    );
+    expect(sums.report()!.flips.map(({ block, position, cause }) => [block, position, cause])).toEqual([
+      [0, 1, 'close call'],
+      [1, 1, 'inherited'],
+    ]);
+  });
+
   it('is inherited where a token that it sees flipped in a block before', () => {
     const sums = new RoutingSums();
     addBlock(sums, 0, [tight, calm, calm], [turned, [0.69, 0.21, 0.1], calm]);

@@ -16,7 +16,7 @@ import { explainFaults } from './hypotheses.js';
 import { type KindInput, locatedKinds } from './kinds.js';
 import { type Mismatch, tokenMismatch } from './mismatch.js';
 import { nextCommand } from './next-command.js';
-import { label, noiseNotes, partialNotes } from './notes.js';
+import { AS_STORED, label, noiseNotes, partialNotes, recomputedNotes, unexplained } from './notes.js';
 import { type LocateOpsOptions, locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
 import { ownErrors, ownPolicy } from './own-errors.js';
@@ -168,6 +168,7 @@ export async function locateDumps(
   };
   return {
     ...header,
+    recomputed: model === undefined || base.name === 'f32' ? null : base.name,
     found,
     mismatch: null,
     order: diff.order,
@@ -183,8 +184,8 @@ export async function locateDumps(
     routing: routing === null ? null : { ...routing, pinned: null },
     notes: [
       ...partialNotes(dumps),
-      ...(found ? [] : unexplained(final, own.rounds)),
-      ...(stored === null ? [] : [stored.note]),
+      ...(found ? [] : unexplained(final, own.rounds, recompute)),
+      ...(stored === null ? recomputedNotes(tested, base) : [stored.note]),
       ...own.notes,
       ...structures.notes,
       ...diffNotes(diff),
@@ -208,7 +209,7 @@ function hasStoredWeights({ rules }: Policy): boolean {
 function ggufPolicy(tested: DumpView): Policy {
   if (tested.manifest.policy.name !== UNKNOWN) return ownPolicy(tested);
   return {
-    name: 'weights as stored in the file',
+    name: AS_STORED,
     description: 'matrices and activations in the types of the GGUF file',
     rules: [{ sites: '**#weight', set: 'stored' }],
   };
@@ -224,6 +225,7 @@ function mismatched(
   const last = reports.findLast(({ kind }) => kind === 'float') ?? reports.at(-1)!;
   return {
     ...header,
+    recomputed: null,
     found: true,
     mismatch,
     firstFault: null,
@@ -285,20 +287,6 @@ function lackingNotes(reports: readonly { name: string }[], noise: DumpView | un
     : [
         `${label(noise)} lacks ${missing.length} of ${reports.length} values, first ${missing[0]!.name}: ops are judged over the values that all three dumps hold.`,
       ];
-}
-
-/** Energy NMSE that gathers in the last value of a right program by rounding: in F32, and in half precision where a few tokens take other experts. */
-const GATHERS = { single: 1e-6, half: 0.1 } as const;
-
-/** What a silent report says of a large error at the end. */
-function unexplained({ tap, nmse, noise }: LocateReport['final'], rounds: boolean): string[] {
-  const isLarge =
-    noise === null ? nmse > (rounds ? GATHERS.half : GATHERS.single) : noise.verdict === 'broken';
-  return isLarge
-    ? [
-        `No op that was judged makes the error of ${tap}: it comes from outside them (inputs, weights, ops that no dump holds, what follows the last tap) or from experts chosen otherwise${noise === null ? ', or rounding gathers it, which --noise would tell' : ''}.`,
-      ]
-    : [];
 }
 
 /** What these inputs cannot tell. */

@@ -21,29 +21,50 @@ export function formatLocate(
   { color = false, verbose = false }: LocateFormatOptions = {},
 ): string {
   if (report.mismatch !== null) return rendered([mismatchLines(report, report.mismatch, color)]);
-  if (verbose) return rendered([lines(report, { color, verbose, few: Number.MAX_SAFE_INTEGER })]);
-  for (let few = MOST_LISTED; few > 2; few--) {
-    const shown = lines(report, { color, verbose, few });
-    if (shown.length <= MAX_LINES) return rendered([shown]);
+  if (verbose) return rendered([lines(report, { color, verbose, ops: ALL, nexts: ALL, few: ALL })]);
+  const shown = SHORTER.map((each) => () => lines(report, { color, verbose, ...each }));
+  for (const attempt of shown.slice(0, -1)) {
+    const found = attempt();
+    if (found.length <= MAX_LINES) return rendered([found]);
   }
-  return rendered([lines(report, { color, verbose, few: 2 }).slice(0, MAX_LINES)]);
+  return rendered([shown.at(-1)!().slice(0, MAX_LINES)]);
 }
 
 /** A report fits a screen. */
 const MAX_LINES = 40;
 const MOST_LISTED = 10;
+const ALL = Number.MAX_SAFE_INTEGER;
 
-interface Shown {
-  color: boolean;
-  verbose: boolean;
-  /** Entries of every list. */
+/** How much of each list is shown. */
+interface Lengths {
+  /** Kinds of op at fault. */
+  ops: number;
+  /** Of these, with the command of the next step. */
+  nexts: number;
+  /** Flips, blocks and (from two on) notes. */
   few: number;
 }
 
-function lines(report: LocateReport, { color, verbose, few }: Shown): string[] {
+interface Shown extends Lengths {
+  color: boolean;
+  verbose: boolean;
+}
+
+/** Ever shorter: first flips and notes, then commands, ops at fault last. */
+const SHORTER: readonly Lengths[] = [
+  ...downTo(2).map((few) => ({ ops: MOST_LISTED, nexts: MOST_LISTED, few })),
+  ...[2, 0].map((few) => ({ ops: MOST_LISTED, nexts: 1, few })),
+  ...downTo(1).map((ops) => ({ ops, nexts: 1, few: 0 })),
+];
+
+function downTo(least: number): number[] {
+  return Array.from({ length: MOST_LISTED - least + 1 }, (_, k) => MOST_LISTED - k);
+}
+
+function lines(report: LocateReport, { color, verbose, ops, nexts, few }: Shown): string[] {
   const sections = [
     headLines(report, color, few),
-    kindLines(report, color, few),
+    kindLines(report, color, ops, nexts),
     choiceLines(report, color),
     driftLines(report),
     routingLines(report.routing, color, few),
@@ -91,9 +112,12 @@ function headLines(report: LocateReport, color: boolean, few: number): string[] 
   else if (firstFault !== null)
     lines.push(`first fault${orderWords(order)}: ${styled(firstFault, 'strong', color)}`);
   lines.push(finalWords(final));
-  const noted = notes.slice(0, few);
+  const noted = notes.slice(0, Math.max(2, few));
   for (const note of noted) lines.push(`note: ${note}`);
-  if (notes.length > noted.length) lines.push(`${notes.length - noted.length} more notes: --json`);
+  if (notes.length > noted.length)
+    lines.push(
+      `${notes.length - noted.length} more ${notes.length - noted.length === 1 ? 'note' : 'notes'}: --json`,
+    );
   return lines;
 }
 
@@ -114,7 +138,7 @@ function finalWords({ tap, nmse, floorNmse, noise }: LocateReport['final']): str
   return `${tap}: NMSE ${formatError(nmse)}${beside.length === 0 ? '' : ` (${beside.join('; ')})`}`;
 }
 
-function kindLines(report: LocateReport, color: boolean, few: number): string[] {
+function kindLines(report: LocateReport, color: boolean, few: number, nexts: number): string[] {
   const { mode, ops, bisect, causes } = report;
   // Kinds of one cause are one line: that of the first of them.
   const kinds = report.kinds.filter(({ kind, cause }) => cause === null || causes[cause]!.kinds[0] === kind);
@@ -143,9 +167,11 @@ function kindLines(report: LocateReport, color: boolean, few: number): string[] 
     ]);
   const lines = textTable([header.map(strong), ...rows], 'rllrrrr', color);
   if (kinds.length > rows.length)
-    lines.push(`${kinds.length - rows.length} more kinds, which may follow from these: --all`);
+    lines.push(
+      `${kinds.length - rows.length} more ${kinds.length - rows.length === 1 ? 'kind' : 'kinds'}${alone ? ', which may follow from these' : ''}: --all`,
+    );
   for (const [index, { sentence, next }] of kinds.slice(0, few).entries())
-    lines.push(`${index + 1}. ${sentence}`, `   next: ${next}`);
+    lines.push(`${index + 1}. ${sentence}`, ...(index < nexts ? [`   next: ${next}`] : []));
   if (bisect !== null)
     lines.push(
       `together: ${bisect} with the reference's tokens finds a smallest set of choices that explains the error`,
@@ -191,7 +217,7 @@ function choiceLines({ choices, tested, final, ops }: LocateReport, color: boole
 }
 
 /** Ops that enlarge errors most, and how far values lie from the noise. */
-function driftLines({ ops, noiseByTap, mode }: LocateReport): string[] {
+function driftLines({ ops, noiseByTap, mode, recomputed }: LocateReport): string[] {
   const lines: string[] = [];
   const verdicts = noiseByTap ?? ops.map(({ drift }) => ({ verdict: drift }));
   const count = (wanted: string) => verdicts.filter(({ verdict }) => verdict === wanted).length;
@@ -217,7 +243,9 @@ function driftLines({ ops, noiseByTap, mode }: LocateReport): string[] {
     lines.push(
       mode === 'dumps-alone'
         ? `errors grow most at (by a fault or not cannot be said): ${ranked.join(', ')}`
-        : `enlarge the errors of their inputs most (not faults of theirs): ${ranked.join(', ')}`,
+        : recomputed === null
+          ? `enlarge the errors of their inputs most (not faults of theirs): ${ranked.join(', ')}`
+          : `errors grow most at (by what is stored or rounded otherwise there, or passed on; not faults): ${ranked.join(', ')}`,
     );
   return lines;
 }

@@ -11,7 +11,7 @@ import { modelSites, type PolicySite } from '../../models/runtime/sites.js';
 import { traceModel } from '../../models/runtime/trace.js';
 import { flashErrors } from '../causes/flash-attention.js';
 import { tapPlace } from '../replay/tap-graph.js';
-import { halfSums } from './half-sums.js';
+import { halfSums } from './ggml/half-sums.js';
 import { type LocalOptions, localErrors } from './local.js';
 import { choiceSentence, halfSumsSentence } from './plain-words.js';
 import type { LocatedKind } from './report.js';

@@ -1,9 +1,11 @@
 import { basename, resolve } from 'node:path';
 import type { DumpView } from '../../dump/dump-view.js';
 import { UNKNOWN } from '../../dump/import/foreign.js';
+import type { Policy } from '../../graph/policy.js';
 import type { Model } from '../../models/runtime/model.js';
 import { weightsSha256 } from '../../weights/identity.js';
 import type { TapNoise } from '../noise/noise-floor.js';
+import type { LocateReport } from './report.js';
 
 /** Name of a dump's folder. */
 export function label(dump: DumpView): string {
@@ -53,4 +55,39 @@ export function noiseNotes(noise: readonly TapNoise[]): string[] {
   return [
     `The noise floor is NaN or infinite in ${lost.length} of ${noise.length} values, first ${lost[0]!.tap}: they are judged as without it.`,
   ];
+}
+
+/** Name of the policy under which a GGUF file's matrices keep their types. */
+export const AS_STORED = 'weights as stored in the file';
+
+/** In which dtypes the ops of a dump were recomputed, where it is not F32. */
+export function recomputedNotes(tested: DumpView, { name }: Policy): string[] {
+  if (name === 'f32') return [];
+  const how = name === AS_STORED ? `with ${name}` : `in the dtypes of policy ${name}`;
+  return [`Ops of ${label(tested)} are recomputed ${how}.`];
+}
+
+/** Energy NMSE that gathers in the last value of a right program by rounding: in F32, and in half precision where a few tokens take other experts. */
+const GATHERS = { single: 1e-6, half: 0.1 } as const;
+
+/**
+ * What a silent report says of a large error at the end.
+ * @param given the policy that the user says the tested program has.
+ */
+export function unexplained(
+  { tap, nmse, noise }: LocateReport['final'],
+  rounds: boolean,
+  given: Policy | undefined,
+): string[] {
+  const isLarge =
+    noise === null ? nmse > (rounds ? GATHERS.half : GATHERS.single) : noise.verdict === 'broken';
+  if (isLarge && given !== undefined && given.name !== 'f32')
+    return [
+      `Every op does what policy ${given.name} says: what it chooses otherwise than the reference makes the error of ${tap}.`,
+    ];
+  return isLarge
+    ? [
+        `No op that was judged makes the error of ${tap}: it comes from outside them (inputs, weights, ops that no dump holds, what follows the last tap) or from experts chosen otherwise${noise === null ? ', or rounding gathers it, which --noise would tell' : ''}.`,
+      ]
+    : [];
 }

@@ -3,7 +3,7 @@ import type { Family } from '../../families/family.js';
 
 /** What the ops of the model are called in sentences, and what tends to go wrong in each. */
 
-import type { HalfSums } from './half-sums.js';
+import type { HalfSums } from './ggml/half-sums.js';
 
 /** An op in words. */
 export interface OpWords {
@@ -46,7 +46,7 @@ export function choiceSentence(kind: string, set: string, suffix: string, family
   return sentences[kind] ?? `${kind} is ${set} in ${name}`;
 }
 
-/** A product that a build of ggml sums in F16: see `half-sums.ts`. */
+/** A product that a build of ggml sums in F16: see `ggml/half-sums.ts`. */
 export function halfSumsSentence(suffix: string, { build, same, sampled }: HalfSums, family: Family): string {
   return `the sums of ${opWords(suffix, family).name} are made in F16, as ggml makes them row by row where it was built for ${build}: computed so, ${same} of ${sampled} sampled values are the dump's to the bit.`;
 }

@@ -161,6 +161,7 @@ export async function locatePolicy(
     reference: label(reference),
     tested: tested.name,
     noise: noise === undefined ? null : label(noise),
+    recomputed: null,
     found: faults.length > 0 || located.nonFinite !== null,
     mismatch: null,
     order: tapOrder(reference),

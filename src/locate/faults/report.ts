@@ -113,6 +113,8 @@ export interface LocateReport {
   /** Name of the tested dump or policy. */
   tested: string;
   noise: string | null;
+  /** Name of the policy under which the tested dump's ops were recomputed; null: none were, or under f32. */
+  recomputed: string | null;
   /** False: no fault was found, nothing is NaN or infinite, and tokens and weights are the same. */
   found: boolean;
   /** The runs are of other prompts or other weights: nothing else was judged. null: they are not. */

@@ -13,7 +13,8 @@ import { tapPlace } from '../replay/tap-graph.js';
 /**
  * Why a token took another expert.
  * - `close call`: its margin is within 4 times the error that the block's other tokens have in their biased probabilities, and no
- *   more than rounding makes; never where so many tokens flip that rounding cannot be the cause
+ *   more than rounding makes; never where so many tokens flip that rounding cannot be the cause, nor of a token that flipped
+ *   before and is off by more than those others
  * - `inherited`: a token that it sees (itself included) flipped in an earlier block, so its input is another one
  * - `large error`: neither; this token's probabilities are off by more than others' are
  * - `wrong choice`: the margin is more than the token's own error explains: the choice contradicts the tested run's own probabilities. No rounding does that
@@ -173,7 +174,14 @@ export class RoutingSums {
           flippedHere++;
           if (flips.length < MAX_FLIPS)
             flips.push(
-              describeFlip(block, key, change, rows, Math.min(widest, 2 * CLOSE_FACTOR * clean), gone),
+              describeFlip(
+                block,
+                key,
+                change,
+                rows,
+                { clean, close: Math.min(widest, 2 * CLOSE_FACTOR * clean) },
+                gone,
+              ),
             );
         }
       for (const [key] of found) gone.add(key);
@@ -268,7 +276,7 @@ function describeFlip(
   key: string,
   [reference, tested]: readonly [number, number],
   { biased }: BlockRows,
-  close: number,
+  { clean, close }: { clean: number; close: number },
   gone: ReadonlySet<string>,
 ): RoutingFlip {
   const [sequence, position] = key.split(' ').map(Number) as [number, number];
@@ -290,15 +298,22 @@ function describeFlip(
     tested,
     margin,
     error,
-    cause: causeOf(margin, error, close, sees),
+    cause: causeOf(margin, error, close, sees, gone.has(key) && error !== null && error > clean),
   };
 }
 
-function causeOf(margin: number | null, error: number | null, close: number, sees: boolean): FlipCause {
+/** @param isOther true for a token that took another expert in an earlier block and whose probabilities are off by more than those of any that did not. */
+function causeOf(
+  margin: number | null,
+  error: number | null,
+  close: number,
+  sees: boolean,
+  isOther: boolean,
+): FlipCause {
   if (margin === null || error === null || Number.isNaN(margin)) return 'unknown';
   // Both probabilities may be off by the error, in opposite directions; rounding of the sums is F32's.
   if (margin > 2 * error + 2 ** -22) return 'wrong choice';
-  if (margin <= close) return 'close call';
+  if (margin <= close && !isOther) return 'close call';
   return sees ? 'inherited' : 'large error';
 }
 

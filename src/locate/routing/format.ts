@@ -6,7 +6,7 @@ const CAUSES: Partial<Record<RoutingFlip['cause'], string>> = {
   'no skip class': 'chose the skip class, the port has none',
 };
 
-/** How routing drifts, for people; nothing where no expert flipped. @param few flips and blocks shown at most. */
+/** How routing drifts, for people; nothing where no expert flipped. @param few flips and blocks shown at most; 0: neither. */
 export function routingLines(routing: RoutingDrift | null, color: boolean, few: number): string[] {
   if (routing === null) return [];
   const { choices, flipped, flips, blocks, pinned } = routing;
@@ -19,6 +19,8 @@ export function routingLines(routing: RoutingDrift | null, color: boolean, few: 
   const lines = [
     `routing: ${flipped} of ${choices} choices (${formatShare(flipped / choices)}) took another expert: ${listed}`,
   ];
+  const more = pinnedLines(pinned);
+  if (few === 0) return [...lines, ...more];
   const first = [...flips].sort((a, b) => rank(b) - rank(a));
   const shown = few >= flips.length ? flips : first.slice(0, few);
   for (const flip of shown) lines.push(`  ${describe(flip)}`);
@@ -40,11 +42,15 @@ export function routingLines(routing: RoutingDrift | null, color: boolean, few: 
   lines.push(
     ...textTable([header.map((text): Cell => ({ text, style: 'strong' })), ...rows], 'rrrrrr', color),
   );
-  if (pinned !== null)
-    lines.push(
-      `with routing pinned to the reference's: final NMSE ${formatError(pinned.finalNmse)} instead of ${formatError(pinned.freeNmse)}; ${pinned.flipped} tokens would flip of themselves`,
-    );
-  return lines;
+  return [...lines, ...more];
+}
+
+function pinnedLines(pinned: RoutingDrift['pinned']): string[] {
+  if (pinned === null) return [];
+  const { finalNmse, freeNmse, flipped } = pinned;
+  return [
+    `with routing pinned to the reference's: final NMSE ${formatError(finalNmse)} instead of ${formatError(freeNmse)}; ${flipped} tokens would flip of themselves`,
+  ];
 }
 
 /** What deserves to be seen first. */

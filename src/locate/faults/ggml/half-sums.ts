@@ -2,16 +2,16 @@
  * Products that a build of ggml sums in F16. Its F16 dot product does so on processors with F16 arithmetic, the blocked kernels (llamafile's) do not: so it shows where those do not apply, that is in
  * the experts and in a head whose rows are no multiple of 4. Such sums cannot be made by the library that runs here; a sample of them is computed one by one.
  */
-import type { DumpView } from '../../dump/dump-view.js';
-import { elementsOf, toFloat32 } from '../../dump/float.js';
-import { type Policy, resolvePolicy } from '../../graph/policy.js';
-import { matrixDtype } from '../../models/runtime/loader.js';
-import type { Model } from '../../models/runtime/model.js';
-import { traceModel } from '../../models/runtime/trace.js';
-import { checkWeights } from '../../models/runtime/weights.js';
-import type { TensorInfo } from '../../weights/checkpoint.js';
-import { readTensor } from '../../weights/tensor-data.js';
-import { blockCount, directInputs } from '../replay/tap-graph.js';
+import type { DumpView } from '../../../dump/dump-view.js';
+import { elementsOf, toFloat32 } from '../../../dump/float.js';
+import { type Policy, resolvePolicy } from '../../../graph/policy.js';
+import { matrixDtype } from '../../../models/runtime/loader.js';
+import type { Model } from '../../../models/runtime/model.js';
+import { traceModel } from '../../../models/runtime/trace.js';
+import { checkWeights } from '../../../models/runtime/weights.js';
+import type { TensorInfo } from '../../../weights/checkpoint.js';
+import { readTensor } from '../../../weights/tensor-data.js';
+import { blockCount, directInputs } from '../../replay/tap-graph.js';
 import { type HalfForm, halfDot, toHalf } from './half-dot.js';
 
 /** Tokens and output rows of the sample, spread over all there are. */
@@ -45,7 +45,7 @@ export async function halfSums(
   tap: string,
 ): Promise<HalfSums | null> {
   const held = new Map(dump.taps.map((each) => [each.name, each]));
-  const { inputs } = directInputs(tap, blockCount(held.keys()));
+  const { inputs } = directInputs(tap, blockCount(held.keys()), model.config.model_type);
   const weight = weightOf(model, policy, tap);
   if (weight === undefined || !inputs.every((name) => held.has(name))) return null;
   const choice = inputs.find((name) => held.get(name)!.dtype === 'I32');
