@@ -233,6 +233,12 @@ def check_rows_are_split_and_columns_change(folder):
     assert dump.manifest["version"] == 2 and pa.ipc.open_file(out / "layers.3.arrow").schema.metadata[b"zayascope.format"] == b"2"
 
 
+def check_a_scalar_of_a_step(folder):
+    dump = zayascope.load(small(folder, "scalar", np.float32(3).reshape(()), scope="step"))
+    (part,) = dump["x"].parts()
+    assert part.values.tolist() == [3]
+
+
 def check_what_a_killed_writer_leaves_is_replaced(folder):
     """The manifest being written has one name in both languages, so that either removes what the other left."""
     source = (ROOT / "src" / "dump" / "manifest.ts").read_text(encoding="utf-8")

@@ -105,7 +105,7 @@ def encode(tap: TapSpec, cells: Cells) -> list[pa.Array]:
             values[cells.present] = cells.values.reshape(count, items)
         if not tap.shape:
             return [pa.array(values.reshape(-1), mask=None if absent is None else ~cells.present)]
-        return [pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), type=kind, mask=absent)]
+        return [_equal_lists(values, kind, rows, absent)]
     lengths = np.zeros(rows, np.int64)
     lengths[cells.present] = [stored_items(tap.dtype, tuple(shape)) for shape in cells.shapes.tolist()]
     offsets = np.zeros(rows + 1, np.int64)
@@ -117,8 +117,16 @@ def encode(tap: TapSpec, cells: Cells) -> list[pa.Array]:
         absent = pa.array(np.zeros(rows, bool))
     return [
         pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values, type=kind, mask=absent),
-        pa.FixedSizeListArray.from_arrays(pa.array(sizes.reshape(-1)), type=shape_kind[0], mask=absent),
+        _equal_lists(sizes, shape_kind[0], rows, absent),
     ]
+
+
+def _equal_lists(values: np.ndarray, kind: pa.FixedSizeListType, rows: int, absent: pa.Array | None) -> pa.Array:
+    """Lists of one length. pyarrow divides by that length, which for empty lists (a scalar's shape) ends the process."""
+    if kind.list_size > 0:
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), type=kind, mask=absent)
+    gone = [False] * rows if absent is None else absent.to_pylist()
+    return pa.array([None if each else [] for each in gone], kind)
 
 
 def decode(tap: TapSpec, batch: pa.RecordBatch) -> Cells:
