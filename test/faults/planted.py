@@ -26,10 +26,15 @@ from errors import DumpError  # noqa: E402
 
 from alteration import Fault  # noqa: E402
 from attention_faults import ATTENTION_FAULTS  # noqa: E402
+from cca_faults import CCA_FAULTS  # noqa: E402
 from model_faults import MODEL_FAULTS  # noqa: E402
 from moe_faults import MOE_FAULTS  # noqa: E402
+from router_faults import ROUTER_FAULTS  # noqa: E402
+from softmax_faults import SOFTMAX_FAULTS  # noqa: E402
+from stream_faults import STREAM_FAULTS  # noqa: E402
 
-FAULTS = {fault.name: fault for fault in [*MODEL_FAULTS, *ATTENTION_FAULTS, *MOE_FAULTS]}
+_LISTS = [MODEL_FAULTS, STREAM_FAULTS, ATTENTION_FAULTS, CCA_FAULTS, SOFTMAX_FAULTS, MOE_FAULTS, ROUTER_FAULTS]
+FAULTS = {fault.name: fault for faults in _LISTS for fault in faults}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,69 +1,71 @@
+/** What is said of planted faults, and of the committed dumps. That each is named first, in every kind of dump, is the suite's: `test/planted`. */
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
-import { diffDumps } from '../../src/diff/diff.js';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dump } from '../../src/dump/reader.js';
 import { locateDumps } from '../../src/locate/faults/dumps.js';
 import { formatLocate } from '../../src/locate/faults/format.js';
 import type { LocateReport } from '../../src/locate/faults/report.js';
-import { plantFaults, removeFaults } from '../faults/faults.js';
+import { PlantServer } from '../planted/plant-server.js';
 import { root } from '../reference/python.js';
 
-// While tests are collected: each fault is a test.
-const { faults, unaltered, restored } = plantFaults();
 const tiny = join(root, 'dumps', 'tiny');
 const model = join(tiny, 'model');
+const planting = { model, tokens: join(tiny, 'prompt.json'), dtype: 'float32' } as const;
+const FAULTS = [
+  'output-row-corrupted',
+  'grouped-im2col-f16',
+  'residual-in-bf16',
+  'weight-is-nan',
+  'norms-epsilon',
+];
+const server = new PlantServer();
+const dumps = new Map<string, string>();
 
-afterAll(removeFaults);
+beforeAll(async () => {
+  dumps.set('unaltered', await server.plant(planting));
+  for (const fault of FAULTS) dumps.set(fault, await server.plant({ ...planting, fault }));
+  dumps.set('restored', await server.plant(planting));
+  for (const fault of [undefined, 'norms-epsilon'])
+    dumps.set(
+      `bf16 ${fault}`,
+      await server.plant({ ...planting, dtype: 'bfloat16', ...(fault ? { fault } : {}) }),
+    );
+});
+afterAll(async () => server[Symbol.asyncDispose]());
 
 async function locate(
   folder: string,
   options: { model?: string; noise?: string } = {},
 ): Promise<LocateReport> {
-  await using reference = await Dump.open(unaltered);
+  await using reference = await Dump.open(dumps.get('unaltered')!);
   await using tested = await Dump.open(folder);
   await using noise = options.noise === undefined ? null : await Dump.open(options.noise);
   return await locateDumps(reference, tested, options.model, noise === null ? {} : { noise });
 }
 
-/** The kind of op that the report names first, and where it first fails. */
+const dumpOf = (name: string) => dumps.get(name)!;
 const named = ({ kinds, firstFault, found }: LocateReport) => ({
   found,
   kind: kinds[0]?.kind ?? null,
   firstFault,
 });
-const kindOf = (tap: string) => tap.replace(/^layers\.\d+/, '');
+const silent = { found: false, kind: null, firstFault: null };
 
 describe('a planted fault', () => {
-  it.each(faults)(
-    '$name: locate names $expectedTap first (shows: $shows)',
-    async ({ expectedTap, shows, dump }) => {
-      const report = await locate(dump, { model });
-      const expected = shows ? { found: true, kind: kindOf(expectedTap), firstFault: expectedTap } : silent;
-      expect(named(report)).toEqual(expected);
-      expect(formatLocate(report).split('\n').length).toBeLessThanOrEqual(40);
-    },
-  );
-
-  it.each(faults)(
-    '$name: where its error begins is told without a model',
-    async ({ expectedTap, shows, dump }) => {
-      const report = await locate(dump);
-      expect(named(report)).toEqual(
-        shows ? { found: true, kind: kindOf(expectedTap), firstFault: expectedTap } : silent,
-      );
-      expect(report.kinds.every(({ share }) => share === null)).toBe(true);
-      expect(report.notes.join()).toContain('Without --model');
-    },
-  );
-
-  const dumpOf = (name: string) => faults.find((fault) => fault.name === name)!.dump;
+  it('without a model has no share', async () => {
+    const report = await locate(dumpOf('residual-in-bf16'));
+    expect(report.kinds.every(({ share }) => share === null)).toBe(true);
+    expect(report.notes.join()).toContain('Without --model');
+  });
 
   it('of one weight row is told as one column of one block', async () => {
-    const { kinds } = await locate(dumpOf('output-row-corrupted'), { model });
+    const report = await locate(dumpOf('output-row-corrupted'), { model });
+    const { kinds } = report;
     expect(kinds).toHaveLength(1);
     expect(kinds[0]).toMatchObject({ blocks: [3], share: expect.closeTo(1, 3) });
     expect(kinds[0]!.spread!.columns).toMatchObject({ count: 1, largest: [17] });
     expect(kinds[0]!.sentence).toContain('column 17');
+    expect(formatLocate(report).split('\n').length).toBeLessThanOrEqual(40);
   });
 
   it('that is a choice of dtype is explained by it', async () => {
@@ -84,63 +86,20 @@ describe('a planted fault', () => {
     ]);
     expect(report.kinds[0]!.sentence).toMatch(/NaN or infinite arise/);
   });
-});
 
-describe('a planted fault in BF16', () => {
-  const low = plantFaults('bfloat16');
-  const right = Dump.open(low.unaltered);
-
-  /** Elements of all values that are not those of the right model. */
-  async function differing(folder: string): Promise<number> {
-    await using tested = await Dump.open(folder);
-    const { tapReports } = await diffDumps(await right, tested);
-    return tapReports.reduce((sum, tap) => {
-      if (tap.kind === 'integer') return sum + tap.metrics.differing;
-      return tap.kind === 'float' && !tap.identical
-        ? sum + Math.max(1, Math.round((1 - tap.metrics.bitEqual) * tap.metrics.elements))
-        : sum;
-    }, 0);
-  }
-
-  afterAll(async () => (await right).close());
-
-  // BF16 hides what only rounds to BF16, or to more digits than it has: those dumps hold the right model's bits, or all but one element.
-  const hidden = [
-    'grouped-im2col-f16',
-    'attention-softmax-bf16',
-    'router-softmax-bf16',
-    'l2-epsilon-missing',
-  ];
-
-  it.each(low.faults)(
-    '$name: locate names $expectedTap first, recomputed in BF16',
-    async ({ name, expectedTap, dump }) => {
-      const isHidden = hidden.includes(name);
-      expect((await differing(dump)) <= 1).toBe(isHidden);
-      const expected = isHidden
-        ? silent
-        : { found: true, kind: kindOf(expectedTap), firstFault: expectedTap };
-      expect(named(await locate(dump, { model, noise: low.unaltered }))).toEqual(expected);
-    },
-  );
-
-  it('is found without the noise measured, too', async () => {
-    for (const { name, expectedTap, dump } of low.faults.filter((_, index) => index % 4 === 0))
-      if (!hidden.includes(name)) expect((await locate(dump, { model })).firstFault).toBe(expectedTap);
-  });
-
-  it('is none where nothing was altered', async () => {
-    expect(named(await locate(low.restored, { model, noise: low.unaltered }))).toEqual(silent);
-    expect(named(await locate(low.restored, { model }))).toEqual(silent);
+  it('that changes 2 elements of 1000 in BF16 shows over all blocks', async () => {
+    const first = 'layers.0.input_layernorm';
+    for (const noise of [undefined, dumpOf('bf16 undefined')]) {
+      const report = await locate(dumpOf('bf16 norms-epsilon'), { model, ...(noise ? { noise } : {}) });
+      expect(named(report)).toEqual({ found: true, kind: '.input_layernorm', firstFault: first });
+    }
   });
 });
-
-const silent = { found: false, kind: null, firstFault: null };
 
 describe('the unaltered model', () => {
   it('is not accused in F32, with and without a model', async () => {
-    expect(named(await locate(restored, { model }))).toEqual(silent);
-    expect(named(await locate(restored))).toEqual(silent);
+    expect(named(await locate(dumpOf('restored'), { model }))).toEqual(silent);
+    expect(named(await locate(dumpOf('restored')))).toEqual(silent);
     expect(named(await locate(join(tiny, 'reference-float32'), { model }))).toEqual(silent);
   });
 
@@ -148,6 +107,6 @@ describe('the unaltered model', () => {
     const bfloat16 = join(tiny, 'reference-bfloat16');
     expect(named(await locate(bfloat16, { model, noise: bfloat16 }))).toEqual(silent);
     expect(named(await locate(bfloat16, { model }))).toEqual(silent);
-    expect(named(await locate(restored, { model, noise: bfloat16 }))).toEqual(silent);
+    expect(named(await locate(dumpOf('restored'), { model, noise: bfloat16 }))).toEqual(silent);
   });
 });

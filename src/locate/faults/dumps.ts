@@ -11,6 +11,8 @@ import { explainStructures } from '../causes/explain.js';
 import { commonRows, noiseFloor } from '../noise/noise-floor.js';
 import { blockCount } from '../replay/tap-graph.js';
 import { isRoutingTap, RoutingSums, tiedChoices } from '../routing/drift.js';
+import { followedDtypes, withFollowed } from './dtypes/followed.js';
+import { findStoredType } from './dtypes/stored-types.js';
 import { errorOf, type OpEvidence, valueReports } from './evidence.js';
 import { explainFaults } from './hypotheses.js';
 import { type KindInput, locatedKinds } from './kinds.js';
@@ -22,7 +24,6 @@ import type { LocateOptions } from './options.js';
 import { ownErrors, ownPolicy } from './own-errors.js';
 import type { LocateReport } from './report.js';
 import { PolicyRunners } from './runners.js';
-import { findStoredType } from './stored-types.js';
 import { gatheredBeginnings, ownBeginnings } from './where/beginnings.js';
 
 /**
@@ -48,6 +49,8 @@ export async function locateDumps(
     mapArgument,
     recompute,
     order,
+    explain = true,
+    kept,
     ...open
   } = options;
   const run = (what: string) => ({
@@ -82,7 +85,18 @@ export async function locateDumps(
   using runners = model === undefined ? undefined : new PolicyRunners(model, open);
   let base = recompute ?? (model?.endsWith('.gguf') ? ggufPolicy(tested) : ownPolicy(tested));
   const holds = heldByAll(dumps);
-  const judge = () => ownErrors(runners, { reference, tested, noise }, { failAbove, base, holds }, run);
+  const judge = () =>
+    ownErrors(
+      runners,
+      { reference, tested, noise },
+      {
+        failAbove,
+        base,
+        holds,
+        ...(kept === undefined ? {} : { kept }),
+      },
+      run,
+    );
   let own = await judge();
   const stored =
     runners === undefined || tested.manifest.policy.name !== UNKNOWN || hasStoredWeights(base)
@@ -92,6 +106,16 @@ export async function locateDumps(
     base = stored.policy;
     own = await judge();
   }
+  const isUnknown = recompute === undefined && base.name === 'f32' && tested.manifest.policy.name === UNKNOWN;
+  const followed =
+    runners === undefined || !isUnknown || own.half === null || own.mismatch !== null
+      ? null
+      : await followedDtypes(runners, tested, own.half, own.local, {
+          holds,
+          spreads: () => true,
+          ...run('trying dtypes'),
+        });
+  if (followed !== null) own = withFollowed(own, followed);
   if (own.mismatch !== null)
     return mismatched({ ...header, order: diff.order }, own.mismatch, reports, dumps);
   const evidence = new Map<string, OpEvidence>(
@@ -114,6 +138,7 @@ export async function locateDumps(
     alone: model === undefined ? { wrongChoices } : undefined,
     type: reference.manifest.model.type,
     family,
+    small: own.small,
     continued: isContinued(tested),
   };
   const located = locateOps(evidence, judging);
@@ -145,7 +170,7 @@ export async function locateDumps(
   };
   let kinds = locatedKinds(input);
   let structures: Awaited<ReturnType<typeof explainStructures>> = { causes: [], notes: [] };
-  if (runners !== undefined && kinds.length > 0) {
+  if (explain && runners !== undefined && kinds.length > 0) {
     const explained = await explainFaults(
       { runners, base, holds },
       tested,
@@ -184,8 +209,9 @@ export async function locateDumps(
     routing: routing === null ? null : { ...routing, pinned: null },
     notes: [
       ...partialNotes(dumps),
-      ...(found ? [] : unexplained(final, own.rounds, recompute)),
+      ...(found ? [] : unexplained(final, own.half !== null, recompute)),
       ...(stored === null ? recomputedNotes(tested, base) : [stored.note]),
+      ...(followed === null ? [] : [followed.note]),
       ...own.notes,
       ...structures.notes,
       ...diffNotes(diff),

@@ -11,12 +11,12 @@ import { modelSites, type PolicySite } from '../../models/runtime/sites.js';
 import { traceModel } from '../../models/runtime/trace.js';
 import { flashErrors } from '../causes/flash-attention.js';
 import { tapPlace } from '../replay/tap-graph.js';
+import { storedProducts } from './dtypes/stored-types.js';
 import { halfSums } from './ggml/half-sums.js';
 import { type LocalOptions, localErrors } from './local.js';
 import { choiceSentence, halfSumsSentence } from './plain-words.js';
 import type { LocatedKind } from './report.js';
 import type { PolicyRunners } from './runners.js';
-import { storedProducts } from './stored-types.js';
 
 /** An own error must fall to a hundredth of its energy for a choice to explain it. */
 const EXPLAINS = 0.01;
@@ -122,7 +122,7 @@ function hypotheses(
       places.some((at) => at === kind || (kind !== '' && at.startsWith(`${kind}:`))),
     );
     if (!isInside) continue;
-    // Rounded weights and types of whole files change every op at once: see `stored-types.ts`.
+    // Rounded weights and types of whole files change every op at once: see `dtypes/stored-types.ts`.
     const sets = choice === 'parameters' ? [] : choice === 'weight' ? ['stored'] : values.slice(1);
     for (const set of sets)
       found.set(`${suffix} ${set}`, { sites: block === null ? suffix : `layers.*${suffix}`, set });

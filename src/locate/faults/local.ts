@@ -6,8 +6,9 @@ import type { TapInfo } from '../../dump/format.js';
 import type { TensorBatch } from '../../dump/reader.js';
 import { architectureOf } from '../../models/architectures.js';
 import { type ReplayOptions, type Runner, replay } from '../replay/replay.js';
+import { countRoundedOnce, type HalfDtype, narrow, RoundingSums } from './dtypes/rounding.js';
+import { ColumnErrors, type SystematicError } from './dtypes/systematic.js';
 import { hiddenChoices, leadBlock, SureTokens } from './hidden-choices.js';
-import { type HalfDtype, narrow, RoundingSums } from './rounding.js';
 import { ErrorSpread, type Spread } from './spread.js';
 import { axisSizes, EntryErrors } from './where/entries.js';
 import { RowErrors } from './where/row-errors.js';
@@ -21,8 +22,13 @@ export interface LocalError {
   rounding: Readonly<Record<HalfDtype, number>>;
   /** The narrowest dtype that holds all values of the dump as they are; null for integers. */
   precision: HalfDtype | 'F32' | null;
-  /** Share of elements with the same bits. */
+  /** Elements compared, and the share of them with the same bits. */
+  elements: number;
   bitEqual: number;
+  /** Share of the dump's elements that are the computed ones rounded once to `precision`, halves either way: 1 where nothing but an op's output is rounded. 0 for integers, and where the dump is finer than F16. */
+  roundedOnce: number;
+  /** Parts of the error that are the same for all tokens; null for integers, values of a call, and where a choice of experts is hidden. */
+  systematic: SystematicError | null;
   /** Entries that differ; 0 for floats. */
   differing: number;
   /** NaNs and infinities of each side. */
@@ -95,6 +101,8 @@ class LocalSums {
   readonly #sure: SureTokens | null;
   readonly #rounding = new RoundingSums();
   readonly #fits = { BF16: true, F16: true };
+  readonly #columns = new ColumnErrors();
+  readonly #once = { BF16: 0, F16: 0 };
   readonly #spread = new ErrorSpread();
   readonly #rows = new RowErrors();
   readonly #entries: EntryErrors;
@@ -135,9 +143,14 @@ class LocalSums {
       this.#entries.add(a, b, choices);
     }
     if (dumped.dtype === 'I32') return;
+    if (this.#sure === null && dumped.tap.scope === 'token')
+      this.#columns.add(toFloat32(a.data, a.dtype), toFloat32(b.data, b.dtype), a.data.length / a.shape[0]!);
     this.#sure?.add(toFloat32(a.data, a.dtype), toFloat32(b.data, b.dtype), a, leads);
     this.#rounding.add(toFloat32(a.data, a.dtype));
-    narrow(toFloat32(dumped.data, dumped.dtype), this.#fits);
+    const values = toFloat32(dumped.data, dumped.dtype);
+    narrow(values, this.#fits);
+    for (const dtype of ['BF16', 'F16'] as const)
+      if (this.#fits[dtype]) this.#once[dtype] += countRoundedOnce(values, shown.data as Float32Array, dtype);
     const { metrics } = this.#comparison.report() as FloatTapReport;
     if (metrics.nmse > 0 && this.#spreads({ tap: this.#tap.name, nmse: metrics.nmse }))
       this.#spread.add(a, b);
@@ -154,7 +167,10 @@ class LocalSums {
         nmse: share,
         rounding: { BF16: 0, F16: 0 },
         precision: null,
+        elements,
         bitEqual: 1 - share,
+        roundedOnce: 0,
+        systematic: null,
         differing,
         nonFinite: { dumped: 0, computed: 0 },
         place: report.first[0] ?? null,
@@ -164,7 +180,8 @@ class LocalSums {
         entries: this.#entries,
       };
     }
-    const { nmse, bitEqual, nan, inf } = report.metrics;
+    const { nmse, bitEqual, elements, nan, inf } = report.metrics;
+    const precision = this.#fits.BF16 ? 'BF16' : this.#fits.F16 ? 'F16' : 'F32';
     const count = (side: 'reference' | 'tested') => nan[side] + inf[side];
     const [dumped, computed] =
       this.#right === 'dump' ? [count('reference'), count('tested')] : [count('tested'), count('reference')];
@@ -172,8 +189,11 @@ class LocalSums {
       tap,
       nmse: this.#sure === null ? nmse : (this.#sure.nmse() ?? 0),
       rounding: this.#rounding.nmse(),
-      precision: this.#fits.BF16 ? 'BF16' : this.#fits.F16 ? 'F16' : 'F32',
+      precision,
+      elements,
       bitEqual,
+      roundedOnce: precision === 'F32' || elements === 0 ? 0 : this.#once[precision] / elements,
+      systematic: this.#columns.error(),
       differing: 0,
       nonFinite: { dumped, computed },
       place: report.worst,

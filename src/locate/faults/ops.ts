@@ -29,6 +29,8 @@ export interface LocateOpsOptions {
   /** What the values are of: a `model_type`, and its family. */
   type: string | undefined;
   family: Family;
+  /** Ops that fail though their own error is within its limit, with what would be usual (energy NMSE): see `dtypes/pooled.ts` and `dtypes/systematic.ts`. */
+  small?: ReadonlyMap<string, number>;
   /** True for runs of several forward calls, where values of the calls before are inputs too. Default false. */
   continued?: boolean;
 }
@@ -66,11 +68,9 @@ export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: Lo
     const floors = own.floors.filter(Number.isFinite);
     const floor = floors.length === 0 ? null : Math.max(...floors);
     const least = options.failAbove ?? (floor === null ? UNMEASURED_LIMIT : LEAST_LIMIT);
-    const limit = options.alone
-      ? aloneLimit(own, options.failAbove)
-      : local === null
-        ? null
-        : Math.max(least, LIMIT_FACTOR * (floor ?? 0));
+    const ownLimit = local === null ? null : Math.max(least, LIMIT_FACTOR * (floor ?? 0));
+    const usual = local !== null && local <= ownLimit! ? options.small?.get(tap) : undefined;
+    const limit = options.alone ? aloneLimit(own, options.failAbove) : (usual ?? ownLimit);
     const worstInput = Math.max(0, ...from.map((input) => errorOf(input.cumulative)));
     ops.push({
       tap,

@@ -1,6 +1,7 @@
 import type { DumpView } from '../../dump/dump-view.js';
 import type { Policy } from '../../graph/policy.js';
 import type { OpenModelOptions } from '../../models/runtime/model.js';
+import type { LocalError } from './local.js';
 
 /** Options of both forms of `locate`. */
 export interface LocateOptions extends Omit<OpenModelOptions, 'policy'> {
@@ -11,6 +12,10 @@ export interface LocateOptions extends Omit<OpenModelOptions, 'policy'> {
    * dtype, else `f32`, whose ops round nothing.
    */
   recompute?: Policy | undefined;
+  /** False: known choices are not tried as explanations of faults, which takes most of the time where there are some. Default true. */
+  explain?: boolean;
+  /** What reference and noise err, kept from one call to the next, for callers that judge many dumps: the dumps and the model must stay what they are. Default: measured in each call. */
+  kept?: Map<string, ReadonlyMap<string, LocalError>>;
   /** Smallest own error (energy NMSE) that counts as a fault, where none larger is measured to be usual. Default 1e-13, or 1e-11 where nothing could be measured. */
   failAbove?: number;
   /** Two dumps: names or patterns in the order in which values were computed, where neither dump knows it (`DiffOptions.order`). */

@@ -7,11 +7,14 @@ import type { ModelConfig } from '../../models/runtime/architecture.js';
 import { settingOf } from '../../models/runtime/model-policy.js';
 import { traceModel } from '../../models/runtime/trace.js';
 import { blockCount, tapSpan } from '../replay/tap-graph.js';
+import { geluTaps, pooledFaults, spannedRoundings } from './dtypes/pooled.js';
+import type { HalfDtype } from './dtypes/rounding.js';
+import { systematicFaults } from './dtypes/systematic.js';
 import { type LocalError, type LocalOptions, localErrors } from './local.js';
 import { type Mismatch, weightsMismatch } from './mismatch.js';
 import { label, modelNotes, otherWeights } from './notes.js';
 import { LIMIT_FACTOR, UNMEASURED_LIMIT } from './ops.js';
-import type { HalfDtype } from './rounding.js';
+import type { LocateOptions } from './options.js';
 import type { PolicyRunners } from './runners.js';
 
 /**
@@ -34,6 +37,8 @@ export interface OwnErrorOptions {
   base: Policy;
   /** True for the values that all dumps hold: the ends of the spans over which every dump is recomputed. */
   holds: (name: string) => boolean;
+  /** As {@link LocateOptions.kept}. */
+  kept?: LocateOptions['kept'];
 }
 
 /** What {@link ownErrors} gives. */
@@ -44,8 +49,10 @@ export interface OwnErrors {
   floors: (tap: string) => number[];
   /** Other weights than the model's in a dump; null where there is no sign of them. */
   mismatch: Mismatch | null;
-  /** The tested program rounds to half precision. */
-  rounds: boolean;
+  /** Ops whose own error is small and systematic, with what would be usual (energy NMSE): see `dtypes/pooled.ts` and `dtypes/systematic.ts`. */
+  small: ReadonlyMap<string, number>;
+  /** The half precision that the tested program rounds to; null: none. */
+  half: HalfDtype | null;
   notes: string[];
 }
 
@@ -65,11 +72,11 @@ export function ownPolicy({ manifest }: DumpView): Policy {
 export async function ownErrors(
   runners: PolicyRunners | undefined,
   { reference, tested, noise }: OwnErrorDumps,
-  { failAbove, base, holds }: OwnErrorOptions,
+  { failAbove, base, holds, kept }: OwnErrorOptions,
   run: Hooks,
 ): Promise<OwnErrors> {
   if (runners === undefined)
-    return { local: new Map(), floors: () => [], mismatch: null, rounds: false, notes: [] };
+    return { local: new Map(), floors: () => [], mismatch: null, small: new Map(), half: null, notes: [] };
   const runner = await runners.use(base);
   const dumps = [reference, tested, ...(noise === undefined ? [] : [noise])];
   const notes = await modelNotes(runners.model!, dumps);
@@ -81,8 +88,17 @@ export async function ownErrors(
   });
   const measured: ReadonlyMap<string, LocalError>[] = [];
   const measure = async (dump: DumpView, policy: Policy, right: LocalOptions['right'], what: string) => {
+    const held = dump.taps.map(({ name }) => name).filter(holds);
+    const key = JSON.stringify([runners.folder, dump.dir, policy.rules, right, held]);
+    const known = kept?.get(key);
+    if (known !== undefined) {
+      measured.push(known);
+      return;
+    }
     try {
-      measured.push(await localErrors(await runners.use(policy), dump, { right, holds, ...run(what) }));
+      const found = await localErrors(await runners.use(policy), dump, { right, holds, ...run(what) });
+      kept?.set(key, found);
+      measured.push(found);
     } catch (error) {
       if (!(error instanceof ZayascopeError && error.code === 'BAD_ARGUMENT')) throw error;
       notes.push(`${label(dump)} cannot tell the noise of ops: ${error.message}`);
@@ -93,7 +109,9 @@ export async function ownErrors(
   // A quantised file is no model of the reference: what its ops err there is the quantisation, and no noise.
   const isQuantised = ofReference !== undefined && isGguf(runners) && mostlyWrong(ofReference);
   if (isQuantised) measured.pop();
+  const before = measured.length;
   if (noise !== undefined) await measure(noise, base, 'computed', 'low-precision noise of each op');
+  const ofNoise = measured.length > before ? measured.at(-1)! : null;
 
   const setting = settingOf(base, runner.config);
   const half = noise === undefined && !roundsTaps(base) ? halfOf(local, runner.config) : null;
@@ -101,8 +119,8 @@ export async function ownErrors(
     notes.push(
       `Without --noise every op of ${label(tested)} may round to ${half}, as most of its values are.`,
     );
-  const hidden =
-    noise === undefined ? hiddenRoundings(local, setting, runner.config.model_type) : new Set<string>();
+  const spanned = spannedRoundings(local.keys(), setting, runner.config.model_type);
+  const hidden = noise === undefined ? spanned : new Set<string>();
   let derived: ReadonlyMap<string, LocalError> | undefined;
   if (half !== null || hidden.size > 0) {
     const policy = half === null ? base : presetPolicy(half === 'BF16' ? 'pytorch-bf16' : 'pytorch-f16');
@@ -139,7 +157,24 @@ export async function ownErrors(
     await otherWeights(runners.model!, dumps),
     traceModel(runner.config).weighted,
   );
-  return { local, floors, mismatch, rounds: (half ?? halfOf(local, runner.config)) !== null, notes };
+  const pooled = roundsTaps(base)
+    ? pooledFaults({
+        local,
+        measured: isNoiseOf(base, noise) ? ofNoise : null,
+        setting,
+        leftOut: spanned,
+        gelus: geluTaps(runner.config),
+      })
+    : new Map<string, number>();
+  if (ofNoise !== null)
+    for (const [name, usual] of systematicFaults(local, ofNoise))
+      pooled.set(name, Math.min(usual, pooled.get(name) ?? usual));
+  return { local, floors, mismatch, small: pooled, half: half ?? halfOf(local, runner.config), notes };
+}
+
+/** True for a noise run that rounds as the policy says: what differs there is usual. */
+function isNoiseOf(base: Policy, noise: DumpView | undefined): boolean {
+  return noise !== undefined && ownPolicy(noise).name === base.name;
 }
 
 function isGguf({ model }: PolicyRunners): boolean {
@@ -200,18 +235,4 @@ function isTableOfUnseen(
   if (!/\.router_mlp:act\d$/.test(name) || setting(`${name}#form`) !== 'tanh') return false;
   const held = new Set(local.keys());
   return tapSpan(name, blockCount(held), held, false, type).inside.length > 1;
-}
-
-/** Ops that reach over values which the policy rounds and no dump shows. */
-function hiddenRoundings(
-  local: ReadonlyMap<string, LocalError>,
-  setting: Setting,
-  type: string,
-): Set<string> {
-  const held = new Set(local.keys());
-  const blocks = blockCount(held);
-  const rounds = (name: string) => setting(`${name}#round`) !== 'none';
-  return new Set(
-    [...held].filter((name) => tapSpan(name, blocks, held, false, type).inside.slice(0, -1).some(rounds)),
-  );
 }

@@ -9,12 +9,13 @@ import type { Runner } from '../replay/replay.js';
 
 /** Runs one checkpoint under several policies. Weights are loaded again only where two policies keep the matrices in different dtypes; one set is in memory at a time. */
 export class PolicyRunners implements Disposable {
-  readonly #folder: string;
+  /** Folder or file of the checkpoint. */
+  readonly folder: string;
   readonly #options: Omit<OpenModelOptions, 'policy'>;
   #loaded: { model: Model; matrices: string } | undefined;
 
   constructor(folder: string, options: Omit<OpenModelOptions, 'policy'> = {}) {
-    this.#folder = folder;
+    this.folder = folder;
     this.#options = options;
   }
 
@@ -22,7 +23,7 @@ export class PolicyRunners implements Disposable {
   async use(policy: Policy): Promise<Runner> {
     if (this.#loaded === undefined || this.#loaded.matrices !== matrices(this.#loaded.model, policy)) {
       this.close();
-      const model = await openModel(this.#folder, { ...this.#options, policy });
+      const model = await openModel(this.folder, { ...this.#options, policy });
       this.#loaded = { model, matrices: matrices(model, policy) };
     }
     const { config, backend, weights } = this.#loaded.model;

@@ -1,14 +1,14 @@
 /** Which run was it? A port computes products with weights as its file stores them, and activations rounded to match: told from the dump alone. */
-import type { DumpView } from '../../dump/dump-view.js';
-import type { Policy } from '../../graph/policy.js';
-import { architectureOf } from '../../models/architectures.js';
-import type { ModelConfig } from '../../models/runtime/architecture.js';
-import { traceModel } from '../../models/runtime/trace.js';
-import { type LocalError, type LocalOptions, localErrors } from './local.js';
-import { label } from './notes.js';
-import { LIMIT_FACTOR, UNMEASURED_LIMIT } from './ops.js';
-import type { OwnErrors } from './own-errors.js';
-import type { PolicyRunners } from './runners.js';
+import type { DumpView } from '../../../dump/dump-view.js';
+import type { Policy } from '../../../graph/policy.js';
+import { architectureOf } from '../../../models/architectures.js';
+import type { ModelConfig } from '../../../models/runtime/architecture.js';
+import { traceModel } from '../../../models/runtime/trace.js';
+import { type LocalError, type LocalOptions, localErrors } from '../local.js';
+import { label } from '../notes.js';
+import { LIMIT_FACTOR, UNMEASURED_LIMIT } from '../ops.js';
+import type { OwnErrors } from '../own-errors.js';
+import type { PolicyRunners } from '../runners.js';
 
 /** Likeliest first. */
 const TYPES = ['bf16', 'q8_0', 'f16', 'q6_k', 'q5_k_m', 'q4_k_m', 'q4_0'] as const;

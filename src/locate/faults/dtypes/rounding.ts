@@ -54,3 +54,25 @@ export function narrow(values: Float32Array, fits: Record<HalfDtype, boolean>): 
     if (!isF16) fits.F16 = false;
   }
 }
+
+/** Mantissa bits and smallest normal exponent. */
+const FORMATS = { BF16: [7, -126], F16: [10, -14] } as const;
+/** A sum in another order may move a value by this much (relative), across the middle between two neighbours. */
+const SLACK = 2 ** -20;
+
+/** Elements of `values` that are nearest to those of `exact` among what a dtype holds; in the middle between two, either. */
+export function countRoundedOnce(values: Float32Array, exact: Float32Array, dtype: HalfDtype): number {
+  const [bits, least] = FORMATS[dtype];
+  const words = new Uint32Array(exact.buffer, exact.byteOffset, exact.length);
+  let count = 0;
+  for (let k = 0; k < values.length; k++) {
+    const right = exact[k]!;
+    const error = Math.abs(values[k]! - right);
+    if (error === 0) count++;
+    else {
+      const exponent = Math.max(((words[k]! >>> 23) & 255) - 127, least);
+      if (error <= 2 ** (exponent - bits - 1) + SLACK * Math.abs(right)) count++;
+    }
+  }
+  return count;
+}
