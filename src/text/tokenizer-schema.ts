@@ -8,6 +8,17 @@ import { describeValue } from '../weights/describe-value.js';
 
 type Fields = Readonly<Record<string, unknown>>;
 
+const KEYS = [
+  'version',
+  'truncation',
+  'padding',
+  'added_tokens',
+  'normalizer',
+  'pre_tokenizer',
+  'post_processor',
+  'decoder',
+  'model',
+];
 const FLAGS = ['single_word', 'lstrip', 'rstrip', 'normalized', 'special'];
 /** Flags that a step has, by its type; those with a question mark may be absent. */
 const STEP_FLAGS: Readonly<Record<string, readonly string[]>> = {
@@ -20,6 +31,8 @@ const NESTED = ['pretokenizers', 'processors', 'decoders'];
 
 /** Throws `BAD_CONFIG` naming the field at fault. */
 export function checkTokenizerJson(json: Fields, source: string): void {
+  for (const key of Object.keys(json))
+    check(KEYS.includes(key), `keys among ${KEYS.join(', ')}`, key, source);
   const { version = '1.0', truncation = null, padding = null } = json;
   check(version === '1.0', 'version "1.0"', version, source);
   if (truncation !== null) checkTruncation(truncation, source);

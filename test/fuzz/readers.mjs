@@ -17,11 +17,13 @@ import {
   readNameMap,
   readZayaConfig,
   toFloat64,
+  ZayascopeError,
 } from '../../dist/index.js';
 import { openBisectState } from '../../dist/locate/bisect/state.js';
 import { openRepro } from '../../dist/locate/repro/folder.js';
 import { openCheckpoint } from '../../dist/weights/checkpoint.js';
-import { ggufCheckpoint, readGgufHeader } from '../../dist/weights/gguf.js';
+import { readGgufHeader } from '../../dist/weights/formats/gguf-header.js';
+import { ggufCheckpoint } from '../../dist/weights/gguf.js';
 import { readTensor } from '../../dist/weights/tensor-data.js';
 import { digestNumbers, digestText } from './digest.mjs';
 
@@ -123,7 +125,13 @@ export const READERS = {
   index: async (path) => tensors(await openCheckpoint(path)),
   npy: foreign,
   npz: foreign,
-  pytorch: foreign,
+  async pytorch(path) {
+    return using(await openForeignSource(path), (source) => {
+      // Cut from its mark to its directory, it is bytes that say nothing: those may be raw logits.
+      if (source.kind !== 'pytorch') throw new ZayascopeError('BAD_DUMP', 'fuzz: no PyTorch file');
+      return foreignValues(source);
+    });
+  },
   gguf: async (path) =>
     tensors(ggufCheckpoint(await readGgufHeader('fuzz', path), path, (await stat(path)).size)),
   async imatrix(path) {

@@ -63,6 +63,9 @@ export function parseMessage(bytes: Uint8Array): StreamMessage {
   const message = FlatTable.root(bytes);
   const kind = HEADER_KINDS[message.byte(MESSAGE_HEADER_TYPE)];
   const header = message.table(MESSAGE_HEADER);
+  // V5 is 4, https://github.com/apache/arrow/blob/main/format/Schema.fbs
+  const version = message.short(0);
+  if (version < 3 || version > 4) throw new CorruptBytes(`metadata of version ${version + 1}, not 4 or 5`);
   if (kind === undefined || header === undefined) throw new CorruptBytes('a message of unknown kind');
   return { kind, header, bodyBytes: message.size(MESSAGE_BODY_LENGTH) };
 }

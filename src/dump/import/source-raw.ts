@@ -40,6 +40,7 @@ export async function openRawLogits(
       `${width} values`,
       path,
     );
+  await refuseArchive(path, sizeBytes);
   await refuseDoubles(path, sizeBytes);
   return rawSource('raw logits', path, await tokensBeside(OP, path), {
     name: 'lm_head',
@@ -106,6 +107,14 @@ function rawSource(
     notes,
     [Symbol.asyncDispose]: async () => {},
   };
+}
+
+/** The end of a zip archive (PyTorch, npz) whose first bytes, which would have told what it is, are damaged. */
+async function refuseArchive(path: string, sizeBytes: number): Promise<void> {
+  const tail = new Uint8Array(Math.min(sizeBytes, 22));
+  await withFile(OP, path, (handle) => readInto(OP, handle, path, sizeBytes - tail.length, tail));
+  if (Buffer.from(tail.subarray(0, 4)).toString('latin1') === 'PK\x05\x06')
+    throw importError('BAD_ARGUMENT', 'F32 values', 'a zip archive whose start is damaged', path);
 }
 
 /** Doubles read as floats: every second "float" is the low half of a mantissa, anything from 1e-38 to 1e38, while all doubles are of the size of logits. */
