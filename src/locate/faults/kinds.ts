@@ -77,7 +77,7 @@ function describe(kind: string, ops: readonly LocatedOp[], input: KindInput): Om
   const cause = input.causes.findIndex(({ kinds }) => kinds.includes(kind));
   const words =
     input.explained.get(kind) ??
-    causeWords(kind, input.causes[cause], input.family) ??
+    causeWords(kind, inside, input.causes[cause], input.family) ??
     sentenceOf(kind, blocks, worst, local, input);
   return {
     kind,
@@ -101,10 +101,17 @@ function describe(kind: string, ops: readonly LocatedOp[], input: KindInput): Om
 }
 
 /** The sentence of a cause stands at its first kind; the others point to it. */
-function causeWords(kind: string, cause: LocatedCause | undefined, family: Family): string | undefined {
+function causeWords(
+  kind: string,
+  inside: readonly string[],
+  cause: LocatedCause | undefined,
+  family: Family,
+): string | undefined {
   if (cause === undefined) return undefined;
   const [first] = cause.kinds;
-  return kind === first ? cause.sentence : `it has the same cause as ${opWords(first!, family).name}.`;
+  if (kind !== first) return `it has the same cause as ${opWords(first!, family).name}.`;
+  const span = inside.length > 1 ? ` The dumps hold no value between ${spanList(inside, family)}.` : '';
+  return cause.sentence + span;
 }
 
 function sentenceOf(
