@@ -1,4 +1,5 @@
-// Prints `N passed, N failed, N skipped` of vitest's JSON reports added up; fails when a test failed or a report is missing.
+// Prints `N passed, N failed, N skipped` of vitest's JSON reports added up; fails when a test failed or a
+// report is missing.
 import { existsSync, readFileSync } from 'node:fs';
 
 const count = { passed: 0, failed: 0, skipped: 0 };

@@ -1,8 +1,10 @@
 /**
- * Builds the addon: finds the prebuilt ggml libraries of this platform, gets the matching headers, runs cmake-js into `native/build`, and writes
+ * Builds the addon: finds the prebuilt ggml libraries of this platform, gets the matching headers, runs
+ * cmake-js into `native/build`, and writes
  * `native/build/paths.json` for `src/native.ts`. Does nothing when neither sources nor versions have changed.
  *
- * `ZAYASCOPE_GGML=source` builds ggml itself too; platforms without a prebuilt package always do. `ZAYASCOPE_CMAKE_OPTIONS` then passes on options of ggml, such as
+ * `ZAYASCOPE_GGML=source` builds ggml itself too; platforms without a prebuilt package always do.
+ * `ZAYASCOPE_CMAKE_OPTIONS` then passes on options of ggml, such as
  * `GGML_HIP=ON GGML_CPU_ALL_VARIANTS=ON CMAKE_BUILD_TYPE=Debug`.
  */
 import { spawnSync } from 'node:child_process';
@@ -58,7 +60,10 @@ function build() {
   writeFileSync(stampFile, stamp);
 }
 
-/** Folder of the prebuilt libraries, or undefined on a platform that has no package. Throws if there is one but it is not installed. */
+/**
+ * Folder of the prebuilt libraries, or undefined on a platform that has no package. Throws if there is one
+ * but it is not installed.
+ */
 function prebuiltLibraries() {
   const name = PACKAGES[`${process.platform}-${process.arch}`];
   if (name === undefined) return undefined;

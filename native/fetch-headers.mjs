@@ -1,8 +1,9 @@
 /**
  * Gets ggml's source of the exact release that the prebuilt libraries were made from.
  *
- * The npm package `node-llama-cpp` carries it as a git bundle. Installing that package would also pull every platform's binaries, so only its archive is
- * fetched, checked against the pinned hash, and `ggml/` and `llama.h` taken out of the bundle. The result is kept in `native/.ggml/<version>`.
+ * The npm package `node-llama-cpp` carries it as a git bundle. Installing that package would also pull every
+ * platform's binaries, so only its archive is fetched, checked against the pinned hash, and `ggml/` and
+ * `llama.h` taken out of the bundle. The result is kept in `native/.ggml/<version>`.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -17,8 +18,8 @@ const BUNDLE = 'package/llama/gitRelease.bundle';
 const CACHE = join(dirname(fileURLToPath(import.meta.url)), '.ggml');
 
 /**
- * Folder with ggml's `include/`, `src/` and `CMakeLists.txt`. `ZAYASCOPE_GGML_SOURCE` may name a checkout of ggml or llama.cpp to use instead.
- * Throws an Error that says what to install or set.
+ * Folder with ggml's `include/`, `src/` and `CMakeLists.txt`. `ZAYASCOPE_GGML_SOURCE` may name a checkout of
+ * ggml or llama.cpp to use instead. Throws an Error that says what to install or set.
  */
 export function ggmlSource() {
   const given = process.env.ZAYASCOPE_GGML_SOURCE;
@@ -34,7 +35,10 @@ export function ggmlSource() {
   return target;
 }
 
-/** Folder with `llama.h` of the same release, for programs that link the prebuilt libllama. A checkout of llama.cpp in `ZAYASCOPE_GGML_SOURCE` has it too. */
+/**
+ * Folder with `llama.h` of the same release, for programs that link the prebuilt libllama. A checkout of
+ * llama.cpp in `ZAYASCOPE_GGML_SOURCE` has it too.
+ */
 export function llamaHeaders() {
   const source = ggmlSource();
   for (const folder of [join(source, '..', 'include'), join(source, 'llama')])
@@ -96,7 +100,8 @@ function pack(work) {
   const args = ['pack', `node-llama-cpp@${PACKAGE_VERSION}`, '--silent', '--pack-destination', work];
   const advice =
     'fetching node-llama-cpp (for the ggml headers) needs npm and the registry; ZAYASCOPE_GGML_SOURCE can name a local ggml checkout';
-  // Inside `npm install` npm exports its own settings, and with `dry-run` or `json` set the archive would not appear or be named differently.
+  // Inside `npm install` npm exports its own settings, and with `dry-run` or `json` set the archive would not
+  // appear or be named differently.
   const clean = { npm_config_dry_run: '', npm_config_json: '', npm_config_ignore_scripts: 'true' };
   if (npm !== undefined && /npm-cli\.[cm]?js$/.test(npm))
     run(process.execPath, [npm, ...args], work, advice, clean);

@@ -1,4 +1,5 @@
-// Bundles the scripts of the pages that the library writes into dist/pages, one plain script each: figures.js (any page with figures) and report.js.
+// Bundles the scripts of the pages that the library writes into dist/pages, one plain script each: figures.js
+// (any page with figures) and report.js.
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -2,7 +2,8 @@
 //
 //   node scripts/conformance-docs.mjs [SECTION...]
 //
-// Sections: "CPU", "lavapipe, as it is", "lavapipe, strict F32"; default: all. Mesa keeps compiled kernels: the first run on lavapipe takes most of an hour, later ones a minute or two.
+// Sections: "CPU", "lavapipe, as it is", "lavapipe, strict F32"; default: all. Mesa keeps compiled kernels:
+// the first run on lavapipe takes most of an hour, later ones a minute or two.
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

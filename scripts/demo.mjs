@@ -1,5 +1,6 @@
-// `npm run demo`: captures the tiny model under both policies and compares it with its committed PyTorch dumps, block by block.
-// Exit code 1 if a tap of the F32 run is further than 1e-10 from PyTorch, an expert differs, or a tap is missing or unpaired.
+// `npm run demo`: captures the tiny model under both policies and compares it with its committed PyTorch
+// dumps, block by block. Exit code 1 if a tap of the F32 run is further than 1e-10 from PyTorch, an expert
+// differs, or a tap is missing or unpaired.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,5 @@
-// Creates `.venv-lab` with the pinned JupyterLab and what executes and exports notebooks, or does nothing if it is up to date.
+// Creates `.venv-lab` with the pinned JupyterLab and what executes and exports notebooks, or does nothing if
+// it is up to date.
 //
 //   node scripts/lab-env.mjs
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -20,7 +21,8 @@ export const labEnvironment = virtualEnv({
   folder: FOLDER,
   lockFile: 'notebooks/requirements.lock',
   complete() {
-    // JupyterLab brings a CommonJS script, and asks it for its settings at each start; our package.json would make it an ES module.
+    // JupyterLab brings a CommonJS script, and asks it for its settings at each start; our package.json would
+    // make it an ES module.
     writeJson('package.json', { type: 'commonjs' });
     // Else JupyterLab asks at its first start whether it may fetch news.
     writeJson('share/jupyter/lab/settings/overrides.json', {

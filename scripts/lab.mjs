@@ -61,8 +61,9 @@ function attempt(isThere) {
 }
 
 /**
- * Options of JupyterLab: reachable from this computer only, nothing fetched from the network, and room for plotly (4.8 MB) in one output. The token is Jupyter's default: a new one each time, which it
- * prints with the address.
+ * Options of JupyterLab: reachable from this computer only, nothing fetched from the network, and room for
+ * plotly (4.8 MB) in one output. The token is Jupyter's default: a new one each time, which it prints with
+ * the address.
  */
 function labArguments(browser) {
   return [

@@ -12,7 +12,8 @@ const environment = virtualEnv({
   lockFile: 'dumps/reference/requirements.lock',
   complete({ pip, imports, lockFile }) {
     if (imports('torch')) return;
-    // The default Linux build of torch cannot be imported without its CUDA packages. A CPU build avoids them: see dumps/README.md.
+    // The default Linux build of torch cannot be imported without its CUDA packages. A CPU build avoids them:
+    // see dumps/README.md.
     console.log('python-env: this build of torch needs packages of its own (CUDA), installing them');
     const pin = readFileSync(lockFile, 'utf8').match(/^torch==.+$/m)[0];
     pip(pin, '-c', lockFile);

@@ -1,9 +1,12 @@
-// `npm run table`: what each weight type costs, on a random model whose rows hold whole K-blocks. Prints the table of docs/quantisation.md.
+// `npm run table`: what each weight type costs, on a random model whose rows hold whole K-blocks. Prints the
+// table of docs/quantisation.md.
 //
 //   node scripts/quantisation-table.mjs [--model PATH] [--tokens COUNT]
 //
-// Without --model, dumps/reference/random_checkpoint.py makes one (hidden and expert widths 256; router biases fitted, so that all experts are used). Every type is written by
-// `convert` and run over the same random tokens twice: with weights as stored, where ggml rounds activations to match, and with weights widened to F32.
+// Without --model, dumps/reference/random_checkpoint.py makes one (hidden and expert widths 256; router
+// biases fitted, so that all experts are used). Every type is written by
+// `convert` and run over the same random tokens twice: with weights as stored, where ggml rounds activations
+// to match, and with weights widened to F32.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';

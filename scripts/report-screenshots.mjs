@@ -1,4 +1,6 @@
-// Makes docs/images/report.png and report-tensors.png anew: `npm run build && node scripts/report-screenshots.mjs`. Needs Chromium (ZAYASCOPE_CHROMIUM names another one than Debian's).
+// Makes docs/images/report.png and report-tensors.png anew:
+// `npm run build && node scripts/report-screenshots.mjs`. Needs Chromium (ZAYASCOPE_CHROMIUM names another
+// one than Debian's).
 import { mkdirSync, rmSync } from 'node:fs';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { chromium } from 'playwright-core';

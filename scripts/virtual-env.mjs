@@ -1,4 +1,5 @@
-// Keeps a project-local virtual environment at the pins of its lock file: shared by `python-env.mjs` and `lab-env.mjs`.
+// Keeps a project-local virtual environment at the pins of its lock file: shared by `python-env.mjs` and
+// `lab-env.mjs`.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -10,7 +11,8 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 const MINIMUM_PYTHON = [3, 11];
 
-// One retry: pip's default of five costs minutes where an index cannot be reached and another one serves the packages.
+// One retry: pip's default of five costs minutes where an index cannot be reached and another one serves the
+// packages.
 const env = { PIP_RETRIES: '1', PIP_DISABLE_PIP_VERSION_CHECK: '1', ...process.env };
 
 function run(command, args) {
@@ -42,7 +44,8 @@ function basePython() {
 }
 
 /**
- * A virtual environment: `folder` and `lockFile` are paths below the root, `name` is who speaks in messages. `complete({ pip, imports, lockFile })` runs after the locked packages were installed:
+ * A virtual environment: `folder` and `lockFile` are paths below the root, `name` is who speaks in messages.
+ * `complete({ pip, imports, lockFile })` runs after the locked packages were installed:
  * `pip(...args)` installs more, `imports(module)` says whether the environment's Python can import a module.
  */
 export function virtualEnv({ name, folder, lockFile, complete = () => {} }) {

@@ -1,8 +1,8 @@
 import { ZayascopeError } from './errors.js';
 
 /**
- * Element types, spelled as ggml prints them in upper case. `type` is ggml's numeric `enum ggml_type`; `blockSize` elements
- * occupy `blockBytes` bytes (1 element per block except for the quantised types).
+ * Element types, spelled as ggml prints them in upper case. `type` is ggml's numeric `enum ggml_type`;
+ * `blockSize` elements occupy `blockBytes` bytes (1 element per block except for the quantised types).
  */
 const TABLE = {
   F32: { type: 0, blockSize: 1, blockBytes: 4 },
@@ -40,7 +40,10 @@ const TABLE = {
   Q2_0: { type: 42, blockSize: 64, blockBytes: 18 },
 } as const;
 
-/** Types that ggml has for intermediate results only: no model can be read in them, but a recording of ggml's nodes may hold them. */
+/**
+ * Types that ggml has for intermediate results only: no model can be read in them, but a recording of ggml's
+ * nodes may hold them.
+ */
 export const INTERMEDIATE_TYPES = {
   Q8_1: { type: 9, blockSize: 32, blockBytes: 36 },
   Q8_K: { type: 15, blockSize: 256, blockBytes: 292 },
@@ -80,7 +83,10 @@ export function ggmlTypeName(type: number): string {
   );
 }
 
-/** The dtype with the given ggml number. Throws `DTYPE_UNSUPPORTED` for a type that this library does not know. */
+/**
+ * The dtype with the given ggml number. Throws `DTYPE_UNSUPPORTED` for a type that this library does not
+ * know.
+ */
 export function dtypeFromGgml(type: number): Dtype {
   const found = DTYPES.find((dtype) => TABLE[dtype].type === type);
   if (found === undefined)
@@ -112,7 +118,10 @@ export const QUANTIZED_DTYPES: readonly Dtype[] = DTYPES.filter(isQuantized);
 /** Types that ggml quantises to only with an importance for each column. */
 export const NEEDS_IMPORTANCE: readonly Dtype[] = ['IQ2_XXS', 'IQ2_XS', 'IQ1_S'];
 
-/** Bytes of `elements` contiguous values. `elements` must be a multiple of the block size, else `SHAPE_MISMATCH`. */
+/**
+ * Bytes of `elements` contiguous values. `elements` must be a multiple of the block size, else
+ * `SHAPE_MISMATCH`.
+ */
 export function sizeBytes(dtype: Dtype, elements: number): number {
   const { blockSize: block, blockBytes: bytes } = TABLE[dtype];
   if (elements % block !== 0)

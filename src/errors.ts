@@ -5,7 +5,8 @@
  * - `SHAPE_MISMATCH`, `DTYPE_UNSUPPORTED`: a graph op was given operands that its rule rejects.
  * - `BAD_CONFIG`, `BAD_CHECKPOINT`, `MISSING_TENSOR`: a model folder cannot be used as it is.
  * - `BAD_DUMP`: a dump folder or file is not readable; `UNPAIRED`: two dumps do not cover the same tensors.
- * - `IO`: the file system refused (missing, unwritable, no space); `NO_SPACE`: the estimate exceeds the free space.
+ * - `IO`: the file system refused (missing, unwritable, no space); `NO_SPACE`: the estimate exceeds the free
+ *   space.
  * - `BACKEND`: a device or ggml itself failed; `VERSION_MISMATCH`: ggml's libraries and headers differ.
  * - `CANCELLED`: the caller cancelled; `CLOSED`: a disposed object was used.
  */

@@ -1,15 +1,19 @@
 /**
  * The public API. Importing it loads no native code: the addon is loaded by the first call that computes.
  *
- * - Models: `openZaya`, its `session`; `openZayaSource`, `convertZaya`, `synthZaya`, `readWeight`, `diffWeights`
- * - Text: `openTokenizer`, `promptTokens`, `promptTokensInWorker`, `generate`, `sampler`, `greedy`, `stopTokens`, `evaluate`
+ * - Models: `openZaya`, its `session`; `openZayaSource`, `convertZaya`, `synthZaya`, `readWeight`,
+ *   `diffWeights`
+ * - Text: `openTokenizer`, `promptTokens`, `promptTokensInWorker`, `generate`, `sampler`, `greedy`,
+ *   `stopTokens`, `evaluate`
  * - Dumps: `capture`, `captureSession`, `Dump`, `DumpWriter`, `exportSafetensors`
  * - Comparison: `diffDumps`, `verifyLogits`, `tensorMetrics`
- * - Causes: `locatePolicy`, `locateDumps`, `replay`, `noiseFloor`, `graftTaps`, `bisect`, `attribute`, `policyDiff`, `writeRepro`, `runRepro`, `openStepper`
+ * - Causes: `locatePolicy`, `locateDumps`, `replay`, `noiseFloor`, `graftTaps`, `bisect`, `attribute`,
+ *   `policyDiff`, `writeRepro`, `runRepro`, `openStepper`
  * - Dumps of other programs: `importDump`, `openForeignSource`, `importTarget`, `readNameMap`
  * - Devices: `conformance`, `proveCapture`, `compareBackends`
  *
- * Beside it stand `zayascope/graph` (the kernel library), `zayascope/plot` (figures) and `zayascope/format` (results as text).
+ * Beside it stand `zayascope/graph` (the kernel library), `zayascope/plot` (figures) and `zayascope/format`
+ * (results as text).
  */
 
 export { type CaptureOptions, type CaptureResult, capture } from './capture/capture.js';

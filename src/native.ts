@@ -1,12 +1,14 @@
 /**
  * The only file that loads the compiled addon (`native/`), and the declaration of everything it exports.
  *
- * The addon checks argument types and handles, calls ggml, wraps results. It knows no model, metric, file layout or default: shape
- * and dtype rules live in `graph/ops.ts` and have run before any of these functions is called.
+ * The addon checks argument types and handles, calls ggml, wraps results. It knows no model, metric, file
+ * layout or default: shape and dtype rules live in `graph/ops.ts` and have run before any of these functions
+ * is called.
  *
- * Conventions: `ne` and `nb` are in ggml's order (fastest axis first) and always hold 4 entries; tensors are small integers that are
- * valid inside their {@link NativeContext} only; every class has `close()`, after which each use throws code `CLOSED`; an object that
- * another one still needs stays alive until that one is closed or collected. Errors are `ZayascopeError`s; wrong arguments and closed objects throw at once, also
+ * Conventions: `ne` and `nb` are in ggml's order (fastest axis first) and always hold 4 entries; tensors are
+ * small integers that are valid inside their {@link NativeContext} only; every class has `close()`, after
+ * which each use throws code `CLOSED`; an object that another one still needs stays alive until that one is
+ * closed or collected. Errors are `ZayascopeError`s; wrong arguments and closed objects throw at once, also
  * from functions that return a promise. Ownership in full: `native/README.md`.
  */
 import { createRequire } from 'node:module';
@@ -23,7 +25,10 @@ export interface NativeDevice {
   type: 'cpu' | 'gpu' | 'igpu' | 'accel' | 'meta';
   memoryFreeBytes: number;
   memoryTotalBytes: number;
-  /** True if the device computes on tensors that lie in host memory wrapped by {@link NativeBuffer.fromMapping}. */
+  /**
+   * True if the device computes on tensors that lie in host memory wrapped by {@link
+   * NativeBuffer.fromMapping}.
+   */
   bufferFromHostPointer: boolean;
 }
 
@@ -35,20 +40,25 @@ export interface NativeBackend {
   /** ggml's own answer for one tensor of a context. Not a guarantee: see `graph/ops.ts`. */
   supportsOp(context: NativeContext, tensor: number): boolean;
   /**
-   * Name of an extra buffer type (ggml's term: memory in which weights are rearranged when they are written, e.g. `CPU_REPACK`) from which the device multiplies F32 rows with a leaf of this
-   * type and shape, by an expert per row if it has three axes; undefined if there is none.
+   * Name of an extra buffer type (ggml's term: memory in which weights are rearranged when they are written,
+   * e.g. `CPU_REPACK`) from which the device multiplies F32 rows with a leaf of this type and shape, by an
+   * expert per row if it has three axes; undefined if there is none.
    */
   extraBufferType(context: NativeContext, tensor: number): string | undefined;
   /**
-   * Runs the graphs in order, off the JavaScript thread. Rejects with `CANCELLED` after {@link cancel}, with `BACKEND` if ggml fails.
-   * With `nodewise`, every node is computed alone, waited for, and its value copied out, as ggml's eval callback does.
+   * Runs the graphs in order, off the JavaScript thread. Rejects with `CANCELLED` after {@link cancel}, with
+   * `BACKEND` if ggml fails. With `nodewise`, every node is computed alone, waited for, and its value copied
+   * out, as ggml's eval callback does.
    * @returns wall time in ms, and nodes computed.
    */
   compute(
     graphs: readonly NativeGraph[],
     options?: { nodewise?: boolean },
   ): Promise<{ elapsedMs: number; nodes: number }>;
-  /** Stops the computation in flight as soon as the device can (between nodes on the CPU, between graphs elsewhere), and those that wait behind it. */
+  /**
+   * Stops the computation in flight as soon as the device can (between nodes on the CPU, between graphs
+   * elsewhere), and those that wait behind it.
+   */
   cancel(): void;
   close(): void;
   /** The same as {@link close}, for `using`; present where this Node has `Symbol.dispose`. */
@@ -62,8 +72,9 @@ export interface NativeContext {
   /**
    * Adds the node that the ggml function of this name builds, e.g. `op('mul_mat', [w, x], [], ...)`.
    * @param params the function's scalar arguments in ggml's order.
-   * @param type, ne what the caller's own rule expects of the result: a difference throws `SHAPE_MISMATCH` (a bug in our table).
-   * A failed ggml assertion while the node is built throws code `BACKEND` and does not abort the process.
+   * @param type, ne what the caller's own rule expects of the result: a difference throws `SHAPE_MISMATCH` (a
+   * bug in our table). A failed ggml assertion while the node is built throws code `BACKEND` and does not
+   * abort the process.
    */
   op(
     op: string,
@@ -73,7 +84,10 @@ export interface NativeContext {
     ne: readonly number[],
     name: string,
   ): number;
-  /** A handle in this context for a tensor of another one (weights, states), which it keeps alive. The same tensor, not a copy. */
+  /**
+   * A handle in this context for a tensor of another one (weights, states), which it keeps alive. The same
+   * tensor, not a copy.
+   */
   adopt(other: NativeContext, tensor: number): number;
   /** Type, sizes, strides (bytes) and whether data is attached. */
   describe(tensor: number): {
@@ -84,7 +98,10 @@ export interface NativeContext {
     hasData: boolean;
     op: string;
   };
-  /** Marks a tensor (and the tensor it is a view of) as an output, whose memory is not reused inside its graph. */
+  /**
+   * Marks a tensor (and the tensor it is a view of) as an output, whose memory is not reused inside its
+   * graph.
+   */
   setOutput(tensor: number): void;
   /** Marks a leaf as an input, allocated with the graph that reads it. */
   setInput(tensor: number): void;
@@ -92,13 +109,17 @@ export interface NativeContext {
   write(tensor: number, bytes: Uint8Array, offsetBytes: number): void;
   /** Copies from the tensor at `offsetBytes` into `bytes`, waiting for the device. */
   read(tensor: number, bytes: Uint8Array, offsetBytes: number): void;
-  /** Copies whole tensors, one into each array, off the JavaScript thread; graphs may run meanwhile. The arrays must not be used until the promise has settled. */
+  /**
+   * Copies whole tensors, one into each array, off the JavaScript thread; graphs may run meanwhile. The
+   * arrays must not be used until the promise has settled.
+   */
   readAll(tensors: readonly number[], bytes: readonly Uint8Array[]): Promise<void>;
   /** Fills the whole tensor with one byte value. */
   fill(tensor: number, byte: number): void;
   /**
-   * The tensor's memory without a copy, for contiguous tensors in host memory; throws BACKEND elsewhere. It is one view into one ArrayBuffer per
-   * underlying buffer; closing that buffer detaches it (the view's length becomes 0).
+   * The tensor's memory without a copy, for contiguous tensors in host memory; throws BACKEND elsewhere. It
+   * is one view into one ArrayBuffer per underlying buffer; closing that buffer detaches it (the view's
+   * length becomes 0).
    */
   view(tensor: number): Uint8Array;
   close(): void;
@@ -116,11 +137,16 @@ export interface NativeBuffer {
 
 export interface NativeBufferStatics {
   /**
-   * Allocates memory for every leaf of the context that has no data yet and is not marked as an input. With `bufferType`, a name that {@link NativeBackend.extraBufferType} gave for each of
-   * them, the leaves are written whole, cannot be read back, and serve as the matrix of `mul_mat` and `mul_mat_id` alone; throws BACKEND for one that the type does not serve.
+   * Allocates memory for every leaf of the context that has no data yet and is not marked as an input. With
+   * `bufferType`, a name that {@link NativeBackend.extraBufferType} gave for each of them, the leaves are
+   * written whole, cannot be read back, and serve as the matrix of `mul_mat` and `mul_mat_id` alone; throws
+   * BACKEND for one that the type does not serve.
    */
   allocate(backend: NativeBackend, context: NativeContext, bufferType?: string): NativeBuffer;
-  /** Wraps a mapped file, without a copy, as memory of a device with `bufferFromHostPointer`; attach tensors with {@link NativeBufferStatics.attach}. */
+  /**
+   * Wraps a mapped file, without a copy, as memory of a device with `bufferFromHostPointer`; attach tensors
+   * with {@link NativeBufferStatics.attach}.
+   */
   fromMapping(backend: NativeBackend, mapping: NativeMapping): NativeBuffer;
   /** Points a leaf without data at `offsetBytes` of a buffer; checks that it lies inside. */
   attach(buffer: NativeBuffer, context: NativeContext, tensor: number, offsetBytes: number): void;
@@ -150,8 +176,9 @@ export interface NativeGraph {
 /** Memory for the intermediate values of graphs that run one after the other on one backend. */
 export interface NativeArena {
   /**
-   * Reserves enough for the largest graph and gives each graph's tensors their addresses. Graphs share the memory: running one overwrites
-   * the values of the others. May be called once. Throws BACKEND when the device has too little memory.
+   * Reserves enough for the largest graph and gives each graph's tensors their addresses. Graphs share the
+   * memory: running one overwrites the values of the others. May be called once. Throws BACKEND when the
+   * device has too little memory.
    */
   plan(graphs: readonly NativeGraph[]): void;
   readonly sizeBytes: number;
@@ -161,7 +188,10 @@ export interface NativeArena {
 }
 
 export type GgufScalar = number | bigint | boolean | string;
-/** `type` is the GGUF type name as in the format's specification: `u8 i8 u16 i16 u32 i32 f32 bool str u64 i64 f64`, or `arr` with `itemType`. */
+/**
+ * `type` is the GGUF type name as in the format's specification:
+ * `u8 i8 u16 i16 u32 i32 f32 bool str u64 i64 f64`, or `arr` with `itemType`.
+ */
 export interface GgufValue {
   type: string;
   itemType?: string;
@@ -173,7 +203,9 @@ export interface NativeAddon {
   setErrorClass(errorClass: typeof ZayascopeError): void;
   /** `ggml` is what the loaded library reports, `headers` what the addon was compiled against. */
   version(): { ggml: string; commit: string; headers: string };
-  /** Lets ggml pick and load the best library of each kind in a folder (`ggml_backend_load_all_from_path`). */
+  /**
+   * Lets ggml pick and load the best library of each kind in a folder (`ggml_backend_load_all_from_path`).
+   */
   loadBackends(folder: string): void;
   /** Loads one backend library; throws `BACKEND` if it cannot be loaded. */
   loadBackend(file: string): void;
@@ -194,21 +226,31 @@ export interface NativeAddon {
   ) => NativeGraph;
   Arena: new (backend: NativeBackend) => NativeArena;
   /**
-   * Per row of `columns` elements of type F32, F16, BF16 or I32: min, max, mean, rms, largest magnitude (over finite values; NaN where a row has none),
-   * count of NaN, count of infinities; 7 doubles a row, one array per item. One task off the JavaScript thread for all items, accumulated in double; the bytes must not
+   * Per row of `columns` elements of type F32, F16, BF16 or I32: min, max, mean, rms, largest magnitude (over
+   * finite values; NaN where a row has none), count of NaN, count of infinities; 7 doubles a row, one array
+   * per item. One task off the JavaScript thread for all items, accumulated in double; the bytes must not
    * change meanwhile.
    */
   rowStats(items: readonly { bytes: Uint8Array; type: number; columns: number }[]): Promise<Float64Array[]>;
-  /** Bytes of type `type` to F32, off the JavaScript thread. `columns` is the row length (a multiple of the block size). */
+  /**
+   * Bytes of type `type` to F32, off the JavaScript thread. `columns` is the row length (a multiple of the
+   * block size).
+   */
   dequantize(bytes: Uint8Array, type: number, columns: number, out: Float32Array): Promise<void>;
-  /** F32 rows to type `type` through ggml's quantiser, off the JavaScript thread; `importance` has one weight per column, or is null. */
+  /**
+   * F32 rows to type `type` through ggml's quantiser, off the JavaScript thread; `importance` has one weight
+   * per column, or is null.
+   */
   quantize(
     values: Float32Array,
     type: number,
     columns: number,
     importance: Float32Array | null,
   ): Promise<Uint8Array>;
-  /** The bytes of a GGUF header for these keys and tensors, data following at its end, tensors in this order at the alignment in `general.alignment` or 32. */
+  /**
+   * The bytes of a GGUF header for these keys and tensors, data following at its end, tensors in this order
+   * at the alignment in `general.alignment` or 32.
+   */
   ggufHeader(
     metadata: Record<string, GgufValue>,
     tensors: readonly { name: string; type: number; ne: readonly number[] }[],
@@ -218,8 +260,9 @@ export interface NativeAddon {
 let loaded: NativeAddon | undefined;
 
 /**
- * Loads the addon on first use, checks that the ggml libraries match the headers it was built with, and loads the CPU backend.
- * Throws `BACKEND` with the command that builds it when it is missing, `VERSION_MISMATCH` when the libraries differ.
+ * Loads the addon on first use, checks that the ggml libraries match the headers it was built with, and loads
+ * the CPU backend. Throws `BACKEND` with the command that builds it when it is missing, `VERSION_MISMATCH`
+ * when the libraries differ.
  */
 export function native(): NativeAddon {
   loaded ??= load();

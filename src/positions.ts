@@ -9,8 +9,8 @@ export interface PositionRange {
 }
 
 /**
- * The positions that a selection names in a sequence of `length` tokens: `all`, `last`, or `a:b` as Python slices (either end may be missing,
- * negative ends count from the back, ends beyond the sequence are cut).
+ * The positions that a selection names in a sequence of `length` tokens: `all`, `last`, or `a:b` as Python
+ * slices (either end may be missing, negative ends count from the back, ends beyond the sequence are cut).
  * Throws `BAD_ARGUMENT` for another spelling and for a selection that is empty.
  */
 export function parsePositions(selection: string, length: number): PositionRange {

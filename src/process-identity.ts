@@ -1,4 +1,7 @@
-/** Which process wrote a file, so that what a killed one left behind can be told from what another is still writing. */
+/**
+ * Which process wrote a file, so that what a killed one left behind can be told from what another is still
+ * writing.
+ */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -6,7 +9,10 @@ import { hostname } from 'node:os';
 /** A process, on one of the hosts that may share a folder. */
 export interface ProcessIdentity {
   pid: number;
-  /** When it started, as the system counts: on Linux clock ticks since boot (field 22 of /proc/PID/stat). A recycled pid has another. Null where unknown. */
+  /**
+   * When it started, as the system counts: on Linux clock ticks since boot (field 22 of /proc/PID/stat). A
+   * recycled pid has another. Null where unknown.
+   */
   start: string | null;
   host: string;
 }
@@ -36,7 +42,8 @@ function processStart(pid: number): string | null {
   try {
     if (process.platform === 'linux') {
       const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-      // The second field, the program's name in brackets, may hold blanks and brackets; the fields after it do not.
+      // The second field, the program's name in brackets, may hold blanks and brackets; the fields after it
+      // do not.
       return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
     }
     if (process.platform === 'darwin')

@@ -1,11 +1,14 @@
-/** Opening files that other people name: only regular files are read, and opening anything else never waits. */
+/**
+ * Opening files that other people name: only regular files are read, and opening anything else never waits.
+ */
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { utf8Text } from './utf8.js';
 
 /**
- * Opens a regular file for reading. A pipe, a device, a folder or a socket is refused at once: reading a pipe that nobody writes to would wait for ever, and a
- * device may never end. Throws an `Error` whose message says what is there; callers wrap it with what they were doing.
+ * Opens a regular file for reading. A pipe, a device, a folder or a socket is refused at once: reading a pipe
+ * that nobody writes to would wait for ever, and a device may never end. Throws an `Error` whose message says
+ * what is there; callers wrap it with what they were doing.
  */
 export async function openRegularFile(path: string): Promise<FileHandle> {
   const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(

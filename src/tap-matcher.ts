@@ -1,6 +1,7 @@
 /**
- * Matching of globs in time that grows with the product of name and pattern, whatever they are: all ways through the pattern are followed at once, instead of one after the other as a backtracking
- * regular expression does.
+ * Matching of globs in time that grows with the product of name and pattern, whatever they are: all ways
+ * through the pattern are followed at once, instead of one after the other as a backtracking regular
+ * expression does.
  */
 
 /** One part of a glob. */

@@ -1,6 +1,7 @@
 /**
- * The one glob dialect for tap names, used by capture, diff and the command line. Tap names are not paths (`.` and `:` separate, `/` does not
- * occur) and numeric ranges count blocks, so path globbers such as picomatch do not fit. `dumps/reference/tap_pattern.py` is the same dialect.
+ * The one glob dialect for tap names, used by capture, diff and the command line. Tap names are not paths
+ * (`.` and `:` separate, `/` does not occur) and numeric ranges count blocks, so path globbers such as
+ * picomatch do not fit. `dumps/reference/tap_pattern.py` is the same dialect.
  */
 import { ZayascopeError } from './errors.js';
 import { type GlobPart, matcherOf } from './tap-matcher.js';
@@ -15,11 +16,14 @@ const MAX_LENGTH = 1_000_000;
 const SHOWN = 120;
 
 /**
- * Compiles a tap pattern: a comma-separated list of globs, of which one must match the whole name. Matching takes time that grows with the product of name and pattern, never more.
+ * Compiles a tap pattern: a comma-separated list of globs, of which one must match the whole name. Matching
+ * takes time that grows with the product of name and pattern, never more.
  *
- * `*` matches within a segment (segments end at `.` and `:`), `**` anything, `?` one character of a segment, `{a,b}` alternatives (nestable),
+ * `*` matches within a segment (segments end at `.` and `:`), `**` anything, `?` one character of a segment,
+ * `{a,b}` alternatives (nestable),
  * `{0..3}` the numbers 0 to 3. Everything else stands for itself, spaces around commas of the list excepted.
- * Throws `BAD_ARGUMENT` for an empty glob, an unbalanced or empty brace, braces nested more than 100 deep, a range that runs backwards or has more than 10,000 numbers.
+ * Throws `BAD_ARGUMENT` for an empty glob, an unbalanced or empty brace, braces nested more than 100 deep, a
+ * range that runs backwards or has more than 10,000 numbers.
  *
  * @example tapPattern('layers.{0..3}.mlp.**,lm_head')('layers.2.mlp.experts:down') // true
  */

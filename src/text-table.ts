@@ -11,7 +11,10 @@ export type Style = 'good' | 'bad' | 'strong' | 'faint';
 
 const CODES: Record<Style, string> = { good: '32', bad: '31', strong: '1', faint: '2' };
 
-/** Stands for the start of an escape sequence of ours until a text is {@link rendered}: nothing foreign can hold what was drawn in this process. */
+/**
+ * Stands for the start of an escape sequence of ours until a text is {@link rendered}: nothing foreign can
+ * hold what was drawn in this process.
+ */
 const MARK = `\ufdd0${Math.random().toString(36).slice(2)}${Math.random().toString(36).slice(2)}\ufdd1`;
 
 /** `text` in a style, if there is colour; in a line of a {@link rendered} text. */
@@ -20,8 +23,8 @@ export function styled(text: string, style: Style | undefined, color: boolean): 
 }
 
 /**
- * Sections of lines as one text, an empty line between sections; empty sections are left out. All that is foreign in the lines is escaped, so that only our own styles act on a terminal and no text
- * makes up a line.
+ * Sections of lines as one text, an empty line between sections; empty sections are left out. All that is
+ * foreign in the lines is escaped, so that only our own styles act on a terminal and no text makes up a line.
  */
 export function rendered(sections: readonly (readonly string[])[]): string {
   return sections
@@ -30,7 +33,10 @@ export function rendered(sections: readonly (readonly string[])[]): string {
     .join('\n\n');
 }
 
-/** Rows in columns two spaces apart; lines of a {@link rendered} text. @param align one letter per column: `l` or `r`. */
+/**
+ * Rows in columns two spaces apart; lines of a {@link rendered} text. @param align one letter per column: `l`
+ * or `r`.
+ */
 export function textTable(
   rows: readonly (readonly (string | Cell)[])[],
   align: string,

@@ -119,7 +119,8 @@ export async function oddButtons(page: Page): Promise<string[]> {
 }
 
 /**
- * Draws figures in a page and checks that each is valid plotly, with no error and no request. `ZAYASCOPE_SCREENSHOTS` names a folder that gets a picture of the page, `name`.png.
+ * Draws figures in a page and checks that each is valid plotly, with no error and no request.
+ * `ZAYASCOPE_SCREENSHOTS` names a folder that gets a picture of the page, `name`.png.
  */
 export async function expectDrawn(
   browser: Browser,

@@ -39,7 +39,8 @@ const files = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8
   .map((file) => `test/${file}`)
   .filter((file) => file.endsWith('.test.ts') && !file.endsWith('.slow.test.ts') && !isSlow(file));
 
-// `npm run test:fast`, for the inner loop: no Python, no browser, no command line. Under a minute on two cores.
+// `npm run test:fast`, for the inner loop: no Python, no browser, no command line. Under a minute on two
+// cores.
 export default defineConfig({
   root,
   test: {

@@ -3,7 +3,10 @@ import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { importsOf, loadedBy, sourceFiles, sourceText } from './import-graph.js';
 
-/** Folders of `src` (`.` for the files at its top) and what each may import besides itself: dependencies point one way. */
+/**
+ * Folders of `src` (`.` for the files at its top) and what each may import besides itself: dependencies point
+ * one way.
+ */
 const ALLOWED: Record<string, readonly string[]> = {
   '.': [],
   graph: ['.', 'native.ts', 'families'],

@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 
 /**
- * Packages of other platforms, which the registry that the file was made with does not serve: npm leaves their archive's address and hash out. They are optional parts
- * of packages that are locked at the same exact version, and npm on such a platform takes them from its own registry. Regenerating the file where all are served adds the hashes.
+ * Packages of other platforms, which the registry that the file was made with does not serve: npm leaves
+ * their archive's address and hash out. They are optional parts of packages that are locked at the same exact
+ * version, and npm on such a platform takes them from its own registry. Regenerating the file where all are
+ * served adds the hashes.
  */
 const OF_OTHER_PLATFORMS = /^node_modules\/(@biomejs\/cli-|@node-llama-cpp\/mac-arm64-metal$)/;
 

@@ -18,7 +18,10 @@ function exportsOf(entry: string): { name: string; file: string }[] {
     );
 }
 
-/** The declaration of a name with the comment before it, also where the file passes on another's; undefined where there is none. */
+/**
+ * The declaration of a name with the comment before it, also where the file passes on another's; undefined
+ * where there is none.
+ */
 function declaration(file: string, name: string): string | undefined {
   const text = readFileSync(join(source, file), 'utf8');
   const passedOn = new RegExp(
@@ -52,7 +55,8 @@ describe('the public API', () => {
   });
 
   it('says of every function that throws what it throws', () => {
-    // The codes of errors.ts that a function names in its own body must stand in its comment, or the comment refers to another function's.
+    // The codes of errors.ts that a function names in its own body must stand in its comment, or the comment
+    // refers to another function's.
     const silent = exported.filter(({ name, file }) => {
       const text = readFileSync(join(source, file), 'utf8');
       const start = new RegExp(`export (?:async )?function\\*? ${name}\\b`).exec(text)?.index;

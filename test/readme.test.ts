@@ -63,7 +63,8 @@ function firstWords(text: string): string[] {
 }
 
 describe('README.md and docs/commands.md', () => {
-  // A folder that looks like the checkout to the commands, so that what they write does not touch a user's `out/`.
+  // A folder that looks like the checkout to the commands, so that what they write does not touch a user's
+  // `out/`.
   let folder: string;
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'zayascope-readme-'));
@@ -84,7 +85,8 @@ describe('README.md and docs/commands.md', () => {
 
   // One test: later commands read what earlier ones wrote.
   it('show what their commands print', { timeout: 300_000 }, () => {
-    // What a port wrote is unpacked in test/llamacpp/port/docs.test.ts, which runs this one and compares its output.
+    // What a port wrote is unpacked in test/llamacpp/port/docs.test.ts, which runs this one and compares its
+    // output.
     for (const example of examples.filter((text) => !text.startsWith('$ npx zayascope port '))) {
       const [first, ...output] = example.split('\n');
       const command = first!

@@ -2,7 +2,8 @@ import { fileURLToPath } from 'node:url';
 import { configDefaults, defineConfig, mergeConfig } from 'vitest/config';
 import base from '../vitest.config.js';
 
-// What is too slow for `npm test`: fuzzing, kills, every architecture, every planted fault in every kind of dump.
+// What is too slow for `npm test`: fuzzing, kills, every architecture, every planted fault in every kind of
+// dump.
 const config = mergeConfig(
   base,
   defineConfig({

@@ -4,8 +4,8 @@ import type { Reporter, TestModule } from 'vitest/node';
 const NAMED = 10;
 
 /**
- * A vitest reporter for the end of a run: the ten slowest files, and what each folder below `test` took, so that a suite that grows is
- * seen. Times are of a file's tests and hooks, without the start of its process.
+ * A vitest reporter for the end of a run: the ten slowest files, and what each folder below `test` took, so
+ * that a suite that grows is seen. Times are of a file's tests and hooks, without the start of its process.
  */
 export default class SlowestFiles implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]): void {

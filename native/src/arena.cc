@@ -12,8 +12,8 @@ namespace {
 
 constexpr const char* op = "plan";
 
-// Tensors that the plan will place, by the graph that they belong to. Two graphs must not share one, since each graph overwrites what the
-// others left.
+// Tensors that the plan will place, by the graph that they belong to. Two graphs must not share one, since
+// each graph overwrites what the others left.
 std::unordered_map<ggml_tensor*, GraphState*> tensorsToPlace(const std::vector<std::shared_ptr<GraphState>>& graphs) {
   std::unordered_map<ggml_tensor*, GraphState*> owners;
   for (const std::shared_ptr<GraphState>& graph : graphs)
@@ -51,8 +51,9 @@ size_t freeBytes(ggml_backend_dev_t device) {
   return free;
 }
 
-// Each graph alone first: an allocation that the device must split could move while later graphs are reserved, and the addresses of earlier
-// ones would dangle. Memory that is short is found here too: some drivers fail late or move it to the host.
+// Each graph alone first: an allocation that the device must split could move while later graphs are
+// reserved, and the addresses of earlier ones would dangle. Memory that is short is found here too: some
+// drivers fail late or move it to the host.
 void requireRoom(ggml_backend_dev_t device, ggml_backend_buffer_type_t type, const std::vector<std::shared_ptr<GraphState>>& graphs) {
   const size_t limit = ggml_backend_buft_get_max_size(type);
   const size_t free = freeBytes(device);
@@ -77,9 +78,9 @@ void place(Memory& memory, const std::vector<std::shared_ptr<GraphState>>& graph
     if (!ggml_gallocr_reserve(memory.allocator, graph.ggml()))
       fail("BACKEND", op, "expected memory for the largest graph, got: " + lastGgmlMessage());
   };
-  // The first pass grows the buffer to the largest graph. The second lays out each graph in it; reserving again is needed, because
-  // ggml_gallocr_alloc_graph() would reuse the layout of another graph with as many nodes of the same sizes. It does not reallocate a
-  // buffer that is large enough.
+  // The first pass grows the buffer to the largest graph. The second lays out each graph in it; reserving
+  // again is needed, because ggml_gallocr_alloc_graph() would reuse the layout of another graph with as many
+  // nodes of the same sizes. It does not reallocate a buffer that is large enough.
   for (const std::shared_ptr<GraphState>& graph : graphs) reserve(*graph);
   for (const std::shared_ptr<GraphState>& graph : graphs) {
     reserve(*graph);

@@ -18,7 +18,8 @@ struct Bytes {
 
 constexpr double maxSafeInteger = 9007199254740991.0;
 
-// Checked access to a callback's arguments; each mismatch throws BAD_ARGUMENT with the parameter's name and what came.
+// Checked access to a callback's arguments; each mismatch throws BAD_ARGUMENT with the parameter's name and
+// what came.
 class Arguments {
  public:
   Arguments(const Napi::CallbackInfo& info, const char* op, size_t least, size_t most);

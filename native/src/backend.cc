@@ -13,8 +13,9 @@ BackendState::BackendState(const std::string& name) {
   device = findDevice("Backend", name);
   backend = ggml_backend_dev_init(device, nullptr);
   if (backend == nullptr) fail("BACKEND", "Backend", "expected the device " + name + " to start, got: " + lastGgmlMessage());
-  // Mesa's Vulkan device on the CPU lets go of a buffer that was bound to a shader only when another one is bound in its place, and crashes
-  // if it has been freed by then (seen with Mesa 22.3: each of 20 processes that ran 12 graphs of their own).
+  // Mesa's Vulkan device on the CPU lets go of a buffer that was bound to a shader only when another one is
+  // bound in its place, and crashes if it has been freed by then (seen with Mesa 22.3: each of 20 processes
+  // that ran 12 graphs of their own).
   keepsMemory = std::string(ggml_backend_dev_description(device)).rfind("llvmpipe", 0) == 0;
   const ggml_backend_reg_t registry = ggml_backend_dev_backend_reg(device);
   const auto find = [&](const char* function) { return ggml_backend_reg_get_proc_address(registry, function); };
@@ -36,8 +37,8 @@ void BackendState::prepareThreads() {
   setThreads(backend, count);
   poolThreads_ = count;
   if (newPool_ == nullptr || freePool_ == nullptr || setPool_ == nullptr) return;
-  // One pool for all graphs: without it ggml starts and ends its threads in each. No polling between graphs, so that an idle backend costs
-  // nothing.
+  // One pool for all graphs: without it ggml starts and ends its threads in each. No polling between graphs,
+  // so that an idle backend costs nothing.
   ggml_threadpool_params params = ggml_threadpool_params_default(count);
   params.poll = 0;
   const ggml_threadpool_t fresh = newPool_(&params);

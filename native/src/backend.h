@@ -12,8 +12,8 @@
 
 namespace zayascope {
 
-// A ggml backend with its thread pool and the computations that wait for it. Computations run one at a time in the order of the calls; the
-// queue is used on the JavaScript thread only.
+// A ggml backend with its thread pool and the computations that wait for it. Computations run one at a time
+// in the order of the calls; the queue is used on the JavaScript thread only.
 struct BackendState : std::enable_shared_from_this<BackendState> {
   explicit BackendState(const std::string& device);
   ~BackendState();

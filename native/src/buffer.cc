@@ -18,7 +18,8 @@ size_t paddedSize(ggml_backend_buffer_type_t type, const ggml_tensor* tensor) {
   return (ggml_backend_buft_get_alloc_size(type, tensor) + alignment - 1) / alignment * alignment;
 }
 
-// One part of the device's memory, filled with tensors from `first` on for as long as they fit the device's largest allocation.
+// One part of the device's memory, filled with tensors from `first` on for as long as they fit the device's
+// largest allocation.
 size_t allocatePart(const char* op, Memory& memory, ggml_backend_buffer_type_t type, const std::vector<ggml_tensor*>& leaves,
                     size_t first) {
   const size_t limit = ggml_backend_buft_get_max_size(type);

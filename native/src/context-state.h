@@ -11,7 +11,8 @@
 
 namespace zayascope {
 
-// A ggml context with its table of handles. Tensors of other contexts may be in the table (adopt); their contexts are kept alive.
+// A ggml context with its table of handles. Tensors of other contexts may be in the table (adopt); their
+// contexts are kept alive.
 class ContextState {
  public:
   explicit ContextState(size_t maxTensors);
@@ -31,8 +32,8 @@ class ContextState {
   void attach(const ggml_tensor* root, const std::shared_ptr<Region>& region) { regions_[root] = region; }
   // The region that the tensor's data lies in, or null if it has none yet.
   std::shared_ptr<Region> findRegion(const ggml_tensor* tensor) const;
-  // The memory behind a tensor that must have some. Initialises views that no graph has allocated yet. Throws BACKEND without data and
-  // CLOSED after its buffer closed.
+  // The memory behind a tensor that must have some. Initialises views that no graph has allocated yet. Throws
+  // BACKEND without data and CLOSED after its buffer closed.
   std::shared_ptr<Region> requireRegion(const char* op, ggml_tensor* tensor) const;
 
  private:

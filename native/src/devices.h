@@ -7,7 +7,8 @@
 
 namespace zayascope {
 
-// ggml's registry of backends is process-wide and has no lock of its own; all access goes through these functions.
+// ggml's registry of backends is process-wide and has no lock of its own; all access goes through these
+// functions.
 
 Napi::Value version(const Napi::CallbackInfo& info);
 Napi::Value loadBackends(const Napi::CallbackInfo& info);

@@ -18,8 +18,8 @@ std::vector<ggml_backend_buffer_type_t> extraBufferTypes(ggml_backend_dev_t devi
   return types;
 }
 
-// Asks about the product of a weight of this type and shape with F32 rows: by an expert per row if it has three axes. ggml answers by the
-// buffer that the weight lies in, so the question needs one; it may be empty.
+// Asks about the product of a weight of this type and shape with F32 rows: by an expert per row if it has
+// three axes. ggml answers by the buffer that the weight lies in, so the question needs one; it may be empty.
 bool multiplies(ggml_backend_dev_t device, ggml_backend_buffer_type_t type, const ggml_tensor* leaf) {
   struct Release {
     void operator()(ggml_context* context) const { ggml_free(context); }

@@ -4,7 +4,8 @@
 
 namespace zayascope {
 
-// An error on its way to JavaScript, free of Node-API so that worker threads can carry it. `code` is one of src/errors.ts.
+// An error on its way to JavaScript, free of Node-API so that worker threads can carry it. `code` is one of
+// src/errors.ts.
 struct Failure {
   const char* code;
   std::string op;

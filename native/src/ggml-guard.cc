@@ -57,7 +57,8 @@ AssertionScope::AssertionScope() { assertionScopes++; }
 AssertionScope::~AssertionScope() { assertionScopes--; }
 
 void failOnAssertion(const char* op, const AssertionFailure& failure) {
-  // The message starts with the path on the machine that built ggml; its last part is enough to find the line.
+  // The message starts with the path on the machine that built ggml; its last part is enough to find the
+  // line.
   const size_t colon = failure.message.find(':');
   const size_t slash = failure.message.rfind('/', colon);
   const std::string text = slash == std::string::npos ? failure.message : failure.message.substr(slash + 1);

@@ -5,15 +5,16 @@
 
 namespace zayascope {
 
-// Takes over ggml's log and its assertion handler, once per process, and pins the addon in memory, because ggml keeps pointers into it.
+// Takes over ggml's log and its assertion handler, once per process, and pins the addon in memory, because
+// ggml keeps pointers into it.
 void installGgmlHandlers();
 
 // The last warning or error that ggml logged on this thread, or "no reason given".
 std::string lastGgmlMessage();
 void clearGgmlMessage();
 
-// While one is alive, a failed ggml assertion on this thread throws AssertionFailure instead of ending the process. Only for
-// single-threaded ggml calls: an exception cannot cross from ggml's compute threads.
+// While one is alive, a failed ggml assertion on this thread throws AssertionFailure instead of ending the
+// process. Only for single-threaded ggml calls: an exception cannot cross from ggml's compute threads.
 class AssertionScope {
  public:
   AssertionScope();

@@ -186,7 +186,8 @@ Napi::Value ggufHeader(const Napi::CallbackInfo& info) {
       const Napi::Value key = keys[i];
       setEntry(header.get(), key.As<Napi::String>().Utf8Value(), metadata.Get(key));
     }
-    // ggml takes the alignment from the metadata only when it reads a header, so the tensors are added to one that has been read.
+    // ggml takes the alignment from the metadata only when it reads a header, so the tensors are added to one
+    // that has been read.
     const std::vector<uint8_t> written = bytesOf(header.get());
     header.reset(gguf_init_from_buffer(written.data(), written.size(), {true, nullptr}));
     if (header == nullptr) fail("BACKEND", op, "ggml could not read its own header: " + lastGgmlMessage());

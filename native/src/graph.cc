@@ -23,8 +23,9 @@ bool computes(const ggml_tensor* tensor) {
   }
 }
 
-// Everything that the outputs need, each after its sources, in ggml's own order. ggml finds it by recursion, which ends the process for
-// chains that are longer than the stack is deep; adding the tensors one by one in this order gives the same graph without.
+// Everything that the outputs need, each after its sources, in ggml's own order. ggml finds it by recursion,
+// which ends the process for chains that are longer than the stack is deep; adding the tensors one by one in
+// this order gives the same graph without.
 std::vector<ggml_tensor*> sourcesFirst(const std::vector<ggml_tensor*>& outputs) {
   struct Visit {
     ggml_tensor* tensor;

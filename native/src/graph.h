@@ -33,7 +33,8 @@ class GraphState {
   const std::vector<ggml_tensor*>& tensors() const { return tensors_; }
   size_t computeNodes() const { return computeNodes_; }
 
-  // Checks that everything has memory that this backend can use and that it has the ops, and adds a hold on that memory.
+  // Checks that everything has memory that this backend can use and that it has the ops, and adds a hold on
+  // that memory.
   void hold(const char* op, const BackendState& backend, std::vector<std::shared_ptr<Memory>>& memory);
   // Graphs of one node each, made on first use; called on the thread that computes.
   const std::vector<Single>& singles();

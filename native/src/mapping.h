@@ -7,8 +7,9 @@
 
 namespace zayascope {
 
-// A file in memory. Pages are private and writable, so that a stray write through a view changes a copy of the page instead of ending the
-// process; the file never changes. Truncating the file while it is mapped makes the operating system end the process on the next access.
+// A file in memory. Pages are private and writable, so that a stray write through a view changes a copy of
+// the page instead of ending the process; the file never changes. Truncating the file while it is mapped
+// makes the operating system end the process on the next access.
 class MappingState {
  public:
   explicit MappingState(const std::string& path);

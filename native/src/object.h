@@ -10,8 +10,8 @@
 
 namespace zayascope {
 
-// Base of the addon's classes. T provides `className` and `tag`; State is the C++ side, shared with whatever still needs it. close() lets
-// go of this object's share.
+// Base of the addon's classes. T provides `className` and `tag`; State is the C++ side, shared with whatever
+// still needs it. close() lets go of this object's share.
 template <class T, class State>
 class Object : public Napi::ObjectWrap<T> {
  public:

@@ -13,8 +13,8 @@ namespace zayascope {
 struct BackendState;
 struct MappingState;
 
-// Memory of a device. Freed when the last user lets go: an open Region, a computation in flight, or an ArrayBuffer lent to JavaScript. May
-// be freed on any thread.
+// Memory of a device. Freed when the last user lets go: an open Region, a computation in flight, or an
+// ArrayBuffer lent to JavaScript. May be freed on any thread.
 struct Memory {
   std::shared_ptr<BackendState> backend;  // outlives its memory
   std::shared_ptr<MappingState> mapping;  // set if the parts lie in a mapped file
@@ -31,8 +31,8 @@ struct Memory {
   bool contains(const void* address) const;
 };
 
-// What a Buffer or an Arena lends to tensors. Contexts keep Regions; closing one releases its Memory and each later use of its tensors
-// throws CLOSED. Used on the JavaScript thread only.
+// What a Buffer or an Arena lends to tensors. Contexts keep Regions; closing one releases its Memory and each
+// later use of its tensors throws CLOSED. Used on the JavaScript thread only.
 class Region {
  public:
   explicit Region(std::shared_ptr<Memory> memory) : memory_(std::move(memory)) {}

@@ -14,8 +14,8 @@
 namespace zayascope {
 namespace {
 
-// Twice the speed where the CPU has it, chosen when the addon is loaded. No fused multiply-add, so that results do not depend on the
-// machine.
+// Twice the speed where the CPU has it, chosen when the addon is loaded. No fused multiply-add, so that
+// results do not depend on the machine.
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
 #define ZAYASCOPE_WIDE_VECTORS __attribute__((target_clones("avx2", "default")))
 #else
@@ -26,8 +26,8 @@ constexpr size_t valuesPerRow = 7;
 constexpr size_t lanes = 16;  // independent sums, so that the compiler can use vector registers without reordering additions within one
 constexpr size_t chunk = lanes * 32;  // converted to F32 at a time; a multiple of lanes
 
-// Running sums of one row. No branch depends on the data: values that are not finite count as 0 in the sums and as the neutral element of
-// min and max.
+// Running sums of one row. No branch depends on the data: values that are not finite count as 0 in the sums
+// and as the neutral element of min and max.
 struct FloatSums {
   double sum[lanes] = {};
   double squares[lanes] = {};
@@ -99,8 +99,8 @@ void storeFloat(double* out, const FloatSums& sums, size_t columns) {
 
 float widenBf16(uint16_t half) { return FloatSums::fromBits(static_cast<uint32_t>(half) << 16); }
 
-// By scaling instead of by cases, so that it stays branch-free: subnormals become right by the multiplication, infinities and NaN keep the
-// highest exponent.
+// By scaling instead of by cases, so that it stays branch-free: subnormals become right by the
+// multiplication, infinities and NaN keep the highest exponent.
 float widenF16(uint16_t half) {
   const uint32_t magnitude = (half & 0x7fffu) << 13;
   const float scaled = FloatSums::fromBits(magnitude) * 0x1p112f;
@@ -184,7 +184,8 @@ Napi::Value rowStats(const Napi::CallbackInfo& info) {
   const Arguments arguments(info, "rowStats", 1);
   const Napi::Array items = arguments.list(0, "items");
   const Napi::Array results = Napi::Array::New(info.Env(), items.Length());
-  // One list keeps all of it from being collected: a reference for each would cost more than the work on short rows.
+  // One list keeps all of it from being collected: a reference for each would cost more than the work on
+  // short rows.
   const Napi::Array kept = Napi::Array::New(info.Env(), 2 * items.Length());
   std::vector<Rows> work;
   for (uint32_t i = 0; i < items.Length(); i++) {

@@ -12,20 +12,21 @@
 
 namespace zayascope {
 
-// Work off the JavaScript thread that settles a promise. `run` must not touch Node-API; `result` makes the value on the JavaScript thread.
-// Both, and all that they hold, are destroyed on the JavaScript thread.
+// Work off the JavaScript thread that settles a promise. `run` must not touch Node-API; `result` makes the
+// value on the JavaScript thread. Both, and all that they hold, are destroyed on the JavaScript thread.
 class Task : public Napi::AsyncWorker {
  public:
   using Run = std::function<void()>;
   using Result = std::function<Napi::Value(Napi::Env)>;
-  // Told on the JavaScript thread, after the promise is settled, whether the environment still runs JavaScript.
+  // Told on the JavaScript thread, after the promise is settled, whether the environment still runs
+  // JavaScript.
   using Done = std::function<void(bool alive)>;
 
   // Owned by itself once queued (Queue()); until then by the caller.
   Task(Napi::Env env, const char* op, Run run, Result result);
 
-  // Starts work whose value exists beforehand (an array that `run` fills, or undefined). Keeps it and `kept` from being collected
-  // meanwhile.
+  // Starts work whose value exists beforehand (an array that `run` fills, or undefined). Keeps it and `kept`
+  // from being collected meanwhile.
   static Napi::Promise start(const Arguments& arguments, Run run, const std::vector<Napi::Object>& kept, const Napi::Value& value);
 
   Napi::Promise promise() const { return deferred_.Promise(); }

@@ -21,7 +21,10 @@ export interface CallSequence {
   range: PositionRange;
 }
 
-/** The part of a value that belongs to a sequence's selected rows. A view of the same memory, except where visible positions must be cut out of longer rows. */
+/**
+ * The part of a value that belongs to a sequence's selected rows. A view of the same memory, except where
+ * visible positions must be cut out of longer rows.
+ */
 export function sequenceValue(
   { bytes, shape }: OutputValue,
   tap: ModelTap,

@@ -28,10 +28,12 @@ export interface CaptureProcessResult {
 }
 
 /**
- * Captures all values of a prompt in a process of its own, with the command `zayascope capture`. A device's library reads its settings once in a process, so runs with two settings need two; and a driver that
- * crashes takes only that process with it.
+ * Captures all values of a prompt in a process of its own, with the command `zayascope capture`. A device's
+ * library reads its settings once in a process, so runs with two settings need two; and a driver that crashes
+ * takes only that process with it.
  *
- * @throws what `openModel` and `capture` throw, with their codes; `BACKEND` for a process that ends in another way; `CANCELLED`.
+ * @throws what `openModel` and `capture` throw, with their codes; `BACKEND` for a process that ends in
+ * another way; `CANCELLED`.
  */
 export async function captureInProcess(
   model: string,

@@ -25,7 +25,9 @@ export interface CaptureSessionOptions {
 export interface CapturedSession extends AsyncDisposable {
   /** Appends tokens to the only sequence; logits F32 [V] of the last token. */
   forward(tokens: readonly number[]): Promise<Float32Array>;
-  /** Appends tokens to each sequence, as `ModelSession.forwardBatch`; logits F32 [B, V] of the last tokens. */
+  /**
+   * Appends tokens to each sequence, as `ModelSession.forwardBatch`; logits F32 [B, V] of the last tokens.
+   */
   forwardBatch(sequences: readonly (readonly number[])[]): Promise<Float32Array>;
   /** Marks the dump complete; the session stays open. */
   finish(): Promise<Manifest>;
@@ -34,8 +36,9 @@ export interface CapturedSession extends AsyncDisposable {
 }
 
 /**
- * Captures the calls of a session from here on: prefill, chunks and decode steps alike, for every sequence of its batch. Positions count tokens, not padding, so that a batch compares
- * with single runs. The free space is checked before each call (`NO_SPACE`); a call that fails leaves session and dump as they were.
+ * Captures the calls of a session from here on: prefill, chunks and decode steps alike, for every sequence of
+ * its batch. Positions count tokens, not padding, so that a batch compares with single runs. The free space
+ * is checked before each call (`NO_SPACE`); a call that fails leaves session and dump as they were.
  */
 export async function captureSession(
   model: Model,

@@ -18,7 +18,10 @@ export interface CaptureOptions {
   positions?: string;
   /** `full` (default): values and statistics; `stats`: statistics per token; `hash`: SHA-256 per value. */
   tier?: DumpTier;
-  /** Run all sequences in one call, shorter ones padded on the left (their rows of padding are not captured). Default false: one call each. */
+  /**
+   * Run all sequences in one call, shorter ones padded on the left (their rows of padding are not captured).
+   * Default false: one call each.
+   */
   batched?: boolean;
   /** Replace a dump in that folder. Default false. */
   overwrite?: boolean;
@@ -35,17 +38,24 @@ export interface CaptureResult {
   estimatedBytes: number;
   /** Logits of the last token of each sequence, F32 [V]. */
   logits: Float32Array[];
-  /** The first captured value with a NaN or an infinity; null where none has one, and for tier hash, which measures nothing. */
+  /**
+   * The first captured value with a NaN or an infinity; null where none has one, and for tier hash, which
+   * measures nothing.
+   */
   nonFinite: CapturedNonFinite | null;
-  /** Wall time of the forward passes with their writing, without loading, compiling and closing files, in ms. */
+  /**
+   * Wall time of the forward passes with their writing, without loading, compiling and closing files, in ms.
+   */
   elapsedMs: number;
 }
 
 /**
- * Runs sequences of token ids from their start, one forward step each or all in one, and writes the selected values into a dump. Its size is estimated and compared with the free space
- * first (`NO_SPACE`). A run that fails or is cancelled leaves the dump marked partial; it reads up to its last complete batch.
+ * Runs sequences of token ids from their start, one forward step each or all in one, and writes the selected
+ * values into a dump. Its size is estimated and compared with the free space first (`NO_SPACE`). A run that
+ * fails or is cancelled leaves the dump marked partial; it reads up to its last complete batch.
  *
- * @throws `BAD_ARGUMENT` for no sequence, an empty one, ids outside the vocabulary, a pattern without a match, bad positions; `IO` for a folder that cannot be written or is in use; `CANCELLED` by the signal.
+ * @throws `BAD_ARGUMENT` for no sequence, an empty one, ids outside the vocabulary, a pattern without a
+ * match, bad positions; `IO` for a folder that cannot be written or is in use; `CANCELLED` by the signal.
  */
 export async function capture(
   model: Model,

@@ -64,7 +64,8 @@ export async function checkFreeSpace(out: string, bytes: number): Promise<void> 
       );
     } catch (error) {
       if (error instanceof ZayascopeError) throw error;
-      // Not there yet: the space is that of the folder it will be made in. Other failures show when it is written to.
+      // Not there yet: the space is that of the folder it will be made in. Other failures show when it is
+      // written to.
       if (dirname(folder) === folder) return;
     }
   }

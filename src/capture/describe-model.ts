@@ -12,8 +12,9 @@ import { parseJsonObject, withoutNonFinite } from '../weights/json-object.js';
 const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
 
 /**
- * The `model` entry of a manifest. The identity of the weights does not depend on the layout: a legacy checkpoint has that of the transformers layout with the same values and
- * dtypes. A GGUF file has no config.json: `config` is what its metadata says, and `configSha256` is of that object's JSON text.
+ * The `model` entry of a manifest. The identity of the weights does not depend on the layout: a legacy
+ * checkpoint has that of the transformers layout with the same values and dtypes. A GGUF file has no
+ * config.json: `config` is what its metadata says, and `configSha256` is of that object's JSON text.
  */
 export async function describeModel(source: ModelSource): Promise<Required<DumpModel>> {
   return {

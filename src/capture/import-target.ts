@@ -12,11 +12,17 @@ const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
 export interface ImportTarget {
   /** The model for the manifest: weights and dtype stay unknown. */
   model: Partial<DumpModel>;
-  /** All taps of the model in execution order, states included: shapes are checked against them, axes take their names. */
+  /**
+   * All taps of the model in execution order, states included: shapes are checked against them, axes take
+   * their names.
+   */
   targets: readonly TapSpec[];
 }
 
-/** Reads the `config.json` of the model that another program ran. Throws `IO` for a file that cannot be read, `BAD_CONFIG` for one that is no config of ZAYA. */
+/**
+ * Reads the `config.json` of the model that another program ran. Throws `IO` for a file that cannot be read,
+ * `BAD_CONFIG` for one that is no config of ZAYA.
+ */
 export async function importTarget(configFile: string): Promise<ImportTarget> {
   const bytes = await readSmallFile('importDump', configFile, MAX_CONFIG_BYTES);
   const json = parseJsonObject(bytes, { code: 'BAD_CONFIG', op: 'importDump', where: configFile });

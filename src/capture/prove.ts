@@ -35,11 +35,17 @@ export interface CaptureProof {
   tokens: number;
   /** Logits compared: tokens times vocabulary. */
   logits: number;
-  /** True if two runs without taps gave the same bits. Otherwise the device is not deterministic, and nothing else can be said. */
+  /**
+   * True if two runs without taps gave the same bits. Otherwise the device is not deterministic, and nothing
+   * else can be said.
+   */
   isDeterministic: boolean;
   /** True if the run with all taps gave the bits of the run without. */
   isEqual: boolean;
-  /** Nodes that compute or move data: without taps, and with all. The difference is what shows values, such as contiguous copies. */
+  /**
+   * Nodes that compute or move data: without taps, and with all. The difference is what shows values, such as
+   * contiguous copies.
+   */
   nodes: { without: number; with: number };
   /** Empty where the bits are equal. */
   changing: readonly ChangingTaps[];
@@ -48,8 +54,9 @@ export interface CaptureProof {
 }
 
 /**
- * Runs a prompt without taps and with them, and compares the logits bit by bit. Where they differ, sets of taps are halved until those are found that change a result by being
- * captured: a value that must be readable is computed apart from its neighbours, which a device would otherwise fuse.
+ * Runs a prompt without taps and with them, and compares the logits bit by bit. Where they differ, sets of
+ * taps are halved until those are found that change a result by being captured: a value that must be readable
+ * is computed apart from its neighbours, which a device would otherwise fuse.
  *
  * @throws `BAD_ARGUMENT` for a pattern without a match or ids outside the vocabulary; `CANCELLED`; `BACKEND`.
  */

@@ -16,13 +16,17 @@ export interface Selection {
   selected: readonly ModelTap[];
   wants(name: string): boolean;
   /**
-   * Positions [start, end) to take of a call that adds positions `past .. length − 1` to a sequence; undefined for none. `last` is the last of each call. Throws `BAD_ARGUMENT` for
-   * another spelling, and for a range that holds nothing of a sequence that the call completes from its start.
+   * Positions [start, end) to take of a call that adds positions `past .. length − 1` to a sequence;
+   * undefined for none. `last` is the last of each call. Throws `BAD_ARGUMENT` for another spelling, and for
+   * a range that holds nothing of a sequence that the call completes from its start.
    */
   range(past: number, length: number): PositionRange | undefined;
 }
 
-/** Resolves a tap pattern and positions. With `cached`, the states of a run with a cache can be selected as well. Throws `BAD_ARGUMENT` if nothing matches. */
+/**
+ * Resolves a tap pattern and positions. With `cached`, the states of a run with a cache can be selected as
+ * well. Throws `BAD_ARGUMENT` if nothing matches.
+ */
 export function select(config: ModelConfig, taps: string, positions: string, cached = false): Selection {
   const matches = tapPattern(taps);
   const selected = modelTaps(config, cached).filter(({ name }) => matches(name));
@@ -68,7 +72,10 @@ export function framingBytes({ selected }: Selection, tier: DumpTier): number {
   return names + selected.length * (DICTIONARY_ENTRY_BYTES + (tier === 'full' ? 2 * SCHEMA_FIELD_BYTES : 0));
 }
 
-/** Bytes that a call adds to a dump: tensors and statistics, without Arrow's framing (below 1 KiB a block and step). */
+/**
+ * Bytes that a call adds to a dump: tensors and statistics, without Arrow's framing (below 1 KiB a block and
+ * step).
+ */
 export function estimateBytes(
   config: ModelConfig,
   selection: Selection,

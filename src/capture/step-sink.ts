@@ -9,14 +9,20 @@ import type { ModelTap } from '../models/runtime/trace.js';
 import { native } from '../native.js';
 import { type CallSequence, rowIndex, sequenceValue } from './call-rows.js';
 
-/** Values of fewer bytes are measured here: describing them to the addon and waiting for another thread takes longer. */
+/**
+ * Values of fewer bytes are measured here: describing them to the addon and waiting for another thread takes
+ * longer.
+ */
 const SHORT_BYTES = 512 * 1024;
 
 /** What a sequence has delivered so far in a step. */
 interface Gathered {
   call: CallSequence;
   index: RowIndex;
-  /** Values of embedding and head share a file: the embedding's wait (their memory lasts until the end of the run) until the head's have come. */
+  /**
+   * Values of embedding and head share a file: the embedding's wait (their memory lasts until the end of the
+   * run) until the head's have come.
+   */
   model: Map<string, TapValue>;
   stats: Map<string, TapStats>;
   hashes: Map<string, string>;
@@ -41,7 +47,10 @@ export interface CapturedNonFinite {
 /** Numbers a row in {@link TapStats.values}; the last two count NaN and infinities. */
 const STATS = { perRow: 7, nan: 5, inf: 6 } as const;
 
-/** Writes the values of one forward step as its segments deliver them. Statistics of the whole step go to disk in one batch a sequence. */
+/**
+ * Writes the values of one forward step as its segments deliver them. Statistics of the whole step go to disk
+ * in one batch a sequence.
+ */
 export class StepSink {
   readonly #writer: DumpWriter;
   readonly #tier: DumpTier;
@@ -67,7 +76,10 @@ export class StepSink {
     }));
   }
 
-  /** Takes the values of a segment. When it resolves their memory may be reused, except that of the embedding's. */
+  /**
+   * Takes the values of a segment. When it resolves their memory may be reused, except that of the
+   * embedding's.
+   */
   async take(values: readonly OutputValue[]): Promise<void> {
     // Settled, not raced: memory must not be given back while another job still reads it.
     const results = await Promise.allSettled(
@@ -134,7 +146,10 @@ export class StepSink {
     );
   }
 
-  /** The first value of this step that is not finite; null where all are. Tier hash measures nothing: null. Ask before the step ends. */
+  /**
+   * The first value of this step that is not finite; null where all are. Tier hash measures nothing: null.
+   * Ask before the step ends.
+   */
   nonFinite(): CapturedNonFinite | null {
     for (const [name, tap] of this.#taps) {
       if (isMasked(tap)) continue;

@@ -9,7 +9,8 @@ export interface SignalCancellation extends Disposable {
 }
 
 /**
- * Turns the first Ctrl-C (SIGINT) or SIGTERM into an abort, so that files are closed in order. A second one ends the process at once, whatever it is doing.
+ * Turns the first Ctrl-C (SIGINT) or SIGTERM into an abort, so that files are closed in order. A second one
+ * ends the process at once, whatever it is doing.
  */
 export function cancelOnSignal(): SignalCancellation {
   const controller = new AbortController();

@@ -105,7 +105,10 @@ async function pythonEnvironment(): Promise<InstalledPart> {
   }
 }
 
-/** GPU builds of ggml: packages of their own, or a folder of the user's. Devices are found by loading the libraries that are there. */
+/**
+ * GPU builds of ggml: packages of their own, or a folder of the user's. Devices are found by loading the
+ * libraries that are there.
+ */
 function gpuLibraries(): InstalledPart[] {
   const kinds = process.platform === 'darwin' ? ['metal'] : ['vulkan', 'cuda'];
   return kinds.map((kind): InstalledPart => {

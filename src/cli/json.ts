@@ -1,6 +1,6 @@
 /**
- * A result as one JSON document, indented by one space. JSON has no NaN and no infinities: they become the strings `"NaN"`, `"Infinity"`, `"-Infinity"` rather than null.
- * Typed arrays become arrays.
+ * A result as one JSON document, indented by one space. JSON has no NaN and no infinities: they become the
+ * strings `"NaN"`, `"Infinity"`, `"-Infinity"` rather than null. Typed arrays become arrays.
  */
 export function toJson(value: unknown): string {
   return JSON.stringify(value, replace, 1);

@@ -5,14 +5,17 @@ import { TEMPORARY_MANIFEST } from '../dump/manifest.js';
 import { isGone } from '../process-identity.js';
 import { isLeftover } from '../weights/atomic-file.js';
 
-/** Folders below the first that are looked into, and entries looked at: this is a glance, not a search of the disk. */
+/**
+ * Folders below the first that are looked into, and entries looked at: this is a glance, not a search of the
+ * disk.
+ */
 const MAX_DEPTH = 3;
 const MAX_ENTRIES = 20_000;
 const SKIPPED: readonly string[] = ['node_modules', '.git', '.venv', '.venv-lab'];
 
 /**
- * What killed runs left in and below a folder: unfinished files (`*.partial`), half-written manifests and locks of dumps whose process has ended. Paths are
- * relative to it.
+ * What killed runs left in and below a folder: unfinished files (`*.partial`), half-written manifests and
+ * locks of dumps whose process has ended. Paths are relative to it.
  */
 export async function findLeftovers(folder: string): Promise<string[]> {
   const found: string[] = [];

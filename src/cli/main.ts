@@ -7,7 +7,8 @@ let isLost = false;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // A reader that has seen enough (`| head`) closes the pipe: that is no failure.
   if (error.code === 'EPIPE') process.exit();
-  // Results that could not be written (a full disk) must not look like a result, which exit codes 0 and 1 are.
+  // Results that could not be written (a full disk) must not look like a result, which exit codes 0 and 1
+  // are.
   if (!isLost)
     process.stderr.write(
       errorLine({ code: 'IO', message: `expected to write the results, got ${error.message}` }),

@@ -9,7 +9,8 @@ export interface ProgressBar extends Disposable {
 const REDRAW_MS = 50;
 
 /**
- * A bar like `capture [#######-------]  5/10 segments` on its own line, redrawn in place and erased when disposed. Draws nothing where notices do not go to a terminal.
+ * A bar like `capture [#######-------]  5/10 segments` on its own line, redrawn in place and erased when
+ * disposed. Draws nothing where notices do not go to a terminal.
  * @param unit plural noun of what is counted.
  */
 export function progressBar(terminal: SafeTerminal, label: string, unit: string): ProgressBar {

@@ -1,9 +1,15 @@
 import { printable, printableLine } from '../printable.js';
 import type { Terminal } from './terminal.js';
 
-/** A {@link Terminal} through which nothing foreign can act on the user's: all text is escaped on its way (`printable.ts`). What commands print goes through it. */
+/**
+ * A {@link Terminal} through which nothing foreign can act on the user's: all text is escaped on its way
+ * (`printable.ts`). What commands print goes through it.
+ */
 export interface SafeTerminal extends Terminal {
-  /** Writes results whose colours are ours: text of `formatReport` and its like, which have escaped all that is foreign. */
+  /**
+   * Writes results whose colours are ours: text of `formatReport` and its like, which have escaped all that
+   * is foreign.
+   */
   styledResult(text: string): void;
   /** Redraws the line of notices in place; '' erases it. */
   status(line: string): void;

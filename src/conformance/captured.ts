@@ -44,7 +44,8 @@ const CAPTURED: readonly CapturedOp[] = [
 const MOST_ROWS = 16;
 
 /**
- * Templates on what a dump captured: the first rows of the middle block. Ops whose taps the dump lacks are left out.
+ * Templates on what a dump captured: the first rows of the middle block. Ops whose taps the dump lacks are
+ * left out.
  * @throws `IO`, `BAD_DUMP`, and `BAD_ARGUMENT` for a dump of another tier.
  */
 export async function capturedTemplates(dir: string): Promise<Template[]> {

@@ -1,4 +1,7 @@
-/** The program of a child process of `in-children.ts`: takes one {@link ChildJob} and sends {@link ChildMessage}s. */
+/**
+ * The program of a child process of `in-children.ts`: takes one {@link ChildJob} and sends {@link
+ * ChildMessage}s.
+ */
 import { ZayascopeError } from '../errors.js';
 import type { ChildJob, ChildMessage } from './in-children.js';
 import { runRange } from './run-range.js';

@@ -41,10 +41,12 @@ export interface ConformanceReport {
 }
 
 /**
- * Runs every op of the vocabulary on a device, in every dtype that its rule accepts, on shapes of a model and on odd, single, strided and batched ones, and judges each result against double
- * precision. Devices other than the CPU run in child processes.
+ * Runs every op of the vocabulary on a device, in every dtype that its rule accepts, on shapes of a model and
+ * on odd, single, strided and batched ones, and judges each result against double precision. Devices other
+ * than the CPU run in child processes.
  *
- * @throws `BAD_ARGUMENT` for a glob that matches nothing, `BACKEND` for a device that is not there, and what opening the model or the dump throws.
+ * @throws `BAD_ARGUMENT` for a glob that matches nothing, `BACKEND` for a device that is not there, and what
+ * opening the model or the dump throws.
  */
 export async function conformance(options: ConformanceOptions = {}): Promise<ConformanceReport> {
   return conformanceWith(computeOnDevice, options);

@@ -16,7 +16,10 @@ export const CONFORMANCE_COLUMNS = [
   'verdict',
 ] as const;
 
-/** The table of a report as text, a row for each op and set of dtypes. NMSE, tolerance and shape are those of the case nearest to its tolerance, the other figures the largest of all. */
+/**
+ * The table of a report as text, a row for each op and set of dtypes. NMSE, tolerance and shape are those of
+ * the case nearest to its tolerance, the other figures the largest of all.
+ */
 export function conformanceCells(report: ConformanceReport): string[][] {
   return summarise(report).map((row) => [
     row.op,

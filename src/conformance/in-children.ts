@@ -41,13 +41,17 @@ export interface ChildrenResult {
   device: ConformanceDevice;
   /** By position in the selection. */
   outcomes: CaseOutcome[];
-  /** Processes that were lost at a case which then ran in a fresh one: the device's trouble, but none of the case's. */
+  /**
+   * Processes that were lost at a case which then ran in a fresh one: the device's trouble, but none of the
+   * case's.
+   */
   lostProcesses: number;
 }
 
 /**
- * Runs cases in child processes, a batch in each, one after the other. A process that dies is followed by a fresh one that begins with the case at which it died; a case at which a fresh
- * process dies at once is `crashed`.
+ * Runs cases in child processes, a batch in each, one after the other. A process that dies is followed by a
+ * fresh one that begins with the case at which it died; a case at which a fresh process dies at once is
+ * `crashed`.
  *
  * @param onOutcome called with the number of cases done.
  * @param program what a child runs; default `child.js`.

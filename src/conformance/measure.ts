@@ -2,13 +2,22 @@ import type { Dtype } from '../dtype.js';
 
 /** How far a result is from double precision. */
 export interface Measures {
-  /** Power of the error over the power of the reference; 0 if there is no error, infinite if non-finite elements differ. */
+  /**
+   * Power of the error over the power of the reference; 0 if there is no error, infinite if non-finite
+   * elements differ.
+   */
   nmse: number;
-  /** Largest error in units in the last place of the exact value, in the dtype of the result; for integers the largest difference. Finite elements only. */
+  /**
+   * Largest error in units in the last place of the exact value, in the dtype of the result; for integers the
+   * largest difference. Finite elements only.
+   */
   maxUlp: number;
   /** Largest absolute error of finite elements. */
   maxAbs: number;
-  /** Elements that are NaN or infinite on one side and not the same on the other. NaN equals NaN; infinities must agree in sign. */
+  /**
+   * Elements that are NaN or infinite on one side and not the same on the other. NaN equals NaN; infinities
+   * must agree in sign.
+   */
   nonFinite: number;
   /** Elements that are NaN, or the same infinity, on both sides: in no sum. */
   special: number;
@@ -21,7 +30,10 @@ const FORMATS: Readonly<Partial<Record<Dtype, readonly [bits: number, lowest: nu
   BF16: [8, -126],
 };
 
-/** Compares a result with the exact values, element by element in the same order. Lengths that differ are an error in every element. */
+/**
+ * Compares a result with the exact values, element by element in the same order. Lengths that differ are an
+ * error in every element.
+ */
 export function measure(actual: Float64Array, exact: Float64Array, dtype: Dtype): Measures {
   if (actual.length !== exact.length)
     return { nmse: Infinity, maxUlp: Infinity, maxAbs: Infinity, nonFinite: exact.length, special: 0 };

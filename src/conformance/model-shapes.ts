@@ -2,7 +2,10 @@ import type { Shape } from '../graph/shape.js';
 import { architectureOf, parseConfig } from '../models/architectures.js';
 import type { ModelConfig } from '../models/runtime/architecture.js';
 
-/** Sizes of a model that its ops see. Inner sizes, along which sums run, are the model's; rows of matrices and experts are fewer, so that a run stays short. */
+/**
+ * Sizes of a model that its ops see. Inner sizes, along which sums run, are the model's; rows of matrices and
+ * experts are fewer, so that a run stays short.
+ */
 export interface ModelShapes {
   /** For the table. */
   name: string;
@@ -23,7 +26,10 @@ export interface ModelShapes {
   kernels: readonly [number, number];
 }
 
-/** Tokens of a call: no multiple of any tile, and beyond the 8 up to which devices multiply a matrix with vectors one by one. */
+/**
+ * Tokens of a call: no multiple of any tile, and beyond the 8 up to which devices multiply a matrix with
+ * vectors one by one.
+ */
 export const TOKENS = 13;
 
 /** Most rows of a matrix and most matrices. */
@@ -32,7 +38,10 @@ const MOST_EXPERTS = 5;
 /** Of a model without experts. */
 const FEW_CLASSES = 4;
 
-/** Sizes of a config. What a family has not (a router's width, convolutions) takes a size of the rest of the model, so that every op is run. */
+/**
+ * Sizes of a config. What a family has not (a router's width, convolutions) takes a size of the rest of the
+ * model, so that every op is run.
+ */
 export function modelShapes(name: string, config: ModelConfig): ModelShapes {
   const architecture = architectureOf(config);
   const axes = architecture.axes(config);

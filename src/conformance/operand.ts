@@ -8,14 +8,17 @@ import { normals, uniform } from '../models/zaya/synthetic-values.js';
 import { native } from '../native.js';
 
 /**
- * How an operand lies in memory: `dense`; `inner`: a part along the last axis of something larger (gaps between rows); `middle`: the first two of three or more axes swapped (contiguous
- * rows); `transposed`: the last two swapped (rows are not contiguous).
+ * How an operand lies in memory: `dense`; `inner`: a part along the last axis of something larger (gaps
+ * between rows); `middle`: the first two of three or more axes swapped (contiguous rows); `transposed`: the
+ * last two swapped (rows are not contiguous).
  */
 export type Layout = 'dense' | 'inner' | 'middle' | 'transposed';
 
 /**
- * What an operand holds. Floats: `normal` (mean 0, variance 1), `nonzero` (magnitudes from 0.5), `positive`, `wide` (times 100), `special` (every third element one of NaN, ±Inf, −0), `mask` (0
- * up to the diagonal, −Inf beyond, square at the end). Integers: `normal` is −100..100, `positions` 0, 3, 6, .., `{ below }` different indices where there are enough. `elements` are given.
+ * What an operand holds. Floats: `normal` (mean 0, variance 1), `nonzero` (magnitudes from 0.5), `positive`,
+ * `wide` (times 100), `special` (every third element one of NaN, ±Inf, −0), `mask` (0 up to the diagonal,
+ * −Inf beyond, square at the end). Integers: `normal` is −100..100, `positions` 0, 3, 6, .., `{ below }`
+ * different indices where there are enough. `elements` are given.
  */
 export type Values =
   | 'normal'
@@ -43,7 +46,10 @@ export function canLie({ dtype, shape }: Pick<Operand, 'dtype' | 'shape'>, layou
   return layout === 'dense' || shape.length >= 2;
 }
 
-/** Adds the operand to a graph as a view of an input `name`, which is the memory that {@link operandMemory} fills. */
+/**
+ * Adds the operand to a graph as a view of an input `name`, which is the memory that {@link operandMemory}
+ * fills.
+ */
 export function placeOperand(graph: Graph, name: string, operand: Operand): Tensor {
   const { dtype, shape, layout } = operand;
   const input = graph.input(name, dtype, memoryShape(operand));
@@ -72,7 +78,10 @@ export interface Memory {
   elements: Float64Array;
 }
 
-/** Seeded contents. Memory beside an `inner` operand is NaN where the dtype has one, so that a kernel that reads it shows. */
+/**
+ * Seeded contents. Memory beside an `inner` operand is NaN where the dtype has one, so that a kernel that
+ * reads it shows.
+ */
 export async function operandMemory(operand: Operand, seed: number): Promise<Memory> {
   const { dtype, layout } = operand;
   const shape = memoryShape(operand);

@@ -8,7 +8,9 @@ import type { ConformanceCase } from './template.js';
 
 /** What is run, in a form that another process understands. */
 export interface CaseSelection {
-  /** Model whose sizes are used: a folder or GGUF file. Default: the sizes of ZAYA1-8B and of a tiny model. */
+  /**
+   * Model whose sizes are used: a folder or GGUF file. Default: the sizes of ZAYA1-8B and of a tiny model.
+   */
   model?: string;
   /** Dump whose values are used besides, where an op's operand is a tap. Tier full. */
   dump?: string;
@@ -18,7 +20,10 @@ export interface CaseSelection {
   dtypes?: string;
 }
 
-/** The cases of a selection, in the same order in every process. Throws `BAD_ARGUMENT` for a glob that matches nothing, and what opening the model or the dump throws. */
+/**
+ * The cases of a selection, in the same order in every process. Throws `BAD_ARGUMENT` for a glob that matches
+ * nothing, and what opening the model or the dump throws.
+ */
 export async function selectCases({
   model,
   dump,

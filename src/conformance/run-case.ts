@@ -20,7 +20,10 @@ export type CaseOutcome =
   | { verdict: 'unsupported'; reason: string }
   | { verdict: 'crashed'; reason: string };
 
-/** Runs the graph of a case: the elements of its result, as the device gives them. Throws as `compileGraphs` does. */
+/**
+ * Runs the graph of a case: the elements of its result, as the device gives them. Throws as `compileGraphs`
+ * does.
+ */
 export type ComputeCase = (
   backend: Backend,
   built: CaseGraph,

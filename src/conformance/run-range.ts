@@ -3,7 +3,10 @@ import type { ChildJob, ChildMessage } from './in-children.js';
 import { selectCases } from './options.js';
 import { type ComputeCase, computeOnDevice, runCase } from './run-case.js';
 
-/** Runs the cases of a job in this process and reports the device first, then each outcome. Throws what opening the device or a case throws. */
+/**
+ * Runs the cases of a job in this process and reports the device first, then each outcome. Throws what
+ * opening the device or a case throws.
+ */
 export async function runRange(
   { selection, backend: name, strictF32, start, end }: ChildJob,
   report: (message: ChildMessage) => void | Promise<void>,

@@ -12,7 +12,10 @@ export const SPECIAL_CASES = 'NaN and Inf';
 
 /** Dtypes that a graph computes with and can give back. */
 export const PLAIN: readonly Dtype[] = ['F32', 'F16', 'BF16', 'I32'];
-/** Quantised dtypes that devices are judged in. The IQ, TQ, FP4, one- and two-bit types are read from files, and the tests of the op library run every op in them on the CPU. */
+/**
+ * Quantised dtypes that devices are judged in. The IQ, TQ, FP4, one- and two-bit types are read from files,
+ * and the tests of the op library run every op in them on the CPU.
+ */
 const JUDGED: readonly Dtype[] = [
   'Q4_0',
   'Q4_1',
@@ -36,7 +39,10 @@ export interface Role {
   values?: Values | ((shapes: Readonly<Record<string, Shape>>) => Values);
 }
 
-/** An op with its scalar arguments, and the shapes to run it on. What it accepts is not written down here: its rule is asked. */
+/**
+ * An op with its scalar arguments, and the shapes to run it on. What it accepts is not written down here: its
+ * rule is asked.
+ */
 export interface Template {
   op: OpName;
   roles: Readonly<Record<string, Role>>;
@@ -52,7 +58,10 @@ export interface Template {
 /** One op on one set of operands. */
 export interface ConformanceCase {
   op: OpName;
-  /** Dtypes of the operands, indices left out, and of the result where it differs from the last: `F16 F32 → F16`. */
+  /**
+   * Dtypes of the operands, indices left out, and of the result where it differs from the last:
+   * `F16 F32 → F16`.
+   */
   dtype: string;
   /** Shapes of the operands, and how they lie where they are not dense: `[5, 33] · [3, 33] inner`. */
   shape: string;
@@ -63,7 +72,9 @@ export interface ConformanceCase {
   seed: number;
 }
 
-/** A case as a graph: every operand is an input (or a view of one), the only output is the result, contiguous. */
+/**
+ * A case as a graph: every operand is an input (or a view of one), the only output is the result, contiguous.
+ */
 export interface CaseGraph {
   graph: Graph;
   /** The op's own result. */
@@ -87,8 +98,9 @@ export function caseGraph({ operands, build }: Pick<ConformanceCase, 'operands' 
 const STRIDED: readonly Layout[] = ['inner', 'middle', 'transposed'];
 
 /**
- * All cases of a template: every combination of dtypes that the rule accepts on every shape; on the last shape of the most axes also every operand strided in every way that the rule accepts;
- * on the last shape NaN and infinities, where they have one right result.
+ * All cases of a template: every combination of dtypes that the rule accepts on every shape; on the last
+ * shape of the most axes also every operand strided in every way that the rule accepts; on the last shape NaN
+ * and infinities, where they have one right result.
  */
 export function casesOf(template: Template): ConformanceCase[] {
   const { shapes, special = false, isCaptured = false } = template;

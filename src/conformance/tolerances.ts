@@ -13,7 +13,10 @@ const U = UNIT.F32!;
 
 /** What a result may be off, and why: known before anything has run. */
 export interface Tolerance {
-  /** Largest relative error of the root mean square, from the node's dtypes and sizes; its square is the largest NMSE. */
+  /**
+   * Largest relative error of the root mean square, from the node's dtypes and sizes; its square is the
+   * largest NMSE.
+   */
   bound(node: Tensor): number;
   /** In one sentence. */
   reason: string;
@@ -60,7 +63,10 @@ function inner({ sources }: Tensor, operand: number): number {
   return sources[operand]!.shape.at(-1)!;
 }
 
-/** What the operands of a product may be rounded to, by the dtype of the matrix. F32 matrices and rows are F32. */
+/**
+ * What the operands of a product may be rounded to, by the dtype of the matrix. F32 matrices and rows are
+ * F32.
+ */
 function operands({ sources }: Tensor): number {
   const [{ dtype: matrix }, { dtype: rows }] = sources as readonly [Tensor, Tensor];
   if (isQuantized(matrix)) return Math.sqrt((blockSize(matrix) === 256 ? 256 : 32) / 12) / 127;
@@ -78,7 +84,10 @@ function rotationError({ sources, params }: Tensor): number {
   return Math.max(...errors);
 }
 
-/** By op. The bound of each is what arithmetic of the stated kind cannot exceed (sums: with random signs, and some room), not what a device was seen to reach. */
+/**
+ * By op. The bound of each is what arithmetic of the stated kind cannot exceed (sums: with random signs, and
+ * some room), not what a device was seen to reach.
+ */
 export const TOLERANCES: Readonly<Record<OpName, Tolerance>> = {
   reshape: MOVED,
   view: MOVED,
@@ -138,7 +147,10 @@ export function largestNmse(node: Tensor): number {
   return TOLERANCES[node.op as OpName].bound(node) ** 2;
 }
 
-/** Largest NMSE of a product of F16 operands whose sums are F16 too: not what a product may do, but what some devices do. */
+/**
+ * Largest NMSE of a product of F16 operands whose sums are F16 too: not what a product may do, but what some
+ * devices do.
+ */
 export function halfSumNmse(node: Tensor): number {
   return ((Math.sqrt(inner(node, 0)) + 2) * UNIT.F16!) ** 2;
 }

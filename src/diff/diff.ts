@@ -21,22 +21,33 @@ export interface DiffOptions {
   taps?: string;
   /** Largest energy NMSE allowed for a floating tap, 0 or more. Default: report only. */
   failAbove?: number;
-  /** Names and layouts of the tested dump, where they are another program's. Needs a tested dump of tier full. Default: both have the tap names. */
+  /**
+   * Names and layouts of the tested dump, where they are another program's. Needs a tested dump of tier full.
+   * Default: both have the tap names.
+   */
   map?: NameMap;
-  /** What is not finite in the same way on both sides (the same infinity, or NaN) is left out and counted, instead of failing the diff. Default false. */
+  /**
+   * What is not finite in the same way on both sides (the same infinity, or NaN) is left out and counted,
+   * instead of failing the diff. Default false.
+   */
   allowNonFinite?: boolean;
-  /** Names or patterns in the order in which values were computed (`readTapOrder`), where neither dump knows it or it is wrong; it must have every tap that is compared. */
+  /**
+   * Names or patterns in the order in which values were computed (`readTapOrder`), where neither dump knows
+   * it or it is wrong; it must have every tap that is compared.
+   */
   order?: readonly string[];
   /** Called after each file, with how many are done and in all. */
   onProgress?: (done: number, total: number) => void;
 }
 
 /**
- * Compares two dumps, tap by tap and row by row, streaming; needs no native addon. What the tested side lacks, and rows that either lacks, are listed and make the
- * outcome a failure, unless that side's own selection left them out. Taps of the tested side alone are noted.
+ * Compares two dumps, tap by tap and row by row, streaming; needs no native addon. What the tested side
+ * lacks, and rows that either lacks, are listed and make the outcome a failure, unless that side's own
+ * selection left them out. Taps of the tested side alone are noted.
  *
- * Dumps of tier full are compared by value. If one holds statistics only, statistics are; if one holds hashes only, hashes are (computed for a dump of tier full).
- * Throws `BAD_ARGUMENT` for a bad pattern or threshold, and for tiers stats and hash, which have nothing in common; `BAD_DUMP`; `IO`.
+ * Dumps of tier full are compared by value. If one holds statistics only, statistics are; if one holds hashes
+ * only, hashes are (computed for a dump of tier full). Throws `BAD_ARGUMENT` for a bad pattern or threshold,
+ * and for tiers stats and hash, which have nothing in common; `BAD_DUMP`; `IO`.
  */
 export async function diffDumps(
   reference: DumpView,

@@ -19,7 +19,10 @@ interface StepHash {
   nonFinite: { nan: number; inf: number } | null;
 }
 
-/** Compares `pairs` by hash: the k-th step of a sequence with the k-th. Hashes of a dump of tier full are computed from its tensors. */
+/**
+ * Compares `pairs` by hash: the k-th step of a sequence with the k-th. Hashes of a dump of tier full are
+ * computed from its tensors.
+ */
 export async function diffHashes(
   reference: DumpView,
   tested: DumpView,

@@ -17,7 +17,8 @@ export class IntegerSums {
 
   /**
    * Adds a part; both sides of the same length, and both or neither of 64 bits.
-   * @returns elements of the part that differ, as long as no more than {@link MAX_LISTED} have been returned in all.
+   * @returns elements of the part that differ, as long as no more than {@link MAX_LISTED} have been returned
+   * in all.
    */
   add(a: TapElements, b: TapElements): number[] {
     const listed: number[] = [];

@@ -1,9 +1,11 @@
 /**
- * Error metrics of a tested tensor b against a reference tensor a, accumulated in float64 in one pass over any number of parts.
+ * Error metrics of a tested tensor b against a reference tensor a, accumulated in float64 in one pass over
+ * any number of parts.
  *
- * Pairs of which a side is not finite enter no sum, and are counted. The same infinity on both sides is no error here (whether a verdict may pass
- * over it is the caller's to say); any other such pair is a mismatch, NaN and NaN too, and one mismatch makes every error of magnitude
- * infinite. With nothing to compare (no elements, or none finite) errors are 0, cosine and shares 1.
+ * Pairs of which a side is not finite enter no sum, and are counted. The same infinity on both sides is no
+ * error here (whether a verdict may pass over it is the caller's to say); any other such pair is a mismatch,
+ * NaN and NaN too, and one mismatch makes every error of magnitude infinite. With nothing to compare (no
+ * elements, or none finite) errors are 0, cosine and shares 1.
  */
 
 import { ZayascopeError } from '../errors.js';
@@ -17,13 +19,19 @@ import {
   SUM_COUNT,
 } from './sum-kernels.js';
 
-/** Errors of one tensor. Ratios without a denominator are 0 where there is no error either, and Infinity otherwise. */
+/**
+ * Errors of one tensor. Ratios without a denominator are 0 where there is no error either, and Infinity
+ * otherwise.
+ */
 export interface TensorMetrics {
   /** Pairs of elements. */
   elements: number;
   /** Energy NMSE: Σ(a−b)² / Σa². Zero reference: 0 if b is zero too, else Infinity. */
   nmse: number;
-  /** Variance NMSE: mean((a−b)²) / var(a), var being the population's. Constant reference: 0 without error, else Infinity. */
+  /**
+   * Variance NMSE: mean((a−b)²) / var(a), var being the population's. Constant reference: 0 without error,
+   * else Infinity.
+   */
   nmseVariance: number;
   /** −10·log10 of the energy NMSE, in dB: Infinity without error, −Infinity for an infinite one. */
   snrDb: number;
@@ -47,7 +55,10 @@ export interface TensorMetrics {
   withinTenthPercent: number;
   /** Share of elements with |a−b| ≤ 0.005·|a|. */
   withinHalfPercent: number;
-  /** Share of elements with the same bits, both widened to F32 (or F64): zeros of different sign differ, as do NaNs of different payload. */
+  /**
+   * Share of elements with the same bits, both widened to F32 (or F64): zeros of different sign differ, as do
+   * NaNs of different payload.
+   */
   bitEqual: number;
   /** NaNs per side. */
   nan: { reference: number; tested: number };
@@ -57,7 +68,10 @@ export interface TensorMetrics {
   nonFinite: number;
   /** Of these, pairs of the same infinity. */
   sameInfinities: number;
-  /** Of these, pairs that are an infinite error: all others, NaN and NaN too unless {@link MetricOptions.allowNaN}. */
+  /**
+   * Of these, pairs that are an infinite error: all others, NaN and NaN too unless {@link
+   * MetricOptions.allowNaN}.
+   */
   nonFiniteMismatches: number;
 }
 
@@ -109,14 +123,15 @@ export class MetricSums {
   }
 
   /**
-   * Adds a part: `a` of the reference, `b` of the tested tensor, of the same length and kind: F32, or both F64 (of magnitudes below 1e154, whose squares are
-   * doubles; beyond them errors are not numbers).
+   * Adds a part: `a` of the reference, `b` of the tested tensor, of the same length and kind: F32, or both
+   * F64 (of magnitudes below 1e154, whose squares are doubles; beyond them errors are not numbers).
    */
   add(a: Floats, b: Floats): void {
     const wordsA = new Int32Array(a.buffer, a.byteOffset, a.byteLength / 4);
     const wordsB = new Int32Array(b.buffer, b.byteOffset, b.byteLength / 4);
     const addEqual = a instanceof Float64Array ? addEqualWordPairs : addEqualBits;
-    // The variance is taken around some value of the tensor: exact for constant ones, and no cancellation for a large mean.
+    // The variance is taken around some value of the tensor: exact for constant ones, and no cancellation for
+    // a large mean.
     this.#shift ??= (a as Float32Array).find(Number.isFinite);
     for (let start = 0; start < a.length; start += RANGE) {
       const end = Math.min(a.length, start + RANGE);
@@ -181,7 +196,10 @@ export class MetricSums {
     };
   }
 
-  /** Adds the latest range's sums to the totals, and finds where its largest error stands if it is the largest yet. */
+  /**
+   * Adds the latest range's sums to the totals, and finds where its largest error stands if it is the largest
+   * yet.
+   */
   #take(a: Floats, b: Floats, start: number, end: number): void {
     for (let k = 0; k < SUM.maxReference; k++) this.#sums[k]! += this.#part[k]!;
     this.#maxReference = Math.max(this.#maxReference, this.#part[SUM.maxReference]!);
@@ -234,7 +252,9 @@ export class MetricSums {
     part[SUM.maxError] = maxError;
   }
 
-  /** True where not both are finite and they are not the same infinity (nor, where that is allowed, both NaN). */
+  /**
+   * True where not both are finite and they are not the same infinity (nor, where that is allowed, both NaN).
+   */
   #isMismatch(x: number, y: number): boolean {
     if (Number.isFinite(x - y) || x === y) return false;
     return !(this.#allowsNaN && Number.isNaN(x) && Number.isNaN(y));

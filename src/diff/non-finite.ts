@@ -8,9 +8,15 @@ export interface NonFiniteCounts {
   nan: { reference: number; tested: number };
   /** Infinities per side. */
   inf: { reference: number; tested: number };
-  /** Pairs of the same infinity at one place of a value that its producer or the map marks as masked: equal by design. */
+  /**
+   * Pairs of the same infinity at one place of a value that its producer or the map marks as masked: equal by
+   * design.
+   */
   masked: number;
-  /** Pairs that the caller allowed (`allowNonFinite`): the same infinity, or NaN, on both sides. They are in no sum. */
+  /**
+   * Pairs that the caller allowed (`allowNonFinite`): the same infinity, or NaN, on both sides. They are in
+   * no sum.
+   */
   allowed: number;
   /** All other pairs of which a side is not finite. With one of them nothing passes. */
   counted: number;
@@ -18,7 +24,9 @@ export interface NonFiniteCounts {
 
 /** {@link NonFiniteCounts} of one tap. */
 export interface TapNonFinite extends NonFiniteCounts {
-  /** The first of the pairs counted; null where there is none, or its place is not known (statistics, hashes). */
+  /**
+   * The first of the pairs counted; null where there is none, or its place is not known (statistics, hashes).
+   */
   first: ElementPlace | null;
 }
 
@@ -38,7 +46,10 @@ export interface NonFiniteRules {
   allowed: boolean;
 }
 
-/** Splits what metrics counted; null where everything is finite. The metrics must have been taken with `allowNaN` equal to `rules.allowed`. */
+/**
+ * Splits what metrics counted; null where everything is finite. The metrics must have been taken with
+ * `allowNaN` equal to `rules.allowed`.
+ */
 export function nonFiniteCounts(
   metrics: Pick<TensorMetrics, 'nan' | 'inf' | 'nonFinite' | 'sameInfinities' | 'nonFiniteMismatches'>,
   { masked, allowed }: NonFiniteRules,

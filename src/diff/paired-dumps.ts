@@ -11,7 +11,8 @@ export interface PairedDumps extends AsyncDisposable {
 }
 
 /**
- * Opens two dumps for everything that compares two: `diffDumps`, `locateDumps`, `createReport` and figures take them as they are.
+ * Opens two dumps for everything that compares two: `diffDumps`, `locateDumps`, `createReport` and figures
+ * take them as they are.
  * @param map names and layouts of the tested dump, where they are another program's.
  * @throws `IO`, `BAD_DUMP` as `Dump.open`; `BAD_ARGUMENT` for a map with a dump that is not of tier full.
  */

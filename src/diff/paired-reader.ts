@@ -8,7 +8,10 @@ import type { RowRun } from './row-pairing.js';
 /** Bytes of one side that are compared at a time. */
 const PART_BYTES = 2 ** 22;
 
-/** Rows of a pair of taps that are to be read: `count` from row `row` of the reference's file, and from row `other` of the tested one's. */
+/**
+ * Rows of a pair of taps that are to be read: `count` from row `row` of the reference's file, and from row
+ * `other` of the tested one's.
+ */
 export interface Part {
   pair: TapPair;
   row: number;
@@ -16,7 +19,9 @@ export interface Part {
   count: number;
 }
 
-/** Rows that have been read, the same number of both sides; undefined where the first of them has no value. */
+/**
+ * Rows that have been read, the same number of both sides; undefined where the first of them has no value.
+ */
 export interface Piece {
   pair: TapPair;
   /** Row of the reference's file with which it begins. */
@@ -43,8 +48,8 @@ export class PairedReader {
   }
 
   /**
-   * Reads parts in order, each while the caller works on the one before. A part comes in several pieces where its shape changes or a
-   * side's record batch ends. A piece is valid until the next is asked for.
+   * Reads parts in order, each while the caller works on the one before. A part comes in several pieces where
+   * its shape changes or a side's record batch ends. A piece is valid until the next is asked for.
    */
   async *read(parts: Iterable<Part>): AsyncGenerator<Piece> {
     let current: { part: Part; memory: Memory; reading: Promise<Piece> } | undefined;
@@ -84,8 +89,8 @@ export class PairedReader {
 }
 
 /**
- * Cuts runs of rows into parts of a few megabytes, all taps of a record batch before the next batch: its metadata, and its body where it is small,
- * are then read once.
+ * Cuts runs of rows into parts of a few megabytes, all taps of a record batch before the next batch: its
+ * metadata, and its body where it is small, are then read once.
  * @param longest tokens of the longest sequence: no axis that varies is longer.
  */
 export function* partsOf(

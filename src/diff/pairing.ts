@@ -1,4 +1,7 @@
-/** Which taps of two dumps belong together: those of the same name. Other programs' names and layouts are put right before (`mapped-dump.ts`). */
+/**
+ * Which taps of two dumps belong together: those of the same name. Other programs' names and layouts are put
+ * right before (`mapped-dump.ts`).
+ */
 
 import { blockElements } from '../dump/dtypes.js';
 import type { DumpView } from '../dump/dump-view.js';
@@ -23,7 +26,9 @@ export interface Pairing {
   /** In the reference's execution order. */
   pairs: TapPair[];
   unpaired: Unpaired[];
-  /** Taps of the tested dump that the reference neither has nor left out: there is nothing to judge them by. */
+  /**
+   * Taps of the tested dump that the reference neither has nor left out: there is nothing to judge them by.
+   */
   onlyTested: string[];
   /** Taps that a side's own selection left out. */
   notCaptured: { reference: number; tested: number };
@@ -94,7 +99,10 @@ function describeMisfit(a: TapInfo, b: TapInfo): string | null {
   return sameShape ? null : `has rows of shape [${a.shape}] and [${b.shape}]`;
 }
 
-/** Tells whether a dump's own selection says that a tap was not asked for. One that cannot be understood excludes nothing. */
+/**
+ * Tells whether a dump's own selection says that a tap was not asked for. One that cannot be understood
+ * excludes nothing.
+ */
 function excludedTaps({ selection }: Manifest): (name: string) => boolean {
   try {
     const matches = tapPattern(selection.taps);
@@ -104,7 +112,10 @@ function excludedTaps({ selection }: Manifest): (name: string) => boolean {
   }
 }
 
-/** Tells whether a dump's own selection says that a position was not asked for. One that cannot be understood excludes nothing. */
+/**
+ * Tells whether a dump's own selection says that a position was not asked for. One that cannot be understood
+ * excludes nothing.
+ */
 export function positionFilter({
   selection,
   sequences,

@@ -1,4 +1,7 @@
-/** What a diff finds, as plain data. Numbers may be infinite or NaN: {@link reportToJson} spells those as strings. */
+/**
+ * What a diff finds, as plain data. Numbers may be infinite or NaN: {@link reportToJson} spells those as
+ * strings.
+ */
 import type { DumpProducer, DumpTier, TapDtype, TapOrder } from '../dump/format.js';
 import type { IntegerMetrics } from './integers.js';
 import type { LogitsReport } from './logits/logits.js';
@@ -43,11 +46,14 @@ interface TapReportBase {
   /** Rows compared: token positions, or steps. */
   rows: number;
   /**
-   * True if every element compared has the same bits (integers: the same value; statistics: the same numbers; hashes: the same hash) and is finite, or an infinity of a value that is
-   * marked as masked. NaN is never identical, whatever its bits.
+   * True if every element compared has the same bits (integers: the same value; statistics: the same numbers;
+   * hashes: the same hash) and is finite, or an infinity of a value that is marked as masked. NaN is never
+   * identical, whatever its bits.
    */
   identical: boolean;
-  /** What is not finite; null where everything is. Hashes do not tell: null unless a side holds the values. */
+  /**
+   * What is not finite; null where everything is. Hashes do not tell: null unless a side holds the values.
+   */
   nonFinite: TapNonFinite | null;
 }
 
@@ -72,8 +78,9 @@ export interface IntegerTapReport extends TapReportBase {
 export interface StatisticsTapReport extends TapReportBase {
   kind: 'statistics';
   /**
-   * The least energy NMSE that the two sides' RMS values allow: Σ n(rms_a − rms_b)² / Σ n·rms_a². The true one may be larger, so this can prove a
-   * difference but not its absence. Zero reference: 0 if the tested side is zero too, else Infinity.
+   * The least energy NMSE that the two sides' RMS values allow: Σ n(rms_a − rms_b)² / Σ n·rms_a². The true
+   * one may be larger, so this can prove a difference but not its absence. Zero reference: 0 if the tested
+   * side is zero too, else Infinity.
    */
   nmseAtLeast: number;
   /** Largest |difference| of any of min, max, mean, rms, absmax, relative to the reference row's absmax. */
@@ -92,7 +99,10 @@ export interface HashTapReport extends TapReportBase {
 /** One compared tap. */
 export type TapReport = FloatTapReport | IntegerTapReport | StatisticsTapReport | HashTapReport;
 
-/** Something that one side has and the other lacks, or that cannot be compared. One is enough for the diff not to pass. */
+/**
+ * Something that one side has and the other lacks, or that cannot be compared. One is enough for the diff not
+ * to pass.
+ */
 export interface Unpaired {
   /** The tap, or null for rows of all taps of `file`. */
   tap: string | null;
@@ -124,9 +134,15 @@ export interface BlockReport {
   block: number | null;
   taps: number;
   identicalTaps: number;
-  /** The tap with the largest error, and that error (energy NMSE, or its lower bound from statistics); null where none is floating. */
+  /**
+   * The tap with the largest error, and that error (energy NMSE, or its lower bound from statistics); null
+   * where none is floating.
+   */
   worst: { tap: string; nmse: number } | null;
-  /** Error of the group's last floating tap in execution order: what it passes on. null also where the order is not known. */
+  /**
+   * Error of the group's last floating tap in execution order: what it passes on. null also where the order
+   * is not known.
+   */
   last: { tap: string; nmse: number } | null;
   /** Differing entries of integer taps, and differing hashes. */
   differing: number;
@@ -136,7 +152,10 @@ export interface BlockReport {
 export interface FirstDivergence {
   tap: string;
   block: number | null;
-  /** `threshold`: its error exceeds `failAbove`, or its integers differ; `bits`: it is the first that is not identical. */
+  /**
+   * `threshold`: its error exceeds `failAbove`, or its integers differ; `bits`: it is the first that is not
+   * identical.
+   */
   criterion: 'threshold' | 'bits';
   /** Energy NMSE, or its lower bound; null for integers and hashes. */
   nmse: number | null;
@@ -155,13 +174,16 @@ export interface DiffReport {
   /** Largest energy NMSE allowed for a floating tap; null where the diff only reports. */
   failAbove: number | null;
   /**
-   * False if anything is unpaired, nothing was compared, or something is not finite (see {@link TapNonFinite}); and, with a threshold, if a floating tap's energy NMSE exceeds it, or any
-   * integer, or any hash, differs.
+   * False if anything is unpaired, nothing was compared, or something is not finite (see {@link
+   * TapNonFinite}); and, with a threshold, if a floating tap's energy NMSE exceeds it, or any integer, or any
+   * hash, differs.
    */
   pass: boolean;
   /** What is not finite in all that was compared. */
   nonFinite: ReportNonFinite;
-  /** How `tapReports` are ordered. Unless it is `execution` or `declared`, what comes first is by name only. */
+  /**
+   * How `tapReports` are ordered. Unless it is `execution` or `declared`, what comes first is by name only.
+   */
   order: TapOrder;
   firstDivergence: FirstDivergence | null;
   /** What a reader must know first, e.g. that the two ran different models. */

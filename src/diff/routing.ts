@@ -14,7 +14,10 @@ export interface ExpertFlip {
   /** Expert of the reference (E stands for the skip class). */
   reference: number;
   tested: number;
-  /** How far the reference's best biased probability was ahead of the second; null where its dump holds no tap of role `router.margin` for the block. */
+  /**
+   * How far the reference's best biased probability was ahead of the second; null where its dump holds no tap
+   * of role `router.margin` for the block.
+   */
   margin: number | null;
 }
 
@@ -82,7 +85,10 @@ function expertsOf({ data }: TensorBatch, row: number, width: number): number[] 
   return Array.from({ length: width }, (_, k) => numberAt(data, row * width + k));
 }
 
-/** Experts of the reference that the tested side does not take, each with one that it takes instead. Their order does not matter. */
+/**
+ * Experts of the reference that the tested side does not take, each with one that it takes instead. Their
+ * order does not matter.
+ */
 export function changedExperts(mine: readonly number[], others: readonly number[]): [number, number][] {
   const instead = others.filter((expert) => !mine.includes(expert));
   return mine

@@ -22,8 +22,8 @@ export interface RowPairing {
 export type Excludes = (sequence: number, position: number) => boolean;
 
 /**
- * Pairs rows by sequence and position. Unpaired: rows that one side lacks (unless its selection left them out), rows whose token ids differ, and
- * positions that a side holds twice, beyond the first.
+ * Pairs rows by sequence and position. Unpaired: rows that one side lacks (unless its selection left them
+ * out), rows whose token ids differ, and positions that a side holds twice, beyond the first.
  */
 export function pairRows(
   reference: FileRows,

@@ -9,12 +9,17 @@ export interface StepSide {
   excludes: Excludes;
 }
 
-/** What of a step's positions a value depends on: where the step ends (a state after it), where it begins (rows in front of its first token), or both. */
+/**
+ * What of a step's positions a value depends on: where the step ends (a state after it), where it begins
+ * (rows in front of its first token), or both.
+ */
 export type StepKey = 'end' | 'start' | 'positions';
 
 /**
- * Pairs forward steps that cover the same positions of the same sequence, as far as a value depends on them. Step numbers do not matter, since producers count them differently.
- * @param apart takes how many steps begin or end where no step of the other side does, for a value that depends on that alone: it cannot be held there. Others are unpaired.
+ * Pairs forward steps that cover the same positions of the same sequence, as far as a value depends on them.
+ * Step numbers do not matter, since producers count them differently.
+ * @param apart takes how many steps begin or end where no step of the other side does, for a value that
+ * depends on that alone: it cannot be held there. Others are unpaired.
  * @returns the rows, on both sides, where the values of the step stand: the last of its last record batch.
  */
 export function pairSteps(

@@ -7,14 +7,20 @@ import {
   tapNonFinite,
 } from './report.js';
 
-/** True if a tap is worse than the threshold allows: NaN counts as worse, and so does anything else that is not finite and not allowed. */
+/**
+ * True if a tap is worse than the threshold allows: NaN counts as worse, and so does anything else that is
+ * not finite and not allowed.
+ */
 export function exceeds(tap: TapReport, failAbove: number): boolean {
   if (tapNonFinite(tap) > 0) return true;
   const error = tapError(tap);
   return error === null ? tapDiffering(tap) > 0 : !(error <= failAbove);
 }
 
-/** The first tap in execution order that exceeds the threshold, or without one the first that is not identical; null if there is none. */
+/**
+ * The first tap in execution order that exceeds the threshold, or without one the first that is not
+ * identical; null if there is none.
+ */
 export function firstDivergence(
   taps: readonly TapReport[],
   failAbove: number | undefined,
@@ -28,8 +34,8 @@ export function firstDivergence(
 }
 
 /**
- * One entry per block, and for the taps before and after the blocks. `taps` in execution order; without a known order there is one entry for all taps of no block, the last one, and no
- * tap is the last of its block.
+ * One entry per block, and for the taps before and after the blocks. `taps` in execution order; without a
+ * known order there is one entry for all taps of no block, the last one, and no tap is the last of its block.
  */
 export function summariseBlocks(taps: readonly TapReport[], isOrdered = true): BlockReport[] {
   const groups: TapReport[][] = [];

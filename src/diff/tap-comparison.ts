@@ -95,7 +95,8 @@ class FloatComparison implements TapComparison {
     const { maxAbsIndex: _, ...metrics } = this.#sums.metrics();
     const counts = nonFiniteCounts(metrics, { masked: this.#masked, allowed: this.#allowed });
     const identical = metrics.bitEqual === 1 && (counts === null || counts.counted + counts.allowed === 0);
-    // Behind infinities that are allowed or masked, the first pair that counts is the first mismatch: the largest error there is.
+    // Behind infinities that are allowed or masked, the first pair that counts is the first mismatch: the
+    // largest error there is.
     const isAny = metrics.nonFinite === counts?.counted;
     const first = counts === null || counts.counted === 0 ? null : isAny ? this.#first : this.#worst;
     return {

@@ -15,8 +15,10 @@ export function tapOrder({ manifest }: Pick<DumpView, 'manifest'>): TapOrder {
 }
 
 /**
- * Pairs in the order that the caller declares, else in the reference's, or where only the tested side knows one in that.
- * @param declared names or patterns, as `readTapOrder` gives them. Throws `BAD_ARGUMENT` where they lack a tap.
+ * Pairs in the order that the caller declares, else in the reference's, or where only the tested side knows
+ * one in that.
+ * @param declared names or patterns, as `readTapOrder` gives them. Throws `BAD_ARGUMENT` where they lack a
+ * tap.
  */
 export function orderPairs(
   reference: DumpView,

@@ -7,17 +7,26 @@ type FloatDtype = (typeof COARSENESS)[number];
 
 /** Distances in units in the last place, between pairs that are finite on both sides. */
 export interface UlpDistances {
-  /** The dtype whose units are counted: the coarser of the two sides'. Values of the finer side are rounded to it (nearest even). */
+  /**
+   * The dtype whose units are counted: the coarser of the two sides'. Values of the finer side are rounded to
+   * it (nearest even).
+   */
   dtype: FloatDtype;
   /** Pairs counted; large tensors are sampled, see {@link UlpSums}. */
   elements: number;
-  /** Pairs by distance: 0, 1, 2, 3–4, 5–8, 9–16, ... (entry k > 1 is up to 2^(k−1)); without trailing zeros. +0 and −0 are 0 apart. */
+  /**
+   * Pairs by distance: 0, 1, 2, 3–4, 5–8, 9–16, ... (entry k > 1 is up to 2^(k−1)); without trailing zeros.
+   * +0 and −0 are 0 apart.
+   */
   histogram: number[];
   /** Share of pairs more than 1 apart; 0 where there is none. */
   shareOverOne: number;
 }
 
-/** The coarser of two floating dtypes: the one with fewer significant bits. Quantised values are F32 once they are decoded. */
+/**
+ * The coarser of two floating dtypes: the one with fewer significant bits. Quantised values are F32 once they
+ * are decoded.
+ */
 export function coarserDtype(a: TapDtype, b: TapDtype): FloatDtype {
   const [x, y] = [a, b].map((dtype) => (isQuantised(dtype) ? 'F32' : dtype));
   return COARSENESS.find((dtype) => dtype === x || dtype === y) ?? 'F32';
@@ -28,7 +37,10 @@ const EXACT_ELEMENTS = 2 ** 16;
 const SAMPLING = 8;
 const RANGE = 4096;
 
-/** Accumulates {@link UlpDistances}. The first 2^16 elements of a tensor are counted all, of those that follow every eighth range of 4096. */
+/**
+ * Accumulates {@link UlpDistances}. The first 2^16 elements of a tensor are counted all, of those that follow
+ * every eighth range of 4096.
+ */
 export class UlpSums {
   readonly #dtype: FloatDtype;
   readonly #histogram = new Float64Array(66);
@@ -74,7 +86,8 @@ const MAGNITUDE = 0x7fffffff;
 const BRAIN_INFINITY = 0x7f80;
 const HALF_INFINITY = 0x7c00;
 
-// The three loops differ in the rounding only, and are written out because a call through a variable per element halves their speed.
+// The three loops differ in the rounding only, and are written out because a call through a variable per
+// element halves their speed.
 
 function countSingles(
   a: Int32Array,

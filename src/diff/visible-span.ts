@@ -1,11 +1,14 @@
-/** Attention weights of calls that were cut differently: one call on all tokens has a column for each, a chunk only for the positions so far. */
+/**
+ * Attention weights of calls that were cut differently: one call on all tokens has a column for each, a chunk
+ * only for the positions so far.
+ */
 import { storedItems } from '../dump/dtypes.js';
 import { copyElements, emptyLike } from '../dump/float.js';
 import type { TensorBatch } from '../dump/reader.js';
 
 /**
- * Rows whose last axis is the visible positions (S), all as long as the longest: positions that a call does not see have weight 0. Other values, and rows that differ elsewhere too,
- * are as they are.
+ * Rows whose last axis is the visible positions (S), all as long as the longest: positions that a call does
+ * not see have weight 0. Other values, and rows that differ elsewhere too, are as they are.
  */
 export function withSameSpan(parts: readonly TensorBatch[]): TensorBatch[] {
   const isSpan = parts.every(({ tap }) => tap.scope === 'token' && tap.axes.at(-1) === 'S');

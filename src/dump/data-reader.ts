@@ -14,7 +14,10 @@ export interface TensorBatch {
   dtype: TapDtype;
   /** [rows, ...] in elements; for scope `step` the leading 1 is a row too. Slowest axis first. */
   shape: readonly number[];
-  /** Contiguous elements as they are stored (`TapElements`): `toFloat32` and `toFloat64` make numbers of all dtypes. */
+  /**
+   * Contiguous elements as they are stored (`TapElements`): `toFloat32` and `toFloat64` make numbers of all
+   * dtypes.
+   */
   data: TapElements;
   sequence: Int32Array;
   position: Int32Array;
@@ -22,7 +25,10 @@ export interface TensorBatch {
   step: Int32Array;
 }
 
-/** Index columns of all rows of a file, and where its record batches begin: batch k holds rows [starts[k], starts[k + 1]). */
+/**
+ * Index columns of all rows of a file, and where its record batches begin: batch k holds rows [starts[k],
+ * starts[k + 1]).
+ */
 export interface FileRows extends RowIndex {
   starts: Float64Array;
 }
@@ -52,7 +58,10 @@ export class DataReader {
     return new DataReader(undefined, [], new Map(), new Map());
   }
 
-  /** Opens a data file and compares its schema with the manifest's taps; in a complete dump it must be whole. Throws `BAD_DUMP` or `IO`, naming the file. */
+  /**
+   * Opens a data file and compares its schema with the manifest's taps; in a complete dump it must be whole.
+   * Throws `BAD_DUMP` or `IO`, naming the file.
+   */
   static async open(
     dir: string,
     file: string,
@@ -100,7 +109,8 @@ export class DataReader {
   }
 
   /**
-   * The rows of a tap from row `start` of the file on, as far as they lie in one record batch before row `end` and have one shape.
+   * The rows of a tap from row `start` of the file on, as far as they lie in one record batch before row
+   * `end` and have one shape.
    * @returns undefined where row `start` has no value (scope `step`, and nullable taps).
    */
   async read(
@@ -139,7 +149,10 @@ export class DataReader {
     if (nulls > allowed) throw this.#reader.corrupt(`no nulls in ${what}`, String(nulls));
   }
 
-  /** A batch one of whose columns has another length than the batch is one that something has altered, though the bytes may be there. */
+  /**
+   * A batch one of whose columns has another length than the batch is one that something has altered, though
+   * the bytes may be there.
+   */
   #requireLengths(batch: BatchMessage): void {
     const need = (node: number, length: number, what: string): void => {
       const found = batch.nodes[node]?.length;
@@ -168,7 +181,10 @@ export class DataReader {
     return stored === undefined ? elements : transposed(elements, shape[0]!, stored);
   }
 
-  /** Which buffer holds the rows, from which item on, and their shape in elements with the number of rows first. */
+  /**
+   * Which buffer holds the rows, from which item on, and their shape in elements with the number of rows
+   * first.
+   */
   async #cells(
     tap: TapInfo,
     index: number,

@@ -8,15 +8,17 @@ import type { RowIndex, TapSpec } from './format.js';
 /** A tap's value handed to the writer. */
 export interface TapValue {
   /**
-   * Contiguous little-endian elements of the tap's dtype, BOOL as bytes of 0 and 1, quantised types as their blocks. May be a view of memory that is
-   * reused once the append has resolved.
+   * Contiguous little-endian elements of the tap's dtype, BOOL as bytes of 0 and 1, quantised types as their
+   * blocks. May be a view of memory that is reused once the append has resolved.
    */
   bytes: Uint8Array;
-  /** In elements. Scope `token`: [rows, ...shape]. Scope `step`: the value's own shape. Slowest axis first. */
+  /**
+   * In elements. Scope `token`: [rows, ...shape]. Scope `step`: the value's own shape. Slowest axis first.
+   */
   shape: readonly number[];
   /**
-   * For a nullable tap: one entry per row of the append, 0 where the row has no value. `bytes` and `shape` are then of the other rows alone.
-   * Default: every row has one.
+   * For a nullable tap: one entry per row of the append, 0 where the row has no value. `bytes` and `shape`
+   * are then of the other rows alone. Default: every row has one.
    */
   present?: Uint8Array;
 }
@@ -32,7 +34,10 @@ interface Slice {
   last: boolean;
 }
 
-/** Writes the tensors of one block: turns the values of an append into Arrow nodes and buffers, without copying them. */
+/**
+ * Writes the tensors of one block: turns the values of an append into Arrow nodes and buffers, without
+ * copying them.
+ */
 export class DataWriter {
   readonly #writer: ArrowWriter;
   readonly #taps: readonly TapSpec[];
@@ -44,7 +49,10 @@ export class DataWriter {
     this.#batchBytes = batchBytes;
   }
 
-  /** Creates the file. @param batchBytes rows are split over several record batches where one body would be larger. */
+  /**
+   * Creates the file. @param batchBytes rows are split over several record batches where one body would be
+   * larger.
+   */
   static async create(
     path: string,
     block: number | null,
@@ -65,7 +73,10 @@ export class DataWriter {
     );
   }
 
-  /** Appends rows. Every tap of scope `token` needs a value unless it is nullable; one of scope `step` may be missing. `BAD_ARGUMENT` names the tap at fault. */
+  /**
+   * Appends rows. Every tap of scope `token` needs a value unless it is nullable; one of scope `step` may be
+   * missing. `BAD_ARGUMENT` names the tap at fault.
+   */
   async append(index: RowIndex, values: ReadonlyMap<string, TapValue>): Promise<void> {
     const rows = index.position.length;
     const ordered = this.#taps.map((tap) => checkValue(tap, values.get(tap.name), rows));

@@ -3,7 +3,8 @@ import { blockElements, type TapDtype, tapBlockBytes } from './dtypes.js';
 import { widen } from './widen.js';
 
 /**
- * Decodes one block: `bytes` from `at` on into `out` from `to` on. A product of a few bits and a half is exact, so each value is rounded once, as in C.
+ * Decodes one block: `bytes` from `at` on into `out` from `to` on. A product of a few bits and a half is
+ * exact, so each value is rounded once, as in C.
  * https://github.com/ggml-org/ggml/blob/master/src/ggml-quants.c (dequantize_row_*)
  */
 type BlockDecoder = (bytes: Uint8Array, at: number, out: Float32Array, to: number) => void;

@@ -9,8 +9,8 @@ import {
 } from '../dtype.js';
 
 /**
- * Plain types by name: bytes of an element, and `float`, `integer` or `boolean`. F16 and BF16 are stored as their bits; nothing is widened.
- * A BOOL is a byte, 0 or 1.
+ * Plain types by name: bytes of an element, and `float`, `integer` or `boolean`. F16 and BF16 are stored as
+ * their bits; nothing is widened. A BOOL is a byte, 0 or 1.
  */
 const PLAIN = {
   F32: { bytes: 4, kind: 'float' },
@@ -28,7 +28,9 @@ const PLAIN = {
 /** A type whose elements stand alone. */
 export type PlainDtype = keyof typeof PLAIN;
 
-/** A type whose elements share scales, block by block along the last axis; stored as the bytes of its blocks. */
+/**
+ * A type whose elements share scales, block by block along the last axis; stored as the bytes of its blocks.
+ */
 export type QuantisedDtype = Exclude<Dtype, PlainDtype> | keyof typeof INTERMEDIATE_TYPES;
 
 /** Quantised types in ggml's order: its number, elements and bytes of a block. */

@@ -7,12 +7,14 @@ import type { TapInfo } from './format.js';
 import { type Dump, ReusableBuffer, type RowFilter } from './reader.js';
 
 /**
- * Writes taps of a dump of tier full into one safetensors file, dtypes kept, streaming; the file appears under its name when it is whole.
+ * Writes taps of a dump of tier full into one safetensors file, dtypes kept, streaming; the file appears
+ * under its name when it is whole.
  *
- * Keys are tap names, rows of all steps and sequences in file order: shape [rows, ...]. Taps whose shape varies, and those of scope `step`, get one key
- * per step, `<tap>#<step>`, or `<tap>#<step>.<sequence>` in a dump of several sequences. Metadata says which dump: model, policy, producer.
- * Of a nullable tap the rows that are there are written, and their positions as `<tap>#position`. Quantised blocks are written as U8, with the bytes of the
- * last axis; the metadata `dtype <tap>` names their type.
+ * Keys are tap names, rows of all steps and sequences in file order: shape [rows, ...]. Taps whose shape
+ * varies, and those of scope `step`, get one key per step, `<tap>#<step>`, or `<tap>#<step>.<sequence>` in a
+ * dump of several sequences. Metadata says which dump: model, policy, producer. Of a nullable tap the rows
+ * that are there are written, and their positions as `<tap>#position`. Quantised blocks are written as U8,
+ * with the bytes of the last axis; the metadata `dtype <tap>` names their type.
  * @param pattern tap pattern (`src/tap-pattern.ts`).
  * @returns the keys in the order of the dump.
  * Throws `BAD_ARGUMENT` where no tap matches, or a tap varies in shape within a step; `BAD_DUMP`; `IO`.
@@ -72,7 +74,9 @@ async function tapSources(dump: Dump, tap: TapInfo): Promise<TensorSource[]> {
   });
 }
 
-/** All rows of a tap of one shape; of a nullable one those that are there, and beside them their positions. */
+/**
+ * All rows of a tap of one shape; of a nullable one those that are there, and beside them their positions.
+ */
 async function wholeTap(dump: Dump, tap: TapInfo): Promise<TensorSource[]> {
   const { name } = tap;
   const { position } = await dump.rows(name);

@@ -1,6 +1,8 @@
 import { type ErrorCode, ZayascopeError } from '../errors.js';
 
-/** Checks of single fields of a JSON file; each throws with the field's name, what was expected and what came. */
+/**
+ * Checks of single fields of a JSON file; each throws with the field's name, what was expected and what came.
+ */
 export class FieldCheck {
   readonly #code: ErrorCode;
   readonly #operation: string;

@@ -4,9 +4,10 @@ import { isExact, isQuantised, type TapDtype } from './dtypes.js';
 import { widen } from './widen.js';
 
 /**
- * Elements as a dump stores them: floats and integers as such, F16 and BF16 as their bits, BOOL as bytes of 0 and 1, quantised types as the bytes of
- * their blocks. I64 is a `BigInt64Array`, which the type leaves out so that arithmetic on all others needs no cast; arithmetic that takes it for numbers
- * throws and never rounds. `toBigInt64` gives it under its own type, `toFloat64` as numbers.
+ * Elements as a dump stores them: floats and integers as such, F16 and BF16 as their bits, BOOL as bytes of 0
+ * and 1, quantised types as the bytes of their blocks. I64 is a `BigInt64Array`, which the type leaves out so
+ * that arithmetic on all others needs no cast; arithmetic that takes it for numbers throws and never rounds.
+ * `toBigInt64` gives it under its own type, `toFloat64` as numbers.
  */
 export type TapElements =
   | Float32Array
@@ -18,8 +19,9 @@ export type TapElements =
   | Uint8Array;
 
 /**
- * `values` as floats: exact for F32, F16, BF16, integers up to 2^24 and the quantised types that are decoded here; F64 and larger integers
- * round. F32 comes back as it is, without a copy. Throws `DTYPE_UNSUPPORTED` for a quantised type that only ggml decodes.
+ * `values` as floats: exact for F32, F16, BF16, integers up to 2^24 and the quantised types that are decoded
+ * here; F64 and larger integers round. F32 comes back as it is, without a copy. Throws `DTYPE_UNSUPPORTED`
+ * for a quantised type that only ggml decodes.
  */
 export function toFloat32(values: TapElements, dtype: TapDtype): Float32Array {
   if (values instanceof Float32Array) return values;

@@ -10,8 +10,9 @@ import { TEMPORARY_MANIFEST, writeManifest } from './manifest.js';
 /**
  * Makes the folder ready for the files of a new dump. The caller holds its lock.
  *
- * A dump that is there is removed with `overwrite`: its manifest says partial before the first file goes, and is replaced by the new dump's at the end, so
- * that at every moment the folder is a dump and never says complete over missing files. What a killed run left of a manifest is removed in any case.
+ * A dump that is there is removed with `overwrite`: its manifest says partial before the first file goes, and
+ * is replaced by the new dump's at the end, so that at every moment the folder is a dump and never says
+ * complete over missing files. What a killed run left of a manifest is removed in any case.
  */
 export async function prepareFolder(dir: string, overwrite: boolean): Promise<void> {
   let entries: string[];

@@ -1,7 +1,9 @@
 /**
- * The dump format, versions 1 and 2, as data types. `docs/dump-format.md` is its description for readers in other languages.
+ * The dump format, versions 1 and 2, as data types. `docs/dump-format.md` is its description for readers in
+ * other languages.
  *
- * A dump is a folder: `manifest.json`, Arrow IPC files with tensors (one per decoder block, and `model.arrow`), `stats.arrow`, `hash.arrow`.
+ * A dump is a folder: `manifest.json`, Arrow IPC files with tensors (one per decoder block, and
+ * `model.arrow`), `stats.arrow`, `hash.arrow`.
  */
 import { DTYPES_OF_VERSION_1, type TapDtype } from './dtypes.js';
 import type { DumpRoles } from './roles.js';
@@ -12,7 +14,10 @@ export type { DumpSequence } from './sequences.js';
 
 /** Value of `format` in the manifest. */
 export const DUMP_FORMAT = 'zayascope-dump';
-/** The latest value of `version` in a manifest. A dump that needs nothing of version 2 is written as version 1. */
+/**
+ * The latest value of `version` in a manifest. A dump that needs nothing of version 2 is written as version
+ * 1.
+ */
 export const DUMP_VERSION = 2;
 /** Name of the manifest inside a dump. */
 export const MANIFEST_FILE = 'manifest.json';
@@ -37,11 +42,14 @@ export interface TapSpec {
   block: number | null;
   dtype: TapDtype;
   scope: TapScope;
-  /** Axis names in the reference's order; for scope `token` the first is the token axis, e.g. `['T', 'nq', 'd']`. */
+  /**
+   * Axis names in the reference's order; for scope `token` the first is the token axis, e.g.
+   * `['T', 'nq', 'd']`.
+   */
   axes: readonly string[];
   /**
-   * Sizes per row in elements, without the token axis; null where a size varies from step to step. `[]` is one number per token. The last axis of
-   * a quantised dtype is a multiple of its block.
+   * Sizes per row in elements, without the token axis; null where a size varies from step to step. `[]` is
+   * one number per token. The last axis of a quantised dtype is a multiple of its block.
    */
   shape: readonly (number | null)[];
   /** True where rows may be missing: not computed, or not recorded. Scope `token` only; default false. */
@@ -50,7 +58,10 @@ export interface TapSpec {
   masked?: boolean;
 }
 
-/** How `taps` is ordered: as computed (also when absent), by a map or an option, by name with numbers as numbers, or by chance. */
+/**
+ * How `taps` is ordered: as computed (also when absent), by a map or an option, by name with numbers as
+ * numbers, or by chance.
+ */
 export type TapOrder = 'execution' | 'declared' | 'natural' | 'unknown';
 
 /** Something that was wanted and did not run. */
@@ -87,9 +98,15 @@ export interface DumpModel {
   type?: string;
   /** Basename of its folder; never a path. */
   name: string;
-  /** How the model is stored: `transformers` (also when absent), `legacy`, `gguf half-layers`, `gguf half-layers-cca` or `gguf blocks`. */
+  /**
+   * How the model is stored: `transformers` (also when absent), `legacy`, `gguf half-layers`,
+   * `gguf half-layers-cca` or `gguf blocks`.
+   */
   layout?: string;
-  /** The parsed config.json; of a GGUF file, which has none, what its metadata says under the keys of the transformers layout. */
+  /**
+   * The parsed config.json; of a GGUF file, which has none, what its metadata says under the keys of the
+   * transformers layout.
+   */
   config?: Record<string, unknown>;
   /** Hex SHA-256 of the bytes of config.json; of a GGUF file, of the JSON text of `config`. */
   configSha256?: string;
@@ -108,9 +125,14 @@ export interface DumpDescription {
   policy: { name: string; [key: string]: unknown };
   /** Backend of the run: `name`, `device`, `threads`, and free keys. */
   backend: { name: string; [key: string]: unknown };
-  /** All token ids fed, per sequence; or the number of positions, where there are no ids or they are unknown. */
+  /**
+   * All token ids fed, per sequence; or the number of positions, where there are no ids or they are unknown.
+   */
   sequences: readonly DumpSequence[];
-  /** What the producer was asked to capture: a tap pattern (`src/tap-pattern.ts`) and positions (`src/positions.ts`). */
+  /**
+   * What the producer was asked to capture: a tap pattern (`src/tap-pattern.ts`) and positions
+   * (`src/positions.ts`).
+   */
   selection: { taps: string; positions: string };
   taps: readonly TapSpec[];
   /** Which taps play which role. Default: what is known of `model.type`. */
@@ -119,7 +141,10 @@ export interface DumpDescription {
   notRun?: readonly NotRun[];
   /** How `taps` is ordered; default `execution`. */
   order?: TapOrder;
-  /** Pairs [from, to] of indices into `taps`: the value of `from` went into the computation of `to`. Default: unknown. */
+  /**
+   * Pairs [from, to] of indices into `taps`: the value of `from` went into the computation of `to`. Default:
+   * unknown.
+   */
   edges?: readonly (readonly [from: number, to: number])[];
   /** The calls of the run, for information. */
   calls?: readonly DumpCall[];

@@ -1,4 +1,7 @@
-/** `graph.json` of a dump that is a recording: every node of the graphs that ran, its op, parameters and sources (`docs/dump-format.md`). */
+/**
+ * `graph.json` of a dump that is a recording: every node of the graphs that ran, its op, parameters and
+ * sources (`docs/dump-format.md`).
+ */
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../errors.js';
@@ -92,7 +95,10 @@ export async function readGraph(dir: string, taps: ReadonlySet<string>): Promise
   return value;
 }
 
-/** Checks that ids are indices, that sources exist and come before what reads them, and that nothing goes in a circle. */
+/**
+ * Checks that ids are indices, that sources exist and come before what reads them, and that nothing goes in a
+ * circle.
+ */
 function checkGraph(
   value: unknown,
   taps: ReadonlySet<string>,

@@ -28,7 +28,8 @@ export interface FolderLock {
 }
 
 /**
- * Takes the lock of a folder, which need not exist yet. One that a killed process left on this host is replaced.
+ * Takes the lock of a folder, which need not exist yet. One that a killed process left on this host is
+ * replaced.
  * @throws `IO` where another process holds it, naming that process and the file.
  */
 export function lockFolder(dir: string): Promise<FolderLock> {
@@ -81,8 +82,8 @@ async function tryLock(path: string): Promise<FolderLock | undefined> {
 }
 
 /**
- * Removes what a killed process left. Only who holds the lock's own lock does that, so that nobody removes one that was taken since; others wait a
- * moment and look again.
+ * Removes what a killed process left. Only who holds the lock's own lock does that, so that nobody removes
+ * one that was taken since; others wait a moment and look again.
  */
 async function removeStale(path: string, stale: ProcessIdentity): Promise<void> {
   const breakPath = `${path}.lock`;
@@ -112,7 +113,10 @@ async function removeRemains(path: string): Promise<void> {
   }
 }
 
-/** Creates the lock file with its content at once, by linking a finished one. @returns false where there is one. */
+/**
+ * Creates the lock file with its content at once, by linking a finished one. @returns false where there is
+ * one.
+ */
 async function create(path: string): Promise<boolean> {
   const text = `${JSON.stringify(ownIdentity())}\n`;
   const temporary = `${path}.${randomUUID()}`;

@@ -30,7 +30,10 @@ export async function writeManifest(dir: string, manifest: Manifest | object): P
   }
 }
 
-/** Reads and checks the manifest of a dump. Throws `IO` where there is none to read, `BAD_DUMP` naming the field at fault. */
+/**
+ * Reads and checks the manifest of a dump. Throws `IO` where there is none to read, `BAD_DUMP` naming the
+ * field at fault.
+ */
 export async function readManifest(dir: string): Promise<Manifest> {
   let bytes: Uint8Array;
   try {

@@ -15,8 +15,9 @@ export type { FileRows, TensorBatch } from './data-reader.js';
 export type { RowFilter } from './read-tap.js';
 
 /**
- * A dump opened for reading. Nothing is loaded but the manifest until asked for; files stay open until `close`.
- * Every method throws `BAD_DUMP` for a damaged file and `IO` for one that cannot be read, both naming it, and `CLOSED` after `close`.
+ * A dump opened for reading. Nothing is loaded but the manifest until asked for; files stay open until
+ * `close`. Every method throws `BAD_DUMP` for a damaged file and `IO` for one that cannot be read, both
+ * naming it, and `CLOSED` after `close`.
  */
 export class Dump implements AsyncDisposable {
   readonly dir: string;
@@ -32,14 +33,19 @@ export class Dump implements AsyncDisposable {
     this.#taps = new Map(manifest.taps.map((tap) => [tap.name, tap]));
   }
 
-  /** Reads and checks the manifest. Throws `IO` where there is none, `BAD_DUMP` naming the field at fault, or a missing file of a complete dump. */
+  /**
+   * Reads and checks the manifest. Throws `IO` where there is none, `BAD_DUMP` naming the field at fault, or
+   * a missing file of a complete dump.
+   */
   static async open(dir: string): Promise<Dump> {
     const manifest = await readManifest(dir);
     if (manifest.status === 'complete') await checkFiles(dir, manifest);
     return new Dump(dir, manifest);
   }
 
-  /** Which taps play which role; undefined where neither the manifest says so nor its `model.type` is known. */
+  /**
+   * Which taps play which role; undefined where neither the manifest says so nor its `model.type` is known.
+   */
   get roles(): DumpRoles | undefined {
     this.#roles ??= { roles: dumpRoles(this.manifest) };
     return this.#roles.roles;
@@ -50,7 +56,10 @@ export class Dump implements AsyncDisposable {
     return this.manifest.taps;
   }
 
-  /** Taps that hold the first entries of their last axis only (a trimmed vocabulary, 16 of 17 classes), as the name map said that they were imported with. */
+  /**
+   * Taps that hold the first entries of their last axis only (a trimmed vocabulary, 16 of 17 classes), as the
+   * name map said that they were imported with.
+   */
   get prefixes(): ReadonlySet<string> {
     const { prefixes } = this.manifest.producer;
     return new Set(Array.isArray(prefixes) ? prefixes.map(String) : []);
@@ -63,19 +72,27 @@ export class Dump implements AsyncDisposable {
     return tap;
   }
 
-  /** Index columns of all rows of the tap's file, in file order; taps of one file share them. Tier full only (`BAD_ARGUMENT`). */
+  /**
+   * Index columns of all rows of the tap's file, in file order; taps of one file share them. Tier full only
+   * (`BAD_ARGUMENT`).
+   */
   async rows(name: string): Promise<FileRows> {
     return (await this.#file(this.tap(name))).rows();
   }
 
-  /** False where the tap's file ends without a footer, as a crash leaves it in a partial dump: its rows are those of the whole batches. In a complete dump such a file is `BAD_DUMP`. */
+  /**
+   * False where the tap's file ends without a footer, as a crash leaves it in a partial dump: its rows are
+   * those of the whole batches. In a complete dump such a file is `BAD_DUMP`.
+   */
   async isWhole(name: string): Promise<boolean> {
     return (await this.#file(this.tap(name))).hasFooter;
   }
 
   /**
-   * Reads rows [start, end) of a tap's file (numbered as in {@link rows}) up to the end of a record batch, or to a change of shape.
-   * @param into memory to read into, valid until its next use; default fresh memory. @returns undefined where row `start` has no value (scope `step`, and nullable taps).
+   * Reads rows [start, end) of a tap's file (numbered as in {@link rows}) up to the end of a record batch, or
+   * to a change of shape.
+   * @param into memory to read into, valid until its next use; default fresh memory. @returns undefined where
+   * row `start` has no value (scope `step`, and nullable taps).
    */
   async readRows(
     name: string,
@@ -101,15 +118,17 @@ export class Dump implements AsyncDisposable {
 
   /**
    * Reads a tap in parts of a few megabytes, in file order; rows without a value are passed over.
-   * @param into memory that the parts share: each is valid until the next is asked for. Default: fresh memory for each.
+   * @param into memory that the parts share: each is valid until the next is asked for. Default: fresh memory
+   * for each.
    */
   stream(name: string, filter: RowFilter = {}, into?: ReusableBuffer): AsyncGenerator<TensorBatch> {
     return streamTap(this, name, filter, into);
   }
 
   /**
-   * Reads all matching rows of a tap as one tensor. Throws `BAD_ARGUMENT` where no row matches, where rows differ in shape (narrow the filter to one
-   * step), or where there are more than 2^31 - 1 elements (use {@link stream}).
+   * Reads all matching rows of a tap as one tensor. Throws `BAD_ARGUMENT` where no row matches, where rows
+   * differ in shape (narrow the filter to one step), or where there are more than 2^31 - 1 elements (use
+   * {@link stream}).
    */
   read(name: string, filter: RowFilter = {}): Promise<TensorBatch> {
     return readTap(this, name, filter);
@@ -128,8 +147,8 @@ export class Dump implements AsyncDisposable {
   }
 
   /**
-   * The graph of a recording, read and checked whole; undefined where the dump has none, or is partial and has none yet. Throws `IO`, and `BAD_DUMP` naming
-   * the field at fault.
+   * The graph of a recording, read and checked whole; undefined where the dump has none, or is partial and
+   * has none yet. Throws `IO`, and `BAD_DUMP` naming the field at fault.
    */
   async graph(): Promise<DumpGraph | undefined> {
     const { graph, status } = this.manifest;
@@ -178,7 +197,9 @@ export class Dump implements AsyncDisposable {
   }
 }
 
-/** A complete dump has all its files; one that lost some is refused at once rather than when a tap is read. */
+/**
+ * A complete dump has all its files; one that lost some is refused at once rather than when a tap is read.
+ */
 async function checkFiles(dir: string, manifest: Manifest): Promise<void> {
   const present = new Set(await readdir(dir));
   const needed = manifest.tier === 'full' ? manifest.taps.map((tap) => tap.file) : [];

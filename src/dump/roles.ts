@@ -12,7 +12,8 @@ export type DumpRoles = { readonly [role in RoleName]?: readonly string[] } & {
 };
 
 /**
- * The roles of a dump's taps: those that its manifest states, else those of a family that is known by `model.type`.
+ * The roles of a dump's taps: those that its manifest states, else those of a family that is known by
+ * `model.type`.
  * @returns undefined where neither says anything: nothing is guessed from names.
  */
 export function dumpRoles({

@@ -6,8 +6,9 @@ import type { TapDtype } from './format.js';
  * Statistics of each row, for producers without the native addon (which has the same function).
  *
  * @param columns elements per row; `BAD_ARGUMENT` unless it divides the number of values.
- * @returns 7 numbers a row: min, max, mean, rms, largest magnitude, all over the finite elements and NaN where a row has none; count of NaN;
- * count of infinities. Accumulated in float64 over the values as stored (I64 rounded to doubles; quantised types decoded, which throws
+ * @returns 7 numbers a row: min, max, mean, rms, largest magnitude, all over the finite elements and NaN
+ * where a row has none; count of NaN; count of infinities. Accumulated in float64 over the values as stored
+ * (I64 rounded to doubles; quantised types decoded, which throws
  * `DTYPE_UNSUPPORTED` for those that only ggml decodes).
  */
 export function rowStats(values: TapElements, dtype: TapDtype, columns: number): Float64Array {
@@ -35,8 +36,8 @@ export function rowStats(values: TapElements, dtype: TapDtype, columns: number):
       sum += value;
       squares += value * value;
     }
-    // Squares of F32 values cannot overflow a double: anything but a number here means NaN or infinity among them (or F64 values
-    // beyond 1e154), and counting anew.
+    // Squares of F32 values cannot overflow a double: anything but a number here means NaN or infinity among
+    // them (or F64 values beyond 1e154), and counting anew.
     if (squares - squares !== 0) {
       [min, max, sum, squares] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0, 0];
       for (let k = row * columns; k < end; k++) {

@@ -12,7 +12,10 @@ import {
   statsSchema,
 } from './stats-columns.js';
 
-/** `stats.arrow` as columns; row k of each belongs together. `rms` and the others are over finite elements, NaN where there is none. */
+/**
+ * `stats.arrow` as columns; row k of each belongs together. `rms` and the others are over finite elements,
+ * NaN where there is none.
+ */
 export interface StatsRows {
   length: number;
   /** Tap name per row. */
@@ -48,7 +51,11 @@ export interface HashRow {
   sha256: string;
 }
 
-/** Reads a whole `stats.arrow`. Throws `BAD_DUMP` or `IO` naming the file. @param mayLack of a partial dump: a file that is missing, or ends before its schema, holds no rows, and one without a footer those of its whole batches. */
+/**
+ * Reads a whole `stats.arrow`. Throws `BAD_DUMP` or `IO` naming the file. @param mayLack of a partial dump: a
+ * file that is missing, or ends before its schema, holds no rows, and one without a footer those of its whole
+ * batches.
+ */
 export async function readStats(path: string, mayLack = false): Promise<StatsRows> {
   const table = await readTable(path, statsSchema(), mayLack);
   const ints = (name: string) =>

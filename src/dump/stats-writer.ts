@@ -9,7 +9,10 @@ export interface TapStats {
   count: number;
   /** 7 numbers a row, as `rowStats` gives them: min, max, mean, rms, absmax, NaN count, infinity count. */
   values: Float64Array;
-  /** For a nullable tap: one entry per row of the append, 0 where it has no value; `values` is of the others. Default: every row has one. */
+  /**
+   * For a nullable tap: one entry per row of the append, 0 where it has no value; `values` is of the others.
+   * Default: every row has one.
+   */
   present?: Uint8Array;
 }
 
@@ -34,7 +37,10 @@ export class StatsWriter {
     return new StatsWriter(await ArrowWriter.create(path, statsSchema(), 13, 26, names), taps);
   }
 
-  /** Appends one record batch: scope `token` one row per position of `index`, scope `step` one row at the last position. */
+  /**
+   * Appends one record batch: scope `token` one row per position of `index`, scope `step` one row at the last
+   * position.
+   */
   append(index: RowIndex, stats: ReadonlyMap<string, TapStats>): Promise<void> {
     const rows = index.position.length;
     let total = 0;

@@ -18,7 +18,10 @@ export function tapNameFault(name: unknown): string | undefined {
   return name.endsWith('#shape') ? 'a name that does not end in #shape' : undefined;
 }
 
-/** Surrogates that do not come as a pair; `isWellFormed` needs a newer Node than the oldest supported one's types. */
+/**
+ * Surrogates that do not come as a pair; `isWellFormed` needs a newer Node than the oldest supported one's
+ * types.
+ */
 function hasLoneSurrogate(text: string): boolean {
   return /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/.test(text);
 }

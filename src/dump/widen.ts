@@ -1,6 +1,9 @@
 import type { TapDtype } from './dtypes.js';
 
-/** Writes the values of F16 or BF16 bits into the start of `out`, exactly; NaNs stay NaNs. @returns the part of `out` written. */
+/**
+ * Writes the values of F16 or BF16 bits into the start of `out`, exactly; NaNs stay NaNs. @returns the part
+ * of `out` written.
+ */
 export function widen(bits: Uint16Array, dtype: TapDtype, out: Float32Array): Float32Array {
   const part = out.subarray(0, bits.length);
   if (dtype === 'BF16') {

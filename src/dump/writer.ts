@@ -9,11 +9,15 @@
  *     const manifest = await writer.finish();
  *
  * Contract
- * - When `append` resolves, its bytes are on disk (written to the file, not synced to the device): nothing is queued or copied behind the
+ * - When `append` resolves, its bytes are on disk (written to the file, not synced to the device): nothing is
+ *   queued or copied behind the
  *   caller's back, so the memory that the values view may be reused. Until then it must not change.
- * - Appends to one file are served in the order of the calls; different blocks may be written at the same time.
- * - One writer at a time: a folder is locked by a file beside it (`lock.ts`), which a killed process leaves and the next one replaces.
- * - A dump that was not finished (crash, `abort`, a full disk) is marked partial and reads up to its last whole batch.
+ * - Appends to one file are served in the order of the calls; different blocks may be written at the same
+ *   time.
+ * - One writer at a time: a folder is locked by a file beside it (`lock.ts`), which a killed process leaves
+ *   and the next one replaces.
+ * - A dump that was not finished (crash, `abort`, a full disk) is marked partial and reads up to its last
+ *   whole batch.
  */
 import { join } from 'node:path';
 import { ZayascopeError } from '../errors.js';
@@ -41,11 +45,16 @@ export type { TapHash, TapStats } from './stats-writer.js';
 
 /** Options of {@link DumpWriter.create} beyond the manifest's fields. */
 export interface DumpWriterOptions {
-  /** Replace a dump that is already there. Default false. A folder that holds anything but a dump is always refused. */
+  /**
+   * Replace a dump that is already there. Default false. A folder that holds anything but a dump is always
+   * refused.
+   */
   overwrite?: boolean;
   /** The dump is a recording: `writeGraph` is called before it is finished. Default false. */
   graph?: boolean;
-  /** Rows are split where the body of a record batch would exceed this many bytes. Default 2^30; at most that. */
+  /**
+   * Rows are split where the body of a record batch would exceed this many bytes. Default 2^30; at most that.
+   */
   batchBytes?: number;
 }
 
@@ -81,8 +90,9 @@ export class DumpWriter implements AsyncDisposable {
    * Creates the folder, its manifest (status partial) and its files.
    *
    * The folder is locked until `finish` or `abort`: `IO` where something else writes into it.
-   * Throws `IO` for a folder that cannot be written or is not empty (unless it holds a dump and `overwrite` is set: then the dump's files are
-   * removed and nothing else), `BAD_ARGUMENT` for a description that breaks the format, e.g. two taps of one name.
+   * Throws `IO` for a folder that cannot be written or is not empty (unless it holds a dump and `overwrite`
+   * is set: then the dump's files are removed and nothing else), `BAD_ARGUMENT` for a description that breaks
+   * the format, e.g. two taps of one name.
    */
   static async create(
     dir: string,
@@ -135,8 +145,10 @@ export class DumpWriter implements AsyncDisposable {
   }
 
   /**
-   * Appends one step's rows of one sequence for the taps of a block (null: the taps of no block). Tier full only.
-   * @param values by tap name; every tap of the block with scope `token` is needed. Throws `BAD_ARGUMENT` naming the tap, `IO` naming the file.
+   * Appends one step's rows of one sequence for the taps of a block (null: the taps of no block). Tier full
+   * only.
+   * @param values by tap name; every tap of the block with scope `token` is needed. Throws `BAD_ARGUMENT`
+   * naming the tap, `IO` naming the file.
    */
   async append(block: number | null, index: RowIndex, values: ReadonlyMap<string, TapValue>): Promise<void> {
     this.#checkOpen();
@@ -163,7 +175,10 @@ export class DumpWriter implements AsyncDisposable {
     this.#steps = Math.max(this.#steps, index.step[rows - 1]! + 1);
   }
 
-  /** Appends the hex SHA-256 of each tap's selected rows (contiguous little-endian bytes) of one step and sequence. Tier hash. */
+  /**
+   * Appends the hex SHA-256 of each tap's selected rows (contiguous little-endian bytes) of one step and
+   * sequence. Tier hash.
+   */
   async appendHash(
     sequence: number,
     step: number,
@@ -177,8 +192,8 @@ export class DumpWriter implements AsyncDisposable {
   }
 
   /**
-   * Writes the graph of a recording, once it is known; a later call replaces it. The dump must have been created with the option `graph`.
-   * Throws `BAD_ARGUMENT` naming the field at fault, `IO`.
+   * Writes the graph of a recording, once it is known; a later call replaces it. The dump must have been
+   * created with the option `graph`. Throws `BAD_ARGUMENT` naming the field at fault, `IO`.
    */
   async writeGraph(graph: DumpGraph): Promise<void> {
     this.#checkOpen();
@@ -195,8 +210,8 @@ export class DumpWriter implements AsyncDisposable {
   /**
    * Writes the footers and marks the dump complete.
    * @param sequences replaces the token ids given at creation, for runs that generate tokens.
-   * @param known what only the end of a run tells. Throws `BAD_ARGUMENT` unless the dump was created as version 2 (e.g. with `notRun: []`): its files
-   * say which version they are.
+   * @param known what only the end of a run tells. Throws `BAD_ARGUMENT` unless the dump was created as
+   * version 2 (e.g. with `notRun: []`): its files say which version they are.
    */
   async finish(
     sequences: Manifest['sequences'] = this.#manifest.sequences,

@@ -1,6 +1,6 @@
 /**
- * `zayascope/graph`: the kernel library. `Graph`, the op functions with their shape and dtype rules, `compileGraphs` and `openBackend`, and tensors that stay on a
- * device. Importing it loads no native code.
+ * `zayascope/graph`: the kernel library. `Graph`, the op functions with their shape and dtype rules,
+ * `compileGraphs` and `openBackend`, and tensors that stay on a device. Importing it loads no native code.
  */
 
 export { attentionOutput, attentionWeights, causalMask } from '../graph/attention.js';

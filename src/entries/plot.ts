@@ -1,5 +1,6 @@
 /**
- * `zayascope/plot`: reports and dumps in, figures out, as data; and figures as HTML. `show` of `zayascope` shows them in a notebook.
+ * `zayascope/plot`: reports and dumps in, figures out, as data; and figures as HTML. `show` of `zayascope`
+ * shows them in a notebook.
  */
 
 export {

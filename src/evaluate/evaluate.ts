@@ -1,8 +1,10 @@
 /**
  * Perplexity of a model over a text, and how far a second model's predictions are from it.
  *
- * The text is cut into windows that do not overlap; each is run from an empty past. The first token of a window is not scored, since nothing precedes it; all others are, so a longer
- * window gives a lower perplexity. (llama-perplexity scores only the second half of each window and begins each with bos: its figures are not these.)
+ * The text is cut into windows that do not overlap; each is run from an empty past. The first token of a
+ * window is not scored, since nothing precedes it; all others are, so a longer window gives a lower
+ * perplexity. (llama-perplexity scores only the second half of each window and begins each with bos: its
+ * figures are not these.)
  */
 import { LogitsComparison, type LogitsReport } from '../diff/logits/logits.js';
 import { ZayascopeError } from '../errors.js';
@@ -47,11 +49,17 @@ export interface Evaluation {
   context: number;
   /** Scores of the model. */
   reference: TextScores;
-  /** Logits of −Infinity among all that were read: such a token has the probability 0. NaN and +Infinity end the evaluation. 0 without a second model. */
+  /**
+   * Logits of −Infinity among all that were read: such a token has the probability 0. NaN and +Infinity end
+   * the evaluation. 0 without a second model.
+   */
   nonFinite: { reference: number; tested: number };
   /** Scores of the second model; null without one. */
   tested: TextScores | null;
-  /** KL(P_ref ‖ P_test) in nats, agreement and order of the likeliest tokens, over the columns that both have; null without a second model. */
+  /**
+   * KL(P_ref ‖ P_test) in nats, agreement and order of the likeliest tokens, over the columns that both have;
+   * null without a second model.
+   */
   logits: Omit<LogitsReport, 'tokens'> | null;
   /** Change of the probability of the text's own next token; null without a second model. */
   probabilityChange: ProbabilityChange | null;
@@ -63,7 +71,8 @@ const PART = 128;
 /**
  * Scores every token of a text but the first of each window.
  *
- * @throws `BAD_ARGUMENT` for fewer than two tokens or a window below 2; `CANCELLED`; what the models throw, such as `BAD_ARGUMENT` for ids outside a vocabulary.
+ * @throws `BAD_ARGUMENT` for fewer than two tokens or a window below 2; `CANCELLED`; what the models throw,
+ * such as `BAD_ARGUMENT` for ids outside a vocabulary.
  */
 export async function evaluate(
   model: EvaluatedModel,

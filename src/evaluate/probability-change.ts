@@ -1,4 +1,7 @@
-/** Change of a token's probability, tested minus reference, over the scored tokens: negative where the tested model predicts the text worse. */
+/**
+ * Change of a token's probability, tested minus reference, over the scored tokens: negative where the tested
+ * model predicts the text worse.
+ */
 export interface ProbabilityChange {
   mean: number;
   /** Root of the mean square. */

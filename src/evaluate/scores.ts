@@ -6,12 +6,16 @@ export interface TextScores {
   meanNll: number;
   /** exp of {@link meanNll}. */
   perplexity: number;
-  /** Standard error of the perplexity, taking the scores as independent; 0 for a single one, Infinity for an infinite perplexity. */
+  /**
+   * Standard error of the perplexity, taking the scores as independent; 0 for a single one, Infinity for an
+   * infinite perplexity.
+   */
   perplexityError: number;
 }
 
 /**
- * ln of the probability that soft-max gives to `token`, accumulated in float64. Throws `BACKEND` where logits are NaN or +Infinity: a perplexity of such would mean nothing.
+ * ln of the probability that soft-max gives to `token`, accumulated in float64. Throws `BACKEND` where logits
+ * are NaN or +Infinity: a perplexity of such would mean nothing.
  * @param where in the text, for the error.
  */
 export function logProbability(logits: Float32Array, token: number, where: string): number {

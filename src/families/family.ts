@@ -13,15 +13,20 @@ export const ROLE_NAMES = [
 ] as const;
 
 /**
- * - `residual`: the stream that a block passes on; `logits`: one per token of the vocabulary, before any soft-max.
- * - `router.expert`: the experts that a token takes (integers); `router.probabilities`: what they are chosen by, biases included;
+ * - `residual`: the stream that a block passes on; `logits`: one per token of the vocabulary, before any
+ *   soft-max.
+ * - `router.expert`: the experts that a token takes (integers); `router.probabilities`: what they are chosen
+ *   by, biases included;
  *   `router.margin`: how far the choice was ahead of the next expert.
  * - `attention.weights`: after the soft-max; `mask`: what is added to scores before it.
  * - `cache.key`, `cache.value`, `state`: what a sequence leaves for its next step.
  */
 export type RoleName = (typeof ROLE_NAMES)[number];
 
-/** What is known of a family of models by names alone: plain data, so that dumps, diffs and graphs can use it without a model file. */
+/**
+ * What is known of a family of models by names alone: plain data, so that dumps, diffs and graphs can use it
+ * without a model file.
+ */
 export interface Family {
   /** As a name map's `family` says it. */
   readonly name: string;
@@ -31,11 +36,17 @@ export interface Family {
   readonly gguf: readonly string[];
   /** Which taps play which role (`docs/dump-format.md`), as tap patterns. */
   readonly roles: { readonly [role in RoleName]?: string };
-  /** Its taps in execution order, as patterns of names: those of a block repeat for each block, which they find by `{l}`. Caches and states stand where they are written. */
+  /**
+   * Its taps in execution order, as patterns of names: those of a block repeat for each block, which they
+   * find by `{l}`. Caches and states stand where they are written.
+   */
   readonly order: readonly string[];
   /** Values that help texts name: one op to reproduce, one value to stop at. */
   readonly examples: { readonly op: string; readonly breakpoint: string };
-  /** For ops that a dump of the family shows operands of: their taps in a block, by operand (`src/conformance/captured.ts`). */
+  /**
+   * For ops that a dump of the family shows operands of: their taps in a block, by operand
+   * (`src/conformance/captured.ts`).
+   */
   readonly operands: { readonly [op: string]: { readonly [operand: string]: string } };
   /** Presets of dtype policies besides those of every family, by name (`src/graph/policy.ts`). */
   readonly policies: Readonly<
@@ -55,8 +66,14 @@ export interface Family {
   readonly attention?: Readonly<Record<'queries' | 'keys' | 'values' | 'weights' | 'output', string>>;
   /** True if the last class of the router runs no expert. */
   readonly hasSkipClass: boolean;
-  /** States besides keys and values that `stateView` draws, by what it calls them: the tap without its block, and names of its axes. */
+  /**
+   * States besides keys and values that `stateView` draws, by what it calls them: the tap without its block,
+   * and names of its axes.
+   */
   readonly states: Readonly<Record<string, { readonly tap: string; readonly axes: readonly string[] }>>;
-  /** What the ops are called in sentences, and what to look at where one is wrong: by the tap that each makes, without its block ('' is the block's output). */
+  /**
+   * What the ops are called in sentences, and what to look at where one is wrong: by the tap that each makes,
+   * without its block ('' is the block's output).
+   */
   readonly words: Readonly<Record<string, readonly [name: string, check: string]>>;
 }

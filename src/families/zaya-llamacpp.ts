@@ -1,7 +1,9 @@
 /**
- * The callback names of the two public llama.cpp ports of ZAYA. Shapes are ggml's with the axes reversed, so `[T, heads, d]` is ggml's `{d, heads, T}`.
+ * The callback names of the two public llama.cpp ports of ZAYA. Shapes are ggml's with the axes reversed, so
+ * `[T, heads, d]` is ggml's `{d, heads, T}`.
  *
- * `llamacpp`: https://github.com/ggml-org/llama.cpp/pull/23112, 2L half-layers, even ones attention and odd ones MoE; time is the fastest axis of both convolutions.
+ * `llamacpp`: https://github.com/ggml-org/llama.cpp/pull/23112, 2L half-layers, even ones attention and odd
+ * ones MoE; time is the fastest axis of both convolutions.
  * `llamacpp-blocks`: its continuation for the transformers layout, L blocks with channels fastest.
  */
 
@@ -67,7 +69,10 @@ function shared(a: string, m: string) {
   ] as const;
 }
 
-/** Values without a tap: states before the step, the delayed input that only these ports form, parts of other values, unnamed nodes and views. */
+/**
+ * Values without a tap: states before the step, the delayed input that only these ports form, parts of other
+ * values, unnamed nodes and views.
+ */
 const IGNORED = [
   'inp_{rest}',
   'attn_inp_{rest}',

@@ -1,6 +1,9 @@
 /** ZAYA's presets of dtype policies (`src/graph/policy.ts`). */
 
-/** What transformers keeps in F32 whatever the model's dtype: the residual stream and the biased router probabilities. */
+/**
+ * What transformers keeps in F32 whatever the model's dtype: the residual stream and the biased router
+ * probabilities.
+ */
 const KEPT_IN_F32 = [
   'layers.*#round',
   'layers.*.post_attention_residual_scale#round',

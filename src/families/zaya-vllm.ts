@@ -5,8 +5,9 @@ const CCA = `${ATTENTION}.qkv_proj`;
 const TIME_FASTEST = { op: 'permute', axes: [1, 0] } as const;
 
 /**
- * vLLM's ZAYA (https://github.com/vllm-project/vllm/pull/41999). It has no callbacks: names are those a hook gives, a module's path or `<module>:<variable>` of its
- * forward, with or without the leading `model.`. Where its modules carry the reference's names, so do the values; the rest are variables of its convolutional
+ * vLLM's ZAYA (https://github.com/vllm-project/vllm/pull/41999). It has no callbacks: names are those a hook
+ * gives, a module's path or `<module>:<variable>` of its forward, with or without the leading `model.`. Where
+ * its modules carry the reference's names, so do the values; the rest are variables of its convolutional
  * attention, whose module path is left open (`*`).
  */
 export const ZAYA_VLLM = {

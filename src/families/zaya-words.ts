@@ -1,4 +1,7 @@
-/** What ZAYA's ops are called in sentences, and what tends to go wrong in each: by the name of the value that they make, without its block. */
+/**
+ * What ZAYA's ops are called in sentences, and what tends to go wrong in each: by the name of the value that
+ * they make, without its block.
+ */
 
 const PROJECTION =
   'a weight row, its transposition, a bias left out or added, the dtype in which the product accumulates';

@@ -1,7 +1,10 @@
 import { ZAYA_POLICIES } from './zaya-policies.js';
 import { ZAYA_WORDS } from './zaya-words.js';
 
-/** ZAYA's plain data, see `family.ts`. Tap names are those that its model file gives; patterns are tap patterns (`src/tap-pattern.ts`). */
+/**
+ * ZAYA's plain data, see `family.ts`. Tap names are those that its model file gives; patterns are tap
+ * patterns (`src/tap-pattern.ts`).
+ */
 export const ZAYA = {
   name: 'zaya',
   types: ['zaya'],

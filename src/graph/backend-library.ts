@@ -8,7 +8,10 @@ const OP = 'openBackend';
 
 /** What a backend library reads when it loads, once for the whole process. */
 export interface DeviceSettings {
-  /** F32 products of F32 operands. Devices with half-width arithmetic round the operands otherwise. Default false: the device's own way. */
+  /**
+   * F32 products of F32 operands. Devices with half-width arithmetic round the operands otherwise. Default
+   * false: the device's own way.
+   */
   strictF32: boolean;
   /** Lets the device compute neighbouring nodes in one kernel. Default true. */
   fusion: boolean;
@@ -61,7 +64,8 @@ export interface FoundLibrary {
 }
 
 /**
- * Looks for the library of a kind of backend: in the folder that `ZAYASCOPE_GGML_DIR` names, then in the packages of this platform. Loads nothing. A library of another ggml version is a
+ * Looks for the library of a kind of backend: in the folder that `ZAYASCOPE_GGML_DIR` names, then in the
+ * packages of this platform. Loads nothing. A library of another ggml version is a
  * `problem`: it would read our structures wrongly.
  */
 export function findBackendLibrary(kind: string): FoundLibrary {
@@ -116,10 +120,12 @@ function inFolder(kind: string, folder: string, marks: readonly string[]): Found
 const loaded = new Map<string, DeviceSettings>();
 
 /**
- * Loads the library of a kind of backend, once a process. Settings reach it through environment variables, which it reads as it loads; variables that are set already stay. A setting that
- * is absent is what the library was loaded with, or the default.
+ * Loads the library of a kind of backend, once a process. Settings reach it through environment variables,
+ * which it reads as it loads; variables that are set already stay. A setting that is absent is what the
+ * library was loaded with, or the default.
  *
- * @throws `BACKEND` when there is none of the right ggml version, it does not load, or it was loaded with other settings.
+ * @throws `BACKEND` when there is none of the right ggml version, it does not load, or it was loaded with
+ * other settings.
  */
 export function loadBackendLibrary(kind: string, wanted: Partial<DeviceSettings>): void {
   const before = loaded.get(kind);
@@ -134,7 +140,8 @@ export function loadBackendLibrary(kind: string, wanted: Partial<DeviceSettings>
   }
   // Read when a library loads, or when its first device opens.
   for (const [name, value] of Object.entries(environment(kind, settings))) process.env[name] ??= value;
-  // On some platforms, and in a build of ggml's source, the library lies beside the CPU's and has been loaded with it.
+  // On some platforms, and in a build of ggml's source, the library lies beside the CPU's and has been loaded
+  // with it.
   const isPresent = native()
     .devices()
     .some(({ name }) => backendKind(name) === kind);
@@ -180,7 +187,10 @@ function inWords({ strictF32, fusion }: DeviceSettings): string {
   return `${strictF32 ? 'strict F32' : 'F32 the way of the device'}, fusion ${fusion ? 'on' : 'off'}`;
 }
 
-/** True if F32 products on the device are known to be of F32 operands: on the CPU, and where the switch of its kind is set. */
+/**
+ * True if F32 products on the device are known to be of F32 operands: on the CPU, and where the switch of its
+ * kind is set.
+ */
 export function isStrictF32(kind: string): boolean {
   if (kind === 'cpu') return true;
   const names = Object.keys(VARIABLES[kind]?.strictF32 ?? {});

@@ -42,10 +42,12 @@ export function listDevices(): NativeDevice[] {
 }
 
 /**
- * Opens a device by backend name in any case (`cpu`, `vulkan`, `cuda`: its first device) or by ggml's device name (`Vulkan1`). `lavapipe` is Mesa's Vulkan device on the CPU, with fusion
- * off, for machines without a GPU. The library of a backend is loaded when it is first asked for.
+ * Opens a device by backend name in any case (`cpu`, `vulkan`, `cuda`: its first device) or by ggml's device
+ * name (`Vulkan1`). `lavapipe` is Mesa's Vulkan device on the CPU, with fusion off, for machines without a
+ * GPU. The library of a backend is loaded when it is first asked for.
  *
- * @throws `BACKEND` when there is no such device, no library for it, or one of another ggml version; `BAD_ARGUMENT` for a thread count outside 1..512.
+ * @throws `BACKEND` when there is no such device, no library for it, or one of another ggml version;
+ * `BAD_ARGUMENT` for a thread count outside 1..512.
  */
 export function openBackend(name = 'cpu', options: BackendOptions = {}): Backend {
   const device = findDevice(name, options);

@@ -15,7 +15,10 @@ export interface OutputValue {
   dtype: Dtype;
   /** Axes in the reference's order, slowest first. */
   shape: Shape;
-  /** Little-endian, contiguous. A view of the graph's memory where the device shares it with the host, valid until the next run of a graph in the same arena; a copy elsewhere. */
+  /**
+   * Little-endian, contiguous. A view of the graph's memory where the device shares it with the host, valid
+   * until the next run of a graph in the same arena; a copy elsewhere.
+   */
   bytes: Uint8Array;
 }
 
@@ -25,13 +28,23 @@ export interface CompiledGraph {
   readonly native: NativeGraph;
   /** Contiguous copies that the device needs and the graph does not have: see `device-needs.ts`. */
   readonly inserted: readonly InsertedCopy[];
-  /** Inputs that the graph needs. Their memory is used for other values once they have been read, so each run must fill them again. */
+  /**
+   * Inputs that the graph needs. Their memory is used for other values once they have been read, so each run
+   * must fill them again.
+   */
   readonly inputs: readonly Tensor[];
-  /** Fills an input. Throws `BAD_ARGUMENT` for a name that is unknown or that no output needs (it has no memory), `SHAPE_MISMATCH` for a wrong number of bytes, `BAD_ARGUMENT` for indices outside the tables that they point into. */
+  /**
+   * Fills an input. Throws `BAD_ARGUMENT` for a name that is unknown or that no output needs (it has no
+   * memory), `SHAPE_MISMATCH` for a wrong number of bytes, `BAD_ARGUMENT` for indices outside the tables that
+   * they point into.
+   */
   setInput(name: string, values: ArrayBufferView): void;
   /** Values of the graph's outputs, in the order in which they were declared. */
   outputs(): readonly OutputValue[];
-  /** As {@link outputs}: at once where the device shares memory with the host, elsewhere copied off the JavaScript thread, while graphs of other arenas may run. */
+  /**
+   * As {@link outputs}: at once where the device shares memory with the host, elsewhere copied off the
+   * JavaScript thread, while graphs of other arenas may run.
+   */
   collect(): readonly OutputValue[] | Promise<readonly OutputValue[]>;
 }
 
@@ -44,7 +57,8 @@ export interface CompiledGraphs extends Disposable {
 }
 
 /**
- * Hands graphs to ggml and gives them memory on a device: one arena, as large as the largest needs. Throws `BACKEND` when the device has too little, or no kernel for an op.
+ * Hands graphs to ggml and gives them memory on a device: one arena, as large as the largest needs. Throws
+ * `BACKEND` when the device has too little, or no kernel for an op.
  */
 export function compileGraphs(backend: Backend, graphs: readonly Graph[]): CompiledGraphs {
   const contexts: NativeContext[] = [];
@@ -114,7 +128,10 @@ function lower(
   return handles;
 }
 
-/** Nodes that an output or effect depends on, in the order in which they were built: that is the order in which they run, so that a state is read before a later node replaces it. */
+/**
+ * Nodes that an output or effect depends on, in the order in which they were built: that is the order in
+ * which they run, so that a state is read before a later node replaces it.
+ */
 export function needed(graph: Graph): Tensor[] {
   const wanted = new Set<Tensor>([...graph.outputs.values(), ...graph.effects]);
   for (const tensor of [...graph.tensors].reverse())
@@ -136,7 +153,10 @@ function lowerTensor(tensor: Tensor, context: NativeContext, sources: readonly n
   return context.op(ggmlFunction(op as OpName), sources, scalars, type, ne, name);
 }
 
-/** How many rows the tables have that an I32 input points into, directly or through views: ggml aborts on an index beyond. */
+/**
+ * How many rows the tables have that an I32 input points into, directly or through views: ggml aborts on an
+ * index beyond.
+ */
 function indexLimits(graph: Graph): Map<Tensor, number> {
   const limits = new Map<Tensor, number>();
   const limit = (ids: Tensor, rows: number) => {
@@ -176,7 +196,8 @@ function compiledGraph(
   const isShared = device.type === 'cpu';
   const handleOf = (name: string) => handles[graph.outputs.get(name)!.id]!;
   let values: OutputValue[] | undefined;
-  // Addresses are fixed, so the views are made once. Closing leaves them empty; then asking again throws CLOSED.
+  // Addresses are fixed, so the views are made once. Closing leaves them empty; then asking again throws
+  // CLOSED.
   const prepared = (): readonly OutputValue[] => {
     if (values === undefined || values.some(({ bytes }) => bytes.byteLength === 0))
       values = [...graph.outputs].map(([name, { dtype, shape }]) => ({

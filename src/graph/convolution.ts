@@ -10,13 +10,18 @@ export interface Conv1dOptions {
   groups: number;
   /** Dtype that the patches are rounded to: F32 (default), or F16 as in ggml's own `conv_1d`. */
   im2col?: 'F32' | 'F16';
-  /** Dtype that the weight is rounded to; default F32. With F16 patches and an F16 weight the products are ggml's F16 ones, otherwise F32. */
+  /**
+   * Dtype that the weight is rounded to; default F32. With F16 patches and an F16 weight the products are
+   * ggml's F16 ones, otherwise F32.
+   */
   weight?: 'F32' | 'F16' | 'BF16';
 }
 
 /**
- * Grouped one-dimensional convolution without padding, stride 1, all groups in one batched matmul: `x` F32 [.., time, channels] (`..` is nothing or a batch axis), `weight`
- * [channels, channels / groups, size] (PyTorch's `nn.Conv1d` layout), `bias` F32 [channels], gives F32 [.., time − size + 1, channels]. BF16 and F16 weights are exact in F32.
+ * Grouped one-dimensional convolution without padding, stride 1, all groups in one batched matmul: `x` F32
+ * [.., time, channels] (`..` is nothing or a batch axis), `weight` [channels, channels / groups, size]
+ * (PyTorch's `nn.Conv1d` layout), `bias` F32 [channels], gives F32 [.., time − size + 1, channels]. BF16 and
+ * F16 weights are exact in F32.
  */
 export function conv1dGrouped(x: Tensor, weight: Tensor, bias: Tensor, options: Conv1dOptions): Tensor {
   const { groups, im2col: patchDtype = 'F32', weight: weightDtype = 'F32' } = options;
@@ -42,8 +47,10 @@ export function conv1dGrouped(x: Tensor, weight: Tensor, bias: Tensor, options: 
 }
 
 /**
- * Depthwise one-dimensional convolution without padding, stride 1: `x` F32 [.., time, channels] (`..` is nothing or a batch axis), `weight` F32 [channels, 1, size], `bias` F32
- * [channels], gives F32 [.., time − size + 1, channels]. Built from products and sums of shifted views, which every backend runs (CUDA's `ssm_conv` has no size 2).
+ * Depthwise one-dimensional convolution without padding, stride 1: `x` F32 [.., time, channels] (`..` is
+ * nothing or a batch axis), `weight` F32 [channels, 1, size], `bias` F32 [channels], gives F32 [.., time −
+ * size + 1, channels]. Built from products and sums of shifted views, which every backend runs (CUDA's
+ * `ssm_conv` has no size 2).
  */
 export function conv1dDepthwise(x: Tensor, weight: Tensor, bias: Tensor): Tensor {
   const { time, channels, size } = sizes(x, weight);

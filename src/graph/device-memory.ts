@@ -3,7 +3,8 @@ import { native } from '../native.js';
 import type { Backend } from './backend.js';
 
 /**
- * Throws `BACKEND` unless the device has the bytes free. Drivers fail late, or move memory to the host, where everything becomes slow. The CPU's memory is left to the operating system.
+ * Throws `BACKEND` unless the device has the bytes free. Drivers fail late, or move memory to the host, where
+ * everything becomes slow. The CPU's memory is left to the operating system.
  * @param what what the bytes are for, in words.
  */
 export function requireFreeMemory({ device }: Backend, bytes: number, what: string): void {

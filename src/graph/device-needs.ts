@@ -2,7 +2,10 @@ import { backendKind } from './backend-library.js';
 import type { OpName } from './ops.js';
 import { isContiguous, type Tensor } from './tensor.js';
 
-/** A copy that a device needs where the model has none: its kernel refuses a strided operand, or computes something else with it. */
+/**
+ * A copy that a device needs where the model has none: its kernel refuses a strided operand, or computes
+ * something else with it.
+ */
 export interface ContiguityNeed {
   op: OpName;
   /** Position of the operand in the op's sources. */
@@ -15,8 +18,10 @@ const THROUGH_HALF_WIDTH =
   'its kernel copies a permuted matrix to half width first, also where F16 arithmetic is off: NMSE 4e-8 instead of 1e-13';
 
 /**
- * What each kind of device needs beyond the rules of the op functions, by its name in {@link backendKind}. One line an operand: what stands here becomes a `cont` node in front of the op
- * when the graph is compiled for such a device, and is listed by `zayascope doctor --model`. A kind that is absent takes what the rules allow.
+ * What each kind of device needs beyond the rules of the op functions, by its name in {@link backendKind}.
+ * One line an operand: what stands here becomes a `cont` node in front of the op when the graph is compiled
+ * for such a device, and is listed by `zayascope doctor --model`. A kind that is absent takes what the rules
+ * allow.
  */
 export const CONTIGUITY_NEEDS: Readonly<Record<string, readonly ContiguityNeed[]>> = {
   vulkan: [
@@ -40,7 +45,10 @@ export interface InsertedCopy {
   need: ContiguityNeed;
 }
 
-/** The needs of a device that a node does not meet. Quantised operands stay as they are: no device copies them. */
+/**
+ * The needs of a device that a node does not meet. Quantised operands stay as they are: no device copies
+ * them.
+ */
 export function unmetNeeds(device: string, { op, sources }: Tensor): readonly ContiguityNeed[] {
   return (CONTIGUITY_NEEDS[backendKind(device)] ?? []).filter((need) => {
     const source = sources[need.operand];

@@ -21,12 +21,16 @@ const VECTOR_ROWS = 8;
 
 /** Nodes that a kind of device says it runs, and then aborts the process: found by `conformance`. */
 const ABORTING: Readonly<Record<string, (node: Tensor) => boolean>> = {
-  // Its kernel for vectors has no form for a BF16 right side; where it takes that kernel for a batch is not known, so that all small products are refused.
+  // Its kernel for vectors has no form for a BF16 right side; where it takes that kernel for a batch is not
+  // known, so that all small products are refused.
   vulkan: ({ op, sources }) =>
     op === 'mulMat' && sources[1]!.dtype === 'BF16' && (sources[1]!.shape.at(-2) ?? 1) <= VECTOR_ROWS,
 };
 
-/** The nodes of a graph that the device says it does not run, or is known to abort on. The CPU runs all that the rules of the op functions allow: there ggml's answer is no guide. */
+/**
+ * The nodes of a graph that the device says it does not run, or is known to abort on. The CPU runs all that
+ * the rules of the op functions allow: there ggml's answer is no guide.
+ */
 export function unsupportedNodes(
   { device, native: handle }: Backend,
   nodes: readonly Tensor[],

@@ -45,7 +45,10 @@ function squares(row: Float64Array): number {
   return row.reduce((total, value) => total + value * value, 0);
 }
 
-/** `1 − erf(x)`, to about 1e-14: the Taylor series near zero, beyond it the continued fraction of erfc (Abramowitz and Stegun 7.1.5 and 7.1.14). */
+/**
+ * `1 − erf(x)`, to about 1e-14: the Taylor series near zero, beyond it the continued fraction of erfc
+ * (Abramowitz and Stegun 7.1.5 and 7.1.14).
+ */
 function erfc(x: number): number {
   if (x < 0) return 2 - erfc(-x);
   if (x < 2) {

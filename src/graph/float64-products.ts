@@ -2,7 +2,9 @@
 import { elementCount, toNe } from './shape.js';
 import type { Tensor } from './tensor.js';
 
-/** See `mulMat` of `ops-products.ts`; operands and result in the order of the axes, as for all functions here. */
+/**
+ * See `mulMat` of `ops-products.ts`; operands and result in the order of the axes, as for all functions here.
+ */
 export function mulMat({ sources, shape }: Tensor, [a, b]: Float64Array[]): Float64Array {
   const [k, m, a2, a3] = toNe(sources[0]!.shape) as [number, number, number, number];
   const [, n, b2, b3] = toNe(sources[1]!.shape) as [number, number, number, number];

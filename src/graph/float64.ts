@@ -1,5 +1,6 @@
 /**
- * Evaluates a graph in double precision: what its ops would give without any rounding. Casts among floating dtypes leave values alone. For judging results, not for speed.
+ * Evaluates a graph in double precision: what its ops would give without any rounding. Casts among floating
+ * dtypes leave values alone. For judging results, not for speed.
  */
 import { blockBytes, blockSize, type Dtype } from '../dtype.js';
 import { ELEMENT_OPS, ROW_OPS } from './float64-ops.js';

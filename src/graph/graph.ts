@@ -16,8 +16,8 @@ export interface NodeSpec {
 }
 
 /**
- * A list of tensors in execution order, built by the functions of `graph/ops` and turned into a ggml graph by `compileGraph`. Building checks every shape and dtype and
- * touches no native code.
+ * A list of tensors in execution order, built by the functions of `graph/ops` and turned into a ggml graph by
+ * `compileGraph`. Building checks every shape and dtype and touches no native code.
  */
 export class Graph {
   readonly label: string;
@@ -79,7 +79,8 @@ export class Graph {
   }
 
   /**
-   * Makes a value readable after a run, under a unique name. Its memory is not reused within the graph. Throws `BAD_ARGUMENT` for a name that is taken or a tensor of another graph,
+   * Makes a value readable after a run, under a unique name. Its memory is not reused within the graph.
+   * Throws `BAD_ARGUMENT` for a name that is taken or a tensor of another graph,
    * `SHAPE_MISMATCH` for a strided one, whose bytes are no array of its shape (`cont` makes it one).
    */
   output(name: string, tensor: Tensor): void {
@@ -132,7 +133,10 @@ export class Graph {
   }
 }
 
-/** What the device has rearranged for products is no array of its shape to any other kernel, which would compute nonsense or abort. */
+/**
+ * What the device has rearranged for products is no array of its shape to any other kernel, which would
+ * compute nonsense or abort.
+ */
 function checkRepacked({ op, sources }: NodeSpec): void {
   const [matrix, rows, ...rest] = sources;
   const isProduct = (op === 'mulMat' || op === 'mulMatId') && rows?.dtype === 'F32' && isContiguous(rows);

@@ -13,7 +13,10 @@ import type { Tensor } from './tensor.js';
 
 const FLOATS: readonly Dtype[] = ['F32', 'F16', 'BF16'];
 
-/** `a + b`; `b` spreads over `a` (sizes equal or 1, aligned at the last axis). Result has the shape and dtype of `a`. */
+/**
+ * `a + b`; `b` spreads over `a` (sizes equal or 1, aligned at the last axis). Result has the shape and dtype
+ * of `a`.
+ */
 export function add(a: Tensor, b: Tensor): Tensor {
   return binary('add', a, b);
 }
@@ -33,7 +36,8 @@ export function div(a: Tensor, b: Tensor): Tensor {
   return binary('div', a, b);
 }
 
-// ggml computes in F32 and rounds to the dtype of `a`. Accepted: equal floating dtypes, or a half-width `a` with an F32 `b`; F32 with a half-width `b` aborts.
+// ggml computes in F32 and rounds to the dtype of `a`. Accepted: equal floating dtypes, or a half-width `a`
+// with an F32 `b`; F32 with a half-width `b` aborts.
 function binary(op: 'add' | 'sub' | 'mul' | 'div', a: Tensor, b: Tensor): Tensor {
   requireDtype(op, 'a', a, FLOATS);
   if (b.dtype !== a.dtype && b.dtype !== 'F32')
@@ -85,7 +89,10 @@ export function silu(x: Tensor): Tensor {
   return activation('silu', x);
 }
 
-/** The tanh approximation of GELU. On the CPU ggml reads it from a table with F16 steps: up to 2.4e-3 from the exact form for |x| < 3. F32 or F16. */
+/**
+ * The tanh approximation of GELU. On the CPU ggml reads it from a table with F16 steps: up to 2.4e-3 from the
+ * exact form for |x| < 3. F32 or F16.
+ */
 export function gelu(x: Tensor): Tensor {
   return activation('gelu', x);
 }
@@ -101,7 +108,10 @@ function activation(op: 'silu' | 'gelu' | 'geluErf', x: Tensor): Tensor {
   return x.graph.emit({ op, sources: [x], dtype: x.dtype, shape: x.shape });
 }
 
-/** `silu(first half of each row) · second half`: `[.., 2n]` gives `[.., n]`, as the reference's `gate, up = chunk(2)`. F32 or F16. */
+/**
+ * `silu(first half of each row) · second half`: `[.., 2n]` gives `[.., n]`, as the reference's
+ * `gate, up = chunk(2)`. F32 or F16.
+ */
 export function swiglu(gateUp: Tensor): Tensor {
   requireDtype('swiglu', 'gateUp', gateUp, ['F32', 'F16']);
   requireContiguous('swiglu', 'gateUp', gateUp);

@@ -14,7 +14,10 @@ const PLAIN: readonly Dtype[] = ['F32', 'F16', 'BF16', 'I32'];
 const FLOATS: readonly Dtype[] = ['F32', 'F16', 'BF16'];
 const ROW_SOURCES: readonly Dtype[] = [...PLAIN, ...QUANTIZED_DTYPES];
 
-/** The same elements under other sizes; no data moves. The operand must be contiguous (strides of axes of size 1 do not count) and hold as many elements. */
+/**
+ * The same elements under other sizes; no data moves. The operand must be contiguous (strides of axes of size
+ * 1 do not count) and hold as many elements.
+ */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   if (!isPacked(x)) requireContiguous('reshape', 'x', x);
   requireShape(
@@ -32,7 +35,10 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   return x.graph.emit({ op: 'reshape', sources: [x], dtype: x.dtype, shape });
 }
 
-/** Elements `start` (inclusive) to `end` (exclusive) along one axis, as a view; no data moves. Rows must be contiguous. Negative axes count from the end. */
+/**
+ * Elements `start` (inclusive) to `end` (exclusive) along one axis, as a view; no data moves. Rows must be
+ * contiguous. Negative axes count from the end.
+ */
 export function slice(x: Tensor, axis: number, start: number, end: number): Tensor {
   const at = resolveAxis('view', axis, x.shape.length);
   const size = x.shape[at]!;
@@ -55,7 +61,10 @@ export function slice(x: Tensor, axis: number, start: number, end: number): Tens
   return view(x, shape, x.strides, offsetBytes);
 }
 
-/** Splits one axis in two: `[.., n, ..]` becomes `[.., outer, n / outer, ..]`, as a view. Rows must be contiguous, other axes need not be. */
+/**
+ * Splits one axis in two: `[.., n, ..]` becomes `[.., outer, n / outer, ..]`, as a view. Rows must be
+ * contiguous, other axes need not be.
+ */
 export function splitAxis(x: Tensor, axis: number, outer: number): Tensor {
   const at = resolveAxis('view', axis, x.shape.length);
   const size = x.shape[at]!;
@@ -131,19 +140,27 @@ export function transpose(x: Tensor): Tensor {
   });
 }
 
-/** A contiguous copy in the order of the axes; the operand itself, or a reshape of it, where its elements lie in that order already. */
+/**
+ * A contiguous copy in the order of the axes; the operand itself, or a reshape of it, where its elements lie
+ * in that order already.
+ */
 export function cont(x: Tensor): Tensor {
   if (isContiguous(x)) return x;
   return isPacked(x) ? reshape(x, x.shape) : copy(x);
 }
 
-/** A contiguous copy: the value as it is when the node runs, whatever becomes of the operand's memory later. */
+/**
+ * A contiguous copy: the value as it is when the node runs, whatever becomes of the operand's memory later.
+ */
 export function copy(x: Tensor): Tensor {
   requireDtype('cont', 'x', x, PLAIN);
   return x.graph.emit({ op: 'cont', sources: [x], dtype: x.dtype, shape: x.shape });
 }
 
-/** Rounds to another dtype (nearest even), or converts between I32 and F32. Returns the operand itself where the dtype is the same. */
+/**
+ * Rounds to another dtype (nearest even), or converts between I32 and F32. Returns the operand itself where
+ * the dtype is the same.
+ */
 export function cast(x: Tensor, dtype: Dtype): Tensor {
   if (x.dtype === dtype) return x;
   const floats = FLOATS.includes(x.dtype) && FLOATS.includes(dtype);
@@ -159,8 +176,8 @@ export function cast(x: Tensor, dtype: Dtype): Tensor {
 }
 
 /**
- * Copies `x` into resident memory (a state), converting among floating dtypes; same element count. It runs although nothing reads its result, after the nodes
- * that were built before it.
+ * Copies `x` into resident memory (a state), converting among floating dtypes; same element count. It runs
+ * although nothing reads its result, after the nodes that were built before it.
  */
 export function copyInto(x: Tensor, target: Tensor): Tensor {
   requireShape(
@@ -202,7 +219,10 @@ export function concat(a: Tensor, b: Tensor, axis: number): Tensor {
   });
 }
 
-/** Repeats a tensor to `shape`: each size must be the operand's or the operand's must be 1 (aligned at the last axis). */
+/**
+ * Repeats a tensor to `shape`: each size must be the operand's or the operand's must be 1 (aligned at the
+ * last axis).
+ */
 export function repeat(x: Tensor, shape: Shape): Tensor {
   requireDtype('repeat', 'x', x, ['F32', 'F16', 'I32']);
   requireContiguousRows('repeat', 'x', x);
@@ -218,9 +238,10 @@ export function repeat(x: Tensor, shape: Shape): Tensor {
 }
 
 /**
- * Rows of a table by index: `table` [n, width], `ids` I32 [count] gives [count, width] (F32; I32 for an I32 table). With a leading axis on both,
- * `table` [batch, n, width] and `ids` [batch, count] gives [batch, count, width]. Indices out of range abort inside ggml, so they must come from the
- * graph itself (argmax, argsort) or have been checked by the caller.
+ * Rows of a table by index: `table` [n, width], `ids` I32 [count] gives [count, width] (F32; I32 for an I32
+ * table). With a leading axis on both,
+ * `table` [batch, n, width] and `ids` [batch, count] gives [batch, count, width]. Indices out of range abort
+ * inside ggml, so they must come from the graph itself (argmax, argsort) or have been checked by the caller.
  */
 export function getRows(table: Tensor, ids: Tensor): Tensor {
   requireDtype('getRows', 'table', table, ROW_SOURCES);
@@ -247,8 +268,9 @@ export function getRows(table: Tensor, ids: Tensor): Tensor {
 }
 
 /**
- * Writes rows into resident memory at places that are known at run time only: `rows` F32 [n, width] go to `target` [count, width] (F32, F16 or BF16) at `ids` I32 [n]. Runs
- * although nothing reads its result. Ids out of range abort inside ggml: the caller checks them.
+ * Writes rows into resident memory at places that are known at run time only: `rows` F32 [n, width] go to
+ * `target` [count, width] (F32, F16 or BF16) at `ids` I32 [n]. Runs although nothing reads its result. Ids
+ * out of range abort inside ggml: the caller checks them.
  */
 export function setRows(target: Tensor, rows: Tensor, ids: Tensor): Tensor {
   requireDtype('setRows', 'target', target, FLOATS);

@@ -13,9 +13,11 @@ import type { Tensor } from './tensor.js';
 const MATRICES: readonly Dtype[] = ['F32', 'F16', 'BF16', ...QUANTIZED_DTYPES];
 
 /**
- * `b · aᵀ`, batched: `a` [.., m, k], `b` [.., n, k] gives F32 [.., n, m]; a weight comes first, as in `ggml_mul_mat`. Leading sizes of `b` are multiples of those of
- * `a`; matrix i of `b` uses matrix ⌊i / ratio⌋ of `a` (grouped-query attention needs no repeat). `b` is F32, or has the half-width dtype of `a`. On the CPU
- * an F32 `b` is first rounded to what the dtype of `a` multiplies with: F16, BF16, Q8_0, Q8_K, or F32 for F32.
+ * `b · aᵀ`, batched: `a` [.., m, k], `b` [.., n, k] gives F32 [.., n, m]; a weight comes first, as in
+ * `ggml_mul_mat`. Leading sizes of `b` are multiples of those of
+ * `a`; matrix i of `b` uses matrix ⌊i / ratio⌋ of `a` (grouped-query attention needs no repeat). `b` is F32,
+ * or has the half-width dtype of `a`. On the CPU an F32 `b` is first rounded to what the dtype of `a`
+ * multiplies with: F16, BF16, Q8_0, Q8_K, or F32 for F32.
  */
 export function mulMat(a: Tensor, b: Tensor): Tensor {
   requireOperand('mulMat', a);
@@ -36,8 +38,10 @@ export function mulMat(a: Tensor, b: Tensor): Tensor {
 }
 
 /**
- * One matrix per row: `experts` [E, m, k], `b` F32 [rows, k], `ids` I32 [rows] gives F32 [rows, m], row i being `experts[ids[i]] · b[i]`. With `ids` [rows, n] it gives [rows, n, m]: n
- * different matrices a row, each times the row or, of `b` [rows, n, k], times a row of its own. `ids` out of range abort inside ggml: they must come from the graph itself or have been checked.
+ * One matrix per row: `experts` [E, m, k], `b` F32 [rows, k], `ids` I32 [rows] gives F32 [rows, m], row i
+ * being `experts[ids[i]] · b[i]`. With `ids` [rows, n] it gives [rows, n, m]: n different matrices a row,
+ * each times the row or, of `b` [rows, n, k], times a row of its own. `ids` out of range abort inside ggml:
+ * they must come from the graph itself or have been checked.
  */
 export function mulMatId(experts: Tensor, b: Tensor, ids: Tensor): Tensor {
   requireOperand('mulMatId', experts);
@@ -68,8 +72,9 @@ export function mulMatId(experts: Tensor, b: Tensor, ids: Tensor): Tensor {
       shape: [count, n, m],
     });
   }
-  // ggml's axes are [tokens, experts of a token, ..]: one expert each. Rows given as the experts of one token would be the same to its plain kernels, but those for repacked weights
-  // count on a token's experts being different ones and write beyond their tables otherwise.
+  // ggml's axes are [tokens, experts of a token, ..]: one expert each. Rows given as the experts of one token
+  // would be the same to its plain kernels, but those for repacked weights count on a token's experts being
+  // different ones and write beyond their tables otherwise.
   const [rows, k] = b.shape as [number, number];
   const product = experts.graph.emit({
     op: 'mulMatId',
@@ -86,9 +91,10 @@ function fitsIds(b: Tensor, ids: Tensor): boolean {
 }
 
 /**
- * Patches of a one-dimensional convolution without padding, stride 1: `kernel` [out, channels, size] (its sizes count, its values do not), `x` F32
- * [batch, channels, time] (time fastest), gives `dtype` (F32 or F16) [batch, time − size + 1, channels · size]; a row holds for each channel its `size`
- * consecutive samples. F16 rounds the samples: the classic drift.
+ * Patches of a one-dimensional convolution without padding, stride 1: `kernel` [out, channels, size] (its
+ * sizes count, its values do not), `x` F32 [batch, channels, time] (time fastest), gives `dtype` (F32 or F16)
+ * [batch, time − size + 1, channels · size]; a row holds for each channel its `size` consecutive samples. F16
+ * rounds the samples: the classic drift.
  */
 export function im2col(kernel: Tensor, x: Tensor, dtype: 'F32' | 'F16'): Tensor {
   requireDtype('im2col', 'kernel', kernel, ['F32', 'F16', 'BF16']);
@@ -118,8 +124,9 @@ export function im2col(kernel: Tensor, x: Tensor, dtype: 'F32' | 'F16'): Tensor 
 }
 
 /**
- * Depthwise causal convolution without padding: `x` F32 [batch, channels, time] (time fastest), `kernel` F32 [channels, size], gives F32
- * [batch, time − size + 1, channels]. CUDA has no kernel of size 2: see `conv1dDepthwise` for the portable form.
+ * Depthwise causal convolution without padding: `x` F32 [batch, channels, time] (time fastest), `kernel` F32
+ * [channels, size], gives F32 [batch, time − size + 1, channels]. CUDA has no kernel of size 2: see
+ * `conv1dDepthwise` for the portable form.
  */
 export function ssmConv(x: Tensor, kernel: Tensor): Tensor {
   requireDtype('ssmConv', 'x', x, ['F32']);
@@ -145,8 +152,10 @@ export function ssmConv(x: Tensor, kernel: Tensor): Tensor {
 }
 
 /**
- * ggml's own rotary embedding, neox form (pairs i and i + dims/2), on the first `dims` of each head: `x` F32 or F16 [tokens, heads, head_dim], `positions` I32 [tokens].
- * ggml multiplies angles up step by step, so they differ from `position · base^(−2i/dims)` by about i·6e-8 relative: see `ropeFromTables` for the reference's own angles.
+ * ggml's own rotary embedding, neox form (pairs i and i + dims/2), on the first `dims` of each head: `x` F32
+ * or F16 [tokens, heads, head_dim], `positions` I32 [tokens]. ggml multiplies angles up step by step, so they
+ * differ from `position · base^(−2i/dims)` by about i·6e-8 relative: see `ropeFromTables` for the reference's
+ * own angles.
  */
 export function rope(x: Tensor, positions: Tensor, dims: number, base: number): Tensor {
   requireDtype('rope', 'x', x, ['F32', 'F16']);
@@ -167,7 +176,8 @@ export function rope(x: Tensor, positions: Tensor, dims: number, base: number): 
   );
   requireArgument(Number.isFinite(base) && base > 0, 'rope', 'a positive base', base);
   const NEOX = 2;
-  // n_dims, mode, n_ctx_orig, freq_base, freq_scale, ext_factor, attn_factor, beta_fast, beta_slow: no context extension.
+  // n_dims, mode, n_ctx_orig, freq_base, freq_scale, ext_factor, attn_factor, beta_fast, beta_slow: no
+  // context extension.
   return x.graph.emit({
     op: 'rope',
     sources: [x, positions],

@@ -42,8 +42,9 @@ function normalise(op: 'rmsNorm' | 'l2Norm', x: Tensor, eps: number): Tensor {
 }
 
 /**
- * `softmax(x · factor + mask)` along rows. `x` F32 [.., rows, n], contiguous. `mask`, if given, is F32 or F16, contiguous, and is added (0 keeps, −∞ hides): [rows, n], or with
- * leading axes each of which is 1 or as in `x`.
+ * `softmax(x · factor + mask)` along rows. `x` F32 [.., rows, n], contiguous. `mask`, if given, is F32 or
+ * F16, contiguous, and is added (0 keeps, −∞ hides): [rows, n], or with leading axes each of which is 1 or as
+ * in `x`.
  */
 export function softMax(x: Tensor, factor = 1, mask?: Tensor): Tensor {
   requireDtype('softMax', 'x', x, ['F32']);

@@ -1,7 +1,8 @@
 /**
- * The closed vocabulary: every op that a graph can hold, with the ggml function that computes it. Each op is one exported function in `ops-*.ts`, which states
- * and checks its shape rule and its dtype rule before ggml sees the operands (ggml aborts the process on a wrong one, and its `supports_op` says yes to
- * combinations that abort). `test/graph` runs each op in every dtype that its rule accepts.
+ * The closed vocabulary: every op that a graph can hold, with the ggml function that computes it. Each op is
+ * one exported function in `ops-*.ts`, which states and checks its shape rule and its dtype rule before ggml
+ * sees the operands (ggml aborts the process on a wrong one, and its `supports_op` says yes to combinations
+ * that abort). `test/graph` runs each op in every dtype that its rule accepts.
  */
 const OPS = {
   // layout: no arithmetic; the first four move no data either

@@ -5,18 +5,25 @@ import { readRegularText } from '../regular-file.js';
 import { tapPattern } from '../tap-pattern.js';
 
 /**
- * The kinds of choice that a policy makes, with their values; the first is what holds where no rule says otherwise. A site is the name of a value or module and a kind,
- * e.g. `layers.3.self_attn.o_proj#weight`:
- * - `weight`: `F32` widened; `stored`: in the checkpoint's dtype, which on the CPU rounds activations too, as ggml does; a GGUF type: as `convert` writes it into a file of that type (the router's
+ * The kinds of choice that a policy makes, with their values; the first is what holds where no rule says
+ * otherwise. A site is the name of a value or module and a kind, e.g. `layers.3.self_attn.o_proj#weight`:
+ * - `weight`: `F32` widened; `stored`: in the checkpoint's dtype, which on the CPU rounds activations too, as
+ *   ggml does; a GGUF type: as `convert` writes it into a file of that type (the router's
  *   matrices stay F32)
- * - `round`: a value is rounded to a dtype and back, at a tap or inside an op (e.g. `layers.0.input_layernorm:normalised#round`)
- * - `kernel`, `patches`: dtypes that the weight and the im2col of the grouped convolution are rounded to; with F16 for both the products are ggml's F16 ones
+ * - `round`: a value is rounded to a dtype and back, at a tap or inside an op (e.g.
+ *   `layers.0.input_layernorm:normalised#round`)
+ * - `kernel`, `patches`: dtypes that the weight and the im2col of the grouped convolution are rounded to;
+ *   with F16 for both the products are ggml's F16 ones
  * - `form`: GELU, exact or ggml's tanh approximation (which the CPU reads from an F16 table)
- * - `dtype`: keys and values as attention reads them; a half-width dtype also rounds what is multiplied with them
- * - `skip`: what a token gets whose router chose the class without an expert: nothing, its own value times the class's probability, or the best real expert instead
- * - `parameters`: the stored weights of a block (or of embedding and head: `model#parameters`), rounded to a dtype as they are loaded, balancing biases excepted: what `from_pretrained(dtype=...)` does
+ * - `dtype`: keys and values as attention reads them; a half-width dtype also rounds what is multiplied with
+ *   them
+ * - `skip`: what a token gets whose router chose the class without an expert: nothing, its own value times
+ *   the class's probability, or the best real expert instead
+ * - `parameters`: the stored weights of a block (or of embedding and head: `model#parameters`), rounded to a
+ *   dtype as they are loaded, balancing biases excepted: what `from_pretrained(dtype=...)` does
  * - `eps`: the smallest norm of queries and keys is this dtype's machine epsilon
- * - `angles`: of the rotary embedding. `power`: position times a frequency that is a power of the base; `product`: multiplied up in F32 from pair to pair, as ggml's `rope` does
+ * - `angles`: of the rotary embedding. `power`: position times a frequency that is a power of the base;
+ *   `product`: multiplied up in F32 from pair to pair, as ggml's `rope` does
  */
 export const SITE_KINDS = {
   weight: ['F32', 'stored', 'bf16', 'f16', 'q8_0', 'q6_k', 'q5_k_m', 'q4_k_m', 'q4_0'],
@@ -41,7 +48,9 @@ export interface PolicyRule {
   set: string;
 }
 
-/** Which dtype is used where, as data: printed as it is in every manifest, read from JSON. Later rules win. */
+/**
+ * Which dtype is used where, as data: printed as it is in every manifest, read from JSON. Later rules win.
+ */
 export interface Policy {
   name: string;
   /** One sentence for people. */
@@ -91,9 +100,11 @@ export function policy(name: string, family: Family = FAMILIES[0]!): Policy {
 }
 
 /**
- * A preset by name (of a family; default the first), or the policy of a `.json` file: an object with `name`, `rules`, and optionally `description` and `extends` (a preset whose rules come first).
+ * A preset by name (of a family; default the first), or the policy of a `.json` file: an object with `name`,
+ * `rules`, and optionally `description` and `extends` (a preset whose rules come first).
  *
- * @throws `IO` for a file that cannot be read; `BAD_ARGUMENT` for an unknown preset, a file that is no such object, and as {@link resolvePolicy}.
+ * @throws `IO` for a file that cannot be read; `BAD_ARGUMENT` for an unknown preset, a file that is no such
+ * object, and as {@link resolvePolicy}.
  */
 export async function loadPolicy(nameOrFile: string, family?: Family): Promise<Policy> {
   if (!nameOrFile.endsWith('.json')) return policy(nameOrFile, family);
@@ -139,7 +150,10 @@ export async function loadPolicy(nameOrFile: string, family?: Family): Promise<P
   return result;
 }
 
-/** Compiles a policy. Throws `BAD_ARGUMENT` for a rule whose pattern is malformed or names no kind, or whose value is none of the kind's. */
+/**
+ * Compiles a policy. Throws `BAD_ARGUMENT` for a rule whose pattern is malformed or names no kind, or whose
+ * value is none of the kind's.
+ */
 export function resolvePolicy({ name, rules }: Policy): Setting {
   const compiled = rules.map(({ sites, set }) => {
     const known = Object.entries(SITE_KINDS).some(
@@ -164,7 +178,10 @@ export function resolvePolicy({ name, rules }: Policy): Setting {
   };
 }
 
-/** The site of what a tensor is rounded to as it is loaded: `model.layers.3.input_layernorm.weight` is `layers.3#parameters`, all outside blocks `model#parameters`. */
+/**
+ * The site of what a tensor is rounded to as it is loaded: `model.layers.3.input_layernorm.weight` is
+ * `layers.3#parameters`, all outside blocks `model#parameters`.
+ */
 export function parametersSite(tensor: string): string {
   const block = /^(?:model\.)?(layers\.\d+)\./.exec(tensor);
   return `${block?.[1] ?? 'model'}#parameters`;

@@ -10,15 +10,18 @@ import type { ResidentTensor } from './tensor.js';
 const ALIGNMENT_BYTES = 256;
 
 /**
- * One piece of device memory that several groups of tensors take turns in: all groups start at its first byte, so filling one overwrites the others.
- * For weights that do not fit all at once.
+ * One piece of device memory that several groups of tensors take turns in: all groups start at its first
+ * byte, so filling one overwrites the others. For weights that do not fit all at once.
  */
 export class ResidentSlot implements Disposable {
   readonly sizeBytes: number;
   readonly #contexts: NativeContext[] = [];
   readonly #buffer: NativeBuffer;
 
-  /** @param sizeBytes what the largest group needs, see {@link slotBytes}. Throws `BACKEND` when the device has too little memory. */
+  /**
+   * @param sizeBytes what the largest group needs, see {@link slotBytes}. Throws `BACKEND` when the device
+   * has too little memory.
+   */
   constructor(backend: Backend, sizeBytes: number) {
     this.sizeBytes = sizeBytes;
     requireFreeMemory(backend, sizeBytes, 'a slot of streamed weights');
@@ -57,7 +60,8 @@ export function slotBytes(specs: readonly ResidentSpec[]): number {
 }
 
 function paddedBytes(dtype: Dtype, shape: readonly number[]): number {
-  // CUDA reads quantised rows in steps of 512 elements, at most 16 blocks, and so past the end of the last one.
+  // CUDA reads quantised rows in steps of 512 elements, at most 16 blocks, and so past the end of the last
+  // one.
   const bytes = sizeBytes(dtype, elementCount(shape)) + 16 * blockBytes(dtype);
   return Math.ceil(bytes / ALIGNMENT_BYTES) * ALIGNMENT_BYTES;
 }

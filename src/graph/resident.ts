@@ -14,7 +14,10 @@ export interface ResidentSpec {
   shape: Shape;
 }
 
-/** Device memory that outlives graphs: weights, states and constants. Closing it frees all of its tensors at once. */
+/**
+ * Device memory that outlives graphs: weights, states and constants. Closing it frees all of its tensors at
+ * once.
+ */
 export class ResidentMemory implements Disposable {
   readonly #backend: Backend;
   readonly #contexts: NativeContext[] = [];
@@ -28,7 +31,10 @@ export class ResidentMemory implements Disposable {
   /** Bytes allocated on the device; mapped files do not count. */
   sizeBytes = 0;
 
-  /** Allocates tensors in one buffer; their contents are undefined until written. Throws `SHAPE_MISMATCH` for a shape that is none, `BACKEND` when the device has too little memory. */
+  /**
+   * Allocates tensors in one buffer; their contents are undefined until written. Throws `SHAPE_MISMATCH` for
+   * a shape that is none, `BACKEND` when the device has too little memory.
+   */
   allocate(specs: readonly ResidentSpec[]): ResidentTensor[] {
     if (specs.length === 0) return [];
     const context = this.#context(specs.length);
@@ -44,8 +50,8 @@ export class ResidentMemory implements Disposable {
   }
 
   /**
-   * Allocates those of the tensors that the device rearranges to multiply with them faster ({@link ResidentTensor.isRepacked}), and gives undefined for each of the others. Throws as
-   * {@link allocate} does.
+   * Allocates those of the tensors that the device rearranges to multiply with them faster ({@link
+   * ResidentTensor.isRepacked}), and gives undefined for each of the others. Throws as {@link allocate} does.
    */
   allocateRepacked(specs: readonly ResidentSpec[]): (ResidentTensor | undefined)[] {
     if (specs.length === 0) return [];
@@ -65,7 +71,10 @@ export class ResidentMemory implements Disposable {
     return tensors;
   }
 
-  /** Uses tensors where they lie in a mapped file, without a copy; for devices with `bufferFromHostPointer` only. `offsetBytes` counts from the start of the file. */
+  /**
+   * Uses tensors where they lie in a mapped file, without a copy; for devices with `bufferFromHostPointer`
+   * only. `offsetBytes` counts from the start of the file.
+   */
   map(mapping: NativeMapping, specs: readonly (ResidentSpec & { offsetBytes: number })[]): ResidentTensor[] {
     if (specs.length === 0) return [];
     const context = this.#context(specs.length);

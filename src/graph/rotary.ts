@@ -13,10 +13,13 @@ export interface RotaryTables {
 export type RotaryAngles = 'power' | 'product';
 
 /**
- * Tables for the neox form on the first `dims` of `headDim` dimensions. Dimensions beyond `dims` get cos 1 and sin 0, and the minus sign of `rotate_half` is folded into `sin`.
+ * Tables for the neox form on the first `dims` of `headDim` dimensions. Dimensions beyond `dims` get cos 1
+ * and sin 0, and the minus sign of `rotate_half` is folded into `sin`.
  *
- * @param angles `power` (default), as the reference: inverse frequencies `1 / base^(2i/dims)` in F32, angles `position · frequency` rounded to F32, then cosine and sine. `product`, as ggml's `rope`: the
- * angle of a pair is that of the pair before times `base^(-2/dims)`, each rounded to F32, so that it is off by up to about i·6e-8 of itself in pair i.
+ * @param angles `power` (default), as the reference: inverse frequencies `1 / base^(2i/dims)` in F32, angles
+ * `position · frequency` rounded to F32, then cosine and sine. `product`, as ggml's `rope`: the angle of a
+ * pair is that of the pair before times `base^(-2/dims)`, each rounded to F32, so that it is off by up to
+ * about i·6e-8 of itself in pair i.
  */
 export function rotaryTables(
   positions: readonly number[],
@@ -54,8 +57,10 @@ export function rotaryTables(
 }
 
 /**
- * Rotary embedding, neox form, on the first `dims` of each head: `x` F32 [tokens, heads, head_dim], `cos` and `sin` F32 [tokens, 1, head_dim] from {@link rotaryTables}.
- * `x · cos + rotate_half(x) · sin`, exact in the angles where ggml's own `rope` drifts with the position. `round` may change the two products before they are added.
+ * Rotary embedding, neox form, on the first `dims` of each head: `x` F32 [tokens, heads, head_dim], `cos` and
+ * `sin` F32 [tokens, 1, head_dim] from {@link rotaryTables}.
+ * `x · cos + rotate_half(x) · sin`, exact in the angles where ggml's own `rope` drifts with the position.
+ * `round` may change the two products before they are added.
  */
 export function ropeFromTables(
   x: Tensor,

@@ -4,7 +4,10 @@ import type { OpName } from './ops.js';
 import { formatShape } from './shape.js';
 import { hasContiguousRows, isContiguous, type Tensor } from './tensor.js';
 
-/** Throws with the operands spelled out: `mulMat: <expectation>, got a [7, 4096] F16, b [7, 4097] F32 (name of a, name of b)`. */
+/**
+ * Throws with the operands spelled out:
+ * `mulMat: <expectation>, got a [7, 4096] F16, b [7, 4097] F32 (name of a, name of b)`.
+ */
 export function reject(
   code: ErrorCode,
   op: OpName,

@@ -1,9 +1,14 @@
 import { ZayascopeError } from '../errors.js';
 
-/** Sizes in the reference's axis order: slowest axis first, as PyTorch prints them; 1 to 4 axes. ggml stores the reverse ({@link toNe}). */
+/**
+ * Sizes in the reference's axis order: slowest axis first, as PyTorch prints them; 1 to 4 axes. ggml stores
+ * the reverse ({@link toNe}).
+ */
 export type Shape = readonly number[];
 
-/** ggml's four sizes, fastest axis first, padded with 1. The only place where the axis order is turned round. */
+/**
+ * ggml's four sizes, fastest axis first, padded with 1. The only place where the axis order is turned round.
+ */
 export function toNe(shape: Shape): number[] {
   const ne = [...shape].reverse();
   while (ne.length < 4) ne.push(1);
@@ -44,7 +49,10 @@ export function checkShape(op: string, shape: Shape, name: string): void {
     );
 }
 
-/** Resolves a possibly negative axis (−1 is the last one) of a tensor with `rank` axes; throws `BAD_ARGUMENT` outside of it. */
+/**
+ * Resolves a possibly negative axis (−1 is the last one) of a tensor with `rank` axes; throws `BAD_ARGUMENT`
+ * outside of it.
+ */
 export function resolveAxis(op: string, axis: number, rank: number): number {
   const resolved = axis < 0 ? axis + rank : axis;
   if (!Number.isInteger(resolved) || resolved < 0 || resolved >= rank)

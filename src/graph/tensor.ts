@@ -6,8 +6,8 @@ import type { OpName } from './ops.js';
 import type { Shape } from './shape.js';
 
 /**
- * A value of a {@link Graph}: either a leaf (input or resident memory) or the result of one op of the vocabulary. It describes the value; numbers exist once the
- * graph has been compiled and run.
+ * A value of a {@link Graph}: either a leaf (input or resident memory) or the result of one op of the
+ * vocabulary. It describes the value; numbers exist once the graph has been compiled and run.
  */
 export interface Tensor {
   readonly graph: Graph;
@@ -17,7 +17,10 @@ export interface Tensor {
   readonly dtype: Dtype;
   /** Axes in the reference's order, slowest first. */
   readonly shape: Shape;
-  /** Byte distance between neighbours along each axis of `shape`; for quantised types the last entry is the size of a block. */
+  /**
+   * Byte distance between neighbours along each axis of `shape`; for quantised types the last entry is the
+   * size of a block.
+   */
   readonly strides: readonly number[];
   readonly sources: readonly Tensor[];
   /** Scalar arguments as the ggml function takes them. */
@@ -35,7 +38,10 @@ export interface ResidentTensor {
   readonly shape: Shape;
   readonly context: NativeContext;
   readonly handle: number;
-  /** Rearranged by the device for products (ggml's weight repacking): written whole, never read, the matrix of `mulMat` and `mulMatId` alone. */
+  /**
+   * Rearranged by the device for products (ggml's weight repacking): written whole, never read, the matrix of
+   * `mulMat` and `mulMatId` alone.
+   */
   readonly isRepacked?: boolean;
 }
 
@@ -51,15 +57,18 @@ export function contiguousStrides(dtype: Dtype, shape: Shape): number[] {
 }
 
 /**
- * True if every stride is that of a contiguous tensor, also along axes of size 1: several ggml functions check those too (`scale`, `swiglu`, `ssm_conv`, `mul_mat`) and
- * abort on a foreign one.
+ * True if every stride is that of a contiguous tensor, also along axes of size 1: several ggml functions
+ * check those too (`scale`, `swiglu`, `ssm_conv`, `mul_mat`) and abort on a foreign one.
  */
 export function isContiguous(tensor: Tensor): boolean {
   const expected = contiguousStrides(tensor.dtype, tensor.shape);
   return tensor.strides.every((stride, axis) => stride === expected[axis]);
 }
 
-/** True if the elements lie in memory without gaps in the order of the axes, whatever the strides of axes of size 1: a reshape makes such a tensor contiguous. */
+/**
+ * True if the elements lie in memory without gaps in the order of the axes, whatever the strides of axes of
+ * size 1: a reshape makes such a tensor contiguous.
+ */
 export function isPacked(tensor: Tensor): boolean {
   const expected = contiguousStrides(tensor.dtype, tensor.shape);
   return tensor.shape.every((size, axis) => size === 1 || tensor.strides[axis] === expected[axis]);

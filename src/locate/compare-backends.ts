@@ -18,11 +18,15 @@ export interface BackendComparison {
   parts: { tap: string; block: number | null; nmse: number | null; inputs: readonly PartingInput[] } | null;
 }
 
-/** Largest energy NMSE of two backends that both multiply in F32: sums in another order give 1e-12 at most on the tiny model. */
+/**
+ * Largest energy NMSE of two backends that both multiply in F32: sums in another order give 1e-12 at most on
+ * the tiny model.
+ */
 export const SAME_ARITHMETIC = 1e-10;
 
 /**
- * Compares a run of a second backend with one of the first, value by value, and names the op at which they part.
+ * Compares a run of a second backend with one of the first, value by value, and names the op at which they
+ * part.
  * @throws as `diffDumps`.
  */
 export async function compareBackends(

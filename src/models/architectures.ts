@@ -25,7 +25,8 @@ export function architectureOf({ model_type }: ModelConfig): Architecture {
 
 /**
  * Validates a parsed `config.json` of any family.
- * @param where the file, for messages; default `config.json`. @throws `BAD_CONFIG` naming the key, what was expected and what came.
+ * @param where the file, for messages; default `config.json`. @throws `BAD_CONFIG` naming the key, what was
+ * expected and what came.
  */
 export function parseConfig(json: Record<string, unknown>, where = 'config.json'): ModelConfig {
   const types = ARCHITECTURES.flatMap(({ family }) => family.types);

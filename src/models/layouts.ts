@@ -1,4 +1,7 @@
-/** How the checkpoints of each family are stored: apart from `architectures.ts`, because reading them asks the trace what a model needs. */
+/**
+ * How the checkpoints of each family are stored: apart from `architectures.ts`, because reading them asks the
+ * trace what a model needs.
+ */
 import { architectureOf } from './architectures.js';
 import { QWEN3_LAYOUTS } from './qwen3/layouts.js';
 import type { Layouts, ModelConfig } from './runtime/architecture.js';

@@ -4,7 +4,9 @@ import { ZayascopeError } from '../errors.js';
 /** One output in several forms, by MIME type: the front end shows the richest that it knows. */
 export type MimeBundle = Readonly<Record<string, unknown>>;
 
-/** The part of tslab's `dist/jupyter.js` that sends an output. Its public `display` sends one MIME type only. */
+/**
+ * The part of tslab's `dist/jupyter.js` that sends an output. Its public `display` sends one MIME type only.
+ */
 interface KernelModule {
   readonly lastWriteDisplayData: ((output: object, update: boolean) => void) | null;
 }
@@ -12,7 +14,8 @@ interface KernelModule {
 /**
  * Sends an output to the cell that runs.
  *
- * The module is the one that the running kernel has loaded, wherever that was installed: another copy of tslab would have no connection.
+ * The module is the one that the running kernel has loaded, wherever that was installed: another copy of
+ * tslab would have no connection.
  *
  * @throws `BAD_ARGUMENT` outside a tslab notebook.
  */

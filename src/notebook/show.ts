@@ -15,8 +15,9 @@ let hasBundle = false;
 /**
  * Shows something below the cell that runs: figures, a comparison as its table, or text in columns.
  *
- * The first figure of a notebook brings plotly along (4.8 MB, once per start of the kernel): no figure loads anything from the network. Each figure is also sent in plotly's own MIME type, for front
- * ends that draw it themselves.
+ * The first figure of a notebook brings plotly along (4.8 MB, once per start of the kernel): no figure loads
+ * anything from the network. Each figure is also sent in plotly's own MIME type, for front ends that draw it
+ * themselves.
  *
  * @throws `BAD_ARGUMENT` outside a tslab notebook, for an empty list, and for a figure without a trace.
  */
@@ -28,7 +29,8 @@ export function show(content: Showable): void {
 }
 
 /**
- * Shows rows as a table below the cell that runs. Columns are the keys of the rows; numbers have four significant digits, other values are escaped text.
+ * Shows rows as a table below the cell that runs. Columns are the keys of the rows; numbers have four
+ * significant digits, other values are escaped text.
  *
  * @throws `BAD_ARGUMENT` outside a tslab notebook, and for no rows.
  */

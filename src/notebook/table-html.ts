@@ -1,6 +1,9 @@
 import { escapeHtml } from '../plot/figure-html.js';
 
-/** A number as a table shows it: integers whole, others with four significant digits, very small and very large ones with an exponent. */
+/**
+ * A number as a table shows it: integers whole, others with four significant digits, very small and very
+ * large ones with an exponent.
+ */
 export function cellText(value: unknown): string {
   if (value === null || value === undefined) return '–';
   if (typeof value !== 'number') return typeof value === 'object' ? JSON.stringify(value) : String(value);
@@ -11,7 +14,8 @@ export function cellText(value: unknown): string {
 }
 
 /**
- * Rows as an HTML table; every text is escaped. Columns are the keys of all rows, in order of appearance; a column of numbers alone stands to the right.
+ * Rows as an HTML table; every text is escaped. Columns are the keys of all rows, in order of appearance; a
+ * column of numbers alone stands to the right.
  */
 export function tableHtml(rows: readonly object[]): string {
   const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];

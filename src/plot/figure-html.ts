@@ -16,8 +16,8 @@ export function plotlySource(): string {
 }
 
 /**
- * Source text of the page's own part, safe to stand in a script element: defines `window.zayascope`, see `PageRuntime`. Plotly must
- * have been loaded before it draws.
+ * Source text of the page's own part, safe to stand in a script element: defines `window.zayascope`, see
+ * `PageRuntime`. Plotly must have been loaded before it draws.
  *
  * @throws `IO` where the library was not built.
  */
@@ -26,8 +26,8 @@ export function pageScript(): string {
 }
 
 /**
- * A figure as HTML: an element, its data, and a script that draws it once {@link plotlySource} and {@link pageScript} have run in the page. A click on a point copies its tap's name and shows it
- * below.
+ * A figure as HTML: an element, its data, and a script that draws it once {@link plotlySource} and {@link
+ * pageScript} have run in the page. A click on a point copies its tap's name and shows it below.
  *
  * @param id of the element, unique in the page: letters, digits, `-` and `_`.
  * @param heightPixels default 450, or what the figure's layout says.

@@ -1,8 +1,9 @@
 import { ZayascopeError } from '../errors.js';
 
 /**
- * A plotly figure as data: nothing here draws. Colours of background, text and grid are not part of it; the page that draws it adds them for a light or a dark theme (`figure-html.ts`).
- * Points that belong to a tap carry its full name as `customdata` (a string, or an array whose first entry it is).
+ * A plotly figure as data: nothing here draws. Colours of background, text and grid are not part of it; the
+ * page that draws it adds them for a light or a dark theme (`figure-html.ts`). Points that belong to a tap
+ * carry its full name as `customdata` (a string, or an array whose first entry it is).
  */
 export interface Figure {
   /** Kind of the figure, kebab-case. */
@@ -25,7 +26,10 @@ export interface Layout {
   readonly [key: string]: unknown;
 }
 
-/** Numbers as JSON can hold them: NaN and infinities become null, which plotly leaves out. Count them with {@link countNonFinite} and say so. */
+/**
+ * Numbers as JSON can hold them: NaN and infinities become null, which plotly leaves out. Count them with
+ * {@link countNonFinite} and say so.
+ */
 export function plainNumbers(values: ArrayLike<number>): (number | null)[] {
   return Array.from(values, (value) => (Number.isFinite(value) ? value : null));
 }
@@ -37,7 +41,10 @@ export function countNonFinite(values: ArrayLike<number>): number {
   return count;
 }
 
-/** The figure as JSON that may stand inside a script element: `<`, `>`, `&` and line separators are escaped. Throws `BAD_ARGUMENT` for a figure without a trace. */
+/**
+ * The figure as JSON that may stand inside a script element: `<`, `>`, `&` and line separators are escaped.
+ * Throws `BAD_ARGUMENT` for a figure without a trace.
+ */
 export function figureJson(figure: Figure): string {
   if (figure.data.length === 0)
     throw new ZayascopeError('BAD_ARGUMENT', `plot: expected at least one trace, got none (${figure.name})`, {
@@ -54,7 +61,10 @@ const ESCAPES: Readonly<Record<string, string>> = {
   '\u2029': '\\u2029',
 };
 
-/** JSON that cannot end the script element it stands in, nor open a comment. Typed arrays become plain ones; NaN and infinities become null. */
+/**
+ * JSON that cannot end the script element it stands in, nor open a comment. Typed arrays become plain ones;
+ * NaN and infinities become null.
+ */
 export function scriptJson(value: unknown): string {
   const text = JSON.stringify(value, (_, entry: unknown) =>
     ArrayBuffer.isView(entry) && !(entry instanceof DataView)

@@ -1,7 +1,10 @@
 /** More series than this do not fit beside the title. */
 const MOST_ABOVE = 3;
 
-/** A legend above the plot at the right, where no axis label reaches, or below everything where there are many series; none for a single one, whose name the title can hold. */
+/**
+ * A legend above the plot at the right, where no axis label reaches, or below everything where there are many
+ * series; none for a single one, whose name the title can hold.
+ */
 export function legendAbove(series: number): Record<string, unknown> {
   if (series < 2) return { showlegend: false };
   const common = { orientation: 'h', traceorder: 'normal' };

@@ -30,7 +30,10 @@ export function logValues(series: readonly (readonly number[])[]): LogValues[] {
 /** Decades from which only powers of ten are labelled. */
 const WIDE_DECADES = 3;
 
-/** A logarithmic axis. @param values what it shows: where they span several decades, only powers of ten are labelled, and at most about `mostTicks`; over one to three also 2 and 5. */
+/**
+ * A logarithmic axis. @param values what it shows: where they span several decades, only powers of ten are
+ * labelled, and at most about `mostTicks`; over one to three also 2 and 5.
+ */
 export function logAxis(
   title: string,
   values: readonly LogValues[] = [],
@@ -48,7 +51,10 @@ export function logAxis(
   };
 }
 
-/** A note for a figure's subtitle where values could not be drawn as they are; empty where all could. @param zerosAt where zeros are drawn. @param lostAt and what is not finite. */
+/**
+ * A note for a figure's subtitle where values could not be drawn as they are; empty where all could. @param
+ * zerosAt where zeros are drawn. @param lostAt and what is not finite.
+ */
 export function unseen(
   values: readonly LogValues[],
   zerosAt = 'drawn at the low end',

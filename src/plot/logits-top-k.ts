@@ -7,8 +7,9 @@ import { requireSome } from './require-some.js';
 import { NEUTRAL_COLOR, SERIES_COLORS } from './theme.js';
 
 /**
- * The likeliest tokens of the last row, side by side: logits of the reference and of the tested run for every token that is among the likeliest of either, and below them the differences, of tokens that
- * are among those of both.
+ * The likeliest tokens of the last row, side by side: logits of the reference and of the tested run for every
+ * token that is among the likeliest of either, and below them the differences, of tokens that are among those
+ * of both.
  *
  * @param text of a token id, for the axis; default: the id.
  * @throws `BAD_ARGUMENT` for a report that compared no row.

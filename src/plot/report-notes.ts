@@ -1,7 +1,10 @@
 import type { DiffReport } from '../diff/report.js';
 import { isKnownOrder } from '../diff/tap-order.js';
 
-/** A note for a figure's subtitle where values of the reports hold NaN or infinities: their errors are over the other elements, or infinite. Empty where all are finite. */
+/**
+ * A note for a figure's subtitle where values of the reports hold NaN or infinities: their errors are over
+ * the other elements, or infinite. Empty where all are finite.
+ */
 export function nonFiniteNote(reports: readonly (DiffReport | undefined)[]): string {
   const count = reports
     .flatMap((report) => report?.tapReports ?? [])
@@ -9,7 +12,10 @@ export function nonFiniteNote(reports: readonly (DiffReport | undefined)[]): str
   return count === 0 ? '' : `NaN or infinity in ${count} ${count === 1 ? 'value' : 'values'}`;
 }
 
-/** A note for a figure's subtitle where values stand by name, because the order in which they were computed is not known. */
+/**
+ * A note for a figure's subtitle where values stand by name, because the order in which they were computed is
+ * not known.
+ */
 export function orderNote(reports: readonly (DiffReport | undefined)[]): string {
   return reports.some((report) => report !== undefined && !isKnownOrder(report.order ?? 'execution'))
     ? 'by name, execution order not known'

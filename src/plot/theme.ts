@@ -1,4 +1,7 @@
-/** Colours of series, distinguishable also without full colour vision (after Okabe and Ito, 2008), with enough contrast on white and on near-black. */
+/**
+ * Colours of series, distinguishable also without full colour vision (after Okabe and Ito, 2008), with enough
+ * contrast on white and on near-black.
+ */
 export const SERIES_COLORS: readonly string[] = [
   '#0080c8',
   '#e06c00',

@@ -30,7 +30,10 @@ export function tokenName(
     plainText(texts?.[position] ?? (tokens === undefined ? 'no token' : `id ${tokens[position]}`));
 }
 
-/** The traces of a map: cells by block and position, coloured as `colors` says, and marks over them where there are any. */
+/**
+ * The traces of a map: cells by block and position, coloured as `colors` says, and marks over them where
+ * there are any.
+ */
 export function tokenMap(
   positions: readonly number[],
   blocks: readonly string[],

@@ -25,7 +25,10 @@ export interface ReportOptions {
   allowNonFinite?: boolean;
   /** The reference's own run in low precision, tier full: every error is shown beside its. */
   noiseFloor?: DumpView;
-  /** The map under which the tested dump is seen, as commands of the page spell it. Default: the dump has the tap names. */
+  /**
+   * The map under which the tested dump is seen, as commands of the page spell it. Default: the dump has the
+   * tap names.
+   */
   mapArgument?: string;
   /** What `locateDumps` found for the same two dumps, and the model it recomputed them with. */
   located?: { report: LocateReport; model: string };
@@ -38,14 +41,20 @@ export interface Report {
   /** The page: one HTML file that needs nothing else and reads nothing from the network. */
   html: string;
   diff: DiffReport;
-  /** `PASS` and `FAIL` as {@link diffDumps} means them; `NOT JUDGED` where no limit was given and values differ. */
+  /**
+   * `PASS` and `FAIL` as {@link diffDumps} means them; `NOT JUDGED` where no limit was given and values
+   * differ.
+   */
   outcome: 'PASS' | 'FAIL' | 'NOT JUDGED';
   sentence: string;
   /** Taps whose tensors the page shows. */
   tensorTaps: number;
 }
 
-/** Bytes that one cell of the three grids takes: a byte each, 4/3 of that in base64, of which gzip takes about a tenth. */
+/**
+ * Bytes that one cell of the three grids takes: a byte each, 4/3 of that in base64, of which gzip takes about
+ * a tenth.
+ */
 const CELL_BYTES = 3.7;
 /** What the tensors of a report may take, so that a page of 40 blocks x 60 taps stays below 15 MB. */
 const TENSOR_BYTES = 7_000_000;
@@ -53,8 +62,9 @@ const TENSOR_BYTES = 7_000_000;
 const MAX_CELLS = 4096;
 
 /**
- * Compares two dumps and makes a self-contained page of what was found: verdict, linked plots, tables, tensors, manifests, commands. Every name and text of the dumps is escaped, and the
- * page's security policy lets no other script run than its own.
+ * Compares two dumps and makes a self-contained page of what was found: verdict, linked plots, tables,
+ * tensors, manifests, commands. Every name and text of the dumps is escaped, and the page's security policy
+ * lets no other script run than its own.
  *
  * Throws `UNPAIRED` for dumps that share no tap; otherwise as {@link diffDumps} and `noiseFloor`.
  */

@@ -3,7 +3,10 @@ import { dirname } from 'node:path';
 import { ZayascopeError } from '../errors.js';
 import { writeAtomically } from '../weights/atomic-file.js';
 
-/** Throws `IO` where `path` is in no folder, and where there is something at `path` already and `overwrite` is not set; `overwrite` replaces files only. */
+/**
+ * Throws `IO` where `path` is in no folder, and where there is something at `path` already and `overwrite` is
+ * not set; `overwrite` replaces files only.
+ */
 export async function checkReportPath(path: string, overwrite: boolean): Promise<void> {
   const folder = await stat(dirname(path)).catch(() => undefined);
   if (!folder?.isDirectory())

@@ -54,7 +54,8 @@ const read = new WeakMap<object, Map<string, number>>();
 /**
  * The vocabulary and added tokens of a tokenizer.json, checked.
  *
- * @throws `BAD_CONFIG` for what is malformed, for an id given twice, and for an added token whose id `tokenizers` would replace by another.
+ * @throws `BAD_CONFIG` for what is malformed, for an id given twice, and for an added token whose id
+ * `tokenizers` would replace by another.
  */
 export function readTokens(
   json: Record<string, unknown>,
@@ -118,7 +119,9 @@ function readVocabulary(model: unknown, source: string): Map<string, number> {
   return vocabulary;
 }
 
-/** The two tokens of a merge, which an old file has as text with a blank between; undefined for anything else. */
+/**
+ * The two tokens of a merge, which an old file has as text with a blank between; undefined for anything else.
+ */
 export function mergePair(merge: unknown): readonly [string, string] | undefined {
   const parts: unknown = typeof merge === 'string' ? merge.split(' ') : merge;
   if (!Array.isArray(parts) || parts.length !== 2) return undefined;

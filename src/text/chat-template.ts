@@ -13,15 +13,17 @@ export interface ChatMessage {
 }
 
 /**
- * Renders a Jinja chat template as transformers' `apply_chat_template` does with `add_generation_prompt`: the template sees `messages`, `tools`
- * and `documents` (none), `add_generation_prompt` and the special tokens' texts (`bos_token`, ...). Values have Python's meaning and print as
- * Python prints them; a template ends after 2,000,000 steps, 64 Mi letters or 5 seconds.
+ * Renders a Jinja chat template as transformers' `apply_chat_template` does with `add_generation_prompt`: the
+ * template sees `messages`, `tools` and `documents` (none), `add_generation_prompt` and the special tokens'
+ * texts (`bos_token`, ...). Values have Python's meaning and print as Python prints them; a template ends
+ * after 2,000,000 steps, 64 Mi letters or 5 seconds.
  *
  * @param specialTexts by their names, e.g. `{ bos_token: '<bos>' }`.
  * @param where the file that holds the template, for errors.
  * @param now for `strftime_now`; default the present, local time.
- * @throws `BAD_CONFIG` for a template that does not parse, that rejects the messages (its `raise_exception`, which some use against system
- * messages), that uses what is not supported, or that takes too long; messages that are no JSON values.
+ * @throws `BAD_CONFIG` for a template that does not parse, that rejects the messages (its `raise_exception`,
+ * which some use against system messages), that uses what is not supported, or that takes too long; messages
+ * that are no JSON values.
  */
 export function renderChatTemplate(
   template: string,
@@ -47,7 +49,10 @@ export function renderChatTemplate(
   return text;
 }
 
-/** The library's parser runs past the end of a template that stops early, and recurses as deep as one is nested. */
+/**
+ * The library's parser runs past the end of a template that stops early, and recurses as deep as one is
+ * nested.
+ */
 function parsed(template: string, where: string): readonly Node[] {
   try {
     // Jinja reads every line end as \n.
@@ -68,7 +73,10 @@ function parsed(template: string, where: string): readonly Node[] {
 
 type Tokens = Parameters<typeof parse>[0];
 
-/** The library's parser knows no tests with arguments: `x is divisibleby(2)` becomes a filter, which stands in the same place. */
+/**
+ * The library's parser knows no tests with arguments: `x is divisibleby(2)` becomes a filter, which stands in
+ * the same place.
+ */
 function withTests(tokens: Tokens): Tokens {
   const changed: Tokens = [];
   for (let at = 0; at < tokens.length; at++) {

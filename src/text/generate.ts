@@ -36,9 +36,11 @@ export interface Generation {
 }
 
 /**
- * Continues a prompt token by token: one pass over the prompt, then one per token. The last token is not fed back.
+ * Continues a prompt token by token: one pass over the prompt, then one per token. The last token is not fed
+ * back.
  *
- * @throws `BAD_ARGUMENT` for an empty prompt or `maxTokens` below 1; `CANCELLED`; what session and sampler throw.
+ * @throws `BAD_ARGUMENT` for an empty prompt or `maxTokens` below 1; `CANCELLED`; what session and sampler
+ * throw.
  */
 export async function generate(
   session: DecodingSession,

@@ -10,7 +10,10 @@ const MAX_HEAP_MIB = 3072;
 
 /** Options of {@link promptTokensInWorker}. */
 export interface BoundedOptions {
-  /** Most time for the template and the tokenizer once it is open, in ms. Default 10 s, and 50 s more for each million letters. */
+  /**
+   * Most time for the template and the tokenizer once it is open, in ms. Default 10 s, and 50 s more for each
+   * million letters.
+   */
   timeoutMs?: number;
   /** Ends the work: `CANCELLED`. */
   signal?: AbortSignal | undefined;
@@ -23,8 +26,8 @@ export type WorkerReport =
   | { code: ErrorCode; message: string; tensor: string | undefined };
 
 /**
- * As `promptTokens`, in a thread of its own that is ended after a time: a model's regular expressions (`(a+)+$`) and templates may run for ever.
- * This thread stays free meanwhile, for Ctrl-C too.
+ * As `promptTokens`, in a thread of its own that is ended after a time: a model's regular expressions
+ * (`(a+)+$`) and templates may run for ever. This thread stays free meanwhile, for Ctrl-C too.
  *
  * @throws as `promptTokens`; `BAD_CONFIG` for a tokenizer that takes longer or more memory; `CANCELLED`.
  */

@@ -1,6 +1,7 @@
 /**
- * A seeded generator of uniform numbers in [0, 1) with 53 random bits: xoshiro128** (Blackman and Vigna, https://prng.di.unimi.it/), its state
- * filled from the seed by SplitMix32. The same seed gives the same numbers on every machine.
+ * A seeded generator of uniform numbers in [0, 1) with 53 random bits: xoshiro128** (Blackman and Vigna,
+ * https://prng.di.unimi.it/), its state filled from the seed by SplitMix32. The same seed gives the same
+ * numbers on every machine.
  *
  * @param seed an integer from 0 to 2^32 - 1.
  */

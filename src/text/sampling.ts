@@ -15,10 +15,16 @@ export interface SamplingOptions {
   seed?: number;
 }
 
-/** Chooses a token given its logits, F32 [V]. Throws `BACKEND` for logits with NaN or +Infinity, or without a finite one. */
+/**
+ * Chooses a token given its logits, F32 [V]. Throws `BACKEND` for logits with NaN or +Infinity, or without a
+ * finite one.
+ */
 export type Sampler = (logits: Float32Array) => number;
 
-/** The likeliest token; of equal ones the first, as transformers and torch's argmax do. Throws as {@link Sampler}. */
+/**
+ * The likeliest token; of equal ones the first, as transformers and torch's argmax do. Throws as {@link
+ * Sampler}.
+ */
 export const greedy: Sampler = (logits) => {
   let best = -1;
   let largest = Number.NEGATIVE_INFINITY;
@@ -34,8 +40,9 @@ export const greedy: Sampler = (logits) => {
 };
 
 /**
- * A sampler with the filters in transformers' order: temperature, then top-k, then top-p over what is left. Equal logits rank by id. The state
- * of the random numbers lives in the sampler: make a new one for each sequence.
+ * A sampler with the filters in transformers' order: temperature, then top-k, then top-p over what is left.
+ * Equal logits rank by id. The state of the random numbers lives in the sampler: make a new one for each
+ * sequence.
  *
  * @throws `BAD_ARGUMENT` for an option out of range.
  */
@@ -62,7 +69,8 @@ export function sampler(options: SamplingOptions): Sampler {
 /** Ids of the `most` largest logits, ascending; of those that equal the smallest kept one, the first. */
 function topCandidates(logits: Float32Array, most: number): Uint32Array {
   if (most >= logits.length) return Uint32Array.from(logits.keys());
-  // A typed array sorts natively, which takes milliseconds; sorting ids by their logits takes ten times as long.
+  // A typed array sorts natively, which takes milliseconds; sorting ids by their logits takes ten times as
+  // long.
   const bound = logits.slice().sort()[logits.length - most]!;
   let ties = most - logits.reduce((count, value) => count + Number(value > bound), 0);
   const ids: number[] = [];
@@ -71,7 +79,10 @@ function topCandidates(logits: Float32Array, most: number): Uint32Array {
   return Uint32Array.from(ids);
 }
 
-/** The likeliest candidates that together reach `topP`, likeliest first, with weights proportional to their probabilities. */
+/**
+ * The likeliest candidates that together reach `topP`, likeliest first, with weights proportional to their
+ * probabilities.
+ */
 function nucleus(
   candidates: Uint32Array,
   logits: Float32Array,

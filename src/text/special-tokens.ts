@@ -3,7 +3,10 @@ import { describeValue } from '../weights/describe-value.js';
 import { addedToken, readTokens } from './added-tokens.js';
 
 const OP = 'openTokenizer';
-/** transformers' named special tokens. Other `..._token` entries are known to templates too, under their names. */
+/**
+ * transformers' named special tokens. Other `..._token` entries are known to templates too, under their
+ * names.
+ */
 const NAMED = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'];
 
 /** What the files beside tokenizer.json say, each undefined where it is absent. */
@@ -17,8 +20,10 @@ export interface TokenizerConfigs {
 }
 
 /**
- * Applies the files beside a tokenizer.json to it as transformers does: `added_tokens_decoder` of the config is what is added; without one,
- * `special_tokens_map.json` goes before the config and `added_tokens.json` is added. Special tokens that the vocabulary lacks are added last.
+ * Applies the files beside a tokenizer.json to it as transformers does: `added_tokens_decoder` of the config
+ * is what is added; without one,
+ * `special_tokens_map.json` goes before the config and `added_tokens.json` is added. Special tokens that the
+ * vocabulary lacks are added last.
  *
  * @returns tokenizer.json with all added tokens, and the texts of special tokens by name.
  * @throws `BAD_CONFIG` naming the file for what is malformed.

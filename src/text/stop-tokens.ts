@@ -25,9 +25,11 @@ export async function stopTokens({ path, config, metadata }: StopTokenSource): P
 }
 
 /**
- * The tokens that end a generation: `eos_token_id` (one or a list) of `generation_config.json`, or else of the config, as in transformers.
+ * The tokens that end a generation: `eos_token_id` (one or a list) of `generation_config.json`, or else of
+ * the config, as in transformers.
  *
- * @param folder of the model. @param configured `eos_token_id` of its config. @throws `IO`, `BAD_CONFIG` for `generation_config.json`.
+ * @param folder of the model. @param configured `eos_token_id` of its config. @throws `IO`, `BAD_CONFIG` for
+ * `generation_config.json`.
  */
 export async function folderStopTokens(
   folder: string,
@@ -50,7 +52,10 @@ export async function folderStopTokens(
   return new Set(ids as number[]);
 }
 
-/** The tokens that end a generation in a GGUF file: the ends of a sequence, of a turn and of a message, as in llama.cpp. */
+/**
+ * The tokens that end a generation in a GGUF file: the ends of a sequence, of a turn and of a message, as in
+ * llama.cpp.
+ */
 export function ggufStopTokens(metadata: Readonly<Record<string, GgufValue | undefined>>): Set<number> {
   const ids = ['eos', 'eot', 'eom'].map((name) => metadata[`tokenizer.ggml.${name}_token_id`]?.value);
   return new Set(ids.filter((id): id is number => Number.isInteger(id)));

@@ -3,12 +3,15 @@ import type { TextTokenizer } from './tokenizer.js';
 const REPLACEMENT = '\u{fffd}';
 
 /**
- * Turns tokens into text one at a time. A character may span tokens: its text is held back until it is whole, so the pieces together are what
- * decoding all tokens at once gives.
+ * Turns tokens into text one at a time. A character may span tokens: its text is held back until it is whole,
+ * so the pieces together are what decoding all tokens at once gives.
  */
 export class TextStream {
   readonly #tokenizer: TextTokenizer;
-  /** The tokens of the latest piece: they decide how the next ones decode (leading blanks, for some tokenizers). */
+  /**
+   * The tokens of the latest piece: they decide how the next ones decode (leading blanks, for some
+   * tokenizers).
+   */
   #context: readonly number[] = [];
   #pending: number[] = [];
 

@@ -11,7 +11,10 @@ export interface TextPrompt {
   chat?: boolean;
   /** System message before it; only with {@link chat}. */
   system?: string;
-  /** Special tokens around plain text. Default `tokenizer`; a chat always has those that its template holds, and only these. */
+  /**
+   * Special tokens around plain text. Default `tokenizer`; a chat always has those that its template holds,
+   * and only these.
+   */
   special?: SpecialTokens;
 }
 
@@ -24,11 +27,13 @@ export interface PromptTokens {
 }
 
 /**
- * Turns a text into the token ids that a model is fed. The model's chat template and regular expressions run in this thread, so this is for
- * models that are trusted; {@link promptTokensInWorker} bounds the time that they take.
+ * Turns a text into the token ids that a model is fed. The model's chat template and regular expressions run
+ * in this thread, so this is for models that are trusted; {@link promptTokensInWorker} bounds the time that
+ * they take.
  *
  * @param model a model folder or GGUF file, as `openTokenizer` takes it.
- * @throws as `openTokenizer` and `TextTokenizer.encode`; `BAD_ARGUMENT` for a system message without `chat`, and for text without tokens.
+ * @throws as `openTokenizer` and `TextTokenizer.encode`; `BAD_ARGUMENT` for a system message without `chat`,
+ * and for text without tokens.
  */
 export async function promptTokens(model: string, prompt: TextPrompt): Promise<PromptTokens> {
   if (prompt.system !== undefined && prompt.chat !== true)

@@ -15,8 +15,8 @@ const MAX_TOKENIZER_BYTES = 256 * 1024 * 1024;
 const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
 
 /**
- * The tokenizer of a transformers folder. The chat template is `chat_template.jinja`, or else `chat_template` of `tokenizer_config.json` (of
- * several named ones `default`), the same order of preference as transformers.
+ * The tokenizer of a transformers folder. The chat template is `chat_template.jinja`, or else `chat_template`
+ * of `tokenizer_config.json` (of several named ones `default`), the same order of preference as transformers.
  *
  * @throws `IO` when a file cannot be read, `BAD_CONFIG` naming the file that is malformed.
  */

@@ -1,6 +1,7 @@
 /**
- * Is a tokenizer.json one that Hugging Face's `tokenizers` reads? Its types are those of its Rust structures: what it refuses nobody else has read, so that a file which
- * it refuses is damaged, also where the damaged field changes no id.
+ * Is a tokenizer.json one that Hugging Face's `tokenizers` reads? Its types are those of its Rust structures:
+ * what it refuses nobody else has read, so that a file which it refuses is damaged, also where the damaged
+ * field changes no id.
  * https://github.com/huggingface/tokenizers/blob/v0.22.1/tokenizers/src/tokenizer/serialization.rs
  */
 import { ZayascopeError } from '../errors.js';

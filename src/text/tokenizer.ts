@@ -6,9 +6,10 @@ import type { ChatMessage } from './chat-template.js';
 const OP = 'openTokenizer';
 
 /**
- * Which special tokens `encode` puts around a text: `tokenizer` those that the tokenizer itself adds (transformers' ZAYA: 2 before and 106
- * after; a GGUF file: what its `add_bos_token` and `add_eos_token` say), `bos` only the one that begins a sequence (as llama.cpp does), `none`.
- * Special tokens that are spelled out in the text are recognised in all three.
+ * Which special tokens `encode` puts around a text: `tokenizer` those that the tokenizer itself adds
+ * (transformers' ZAYA: 2 before and 106 after; a GGUF file: what its `add_bos_token` and `add_eos_token`
+ * say), `bos` only the one that begins a sequence (as llama.cpp does), `none`. Special tokens that are
+ * spelled out in the text are recognised in all three.
  */
 export type SpecialTokens = 'tokenizer' | 'bos' | 'none';
 
@@ -21,26 +22,31 @@ export interface TextTokenizer {
   /** Id of the token that begins a sequence; undefined where there is none. */
   readonly bosToken: number | undefined;
   /**
-   * Token ids of a text. Throws `BAD_ARGUMENT` for `bos` without such a token, and for text that has no ids (an unknown character without an
-   * unknown token); `BAD_CONFIG` where the tokenizer fails on the text.
+   * Token ids of a text. Throws `BAD_ARGUMENT` for `bos` without such a token, and for text that has no ids
+   * (an unknown character without an unknown token); `BAD_CONFIG` where the tokenizer fails on the text.
    */
   encode(text: string, special: SpecialTokens): number[];
-  /** Text of token ids, special tokens included. An id without a token, and bytes that are not UTF-8, become U+FFFD. */
+  /**
+   * Text of token ids, special tokens included. An id without a token, and bytes that are not UTF-8, become
+   * U+FFFD.
+   */
   decode(ids: readonly number[]): string;
   /** True if a chat template came with the tokenizer. */
   readonly hasChatTemplate: boolean;
   /**
-   * A conversation as the text that the model expects, up to where its answer begins. Encode it with `none`: templates hold their own special
-   * tokens. Throws `BAD_CONFIG` where there is no template or it fails.
+   * A conversation as the text that the model expects, up to where its answer begins. Encode it with `none`:
+   * templates hold their own special tokens. Throws `BAD_CONFIG` where there is no template or it fails.
    */
   renderChat(messages: readonly ChatMessage[]): string;
 }
 
 /**
- * Opens the tokenizer of a model: `tokenizer.json` of a folder (beside `tokenizer_config.json` and `chat_template.jinja`, both optional), or
- * the one embedded in a GGUF file, which may also be a folder's only one.
+ * Opens the tokenizer of a model: `tokenizer.json` of a folder (beside `tokenizer_config.json` and
+ * `chat_template.jinja`, both optional), or the one embedded in a GGUF file, which may also be a folder's
+ * only one.
  *
- * @throws `IO` where there is neither; `BAD_CONFIG` for one that is malformed or of a kind that is not supported.
+ * @throws `IO` where there is neither; `BAD_CONFIG` for one that is malformed or of a kind that is not
+ * supported.
  */
 export async function openTokenizer(model: string): Promise<TextTokenizer> {
   const found = await tokenizerPlace(model);

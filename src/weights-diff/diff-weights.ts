@@ -14,11 +14,17 @@ import { CHUNK_ELEMENTS, tensorValues } from './tensor-values.js';
 
 /** Options of {@link diffWeights}. */
 export interface DiffWeightsOptions {
-  /** Tensors to compare: globs over names of the transformers layout, in the dialect of tap patterns. Default `**`. */
+  /**
+   * Tensors to compare: globs over names of the transformers layout, in the dialect of tap patterns. Default
+   * `**`.
+   */
   tensors?: string;
   /** Largest energy NMSE that a tensor may have, 0 or more. Default: report only. */
   failAbove?: number;
-  /** What is not finite in the same way on both sides is left out and counted, instead of failing the diff. Default false. */
+  /**
+   * What is not finite in the same way on both sides is left out and counted, instead of failing the diff.
+   * Default false.
+   */
   allowNonFinite?: boolean;
   /** Called after each tensor, with how many are done and in all. */
   onProgress?: (done: number, total: number) => void;
@@ -53,7 +59,10 @@ export interface WeightsDiffReport {
   reference: WeightsSide;
   tested: WeightsSide;
   failAbove: number | null;
-  /** False if something is unpaired, nothing was compared, something is not finite, or a tensor exceeds `failAbove`. */
+  /**
+   * False if something is unpaired, nothing was compared, something is not finite, or a tensor exceeds
+   * `failAbove`.
+   */
   pass: boolean;
   /** What is not finite in all tensors. */
   nonFinite: ReportNonFinite;
@@ -63,10 +72,12 @@ export interface WeightsDiffReport {
 }
 
 /**
- * Compares the weights of two models in any layout and dtype, tensor by tensor, under the names of the transformers layout. Streams: memory does not grow with the models, but for
- * convolutions whose axes one side stores in another order. Only quantised types need the native addon.
+ * Compares the weights of two models in any layout and dtype, tensor by tensor, under the names of the
+ * transformers layout. Streams: memory does not grow with the models, but for convolutions whose axes one
+ * side stores in another order. Only quantised types need the native addon.
  *
- * @throws `BAD_ARGUMENT` for a bad pattern or threshold; `IO`; `BACKEND` where the addon is needed and missing.
+ * @throws `BAD_ARGUMENT` for a bad pattern or threshold; `IO`; `BACKEND` where the addon is needed and
+ * missing.
  */
 export async function diffWeights(
   reference: ModelSource,

@@ -25,8 +25,9 @@ const HEAD = 'lm_head.weight';
 const VOCABULARY_ROWS = new Set([EMBEDDING, HEAD, 'lm_head.bias']);
 
 /**
- * Pairs the tensors of two models by their names in the transformers layout. Converters trim the vocabulary to the tokenizer's (the rows beyond are padding): such tensors are
- * compared up to the shorter one's end. A head that is stored on one side and tied on the other is compared with the embedding it is tied to.
+ * Pairs the tensors of two models by their names in the transformers layout. Converters trim the vocabulary
+ * to the tokenizer's (the rows beyond are padding): such tensors are compared up to the shorter one's end. A
+ * head that is stored on one side and tied on the other is compared with the embedding it is tied to.
  */
 export function pairTensors(
   reference: ModelSource,

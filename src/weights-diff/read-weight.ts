@@ -13,9 +13,11 @@ export interface WeightValues {
 }
 
 /**
- * Reads one weight of a model in any layout, whole, by its name in the transformers layout, e.g. `model.layers.3.self_attn.o_proj.weight`.
+ * Reads one weight of a model in any layout, whole, by its name in the transformers layout, e.g.
+ * `model.layers.3.self_attn.o_proj.weight`.
  *
- * @throws `MISSING_TENSOR` for a name that the model lacks; `DTYPE_UNSUPPORTED`; `IO`; `BACKEND` where a quantised dtype needs the addon and it is missing.
+ * @throws `MISSING_TENSOR` for a name that the model lacks; `DTYPE_UNSUPPORTED`; `IO`; `BACKEND` where a
+ * quantised dtype needs the addon and it is missing.
  */
 export async function readWeight(source: ModelSource, name: string): Promise<WeightValues> {
   const tensor = source.checkpoint.tensors.get(name);

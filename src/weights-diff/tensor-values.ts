@@ -13,8 +13,9 @@ export function isFloatDtype(dtype: Dtype): boolean {
 }
 
 /**
- * Elements [begin, end) of a tensor as F32: exact for F32, F16 and BF16, quantised types through ggml (which needs the native addon). `begin` must be a multiple of
- * {@link CHUNK_ELEMENTS}. A tensor whose axes are stored in another order can only be read whole.
+ * Elements [begin, end) of a tensor as F32: exact for F32, F16 and BF16, quantised types through ggml (which
+ * needs the native addon). `begin` must be a multiple of {@link CHUNK_ELEMENTS}. A tensor whose axes are
+ * stored in another order can only be read whole.
  *
  * @throws `DTYPE_UNSUPPORTED` for other dtypes; `IO`; `BACKEND` where the addon is missing.
  */

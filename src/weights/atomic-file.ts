@@ -12,8 +12,9 @@ const MAX_WRITE_BYTES = 1 << 30;
 export type Append = (bytes: Uint8Array) => Promise<void>;
 
 /**
- * Writes a file that appears under its name only when it is complete: `write` fills a temporary file beside it, which is synced and renamed, or removed if anything fails.
- * A file of that name is replaced, and what killed processes left beside it is removed.
+ * Writes a file that appears under its name only when it is complete: `write` fills a temporary file beside
+ * it, which is synced and renamed, or removed if anything fails. A file of that name is replaced, and what
+ * killed processes left beside it is removed.
  *
  * @throws `IO` when the folder or the disk refuses; errors of `write` pass through.
  */
@@ -60,7 +61,8 @@ export function isLeftover(name: string): boolean {
   const [, host, pid, start] = /\.([0-9a-f]{8})-(\d+)-(\w*)\.[0-9a-f]{8}\.partial$/.exec(name) ?? [];
   if (host !== hostTag()) return false;
   const identity = { pid: Number(pid), start: start === '' ? null : start!, host: hostname() };
-  // Letters were dropped from the start time of systems that spell it as a date: there only the pid is compared.
+  // Letters were dropped from the start time of systems that spell it as a date: there only the pid is
+  // compared.
   return isGone({ ...identity, start: process.platform === 'linux' ? identity.start : null });
 }
 

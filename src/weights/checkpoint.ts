@@ -38,10 +38,14 @@ export interface StoredTensor<D extends string = string> {
   offsetBytes: number;
   /** Bytes of all parts together. */
   sizeBytes: number;
-  /** The data in order. One part, except where a tensor is stacked from several (experts of the legacy layout). */
+  /**
+   * The data in order. One part, except where a tensor is stacked from several (experts of the legacy
+   * layout).
+   */
   parts: readonly TensorPart[];
   /**
-   * Set where the file stores the axes of `shape` in another order, slowest first: `[2, 0, 1]` says that axis 2 is the slowest.
+   * Set where the file stores the axes of `shape` in another order, slowest first: `[2, 0, 1]` says that axis
+   * 2 is the slowest.
    * `readTensor` gives the order of `shape`; who maps the bytes must permute them.
    */
   storedAxes?: readonly number[];
@@ -56,7 +60,9 @@ export interface Checkpoint {
   folder: string;
   /** Readable tensors by name. */
   tensors: ReadonlyMap<string, TensorInfo>;
-  /** Tensors in a dtype of the format that this library does not compute with (`F8_E4M3`, `U8`, ...), by name. */
+  /**
+   * Tensors in a dtype of the format that this library does not compute with (`F8_E4M3`, `U8`, ...), by name.
+   */
   unreadable: ReadonlyMap<string, StoredTensor>;
   /** Paths of the files, in the order of their names. */
   files: readonly string[];
@@ -64,17 +70,23 @@ export interface Checkpoint {
   metadata: ReadonlyMap<string, string>;
   /** What a user should know about how it was read. */
   notes?: readonly string[];
-  /** The tensors that identify the weights, where these are not the ones above: those of the files, of which a view has made others. */
+  /**
+   * The tensors that identify the weights, where these are not the ones above: those of the files, of which a
+   * view has made others.
+   */
   identified?: readonly StoredTensor[];
 }
 
 /**
- * Opens the checkpoint of a model folder: `model.safetensors`, or else the shards of `model.safetensors.index.json`, or else `pytorch_model.bin`, or the shards of its index
- * (the same order of preference as transformers; PyTorch files are read without running their pickle). A path of one such file or index is accepted as well. A tensor that the index names and no shard has is
- * a note and a warning of the process (`ZayascopeWarning`), as for transformers: the model may not need it.
+ * Opens the checkpoint of a model folder: `model.safetensors`, or else the shards of
+ * `model.safetensors.index.json`, or else `pytorch_model.bin`, or the shards of its index (the same order of
+ * preference as transformers; PyTorch files are read without running their pickle). A path of one such file
+ * or index is accepted as well. A tensor that the index names and no shard has is a note and a warning of the
+ * process (`ZayascopeWarning`), as for transformers: the model may not need it.
  *
- * @throws `IO` when something cannot be read; `BAD_CHECKPOINT` when a header or the index is malformed, a shard is missing or outside the
- * folder, or a tensor is in two shards or in another shard than the index names.
+ * @throws `IO` when something cannot be read; `BAD_CHECKPOINT` when a header or the index is malformed, a
+ * shard is missing or outside the folder, or a tensor is in two shards or in another shard than the index
+ * names.
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const found = await stat(path).catch((cause: unknown) => {
@@ -130,7 +142,9 @@ async function openIndex(folder: string, name: string): Promise<Checkpoint> {
   return { ...checkpoint, notes: [note] };
 }
 
-/** A shard must be a safetensors file inside the folder; an index that names an index (a cycle) fails here. */
+/**
+ * A shard must be a safetensors file inside the folder; an index that names an index (a cycle) fails here.
+ */
 function shardPath(folder: string, tensor: string, shard: unknown, index: string): string {
   if (typeof shard !== 'string' || !/\.(safetensors|bin)$/.test(shard) || shard.includes('\0'))
     throw bad('the name of a .safetensors or .bin file', describeValue(shard), index, tensor);

@@ -8,16 +8,21 @@ import { readTensor } from './tensor-data.js';
 
 const OP = 'convertTensor';
 
-/** Elements converted at a time, rounded down to whole rows: 26 MB of buffers for BF16, several of them in flight. */
+/**
+ * Elements converted at a time, rounded down to whole rows: 26 MB of buffers for BF16, several of them in
+ * flight.
+ */
 const CHUNK_ELEMENTS = 1 << 21;
 
 /**
- * The bytes of a stored tensor (F32, F16 or BF16) in the dtype of `spec`, through ggml's quantiser, in pieces, a few of which are made at once. Rows at the end that `spec` lacks are
- * left out. Equal dtypes are copied bit by bit.
+ * The bytes of a stored tensor (F32, F16 or BF16) in the dtype of `spec`, through ggml's quantiser, in
+ * pieces, a few of which are made at once. Rows at the end that `spec` lacks are left out. Equal dtypes are
+ * copied bit by bit.
  *
  * @param importance of each column, of each matrix in turn where there are three axes.
  * @param signal stops between pieces (`CANCELLED`).
- * @throws `BAD_CHECKPOINT` for finite values that F16 cannot hold; `BAD_ARGUMENT` or `BACKEND` from the quantiser for values that are not finite or too large; `IO`.
+ * @throws `BAD_CHECKPOINT` for finite values that F16 cannot hold; `BAD_ARGUMENT` or `BACKEND` from the
+ * quantiser for values that are not finite or too large; `IO`.
  */
 export async function* convertTensor(
   spec: GgufTensorSpec,

@@ -1,6 +1,6 @@
 /**
- * A short, safe rendering of any parsed JSON value for error messages: strings are quoted and cut at 60 characters, containers are
- * named with their size instead of being printed.
+ * A short, safe rendering of any parsed JSON value for error messages: strings are quoted and cut at 60
+ * characters, containers are named with their size instead of being printed.
  */
 export function describeValue(value: unknown): string {
   if (value === undefined) return 'nothing';

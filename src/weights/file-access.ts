@@ -40,7 +40,10 @@ export async function withFile<T>(
   }
 }
 
-/** Fills `out` from `offsetBytes` on, in reads of at most 1 GiB. Throws `IO` when the file is too short or the read fails. */
+/**
+ * Fills `out` from `offsetBytes` on, in reads of at most 1 GiB. Throws `IO` when the file is too short or the
+ * read fails.
+ */
 export async function readInto(
   op: string,
   handle: FileHandle,

@@ -4,7 +4,8 @@ import { ZayascopeError } from '../errors.js';
 import { type GgufTensorSpec, ggufTensorBytes } from './gguf-write.js';
 
 /**
- * Checks before any work that a GGUF file can be written: its name ends in `.gguf`, is free (or `overwrite` is set), and the disk has room for the tensors.
+ * Checks before any work that a GGUF file can be written: its name ends in `.gguf`, is free (or `overwrite`
+ * is set), and the disk has room for the tensors.
  * @throws `BAD_ARGUMENT`, `IO`, `NO_SPACE` in the name of `op`.
  */
 export async function checkGgufTarget(

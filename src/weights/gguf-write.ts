@@ -16,7 +16,10 @@ export interface GgufTensorSpec {
   shape: readonly number[];
 }
 
-/** Its bytes, in any number of pieces; read once, when its turn comes. A piece may be reused when the next is asked for. */
+/**
+ * Its bytes, in any number of pieces; read once, when its turn comes. A piece may be reused when the next is
+ * asked for.
+ */
 export type GgufTensorData = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
 /** Bytes of data that a tensor takes, without padding. */
@@ -28,11 +31,13 @@ export function ggufTensorBytes({ dtype, shape }: GgufTensorSpec): number {
 }
 
 /**
- * Writes a GGUF file (version 3, alignment 32), data streaming through. The file appears under its name only when it is complete.
+ * Writes a GGUF file (version 3, alignment 32), data streaming through. The file appears under its name only
+ * when it is complete.
  *
  * @param data called for each tensor in order.
  * @param onProgress called after each piece: bytes of data written and in all.
- * @throws `BAD_ARGUMENT` for a duplicate or too long name, a malformed shape, pieces that do not add up to a tensor's size; `IO` when writing fails.
+ * @throws `BAD_ARGUMENT` for a duplicate or too long name, a malformed shape, pieces that do not add up to a
+ * tensor's size; `IO` when writing fails.
  */
 export async function writeGguf(
   path: string,

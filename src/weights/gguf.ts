@@ -27,12 +27,14 @@ export function joinGgufParts(parts: readonly Checkpoint[]): Checkpoint {
 }
 
 /**
- * The tensors of a GGUF file under the file's own names, axes in the reference's order (GGUF lists the fastest first), axes of size one at the
- * slow end dropped. Types that this library lacks go to `unreadable` by their names. Reads nothing: the header has been read.
+ * The tensors of a GGUF file under the file's own names, axes in the reference's order (GGUF lists the
+ * fastest first), axes of size one at the slow end dropped. Types that this library lacks go to `unreadable`
+ * by their names. Reads nothing: the header has been read.
  *
  * @param gguf what `readGgufHeader` gave.
  * @param fileSize bytes of the file, against which every range is checked.
- * @throws `BAD_CHECKPOINT` for a duplicate name, malformed sizes, or data that overlaps, is misaligned or lies outside the file.
+ * @throws `BAD_CHECKPOINT` for a duplicate name, malformed sizes, or data that overlaps, is misaligned or
+ * lies outside the file.
  */
 export function ggufCheckpoint(gguf: GgufHeader, file: string, fileSize: number): Checkpoint {
   const tensors = new Map<string, TensorInfo>();

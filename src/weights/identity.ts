@@ -3,7 +3,10 @@ import type { Checkpoint, StoredTensor } from './checkpoint.js';
 import { readSmallFile } from './file-access.js';
 import { readTensor } from './tensor-data.js';
 
-/** Bytes taken from each end of a tensor: enough to tell checkpoints apart, little enough to read from the full-size model in a second. */
+/**
+ * Bytes taken from each end of a tensor: enough to tell checkpoints apart, little enough to read from the
+ * full-size model in a second.
+ */
 const EDGE_BYTES = 32_768;
 
 const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
@@ -19,9 +22,10 @@ export async function configSha256(file: string): Promise<string> {
 }
 
 /**
- * A cheap identity of a checkpoint, in hex, equal to what the Python dumper computes: one SHA-256 over all tensors sorted by the bytes
- * of their UTF-8 names. Each adds the text `NAME\0DTYPE\0d0,d1,...\0`, its first 32 KiB, and its last 32 KiB (tensors of up to 64 KiB enter
- * whole). How tensors are spread over shards makes no difference.
+ * A cheap identity of a checkpoint, in hex, equal to what the Python dumper computes: one SHA-256 over all
+ * tensors sorted by the bytes of their UTF-8 names. Each adds the text `NAME\0DTYPE\0d0,d1,...\0`, its first
+ * 32 KiB, and its last 32 KiB (tensors of up to 64 KiB enter whole). How tensors are spread over shards makes
+ * no difference.
  *
  * @throws `IO` when a file cannot be read.
  */

@@ -1,6 +1,7 @@
 /**
- * Importance matrices as llama.cpp's `llama-imatrix` writes them: per matmul weight the mean squares of its input's columns over a calibration text. Two formats: GGUF
- * (tensors `NAME.in_sum2` and `NAME.counts`) and the older `.dat` (a list of names with sums).
+ * Importance matrices as llama.cpp's `llama-imatrix` writes them: per matmul weight the mean squares of its
+ * input's columns over a calibration text. Two formats: GGUF (tensors `NAME.in_sum2` and `NAME.counts`) and
+ * the older `.dat` (a list of names with sums).
  * https://github.com/ggml-org/llama.cpp/blob/master/tools/imatrix/README.md
  */
 import { ZayascopeError } from '../errors.js';
@@ -20,7 +21,9 @@ const MAX_NAME_BYTES = 1024;
 export type ImportanceMatrix = ReadonlyMap<string, Float32Array>;
 
 /**
- * Reads an importance matrix. Experts that saw no token by the counts of a GGUF file have importance 1 everywhere, as in llama.cpp; those of a `.dat` file, which has no counts, have 0 throughout (see `usableImportance`).
+ * Reads an importance matrix. Experts that saw no token by the counts of a GGUF file have importance 1
+ * everywhere, as in llama.cpp; those of a `.dat` file, which has no counts, have 0 throughout (see
+ * `usableImportance`).
  * @returns importance by GGUF tensor name, F32 [matrices · columns].
  * @throws `IO` when the file cannot be read; `BAD_CHECKPOINT` when it is neither format or malformed.
  */

@@ -2,7 +2,10 @@ import { type ErrorCode, ZayascopeError } from '../errors.js';
 import { describeValue } from './describe-value.js';
 import { describeFile, sniffBytes } from './formats/file-kind.js';
 
-/** What the files that this library reads may nest: far above any real header, far below what could exhaust memory. */
+/**
+ * What the files that this library reads may nest: far above any real header, far below what could exhaust
+ * memory.
+ */
 const MAX_DEPTH = 32;
 
 /** Where a JSON text came from, for its error messages. */
@@ -13,13 +16,17 @@ export interface JsonSource {
   op: string;
   /** The file (and part of it) that holds the text. */
   where: string;
-  /** True for a file whose own reader, in Rust, refuses Python's `NaN` and `Infinity` and halves of surrogate pairs; default false. */
+  /**
+   * True for a file whose own reader, in Rust, refuses Python's `NaN` and `Infinity` and halves of surrogate
+   * pairs; default false.
+   */
   plain?: boolean;
 }
 
 /**
- * Parses UTF-8 bytes that must hold one JSON object. Python's `NaN` and `Infinity` are numbers unless `plain`. Otherwise stricter than `JSON.parse`: invalid UTF-8, a byte-order mark, a key given twice in
- * one object (`JSON.parse` silently keeps the last) and nesting deeper than 32 are errors too.
+ * Parses UTF-8 bytes that must hold one JSON object. Python's `NaN` and `Infinity` are numbers unless
+ * `plain`. Otherwise stricter than `JSON.parse`: invalid UTF-8, a byte-order mark, a key given twice in one
+ * object (`JSON.parse` silently keeps the last) and nesting deeper than 32 are errors too.
  *
  * @throws `source.code` naming the file and the problem.
  */
@@ -70,7 +77,10 @@ function hasWholeCharacters(value: unknown): boolean {
   return Object.entries(value).every(([key, item]) => hasWholeCharacters(key) && hasWholeCharacters(item));
 }
 
-/** The same value with `NaN`, `Infinity` and `-Infinity` as strings, for JSON, which would write null for them. */
+/**
+ * The same value with `NaN`, `Infinity` and `-Infinity` as strings, for JSON, which would write null for
+ * them.
+ */
 export function withoutNonFinite(value: unknown): unknown {
   if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
   if (Array.isArray(value)) return value.map(withoutNonFinite);
@@ -79,7 +89,8 @@ export function withoutNonFinite(value: unknown): unknown {
 }
 
 /**
- * `JSON.parse` for what Python's `json` writes too: the numbers `NaN`, `Infinity` and `-Infinity`. Throws `SyntaxError`.
+ * `JSON.parse` for what Python's `json` writes too: the numbers `NaN`, `Infinity` and `-Infinity`. Throws
+ * `SyntaxError`.
  */
 export function parsePythonJson(text: string): unknown {
   if (!/NaN|Infinity/.test(text)) return JSON.parse(text);
@@ -104,7 +115,8 @@ export function parsePythonJson(text: string): unknown {
 }
 
 /**
- * Looks for duplicate keys and excessive nesting before the text is parsed. It needs no valid JSON: what it misreads in an invalid text,
+ * Looks for duplicate keys and excessive nesting before the text is parsed. It needs no valid JSON: what it
+ * misreads in an invalid text,
  * `JSON.parse` rejects afterwards.
  */
 function scanKeys(text: string): string | undefined {
@@ -142,7 +154,10 @@ function scanKeys(text: string): string | undefined {
   return undefined;
 }
 
-/** Index of the quote that closes the string opened at `start`, or the last index of a text that ends inside it. */
+/**
+ * Index of the quote that closes the string opened at `start`, or the last index of a text that ends inside
+ * it.
+ */
 function endOfString(text: string, start: number): number {
   for (let at = start + 1; at < text.length; at++) {
     if (text[at] === '\\') at++;

@@ -1,4 +1,7 @@
-/** Where a model lies, from what a user names: a folder, a GGUF file of any name, a part of a split one, an Ollama manifest or blob, an entry of the Hugging Face cache. */
+/**
+ * Where a model lies, from what a user names: a folder, a GGUF file of any name, a part of a split one, an
+ * Ollama manifest or blob, an entry of the Hugging Face cache.
+ */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { ZayascopeError } from '../errors.js';
@@ -20,7 +23,8 @@ export interface FoundModel {
 
 /**
  * Resolves what a user gave as a model.
- * @param op the operation, for errors. @throws `IO` for a path that holds no model, saying what it holds instead; `BAD_CHECKPOINT` for a broken cache entry or manifest.
+ * @param op the operation, for errors. @throws `IO` for a path that holds no model, saying what it holds
+ * instead; `BAD_CHECKPOINT` for a broken cache entry or manifest.
  */
 export async function findModel(op: string, path: string): Promise<FoundModel> {
   const found = await stat(path).catch((cause: unknown) => {
@@ -121,7 +125,10 @@ async function snapshot(op: string, path: string, names: readonly string[]): Pro
   );
 }
 
-/** The blob of a model that an Ollama manifest names (`models/manifests/HOST/NAMESPACE/MODEL/TAG`; blobs are in `models/blobs`); undefined for other JSON. */
+/**
+ * The blob of a model that an Ollama manifest names (`models/manifests/HOST/NAMESPACE/MODEL/TAG`; blobs are
+ * in `models/blobs`); undefined for other JSON.
+ */
 async function ollamaModel(op: string, path: string): Promise<string | undefined> {
   const where = { code: 'BAD_CHECKPOINT', op, where: path } as const;
   const { layers } = parseJsonObject(await readSmallFile(op, path, MAX_MANIFEST_BYTES), where);

@@ -1,4 +1,7 @@
-/** Rounds values in place to nearest, ties to even, as a cast to the dtype and back does; F16 overflows to infinity. NaN stays NaN. */
+/**
+ * Rounds values in place to nearest, ties to even, as a cast to the dtype and back does; F16 overflows to
+ * infinity. NaN stays NaN.
+ */
 export function roundTo(dtype: 'BF16' | 'F16', values: Float32Array): void {
   if (dtype === 'BF16') roundToBf16(values);
   else roundToF16(values);
@@ -13,7 +16,10 @@ function roundToBf16(values: Float32Array): void {
   }
 }
 
-/** Adding this and taking it away again leaves multiples of 2^-24, the spacing of F16 below its normal numbers. */
+/**
+ * Adding this and taking it away again leaves multiples of 2^-24, the spacing of F16 below its normal
+ * numbers.
+ */
 const TINY = 0.75;
 /** Values from here on are nearer to 2^16 than to the largest F16. */
 const OVERFLOW = 65520;

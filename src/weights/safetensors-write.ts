@@ -20,13 +20,15 @@ export interface TensorSource {
 }
 
 /**
- * Writes a safetensors file: data streams through, one chunk in memory at a time. The file appears under its name only when it is complete
- * (a temporary file beside it is renamed; on failure it is removed). Tensors of wider elements come first, else in the order given, so
- * that every tensor is aligned to its element size, as the reference implementation does it.
+ * Writes a safetensors file: data streams through, one chunk in memory at a time. The file appears under its
+ * name only when it is complete (a temporary file beside it is renamed; on failure it is removed). Tensors of
+ * wider elements come first, else in the order given, so that every tensor is aligned to its element size, as
+ * the reference implementation does it.
  *
  * @param metadata strings for `__metadata__`; none by default.
- * @throws `BAD_ARGUMENT` for a duplicate name, a dtype that the format lacks, a malformed shape, or chunks that do not add up to the
- * tensor's size; `IO` when writing fails. Errors of the chunk iterators pass through.
+ * @throws `BAD_ARGUMENT` for a duplicate name, a dtype that the format lacks, a malformed shape, or chunks
+ * that do not add up to the tensor's size; `IO` when writing fails. Errors of the chunk iterators pass
+ * through.
  */
 export async function writeSafetensors(
   path: string,
@@ -80,7 +82,8 @@ function encodeHeader(
     end += dataBytes(tensor);
     entries.set(tensor.name, { dtype: tensor.dtype, shape: tensor.shape, data_offsets: [begin, end] });
   }
-  // An object literal would reorder keys that look like integers; joining keeps the data's order and any name.
+  // An object literal would reorder keys that look like integers; joining keeps the data's order and any
+  // name.
   const members = [...entries].map(([name, entry]) => `${JSON.stringify(name)}:${JSON.stringify(entry)}`);
   const json = new TextEncoder().encode(`{${members.join(',')}}`);
   const length = Math.ceil(json.length / 8) * 8;

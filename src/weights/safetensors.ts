@@ -66,7 +66,10 @@ export function isSafetensorsDtype(dtype: string): dtype is SafetensorsDtype {
   return (SAFETENSORS_DTYPES as readonly string[]).includes(dtype);
 }
 
-/** What the header of one file says: all its tensors in the order of their data, and the `__metadata__` strings. */
+/**
+ * What the header of one file says: all its tensors in the order of their data, and the `__metadata__`
+ * strings.
+ */
 export interface SafetensorsHeader {
   tensors: StoredTensor[];
   metadata: ReadonlyMap<string, string>;

@@ -8,11 +8,11 @@ const OP = 'readTensor';
 const DEFAULT_CHUNK_BYTES = 8 * 1024 * 1024;
 
 /**
- * The bytes of a tensor (little-endian, row-major in its stored dtype), all of them or those of `[beginBytes, endBytes)`.
- * Reads at most 1 GiB at a time.
+ * The bytes of a tensor (little-endian, row-major in its stored dtype), all of them or those of
+ * `[beginBytes, endBytes)`. Reads at most 1 GiB at a time.
  *
- * @throws `IO` when a file is gone or shorter than its header said; `BAD_ARGUMENT` for a range outside the tensor, or a part of a tensor whose
- * axes are stored in another order.
+ * @throws `IO` when a file is gone or shorter than its header said; `BAD_ARGUMENT` for a range outside the
+ * tensor, or a part of a tensor whose axes are stored in another order.
  */
 export async function readTensor(
   info: StoredTensor,
@@ -83,8 +83,8 @@ export function sliceParts(info: StoredTensor, beginBytes: number, endBytes: num
 }
 
 /**
- * The bytes of a tensor in order, in chunks of `chunkBytes` (default 8 MiB), for copies with flat memory; one chunk if its axes are stored in
- * another order. Throws as {@link readTensor}.
+ * The bytes of a tensor in order, in chunks of `chunkBytes` (default 8 MiB), for copies with flat memory; one
+ * chunk if its axes are stored in another order. Throws as {@link readTensor}.
  */
 export async function* tensorChunks(
   info: StoredTensor,

@@ -1,7 +1,10 @@
-// What capturing costs, on synthetic blocks of ZAYA1-8B's width: a 128-token prefill and repeated one-token prefills, without taps, with all taps in each tier, to a
-// memory-backed folder and to disk, beside a raw write of the same bytes and a per-node callback loop over the same graph. Ratios are of medians within one run.
+// What capturing costs, on synthetic blocks of ZAYA1-8B's width: a 128-token prefill and repeated one-token
+// prefills, without taps, with all taps in each tier, to a memory-backed folder and to disk, beside a raw
+// write of the same bytes and a per-node callback loop over the same graph. Ratios are of medians within one
+// run.
 //
-//   npm run bench -- capture [--blocks 4] [--tokens 128] [--steps 32] [--repeats 5] [--policy f32] [--threads N] [--disk FOLDER]
+//   npm run bench -- capture [--blocks 4] [--tokens 128] [--steps 32] [--repeats 5] [--policy f32] [--threads
+//   N] [--disk FOLDER]
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';

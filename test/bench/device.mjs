@@ -1,5 +1,6 @@
-// What capturing costs on a device: a model of the tiny one's shape times 8 in width, with random weights. A prefill without taps, with all values read back, and written to a memory-backed
-// folder; medians, and their ratios. The file is made anew each time. On lavapipe it takes minutes.
+// What capturing costs on a device: a model of the tiny one's shape times 8 in width, with random weights. A
+// prefill without taps, with all values read back, and written to a memory-backed folder; medians, and their
+// ratios. The file is made anew each time. On lavapipe it takes minutes.
 //
 //   npm run bench -- device [--backend vulkan] [--tokens 64] [--repeats 5] [--strict-f32]
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';

@@ -1,5 +1,5 @@
-// Throughput of a diff over F32 pairs, both sides counted: the inner loops alone, then whole dumps from a memory-backed folder.
-// Run after `npm run build`: node test/bench/diff.mjs
+// Throughput of a diff over F32 pairs, both sides counted: the inner loops alone, then whole dumps from a
+// memory-backed folder. Run after `npm run build`: node test/bench/diff.mjs
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,7 +20,8 @@ function benchLoops() {
     'equal values': a.slice(),
   };
   for (const [name, b] of Object.entries(cases)) {
-    // Every ULP loop gets a fresh object per repeat: it counts the first 2^16 elements all, then every eighth range.
+    // Every ULP loop gets a fresh object per repeat: it counts the first 2^16 elements all, then every eighth
+    // range.
     const loops = {
       sums: () => new MetricSums(),
       'ULP in F32': () => new UlpSums('F32'),

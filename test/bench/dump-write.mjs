@@ -58,7 +58,8 @@ async function raw(dir, _rows, steps, values) {
   return measured;
 }
 
-// process.cpuUsage counts the thread pool too, so the main thread's share is taken from the event loop's busy time.
+// process.cpuUsage counts the thread pool too, so the main thread's share is taken from the event loop's busy
+// time.
 async function measure(work) {
   const start = performance.now();
   const idle = performance.eventLoopUtilization();

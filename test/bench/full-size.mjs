@@ -1,8 +1,12 @@
-// ZAYA1-8B at full size with random weights: load, prefill, decode, capture, resident memory, and the memory bandwidth that decode is held against. Makes the file unless it exists.
+// ZAYA1-8B at full size with random weights: load, prefill, decode, capture, resident memory, and the memory
+// bandwidth that decode is held against. Makes the file unless it exists.
 //
-//   npm run bench -- full-size [--type q4_k_m|q8_0|bf16|...] [--size 8b] [--file F.gguf] [--keep] [--prompt 128] [--steps 32] [--threads N] [--backend cpu]
+//   npm run bench -- full-size [--type q4_k_m|q8_0|bf16|...] [--size 8b] [--file F.gguf] [--keep] [--prompt
+//   128] [--steps 32] [--threads N] [--backend cpu]
 //
-// Bandwidth: an F32 matrix of 1 GiB times a vector, on the same threads through the same library; its bytes over the best of 20 times, half before decoding and half after. Prefill: best of 2. Decode: median time of a step; it reads all weights but the experts that are not chosen.
+// Bandwidth: an F32 matrix of 1 GiB times a vector, on the same threads through the same library; its bytes
+// over the best of 20 times, half before decoding and half after. Prefill: best of 2. Decode: median time of
+// a step; it reads all weights but the experts that are not chosen.
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
@@ -114,7 +118,10 @@ async function measure() {
   if (options.backend === 'cpu') await repacking(tokens, prefill, typical);
 }
 
-/** The same with weights in ggml's repacked layouts. Their copies must fit in memory beside the file's cached pages. */
+/**
+ * The same with weights in ggml's repacked layouts. Their copies must fit in memory beside the file's cached
+ * pages.
+ */
 async function repacking(tokens, prefill, decode) {
   const start = performance.now();
   const model = await openModel(file, {
@@ -164,7 +171,10 @@ async function timedSteps(session, count) {
   return times;
 }
 
-/** All taps but the caches, which grow with the position, to a memory-backed folder: ratios to the same work without taps (a tapped head computes the logits of all tokens). */
+/**
+ * All taps but the caches, which grow with the position, to a memory-backed folder: ratios to the same work
+ * without taps (a tapped head computes the logits of all tokens).
+ */
 async function capturing(model, session, tokens, decode) {
   const out = mkdtempSync(join(memoryRoot, 'zayascope-bench-'));
   try {
@@ -186,7 +196,10 @@ async function capturing(model, session, tokens, decode) {
   }
 }
 
-/** Bytes of weights that one token needs: of stacked experts one, of the rest everything; an embedding that is not the head too costs one row. */
+/**
+ * Bytes of weights that one token needs: of stacked experts one, of the rest everything; an embedding that is
+ * not the head too costs one row.
+ */
 function bytesPerStep({ source }) {
   const { tensors, lmHead } = checkWeights(source.checkpoint, source.config);
   let bytes = 0;

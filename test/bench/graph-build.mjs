@@ -1,4 +1,5 @@
-// What a graph costs besides its arithmetic, on the CPU: building and compiling one of about 75 nodes, and running 40 tiny graphs in one call or in 40.
+// What a graph costs besides its arithmetic, on the CPU: building and compiling one of about 75 nodes, and
+// running 40 tiny graphs in one call or in 40.
 //
 //   npm run bench -- graph-build [--repeats 200] [--threads 1]
 import { parseArgs } from 'node:util';

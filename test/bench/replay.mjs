@@ -1,7 +1,9 @@
-// What an isolated replay costs beside a capture: the same model and tokens, every tap, medians of alternating runs within one process. The replay reads the dump, puts its values into
-// the run and measures each op's own error; the capture writes the same values to disk.
+// What an isolated replay costs beside a capture: the same model and tokens, every tap, medians of
+// alternating runs within one process. The replay reads the dump, puts its values into the run and measures
+// each op's own error; the capture writes the same values to disk.
 //
-//   npm run bench -- replay [--model dumps/tiny/model] [--tokens-file dumps/tiny/prompt.json] [--repeats 15] [--policy f32] [--threads N] [--disk FOLDER]
+//   npm run bench -- replay [--model dumps/tiny/model] [--tokens-file dumps/tiny/prompt.json] [--repeats 15]
+//   [--policy f32] [--threads N] [--disk FOLDER]
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';

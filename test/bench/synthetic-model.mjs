@@ -1,4 +1,5 @@
-// A random checkpoint with ZAYA1-8B's block sizes and few blocks, for benchmarks: only its speed means anything.
+// A random checkpoint with ZAYA1-8B's block sizes and few blocks, for benchmarks: only its speed means
+// anything.
 import { randomFillSync } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

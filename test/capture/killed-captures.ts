@@ -37,7 +37,9 @@ async function ended(child: ChildProcess): Promise<number | string> {
   return code ?? signal!;
 }
 
-/** Reads a dump with every row of every tap and its statistics. Throws if it says complete and is not whole. */
+/**
+ * Reads a dump with every row of every tap and its statistics. Throws if it says complete and is not whole.
+ */
 async function examine(dir: string, outcomes: Outcomes): Promise<void> {
   if (!existsSync(join(dir, 'manifest.json'))) {
     outcomes.none++;
@@ -80,8 +82,8 @@ export function capturePairs(count: number): Promise<Outcomes> {
 }
 
 /**
- * `capture --overwrite` over a complete dump, killed up to `withinMs` after it took the lock, `count` times; at last one that is left alone, which must
- * succeed. Locks of killed runs stay for the next one to find.
+ * `capture --overwrite` over a complete dump, killed up to `withinMs` after it took the lock, `count` times;
+ * at last one that is left alone, which must succeed. Locks of killed runs stay for the next one to find.
  */
 export function captureKills(count: number, withinMs: number, random: () => number): Promise<Outcomes> {
   return inScratch(async (dir, outcomes) => {

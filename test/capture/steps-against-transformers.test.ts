@@ -18,7 +18,10 @@ const { tokens: prompt } = JSON.parse(readFileSync(join(tiny, 'prompt.json'), 'u
 };
 const LIMIT = 1e-10;
 
-/** A chunked prefill and two decode steps over one prompt, and over three sequences of different lengths in one left-padded batch. */
+/**
+ * A chunked prefill and two decode steps over one prompt, and over three sequences of different lengths in
+ * one left-padded batch.
+ */
 const STEPS = [16, 9, 1, 1];
 const one = [prompt.slice(0, 27)];
 const three = [prompt.slice(0, 27), prompt.slice(10, 30), prompt.slice(20, 34)];

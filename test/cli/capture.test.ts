@@ -115,7 +115,8 @@ describe('zayascope capture', () => {
 describe('Ctrl-C during zayascope capture', () => {
   it('leaves a partial dump and exits with 130', async () => {
     const out = join(folder, 'cancelled');
-    // Long enough that the signal comes while blocks are computed: attention grows with the square of the tokens.
+    // Long enough that the signal comes while blocks are computed: attention grows with the square of the
+    // tokens.
     const tokens = Array.from({ length: 2000 }, (_, at) => at % 250).join(',');
     const main = join(root, 'dist', 'cli', 'main.js');
     const args = [main, 'capture', '--model', model, '--tokens', tokens, '--tier', 'stats', '--out', out];

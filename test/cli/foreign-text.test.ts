@@ -12,7 +12,10 @@ import { description } from '../dump/dump-fixture.js';
 import { runCommand } from './run-command.js';
 
 const tiny = join(import.meta.dirname, '..', '..', 'dumps', 'tiny');
-/** Clears the screen and writes a green PASS; then the same with C1 controls, a line of its own, the other direction, a link. */
+/**
+ * Clears the screen and writes a green PASS; then the same with C1 controls, a line of its own, the other
+ * direction, a link.
+ */
 const EVIL = '\u001b[2J\u001b[32mPASS\u001b[0m\u009b31mX\u202egnp.exe\u2066\u2028\u0007\u007f';
 const TOKENS = ['--tokens', '91,87,101'];
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what this is about
@@ -76,7 +79,10 @@ async function setUp(): Promise<void> {
 
 afterAll(() => rmSync(join(folder!, '..'), { recursive: true, force: true }));
 
-/** Command lines that meet foreign text: in paths, manifests, headers, configurations, and in what the user types. */
+/**
+ * Command lines that meet foreign text: in paths, manifests, headers, configurations, and in what the user
+ * types.
+ */
 function commandLines(): [string, string[]][] {
   const { model, reference, tested, policy, map, tensors, config, gguf } = paths;
   const out = (name: string): string[] => ['--out', join(folder!, name), '--overwrite'];

@@ -8,7 +8,8 @@ const model = join(root, 'dumps', 'tiny', 'model');
 const script = join('test', 'reference', 'batch_logits.py');
 
 describe('greedy generation', () => {
-  // 64 tokens of a text are compared in test/models/zaya-session.test.ts. transformers is kept from choosing an end token, which --ignore-eos is not: this prompt leads to none.
+  // 64 tokens of a text are compared in test/models/zaya-session.test.ts. transformers is kept from choosing
+  // an end token, which --ignore-eos is not: this prompt leads to none.
   it('gives the tokens of unmodified transformers, from the checkpoint and from a GGUF file', {
     timeout: 120_000,
   }, async () => {

@@ -1,4 +1,7 @@
-/** What is no regular file, or cannot be written: refused at once with a sentence and exit code 2, never a hang. */
+/**
+ * What is no regular file, or cannot be written: refused at once with a sentence and exit code 2, never a
+ * hang.
+ */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';

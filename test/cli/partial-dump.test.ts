@@ -1,4 +1,7 @@
-/** A dump whose producer was killed: files that are missing or empty hold no rows, and every command reads the rest. */
+/**
+ * A dump whose producer was killed: files that are missing or empty hold no rows, and every command reads the
+ * rest.
+ */
 import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

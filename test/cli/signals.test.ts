@@ -6,7 +6,10 @@ import { expect, it } from 'vitest';
 
 const module = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'cancel-on-signal.js');
 
-/** Runs a script that waits for signals, sends it some once it is ready, and says how it ended and what it printed. */
+/**
+ * Runs a script that waits for signals, sends it some once it is ready, and says how it ended and what it
+ * printed.
+ */
 async function run(body: string, signals: readonly NodeJS.Signals[]) {
   const script = `
     import { cancelOnSignal } from ${JSON.stringify(module)};

@@ -35,7 +35,8 @@ const hasLavapipe = ['/usr/share/vulkan/icd.d', '/etc/vulkan/icd.d'].some(
 
 // The command runs from `dist`, like its child processes.
 describeWith('Vulkan driver (lavapipe)', hasLavapipe, 'lavapipe', () => {
-  // Not synchronously: the kernels of a product take a minute to compile the first time, and vitest wants an answer meanwhile.
+  // Not synchronously: the kernels of a product take a minute to compile the first time, and vitest wants an
+  // answer meanwhile.
   const run = (...args: string[]) =>
     new Promise<ConformanceReport & { status: number }>((resolve) => {
       const all = ['dist/cli/main.js', 'conformance', '--backend', 'lavapipe', '--json', ...args];
@@ -68,7 +69,8 @@ describeWith('Vulkan driver (lavapipe)', hasLavapipe, 'lavapipe', () => {
     const dtypes = 'F32,F32 F32,F32 F32 F32,F32 I32,F32 F32 I32,I32,F32 → I32,I32 → F32';
     const { cases } = await run('--strict-f32', '--dtypes', `{${dtypes}}`);
     expect(new Set(cases.map(({ op }) => op))).toEqual(new Set(OP_NAMES));
-    // Rows of 2048 integers: columns from 1024 on are not written. The model's own tables of integers have one column.
+    // Rows of 2048 integers: columns from 1024 on are not written. The model's own tables of integers have
+    // one column.
     const wrong = cases.filter(({ verdict }) => verdict !== 'pass');
     expect(
       wrong.filter(({ op, dtype, shape }) => !(op === 'getRows' && dtype === 'I32' && /2048/.test(shape))),

@@ -1,4 +1,7 @@
-/** Comparison of values in all dtypes, and of rows that are missing. Expected numbers are worked out here, in doubles or by hand. */
+/**
+ * Comparison of values in all dtypes, and of rows that are missing. Expected numbers are worked out here, in
+ * doubles or by hand.
+ */
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { diffDumps } from '../../src/diff/diff.js';

@@ -5,7 +5,9 @@ import { expect, it } from 'vitest';
 
 const src = fileURLToPath(new URL('../../src', import.meta.url));
 
-/** Files of `src` that a module imports at run time: type imports vanish when compiled, dynamic ones count. */
+/**
+ * Files of `src` that a module imports at run time: type imports vanish when compiled, dynamic ones count.
+ */
 function imports(file: string): string[] {
   const statements = readFileSync(file, 'utf8').matchAll(
     /(?:^(?:import|export)\s(?!type\b)[^;]*?from\s+|^import\s+|import\()'(\.[^']+)'/gm,

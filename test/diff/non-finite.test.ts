@@ -1,4 +1,6 @@
-/** NaN and infinities in a diff: counted, named, never passed over. The right counts and errors are numpy's. */
+/**
+ * NaN and infinities in a diff: counted, named, never passed over. The right counts and errors are numpy's.
+ */
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { diffDumps } from '../../src/diff/diff.js';

@@ -13,7 +13,9 @@ function blockTaps(block: number, withMargin: boolean): TapSpec[] {
 
 const taps = [...blockTaps(0, true), ...blockTaps(3, false)];
 
-/** Six tokens; block 0 flips at positions 1 and 4, block 3 at position 5. Margins are a tenth of the position. */
+/**
+ * Six tokens; block 0 flips at positions 1 and 4, block 3 at position 5. Margins are a tenth of the position.
+ */
 const side = (flip: number) =>
   dumpWith({
     manifest: { taps },

@@ -3,7 +3,10 @@ import { coarserDtype, UlpSums } from '../../src/diff/ulp.js';
 import { toFloat32 } from '../../src/dump/float.js';
 import { randomNumbers } from './random-numbers.js';
 
-/** All non-negative finite values of a 16-bit dtype, ascending: the place in this list is the distance from zero. */
+/**
+ * All non-negative finite values of a 16-bit dtype, ascending: the place in this list is the distance from
+ * zero.
+ */
 function ladder(dtype: 'F16' | 'BF16'): Float32Array {
   const length = dtype === 'F16' ? 0x7c00 : 0x7f80;
   return toFloat32(

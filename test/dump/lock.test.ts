@@ -26,7 +26,8 @@ describe('the lock of a dump', () => {
     const { pid, start, host } = JSON.parse(readFileSync(lockPath(dir), 'utf8'));
     expect([pid, host]).toEqual([process.pid, hostname()]);
     if (process.platform === 'linux') {
-      // The kernel's own account of this process: field 22 of its stat, counted after the bracket that ends field 2.
+      // The kernel's own account of this process: field 22 of its stat, counted after the bracket that ends
+      // field 2.
       const fields = readFileSync('/proc/self/stat', 'utf8').split(') ').at(-1)!.split(' ');
       expect(start).toBe(fields[22 - 3]);
     }

@@ -1,4 +1,7 @@
-/** Version 2 of the format against pyarrow, NumPy and gguf-py: what Python writes is read, what we write Python reads, value by value. */
+/**
+ * Version 2 of the format against pyarrow, NumPy and gguf-py: what Python writes is read, what we write
+ * Python reads, value by value.
+ */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -170,7 +173,8 @@ describe('a dump of version 2 that we write', () => {
       const present = nullable === true ? { present: Uint8Array.of(0, 1, 1, 0, 1) } : {};
       whole.set(name, { bytes, shape: scope === 'step' ? shape.slice(1) : shape, ...present });
     }
-    // A varying shape is one shape an append: this dump's rows come one by one where they are there, all else stays in the last.
+    // A varying shape is one shape an append: this dump's rows come one by one where they are there, all else
+    // stays in the last.
     const rows = await Promise.all(varying.map((name) => rowsOf(dump, name)));
     for (let row = 0; row < 5; row++) {
       const own = new Map<string, TapValue>();

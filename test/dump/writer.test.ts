@@ -178,7 +178,10 @@ it('names the folder that cannot be made', async () => {
   });
 });
 
-/** Values of more than 512 KiB a row: written off the JavaScript thread, where a failing disk can be simulated. */
+/**
+ * Values of more than 512 KiB a row: written off the JavaScript thread, where a failing disk can be
+ * simulated.
+ */
 const LARGE = { ...VECTOR, shape: [200_000] };
 
 it('reports a full disk with the file and leaves a partial dump', async () => {

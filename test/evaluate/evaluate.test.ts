@@ -4,7 +4,9 @@ import { summariseChanges } from '../../src/evaluate/probability-change.js';
 import { logProbability, summariseScores } from '../../src/evaluate/scores.js';
 import { seededIntegers } from '../weights/fixtures.js';
 
-/** A model whose logits depend on a token and how many stand before it in the window. Records what it is fed. */
+/**
+ * A model whose logits depend on a token and how many stand before it in the window. Records what it is fed.
+ */
 function fakeModel(vocabulary: number, seed: number, wrong = 0) {
   const calls: (number[] | 'truncate' | 'close')[] = [];
   const logits = (token: number, position: number): number[] => {

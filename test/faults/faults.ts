@@ -1,4 +1,7 @@
-/** Dumps of wrong models, each made by altering unmodified transformers at one place; `planted.py` is the list. */
+/**
+ * Dumps of wrong models, each made by altering unmodified transformers at one place; `planted.py` is the
+ * list.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +12,10 @@ export interface PlantedFault {
   name: string;
   /** What is wrong, in one sentence. */
   says: string;
-  /** The tap of the altered op, in the first block that it alters: the first tap that differs from the right model's. */
+  /**
+   * The tap of the altered op, in the first block that it alters: the first tap that differs from the right
+   * model's.
+   */
   expectedTap: string;
   /** False where no value of the prompt reaches the altered code: the F32 dump is that of the right model. */
   shows: boolean;
@@ -38,7 +44,10 @@ type Dtype = 'float32' | 'bfloat16';
 
 const planted = new Map<Dtype, PlantedFaults & { folder: string }>();
 
-/** Makes all dumps of a dtype in a temporary folder on the first call (one Python process, 9 MB a dump); {@link removeFaults} deletes them. */
+/**
+ * Makes all dumps of a dtype in a temporary folder on the first call (one Python process, 9 MB a dump);
+ * {@link removeFaults} deletes them.
+ */
 export function plantFaults(dtype: Dtype = 'float32'): PlantedFaults {
   const made = planted.get(dtype) ?? plant(dtype);
   planted.set(dtype, made);

@@ -1,4 +1,6 @@
-/** Dumps of wrong models over continued calls; `planted_steps.py` makes them, `step_faults.py` is the list. */
+/**
+ * Dumps of wrong models over continued calls; `planted_steps.py` makes them, `step_faults.py` is the list.
+ */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +10,9 @@ import { pythonJson } from '../reference/python.js';
 export interface StepFault {
   name: string;
   says: string;
-  /** Where it first shows, as the equations say: a value of a whole call stands at the call's last position. */
+  /**
+   * Where it first shows, as the equations say: a value of a whole call stands at the call's last position.
+   */
   tap: string;
   sequence: number;
   position: number;
@@ -35,7 +39,10 @@ export interface StepFaultOptions {
   taps?: string;
 }
 
-/** Calls of 16, 9, 1 and 1 slots over 27 tokens of the tiny prompt, in a batch with 20 and 14 others. One Python process; `folder` is the caller's to delete. */
+/**
+ * Calls of 16, 9, 1 and 1 slots over 27 tokens of the tiny prompt, in a batch with 20 and 14 others. One
+ * Python process; `folder` is the caller's to delete.
+ */
 export function plantStepFaults({ only, batch = true, taps = '**' }: StepFaultOptions = {}): StepFaults {
   const folder = mkdtempSync(join(tmpdir(), 'zayascope-step-faults-'));
   const tiny = join('dumps', 'tiny');

@@ -1,10 +1,12 @@
 /**
- * Feeds mutated files to the readers, in child processes with limits of time and memory, and compares what is read with independent readers.
+ * Feeds mutated files to the readers, in child processes with limits of time and memory, and compares what is
+ * read with independent readers.
  *
  *     npm run fuzz -- KIND|all [--cases 300] [--seed 1] [--first 0] [--keep FOLDER] [--groups]
  *
- * Prints a line a kind and every failure with its number: `--first N --cases 1 --keep FOLDER` makes that case again. `--groups` asks the oracle
- * about what is refused here too, and prints what only one of the two reads, grouped by its sentence.
+ * Prints a line a kind and every failure with its number: `--first N --cases 1 --keep FOLDER` makes that case
+ * again. `--groups` asks the oracle about what is refused here too, and prints what only one of the two
+ * reads, grouped by its sentence.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,7 @@
-/** Mutations of JSON that stay JSON most of the time: a value, a key or an entry somewhere in the tree becomes another. */
+/**
+ * Mutations of JSON that stay JSON most of the time: a value, a key or an entry somewhere in the tree becomes
+ * another.
+ */
 import { mutateBytes } from './mutate-bytes.mjs';
 
 const TEXTS = [

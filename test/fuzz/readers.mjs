@@ -1,4 +1,7 @@
-/** How each kind of file is read: a list of `[name, shape, digest]`, in the order of names, to be compared with the oracle's. */
+/**
+ * How each kind of file is read: a list of `[name, shape, digest]`, in the order of names, to be compared
+ * with the oracle's.
+ */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readSequences } from '../../dist/cli/options/tokens.js';

@@ -10,13 +10,16 @@ import { readSeed } from './seeds.mjs';
 export const LIMITS = { seconds: 20, bytes: 1 << 30 };
 
 /**
- * Runs cases of one kind. A failure is a case that ended in a signal, hung, took too much memory, threw anything but an error of the library
- * with a code, was read as something else than what the oracle reads, or was read where the oracle refuses for a reason that the kind does not give.
+ * Runs cases of one kind. A failure is a case that ended in a signal, hung, took too much memory, threw
+ * anything but an error of the library with a code, was read as something else than what the oracle reads, or
+ * was read where the oracle refuses for a reason that the kind does not give.
  *
- * @param kind one of `KINDS`. @param options `{ seeds, cases, seed, first = 0, keep, strict = false }`: the folder of seed folders, how many cases
- * from which number, a folder for what fails, and whether the oracle is asked about what is refused here too.
- * @returns `{ kind, cases, read, refused, agreed, lenient, strict, failures: [{ number, what, detail }] }`; lenient: read here and refused by the
- * oracle, for a reason that the kind gives; strict: refused here and read by the oracle. Both are lists of `{ number, detail }`.
+ * @param kind one of `KINDS`. @param options `{ seeds, cases, seed, first = 0, keep, strict = false }`: the
+ * folder of seed folders, how many cases from which number, a folder for what fails, and whether the oracle
+ * is asked about what is refused here too.
+ * @returns `{ kind, cases, read, refused, agreed, lenient, strict, failures: [{ number, what, detail }] }`;
+ * lenient: read here and refused by the oracle, for a reason that the kind gives; strict: refused here and
+ * read by the oracle. Both are lists of `{ number, detail }`.
  */
 export async function runKind(kind, { seeds, cases, seed, first = 0, keep, strict = false }) {
   const files = new Map(kind.seeds.map((name) => [name, readSeed(join(seeds, name))]));

@@ -73,7 +73,10 @@ function writePort(folder) {
   );
 }
 
-/** The files of a seed folder by their path in it; what lies in `members` counts as inside the archive beside it. */
+/**
+ * The files of a seed folder by their path in it; what lies in `members` counts as inside the archive beside
+ * it.
+ */
 export function readSeed(folder) {
   const files = new Map();
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {

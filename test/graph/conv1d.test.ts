@@ -50,7 +50,8 @@ for (const patches of PATCHES)
                   },
                   build: (t) =>
                     conv1dGrouped(t.x!, t.weight!, t.bias!, { groups, im2col: patches, weight: weightDtype }),
-                  // What is rounded on the way is rounded here: then F32 sums of F32 or F16 products agree to F32's precision.
+                  // What is rounded on the way is rounded here: then F32 sums of F32 or F16 products agree to
+                  // F32's precision.
                   expected: (v) =>
                     convolveAll(rounded(v.x!, patches), rounded(v.weight!, weightDtype), v.bias!, groups),
                   dtype: 'F32',

@@ -1,4 +1,7 @@
-/** A dense array in double precision: what the reference implementations work on. Axes slowest first, last axis fastest in `data`. */
+/**
+ * A dense array in double precision: what the reference implementations work on. Axes slowest first, last
+ * axis fastest in `data`.
+ */
 export interface NdArray {
   shape: readonly number[];
   data: Float64Array;

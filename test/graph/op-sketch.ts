@@ -6,22 +6,26 @@ import type { NdArray } from './nd-array.js';
 import { canLie, LAYOUTS, type Layout, type Operand, type Values } from './operand.js';
 import type { OpCase } from './run-op.js';
 
-/** What an operand's memory must look like: anything, contiguous rows (last axis), or contiguous altogether. */
+/**
+ * What an operand's memory must look like: anything, contiguous rows (last axis), or contiguous altogether.
+ */
 export type LayoutNeed = 'any' | 'rows' | 'contiguous';
 
 /** One operand of an op: everything that its rule accepts. */
 export interface Role {
   dtypes: readonly Dtype[];
   layout: LayoutNeed;
-  /** Default `normal`. `{ belowSizeOf }` are indices into an axis (negative: from the end) of another operand. */
+  /**
+   * Default `normal`. `{ belowSizeOf }` are indices into an axis (negative: from the end) of another operand.
+   */
   values?: Extract<Values, string> | { belowSizeOf: string; axis: number };
 }
 
 export type Dtypes = Readonly<Record<string, Dtype>>;
 
 /**
- * What the tests know about one op with one set of scalar arguments: which operands it accepts, and what it must give. Cases, rejections and random combinations are all
- * drawn from these.
+ * What the tests know about one op with one set of scalar arguments: which operands it accepts, and what it
+ * must give. Cases, rejections and random combinations are all drawn from these.
  */
 export interface OpSketch {
   op: OpName;
@@ -105,7 +109,10 @@ export function caseOf(
   };
 }
 
-/** All cases of a sketch for one combination of dtypes: every shape, each operand in each layout that it accepts while the others are dense, then all strided at once. */
+/**
+ * All cases of a sketch for one combination of dtypes: every shape, each operand in each layout that it
+ * accepts while the others are dense, then all strided at once.
+ */
 export function* casesOf(sketch: OpSketch, dtypes: Dtypes): Generator<OpCase> {
   let seed = 1;
   for (const shapes of sketch.shapes) {

@@ -17,8 +17,10 @@ import { permute as permuteArray, slice as sliceArray } from './reference.js';
 import { encode, roundTo } from './rounding.js';
 
 /**
- * How an operand lies in memory: `dense`; `offset`: contiguous, but a part of something larger along the first axis; `inner`: a part along the last axis (gaps between rows);
- * `middle`: the first two of three or more axes swapped (contiguous rows); `transposed`: the last two swapped (rows are not contiguous).
+ * How an operand lies in memory: `dense`; `offset`: contiguous, but a part of something larger along the
+ * first axis; `inner`: a part along the last axis (gaps between rows);
+ * `middle`: the first two of three or more axes swapped (contiguous rows); `transposed`: the last two swapped
+ * (rows are not contiguous).
  */
 export const LAYOUTS = ['dense', 'offset', 'inner', 'middle', 'transposed'] as const;
 export type Layout = (typeof LAYOUTS)[number];
@@ -67,7 +69,10 @@ function place({ dtype, shape, layout = 'dense' }: Operand): Placement {
   return { memory: order.map((axis) => shape[axis]!), part: undefined, order };
 }
 
-/** An operand with data: `bytes` fill the input `name`, of which `tensor` is a view; `values` is what the reference computes with. */
+/**
+ * An operand with data: `bytes` fill the input `name`, of which `tensor` is a view; `values` is what the
+ * reference computes with.
+ */
 export interface Placed {
   tensor: Tensor;
   values: NdArray;
@@ -83,7 +88,10 @@ export function viewInput(graph: Graph, name: string, operand: Operand): Tensor 
   return order === undefined ? tensor : permute(tensor, order);
 }
 
-/** Adds an operand to a graph, with seeded values. Memory beside it is NaN where the dtype has one, so that a kernel that reads it shows. */
+/**
+ * Adds an operand to a graph, with seeded values. Memory beside it is NaN where the dtype has one, so that a
+ * kernel that reads it shows.
+ */
 export async function placeOperand(
   graph: Graph,
   name: string,

@@ -5,7 +5,8 @@ import { casesOf, dtypeCombinations, titleOf } from './op-sketch.js';
 import { runOp } from './run-op.js';
 import { SKETCHES } from './sketches.js';
 
-// Cases take turns: kernels split their rows among threads, but waking a second one costs more than these small ops.
+// Cases take turns: kernels split their rows among threads, but waking a second one costs more than these
+// small ops.
 const backends = [1, 2].map((threads) => openBackend('cpu', { threads }));
 afterAll(() => {
   for (const backend of backends) backend.close();

@@ -1,4 +1,5 @@
-// Runs combinations `first` .. `first + count − 1` of random-chunk.ts in a process of its own: `node random-chunk-process.mjs FIRST COUNT`.
+// Runs combinations `first` .. `first + count − 1` of random-chunk.ts in a process of its own:
+// `node random-chunk-process.mjs FIRST COUNT`.
 import { fileURLToPath } from 'node:url';
 import { runnerImport } from 'vite';
 

@@ -4,11 +4,14 @@ import { openBackend } from '../../src/graph/backend.js';
 import { type RandomCase, randomCase } from './random-case.js';
 import { buildOp, runOp } from './run-op.js';
 
-/** How a combination ended: our rule rejected it, it ran and agrees with the reference, or something is wrong. */
+/**
+ * How a combination ended: our rule rejected it, it ran and agrees with the reference, or something is wrong.
+ */
 export type Outcome = 'rejected' | 'agrees' | 'wrong';
 
 /**
- * Runs combinations in this process, which may be aborted by ggml: each is announced on standard output before it runs and its outcome follows, one JSON line each.
+ * Runs combinations in this process, which may be aborted by ggml: each is announced on standard output
+ * before it runs and its outcome follows, one JSON line each.
  */
 export async function runChunk(first: number, count: number): Promise<void> {
   using backend = openBackend('cpu', { threads: 2 });

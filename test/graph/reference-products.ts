@@ -4,7 +4,10 @@ import { roundActivations } from './activation-rounding.js';
 import { at, build, map, type NdArray, positionOf } from './nd-array.js';
 import { toF16 } from './rounding.js';
 
-/** `b · aᵀ` over leading axes, those of `b` being multiples of those of `a`. `b` is rounded as ggml's CPU backend does for a matrix of `dtype`. */
+/**
+ * `b · aᵀ` over leading axes, those of `b` being multiples of those of `a`. `b` is rounded as ggml's CPU
+ * backend does for a matrix of `dtype`.
+ */
 export function mulMat(a: NdArray, b: NdArray, dtype: Dtype): NdArray {
   const rank = Math.max(a.shape.length, b.shape.length);
   const [left, right] = [padded(a, rank), padded(roundActivations(dtype, b), rank)];
@@ -55,7 +58,10 @@ export function ssmConv(x: NdArray, kernel: NdArray): NdArray {
   });
 }
 
-/** Grouped one-dimensional convolution as `nn.Conv1d` defines it: `x` [time, channels], `weight` [out, channels / groups, size]. */
+/**
+ * Grouped one-dimensional convolution as `nn.Conv1d` defines it: `x` [time, channels], `weight` [out,
+ * channels / groups, size].
+ */
 export function conv1d(x: NdArray, weight: NdArray, bias: NdArray, groups: number): NdArray {
   const [time] = x.shape as [number, number];
   const [out, width, size] = weight.shape as [number, number, number];
@@ -69,7 +75,10 @@ export function conv1d(x: NdArray, weight: NdArray, bias: NdArray, groups: numbe
   });
 }
 
-/** Neox rotary embedding on the first `dims` of each head: pairs i and i + dims/2 turn by `angle(position, i)`. */
+/**
+ * Neox rotary embedding on the first `dims` of each head: pairs i and i + dims/2 turn by
+ * `angle(position, i)`.
+ */
 export function rope(
   x: NdArray,
   positions: readonly number[],
@@ -94,7 +103,10 @@ export function ropeAngle(dims: number, base: number): (position: number, pair: 
   return (position, pair) => position * base ** ((-2 * pair) / dims);
 }
 
-/** Soft-max attention with grouped queries: `query` [T, nq, d], `key` and `value` [S, nk, d], `mask` [T, S]; gives the probabilities [nq, T, S] and the context [T, nq · d]. */
+/**
+ * Soft-max attention with grouped queries: `query` [T, nq, d], `key` and `value` [S, nk, d], `mask` [T, S];
+ * gives the probabilities [nq, T, S] and the context [T, nq · d].
+ */
 export function attention(
   query: NdArray,
   key: NdArray,

@@ -1,4 +1,7 @@
-/** Plain double-precision implementations of the layout, arithmetic and row ops of the vocabulary: loops over index tuples, no tricks. */
+/**
+ * Plain double-precision implementations of the layout, arithmetic and row ops of the vocabulary: loops over
+ * index tuples, no tricks.
+ */
 import { at, build, map, mapRows, type NdArray } from './nd-array.js';
 import { toF16 } from './rounding.js';
 
@@ -40,7 +43,10 @@ export function concat(a: NdArray, b: NdArray, axis: number): NdArray {
   });
 }
 
-/** The element of `x` that stands at `index` of a larger array, sizes of 1 spreading, aligned at the last axis. */
+/**
+ * The element of `x` that stands at `index` of a larger array, sizes of 1 spreading, aligned at the last
+ * axis.
+ */
 function spread(x: NdArray, index: readonly number[]): number {
   const missing = index.length - x.shape.length;
   const own = x.shape.map((size, axis) => (size === 1 ? 0 : (index[axis + missing] ?? 0)));
@@ -87,7 +93,10 @@ export function geluErf(x: number): number {
   return (x / 2) * (1 + erf(x / Math.SQRT2));
 }
 
-/** Error function by the series of positive terms `2/√π · exp(−x²) · Σ 2ⁿ x²ⁿ⁺¹ / (2n + 1)!!`, in which nothing cancels; beyond 6 it is ±1 to double precision. */
+/**
+ * Error function by the series of positive terms `2/√π · exp(−x²) · Σ 2ⁿ x²ⁿ⁺¹ / (2n + 1)!!`, in which
+ * nothing cancels; beyond 6 it is ±1 to double precision.
+ */
 function erf(x: number): number {
   if (Math.abs(x) > 6) return Math.sign(x);
   let term = x;

@@ -19,7 +19,10 @@ function normals(seed: number, count: number): Float32Array {
 const backend = openBackend('cpu', { threads: 2 });
 afterAll(() => backend.close());
 
-/** The same quantised weight twice: as it is, and rearranged (undefined where this CPU has no layout for the dtype). */
+/**
+ * The same quantised weight twice: as it is, and rearranged (undefined where this CPU has no layout for the
+ * dtype).
+ */
 async function weights(memory: ResidentMemory, dtype: Dtype, shape: readonly number[]) {
   const values = normals(
     11,
@@ -66,7 +69,8 @@ function nmse(reference: Float32Array, tested: Float32Array): number {
 }
 
 describe('repacked weights', () => {
-  // Both kernels multiply the same quantised weights with the same quantised rows: only the order of the F32 sums differs.
+  // Both kernels multiply the same quantised weights with the same quantised rows: only the order of the F32
+  // sums differs.
   it.each((['Q4_0', 'Q4_K'] as const).flatMap((dtype) => [1, 2, 5, 33].map((count) => ({ dtype, count }))))(
     'give the products of $dtype that plain ones give, $count rows',
     async ({ dtype, count }) => {

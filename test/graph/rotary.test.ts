@@ -13,7 +13,10 @@ import { nmse, TOLERANCE } from './run-op.js';
 const backend = openBackend('cpu', { threads: 2 });
 afterAll(() => backend.close());
 
-/** Turns random heads by both implementations and gives their NMSE against the reference's F32 angles and against exact ones. */
+/**
+ * Turns random heads by both implementations and gives their NMSE against the reference's F32 angles and
+ * against exact ones.
+ */
 async function measure(
   positions: readonly number[],
   heads: number,

@@ -1,6 +1,9 @@
 import type { Dtype } from '../../src/dtype.js';
 
-/** Nearest value with `bits` significant bits, ties to even, exponents from `lowest` (below it, steps of 2^(lowest − bits + 1)); beyond `largest` infinite. */
+/**
+ * Nearest value with `bits` significant bits, ties to even, exponents from `lowest` (below it, steps of
+ * 2^(lowest − bits + 1)); beyond `largest` infinite.
+ */
 function roundBinary(value: number, bits: number, lowest: number, largest: number): number {
   if (value === 0 || !Number.isFinite(value)) return value;
   const exponent = Math.max(lowest, Math.floor(Math.log2(Math.abs(value))));
@@ -23,7 +26,10 @@ export function toBf16(value: number): number {
   return roundBinary(value, 8, -126, (2 - 2 ** -7) * 2 ** 127);
 }
 
-/** The value as it is stored in a plain dtype. Half-width results pass through F32 first, as ggml computes them. */
+/**
+ * The value as it is stored in a plain dtype. Half-width results pass through F32 first, as ggml computes
+ * them.
+ */
 export function roundTo(dtype: Dtype, value: number): number {
   switch (dtype) {
     case 'F32':

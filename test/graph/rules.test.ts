@@ -11,7 +11,8 @@ import { dtypeCombinations, type OpSketch, titleOf } from './op-sketch.js';
 import { canLie, LAYOUTS, type Layout, type Operand, viewInput } from './operand.js';
 import { SKETCHES } from './sketches.js';
 
-// Some sketches are about shapes that quantised types cannot have, which other sketches of the same op accept. A cast has a table of its own per target.
+// Some sketches are about shapes that quantised types cannot have, which other sketches of the same op
+// accept. A cast has a table of its own per target.
 function isAccepted(sketch: OpSketch, role: string, dtype: Dtype): boolean {
   const alike = sketch.op === 'cast' ? [sketch] : SKETCHES.filter(({ op }) => op === sketch.op);
   return alike.some(({ roles }) => roles[role]?.dtypes.includes(dtype));
@@ -120,7 +121,8 @@ for (const sketch of SKETCHES)
       });
   });
 
-// Whether the tests expect the op to take the tensor: reshape and cont alone look through strides of axes of size 1.
+// Whether the tests expect the op to take the tensor: reshape and cont alone look through strides of axes of
+// size 1.
 function fits(tensor: Tensor, need: 'any' | 'rows' | 'contiguous'): boolean {
   return need === 'any' || (need === 'rows' ? hasContiguousRows(tensor) : isPacked(tensor));
 }

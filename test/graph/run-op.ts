@@ -10,14 +10,20 @@ import { dequantize, type Operand, type Placed, placeOperand } from './operand.j
 import { Random } from './random.js';
 import { decode, encode, roundTo } from './rounding.js';
 
-/** NMSE against double precision that a result in F32 may have: sums of a few hundred F32 products stay below 1e-13. */
+/**
+ * NMSE against double precision that a result in F32 may have: sums of a few hundred F32 products stay below
+ * 1e-13.
+ */
 export const TOLERANCE = 1e-12;
 
 /** An op with operands, and what it must give. */
 export interface OpCase {
   operands: Readonly<Record<string, Operand>>;
   build(tensors: Record<string, Tensor>): Tensor;
-  /** In double precision; rounded to `dtype` before the comparison. Undefined where the op leaves the result open: then it must only run. */
+  /**
+   * In double precision; rounded to `dtype` before the comparison. Undefined where the op leaves the result
+   * open: then it must only run.
+   */
   expected(values: Record<string, NdArray>): NdArray | undefined;
   /** Dtype of the result. */
   dtype: Dtype;
@@ -28,7 +34,10 @@ export interface OpCase {
   seed?: number;
 }
 
-/** Says where ours and the reference differ, in one line with the operands; undefined if they agree in shape, dtype and values. */
+/**
+ * Says where ours and the reference differ, in one line with the operands; undefined if they agree in shape,
+ * dtype and values.
+ */
 export async function runOp(backend: Backend, test: OpCase): Promise<string | undefined> {
   const { graph, placed, result } = await buildOp(test);
   const where = `${describeOperands(test.operands)} seed ${test.seed ?? 0}`;
@@ -57,7 +66,10 @@ export async function buildOp(test: OpCase): Promise<{ graph: Graph; placed: Pla
   return { graph, placed, result };
 }
 
-/** Runs the graph and reads the result; undefined where the vocabulary has no way to read it (strided values of dtypes that are never computed with). */
+/**
+ * Runs the graph and reads the result; undefined where the vocabulary has no way to read it (strided values
+ * of dtypes that are never computed with).
+ */
 export async function computeOp(
   backend: Backend,
   graph: Graph,
@@ -103,7 +115,10 @@ function reachable(tensor: Tensor, found = new Set<string>()): Set<string> {
   return found;
 }
 
-/** Power of the differences beyond `floor` over the power of the reference. Infinite unless NaN and infinities stand at the same places. */
+/**
+ * Power of the differences beyond `floor` over the power of the reference. Infinite unless NaN and infinities
+ * stand at the same places.
+ */
 export function nmse(actual: ArrayLike<number>, expected: ArrayLike<number>, floor = 0): number {
   if (actual.length !== expected.length) return Number.POSITIVE_INFINITY;
   let error = 0;

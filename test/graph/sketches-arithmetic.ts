@@ -34,13 +34,15 @@ const ACTIVATIONS = [
 
 const UNARY_SHAPES = [[1], [37], [3, 5], [1, 33], [5, 1], [2, 3, 7], [2, 1, 3, 4]].map((x) => ({ x }));
 
-// ggml computes an activation in F32 with its own exp, tanh and erf. Where the exact value lies next to the middle of two F16 values, a difference in the last bit of
-// F32 picks the other one: one step of F16, 2^-10 of the value at most, or 2^-24 for the smallest ones.
+// ggml computes an activation in F32 with its own exp, tanh and erf. Where the exact value lies next to the
+// middle of two F16 values, a difference in the last bit of F32 picks the other one: one step of F16, 2^-10
+// of the value at most, or 2^-24 for the smallest ones.
 const HALF_STEP = 2 ** -20;
 const SMALLEST_HALF = 2 ** -24;
 const halfResult = ({ x }: Dtypes) => (x === 'F16' ? HALF_STEP : undefined);
 
-// ggml's 1 + erf(x / √2) keeps no more than F32's steps next to 1 when x is far below 0: 2^-25 · |x|, and the operands stay within ±40.
+// ggml's 1 + erf(x / √2) keeps no more than F32's steps next to 1 when x is far below 0: 2^-25 · |x|, and the
+// operands stay within ±40.
 const CANCELLATION = 40 * 2 ** -25;
 
 /** Arithmetic, element by element. */

@@ -20,9 +20,10 @@ const FEW_BITS: readonly Dtype[] = [
 const F32: Role = { dtypes: ['F32'], layout: 'contiguous' };
 const IDS: Role = { dtypes: ['I32'], layout: 'contiguous' };
 
-// The rounding of activations to Q8 is in the reference. What is left: types that store a minimum per block multiply it with a sum of activations and subtract large numbers, and Q4_1 and
-// Q5_1 keep that sum in F16.
-// The weights of one and two bits are all of one size: in a product of one row alone the terms cancel to a hundredth of their sum, and the roundings of its F32 sum stay.
+// The rounding of activations to Q8 is in the reference. What is left: types that store a minimum per block
+// multiply it with a sum of activations and subtract large numbers, and Q4_1 and Q5_1 keep that sum in F16.
+// The weights of one and two bits are all of one size: in a product of one row alone the terms cancel to a
+// hundredth of their sum, and the roundings of its F32 sum stay.
 function minimumTolerance(dtype: Dtype): number | undefined {
   if (FEW_BITS.includes(dtype)) return 1e-11;
   if (dtype === 'Q4_1' || dtype === 'Q5_1') return 1e-4;
@@ -147,7 +148,8 @@ export const PRODUCT_SKETCHES: readonly OpSketch[] = [
       expected: ({ x, positions }) =>
         reference.rope(x!, Array.from(positions!.data), dims, reference.ropeAngle(dims, base)),
       result: ({ x }) => x!,
-      // ggml multiplies angles up in F32: positions up to 27 are off by up to 1e-5. An F16 result may round to the neighbour (see the activations).
+      // ggml multiplies angles up in F32: positions up to 27 are off by up to 1e-5. An F16 result may round
+      // to the neighbour (see the activations).
       tolerance: ({ x }) => (x === 'F16' ? 2 ** -20 : 1e-10),
     }),
   ),

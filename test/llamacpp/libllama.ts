@@ -1,4 +1,7 @@
-/** Small C++ programs over the prebuilt libllama, which lives in child programs because it aborts on bad input. */
+/**
+ * Small C++ programs over the prebuilt libllama, which lives in child programs because it aborts on bad
+ * input.
+ */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,6 @@
-/** A tiny random model of the `llama` architecture, which libllama knows, as a GGUF file without a vocabulary. */
+/**
+ * A tiny random model of the `llama` architecture, which libllama knows, as a GGUF file without a vocabulary.
+ */
 import type { GgufValue } from '../../src/native.js';
 import { writeGguf } from '../../src/weights/gguf-write.js';
 

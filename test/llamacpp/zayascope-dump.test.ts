@@ -35,7 +35,9 @@ describe.skipIf(!hasLibllama)('zayascope_dump.h', () => {
     compileProgram(source, join(folder, name), [join(root, 'dumps', 'llamacpp')]);
   const run = (name: string, args: readonly string[]) => runProgram(join(folder, name), args);
 
-  /** Runs the example on `tokens` (`.` begins another batch, `,` another sequence) and imports what it wrote. */
+  /**
+   * Runs the example on `tokens` (`.` begins another batch, `,` another sequence) and imports what it wrote.
+   */
   async function capture(name: string, tokens: readonly (number | '.' | ',')[]) {
     const port = join(folder, name);
     const { status, stdout, stderr } = run('example', [model, port, ...tokens.map(String)]);
@@ -100,7 +102,8 @@ describe.skipIf(!hasLibllama)('zayascope_dump.h', () => {
         }
       }
     }
-    // ggml's {256, T, heads}, padded, becomes [T, heads, S]: each row of attention weights adds up to 1 and sees no later token.
+    // ggml's {256, T, heads}, padded, becomes [T, heads, S]: each row of attention weights adds up to 1 and
+    // sees no later token.
     const attention = await dump.read('layers.0.self_attn:attn_weights', { step: 0 });
     expect(attention.shape).toEqual([4, heads, 4]);
     for (let row = 0; row < 4; row++)
@@ -158,7 +161,8 @@ describe.skipIf(!hasLibllama)('zayascope_dump.h', () => {
   });
 
   it('shows the logits that llama_get_logits_ith gives, where some tokens of several sequences ask for theirs', async () => {
-    // [sequence, token, wanted]: three sequences of other lengths, taking turns, in ubatches of 8; then decode steps of two of them.
+    // [sequence, token, wanted]: three sequences of other lengths, taking turns, in ubatches of 8; then
+    // decode steps of two of them.
     const long = Array.from({ length: 13 }, (_, k) => [0, (5 * k + 1) % 40, k % 5 === 2] as const);
     const middle = Array.from({ length: 9 }, (_, k) => [1, (7 * k + 3) % 40, k === 8] as const);
     const short = Array.from({ length: 4 }, (_, k) => [2, (3 * k + 2) % 40, k < 2] as const);

@@ -1,4 +1,7 @@
-/** What ggml computes otherwise than transformers in ways that only large heads or other processors show. Right values: numpy, after ggml's sources (`ggml_arithmetic.py`). */
+/**
+ * What ggml computes otherwise than transformers in ways that only large heads or other processors show.
+ * Right values: numpy, after ggml's sources (`ggml_arithmetic.py`).
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,7 @@
-/** Right programs are not accused: their limits are measured over the values and in the dtypes in which they are judged. */
+/**
+ * Right programs are not accused: their limits are measured over the values and in the dtypes in which they
+ * are judged.
+ */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

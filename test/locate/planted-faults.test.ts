@@ -1,4 +1,7 @@
-/** What is said of planted faults, and of the committed dumps. That each is named first, in every kind of dump, is the suite's: `test/planted`. */
+/**
+ * What is said of planted faults, and of the committed dumps. That each is named first, in every kind of
+ * dump, is the suite's: `test/planted`.
+ */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dump } from '../../src/dump/reader.js';

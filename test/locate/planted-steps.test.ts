@@ -3,7 +3,8 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { plantStepFaults } from '../faults/step-faults.js';
 import { expectedOf, locateSteps, namedFirst, silent } from './judge-steps.js';
 
-// A sample: `planted-steps.slow.test.ts` has all, in batches and in single sequences. While tests are collected: each fault is a test.
+// A sample: `planted-steps.slow.test.ts` has all, in batches and in single sequences. While tests are
+// collected: each fault is a test.
 const SAMPLE = [
   'conv-state-not-carried',
   'delayed-value-reset',

@@ -56,7 +56,8 @@ describe('pytorch-bf16 in an isolated replay against transformers in BF16', () =
     expect(shares.filter(({ share }) => share < 0.999)).toEqual([]);
   });
 
-  // torch computes erf for 16 values at once with an absolute error of up to 8.4e-7 (measured over all BF16 inputs, against a double); in the left tail of GELU, 1 + erf is of that size.
+  // torch computes erf for 16 values at once with an absolute error of up to 8.4e-7 (measured over all BF16
+  // inputs, against a double); in the left tail of GELU, 1 + erf is of that size.
   it('differs in GELU in its left tail only, by what two erf differ there', () => {
     for (const act of ['act1', 'act2']) {
       const { elements, differing } = taps.get(`layers.*.mlp.gate.router_mlp:${act}`)!;

@@ -1,4 +1,7 @@
-/** What the real branch wrote from quantised files is told from the dump alone. Right values: the README beside the folders. */
+/**
+ * What the real branch wrote from quantised files is told from the dump alone. Right values: the README
+ * beside the folders.
+ */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Dump, formatLocate, type LocateReport, locateDumps } from '../../src/index.js';
 import { runCommand } from '../cli/run-command.js';

@@ -47,7 +47,10 @@ async function isolatedReplay(changed?: string): Promise<Map<string, Uint8Array>
   return shown;
 }
 
-/** Another value of the same shape: experts are turned by one, floats too (so that the largest is another one) and made larger. */
+/**
+ * Another value of the same shape: experts are turned by one, floats too (so that the largest is another one)
+ * and made larger.
+ */
 function change(value: TensorBatch): TensorBatch {
   const { data, dtype, shape } = value;
   if (dtype === 'I32') {

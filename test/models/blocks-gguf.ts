@@ -6,7 +6,10 @@ import { planGguf } from '../../src/models/zaya/gguf-plan.js';
 import { writeGguf } from '../../src/weights/gguf-write.js';
 import { readTensor } from '../../src/weights/tensor-data.js';
 
-/** Writes a BF16 model as the other public dialect (`blocks`: one GGUF block per block, grouped convolution tap-major); returns the file. */
+/**
+ * Writes a BF16 model as the other public dialect (`blocks`: one GGUF block per block, grouped convolution
+ * tap-major); returns the file.
+ */
 export async function writeBlocksGguf(model: string, file: string): Promise<string> {
   const { config: any, checkpoint } = await openModelSource(model);
   const config = any as ZayaConfig;

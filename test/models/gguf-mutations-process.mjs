@@ -1,4 +1,5 @@
-// Runs mutations `first` .. `first + count − 1` of a GGUF file in a process of its own: `node gguf-mutations-process.mjs FILE FOLDER FIRST COUNT`.
+// Runs mutations `first` .. `first + count − 1` of a GGUF file in a process of its own:
+// `node gguf-mutations-process.mjs FILE FOLDER FIRST COUNT`.
 import { fileURLToPath } from 'node:url';
 import { runnerImport } from 'vite';
 

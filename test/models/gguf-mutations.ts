@@ -10,8 +10,9 @@ import { seededIntegers } from '../weights/fixtures.js';
 const EDGES = [0, 1, 2, 0x7f, 0xff, 0x7fff, 0xffff, 0x7fffffff, 0x80000000, 0xfffffff0, 0xffffffff];
 
 /**
- * Opens, loads and runs `count` mutations of a GGUF file, from number `first` on, in this process; prints the number of each before and its outcome after it, one JSON line each.
- * Most mutations hit the header, some the data, some cut the file.
+ * Opens, loads and runs `count` mutations of a GGUF file, from number `first` on, in this process; prints the
+ * number of each before and its outcome after it, one JSON line each. Most mutations hit the header, some the
+ * data, some cut the file.
  */
 export async function runMutations(
   file: string,

@@ -49,7 +49,10 @@ export interface RandomModelOptions {
   edit?: (name: string, values: Float32Array) => void;
 }
 
-/** Writes `config.json` and `model.safetensors` with seeded values, none left at a default; returns the folder. */
+/**
+ * Writes `config.json` and `model.safetensors` with seeded values, none left at a default; returns the
+ * folder.
+ */
 export async function writeRandomModel(
   folder: string,
   json: Record<string, unknown> = SMALL_CONFIG,

@@ -167,7 +167,8 @@ describe('convertModel to f32', () => {
     const rows = Array.from({ length: whole.length / 61 }, (_, row) =>
       whole.subarray(61 * row, 61 * row + 52),
     );
-    // Not bit for bit: how many columns a product has decides which of ggml's kernels sums it, on some processors.
+    // Not bit for bit: how many columns a product has decides which of ggml's kernels sums it, on some
+    // processors.
     expect(trimmed.length).toBe(rows.length * 52);
     const worst = rows.flatMap((row, k) =>
       [...row].map((value, c) => Math.abs(trimmed[52 * k + c]! - value)),

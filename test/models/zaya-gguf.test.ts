@@ -31,7 +31,10 @@ const u32 = (value: number): GgufValue => ({ type: 'u32', value });
 const f32 = (value: number): GgufValue => ({ type: 'f32', value: Math.fround(value) });
 const list = (itemType: string, value: GgufScalar[]): GgufValue => ({ type: 'arr', itemType, value });
 
-/** The header that a dialect's converter writes for a config: names and keys of zaya-architecture.md B.2 and B.3, in BF16. */
+/**
+ * The header that a dialect's converter writes for a config: names and keys of zaya-architecture.md B.2 and
+ * B.3, in BF16.
+ */
 function header(config: ZayaConfig, dialect: GgufDialect): GgufHeader {
   const names = ggufNames(config, dialect);
   let offsetBytes = 0;

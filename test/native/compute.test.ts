@@ -98,7 +98,8 @@ describe('a graph', () => {
 
 describe('an arena', () => {
   it('gives graphs that run one after the other one memory, each with its own layout', async () => {
-    // As many nodes of the same sizes but another order of use: a layout must not be taken over from one graph to the next.
+    // As many nodes of the same sizes but another order of use: a layout must not be taken over from one
+    // graph to the next.
     const x = leaf(context, [64], 'x');
     const state = leaf(context, [64], 'state');
     const size = [64, 1, 1, 1];

@@ -86,7 +86,8 @@ const CASES: Case[] = [
     ne: [3],
     expected: [0.25, 0.75, 0],
   },
-  // One head of 4 at position 1, neox pairs (0, 2) on the first 2 dims only would be (0, 1): rotate by 1 radian.
+  // One head of 4 at position 1, neox pairs (0, 2) on the first 2 dims only would be (0, 1): rotate by 1
+  // radian.
   {
     op: 'rope_ext',
     sources: [{ ne: [4, 1, 1], values: [1, 0, 5, 6] }, ids(1)],

@@ -19,7 +19,8 @@ function nmse(reference: Float32Array, tested: Float32Array): number {
 }
 
 /**
- * Twice the noise of an even quantiser with that many bits, `2^(−2 bits) / 3` of full scale over the energy of a sine-like signal, a K-quant's shared scales included.
+ * Twice the noise of an even quantiser with that many bits, `2^(−2 bits) / 3` of full scale over the energy
+ * of a sine-like signal, a K-quant's shared scales included.
  */
 const LIMITS: Partial<Record<Dtype, number>> = {
   F32: 0,
@@ -37,7 +38,10 @@ const LIMITS: Partial<Record<Dtype, number>> = {
   Q6_K: 1e-3,
 };
 
-/** Types that are read and never written here: test/models/model-files.test.ts checks what their blocks decode to. */
+/**
+ * Types that are read and never written here: test/models/model-files.test.ts checks what their blocks decode
+ * to.
+ */
 const DECODED: readonly Dtype[] = [
   'IQ2_XXS',
   'IQ2_XS',

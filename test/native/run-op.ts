@@ -29,8 +29,8 @@ export function leaf(
 }
 
 /**
- * Runs what `build` adds to a context and returns its last node's values, which must be F32 or I32. Inputs are the leaves that `build` makes through its second
- * argument.
+ * Runs what `build` adds to a context and returns its last node's values, which must be F32 or I32. Inputs
+ * are the leaves that `build` makes through its second argument.
  */
 export async function evaluate(
   build: (context: NativeContext, input: (operand: Operand) => number, addon: NativeAddon) => number,

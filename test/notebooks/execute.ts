@@ -56,7 +56,10 @@ export function notebookOf(cells: readonly string[]): string {
   });
 }
 
-/** Executes the committed notebooks of these names, and others that are given as code cells, in one Python process. The exports lie in `out`. */
+/**
+ * Executes the committed notebooks of these names, and others that are given as code cells, in one Python
+ * process. The exports lie in `out`.
+ */
 export async function executeNotebooks(
   names: readonly string[],
   others: Readonly<Record<string, readonly string[]>>,

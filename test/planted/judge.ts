@@ -21,7 +21,10 @@ export interface Outcome {
   kind: string;
   /** Fault or program. */
   name: string;
-  /** Elements of the held values that differ from the unaltered model's: no fault counts that changes one only. */
+  /**
+   * Elements of the held values that differ from the unaltered model's: no fault counts that changes one
+   * only.
+   */
   changed: number;
   /** The first fault that the report names; null: it is silent. */
   named: string | null;
@@ -97,7 +100,10 @@ async function locate(
   });
 }
 
-/** True where the report names the op at fault first: the altered op itself, or where its value is not held the span that it lies in. */
+/**
+ * True where the report names the op at fault first: the altered op itself, or where its value is not held
+ * the span that it lies in.
+ */
 function namesFirst(
   { found, firstFault, kinds, ops }: LocateReport,
   { tap, begins }: Planted,
@@ -113,7 +119,8 @@ function namesFirst(
     (kind.begins?.sequence === begins.sequence &&
       kind.begins.position === begins.position &&
       kind.begins.step === begins.step);
-  // Where all values are held the tap is the answer; else the first value that differs, and the altered op lies before it.
+  // Where all values are held the tap is the answer; else the first value that differs, and the altered op
+  // lies before it.
   const isRightPlace =
     seen('').keeps === undefined
       ? firstFault === tap

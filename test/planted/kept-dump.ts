@@ -113,7 +113,10 @@ export class KeptDump {
     };
   }
 
-  /** Elements of the values that `keeps` names which have other bits in `other`, and the first such value in the order in which they are computed, margins aside. */
+  /**
+   * Elements of the values that `keeps` names which have other bits in `other`, and the first such value in
+   * the order in which they are computed, margins aside.
+   */
   async differing(
     other: KeptDump,
     keeps: (name: string) => boolean = () => true,

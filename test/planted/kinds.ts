@@ -64,7 +64,10 @@ export const KINDS: readonly DumpKind[] = [
   },
 ];
 
-/** The kinds of dump in which right programs are judged, all with noise: what is known of them is their values. */
+/**
+ * The kinds of dump in which right programs are judged, all with noise: what is known of them is their
+ * values.
+ */
 export const RIGHT_KINDS: readonly DumpKind[] = (['float32', 'bfloat16'] as const).flatMap((dtype) =>
   (
     [

@@ -1,4 +1,7 @@
-/** One Python process that has imported torch and dumps wrong and right variants of models on request; `plant_server.py` says how it is asked. */
+/**
+ * One Python process that has imported torch and dumps wrong and right variants of models on request;
+ * `plant_server.py` says how it is asked.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -44,7 +47,10 @@ export interface Plantable {
   programs: { name: string; dtype: 'float32' | 'half' }[];
 }
 
-/** The process, and a folder of the dumps. Requests are answered in order; the process works on the next while an answer is used. */
+/**
+ * The process, and a folder of the dumps. Requests are answered in order; the process works on the next while
+ * an answer is used.
+ */
 export class PlantServer implements AsyncDisposable {
   readonly folder: string;
   readonly plantable: Promise<Plantable>;

@@ -1,4 +1,7 @@
-/** Every planted fault in every kind of dump, and all that must not be accused. `PLANTED=PATTERN` runs the cases whose words it matches; `PLANTED_LOG=FILE` gets each outcome as a line of JSON. */
+/**
+ * Every planted fault in every kind of dump, and all that must not be accused. `PLANTED=PATTERN` runs the
+ * cases whose words it matches; `PLANTED_LOG=FILE` gets each outcome as a line of JSON.
+ */
 import { appendFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Outcome } from './judge.js';

@@ -84,7 +84,10 @@ export function allCases({ faults, steps, programs }: Plantable): SuiteCase[] {
   return cases;
 }
 
-/** A seeded sample, the same share of every kind and of what must not be accused, at least three of each. Kinds that share dumps share faults, too. */
+/**
+ * A seeded sample, the same share of every kind and of what must not be accused, at least three of each.
+ * Kinds that share dumps share faults, too.
+ */
 export function sample(cases: readonly SuiteCase[], count: number): SuiteCase[] {
   const groups = grouped(cases, ({ kind, planted }) => `${kind.name} ${planted !== null}`);
   const rank = (each: SuiteCase) => hash(variantOf(each));

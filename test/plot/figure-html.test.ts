@@ -76,7 +76,8 @@ describeWith('Chromium', chromiumPath() !== undefined, 'a figure in a page', () 
     const opened = await openPage(browser, figurePage('taps', [figure()]));
     const { page } = opened;
     await waitForPlots(page, 1);
-    // Points lie below plotly's drag layer, which finds them by where the pointer has rested: what a person hits is a place.
+    // Points lie below plotly's drag layer, which finds them by where the pointer has rested: what a person
+    // hits is a place.
     const box = (await page.locator('.js-plotly-plot .point').nth(1).boundingBox())!;
     const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
     const shown = async () => {

@@ -1,4 +1,7 @@
-/** The committed dumps of the tiny model, the BF16 reference against the F32 one, and what figures made of them hold. */
+/**
+ * The committed dumps of the tiny model, the BF16 reference against the F32 one, and what figures made of
+ * them hold.
+ */
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
 import { diffDumps } from '../../src/diff/diff.js';

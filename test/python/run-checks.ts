@@ -5,7 +5,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { pythonJson, root } from '../reference/python.js';
 
-/** One test per `check_*` function of a file in `test/python`. @returns the folder that the checks write to, known once they ran. */
+/**
+ * One test per `check_*` function of a file in `test/python`. @returns the folder that the checks write to,
+ * known once they ran.
+ */
 export function runChecks(file: string): { folder: string } {
   const path = join(root, 'test', 'python', file);
   const names = [...readFileSync(path, 'utf8').matchAll(/^def (check_\w+)/gm)].map(([, name]) => name!);

@@ -1,6 +1,8 @@
 /**
- * The tap names of the architecture notes, section E.2, written out by hand: the test's own copy, from neither producer's code.
- * `S` is the number of tokens that attention sees, `leads` the depthwise rows before the first token (one for ZAYA's kernels).
+ * The tap names of the architecture notes, section E.2, written out by hand: the test's own copy, from
+ * neither producer's code.
+ * `S` is the number of tokens that attention sees, `leads` the depthwise rows before the first token (one for
+ * ZAYA's kernels).
  */
 
 /** Taps of no block, with the axes of a row (the token axis is left out). */

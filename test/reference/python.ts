@@ -24,7 +24,9 @@ export function pythonPath(): string {
   return process.env.ZAYASCOPE_PYTHON ?? join(root, '.venv', 'bin', 'python');
 }
 
-/** Creates or updates `.venv`; run it once before the tests (it is not safe to run twice at the same time). */
+/**
+ * Creates or updates `.venv`; run it once before the tests (it is not safe to run twice at the same time).
+ */
 export function ensurePython(): void {
   execFileSync(process.execPath, [join(root, 'scripts', 'python-env.mjs')], { cwd: root, stdio: 'inherit' });
 }
@@ -32,8 +34,8 @@ export function ensurePython(): void {
 /**
  * Runs Python in the checkout's root and waits for it; `input` goes to its standard input.
  *
- * torch gets one thread: on tensors as small as the tests', several threads mostly wait for each other, and beside other tests they take
- * four times the processor time.
+ * torch gets one thread: on tensors as small as the tests', several threads mostly wait for each other, and
+ * beside other tests they take four times the processor time.
  */
 export function runPython(args: readonly string[], input = ''): PythonResult {
   const python = pythonPath();

@@ -13,7 +13,10 @@ function folderBytes(name: string): number {
   return readdirSync(join(tiny, name)).reduce((sum, file) => sum + statSync(join(tiny, name, file)).size, 0);
 }
 
-/** The weights' identity, computed here from the format's description: names in byte order, both ends of large tensors. */
+/**
+ * The weights' identity, computed here from the format's description: names in byte order, both ends of large
+ * tensors.
+ */
 function weightsSha256(file: string): string {
   const bytes = readFileSync(file);
   const headerBytes = Number(bytes.readBigUInt64LE(0));

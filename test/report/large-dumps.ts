@@ -9,7 +9,10 @@ import { gaussian } from './random-values.js';
 const BLOCKS = 40;
 const TAPS = 60;
 const TOKENS = 64;
-/** Elements of a row: with the tokens, far more than a grid has cells, so that grids have the size they have for the full model. */
+/**
+ * Elements of a row: with the tokens, far more than a grid has cells, so that grids have the size they have
+ * for the full model.
+ */
 const WIDTH = 64;
 
 function taps(): TapSpec[] {
@@ -31,7 +34,10 @@ function taps(): TapSpec[] {
   ];
 }
 
-/** Writes one side into `folder`; values are noise, which no compression makes smaller, and `error` is what the sides differ by. */
+/**
+ * Writes one side into `folder`; values are noise, which no compression makes smaller, and `error` is what
+ * the sides differ by.
+ */
 export async function largeDump(folder: string, label: string, error: number): Promise<Dump> {
   const dir = join(folder, label);
   const specs = taps();

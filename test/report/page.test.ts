@@ -165,7 +165,8 @@ describe('the scripts of pages', () => {
   it.each(['figures', 'report'] as const)('%s is one plain script that ends no element', (page) => {
     const source = bundledScript(page);
     expect(source).not.toMatch(/^\s*(import|export)\b|\brequire\(|node:|<\/script|<!--/m);
-    // It is read as a script, not as a module; without a page it stops at the first thing that only a browser has.
+    // It is read as a script, not as a module; without a page it stops at the first thing that only a browser
+    // has.
     expect(() => runInNewContext(source, {})).toThrow(/(document|matchMedia) is not defined/);
   });
 

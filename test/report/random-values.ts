@@ -1,4 +1,7 @@
-/** A generator of normally distributed numbers, the same for the same seed (a 32-bit xorshift under a Box-Muller transform). */
+/**
+ * A generator of normally distributed numbers, the same for the same seed (a 32-bit xorshift under a
+ * Box-Muller transform).
+ */
 export function gaussian(seed: number): () => number {
   let state = (seed * 2654435761) >>> 0 || 1;
   const uniform = (): number => {

@@ -10,9 +10,15 @@ import { chromiumPath } from '../system-package.js';
 /** A page and what went wrong in it so far. */
 export interface OpenedReport {
   page: Page;
-  /** Console warnings and errors (broken security policy included), uncaught errors, dialogs, and requests beyond the page's own. */
+  /**
+   * Console warnings and errors (broken security policy included), uncaught errors, dialogs, and requests
+   * beyond the page's own.
+   */
   trouble: string[];
-  /** Processor time of the page's main thread until it was open, in ms: unlike the clock, it does not depend on what else the machine does. */
+  /**
+   * Processor time of the page's main thread until it was open, in ms: unlike the clock, it does not depend
+   * on what else the machine does.
+   */
   threadMs: number;
 }
 
@@ -25,7 +31,9 @@ export function launchChromium(): Promise<Browser> {
   });
 }
 
-/** Opens a report in a page of its own, which is closed when the test ends; resolves when its script has run. */
+/**
+ * Opens a report in a page of its own, which is closed when the test ends; resolves when its script has run.
+ */
 export async function openReport(
   browser: Browser,
   html: string,

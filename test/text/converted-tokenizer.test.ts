@@ -6,7 +6,10 @@ import { ggufTokenizer } from '../../src/text/gguf/read-tokenizer.js';
 import { openTokenizer } from '../../src/text/tokenizer.js';
 import { temporaryFolder } from '../weights/fixtures.js';
 
-/** A tokenizer.json of the kind that ZAYA1 has, in small: Gemma's pipeline, and a template that adds bos before and the turn's end after. */
+/**
+ * A tokenizer.json of the kind that ZAYA1 has, in small: Gemma's pipeline, and a template that adds bos
+ * before and the turn's end after.
+ */
 function gemmaLike(): Record<string, unknown> {
   const bytes = Array.from(
     { length: 256 },

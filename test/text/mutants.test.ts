@@ -11,7 +11,10 @@ import { pythonJson } from '../reference/python.js';
 import { seededIntegers, temporaryFolder } from '../weights/fixtures.js';
 import { writeMutant } from './mutants.js';
 
-/** Outcomes of the first mutants of this seed; others are asked of transformers: `ZAYASCOPE_MUTANTS=2000 ZAYASCOPE_SEED=5`. */
+/**
+ * Outcomes of the first mutants of this seed; others are asked of transformers:
+ * `ZAYASCOPE_MUTANTS=2000 ZAYASCOPE_SEED=5`.
+ */
 const FIXTURE = join(import.meta.dirname, 'fixtures', 'mutants.json.gz');
 const SEED = Number(process.env.ZAYASCOPE_SEED ?? 17);
 const asked = process.env.ZAYASCOPE_MUTANTS;

@@ -1,4 +1,7 @@
-/** Seeded changes of the files of a tokenizer, most of them where its meaning stands and not in the vocabulary. */
+/**
+ * Seeded changes of the files of a tokenizer, most of them where its meaning stands and not in the
+ * vocabulary.
+ */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeKind } from './tokenizer-kinds.js';

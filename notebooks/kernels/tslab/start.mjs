@@ -1,7 +1,8 @@
 // Starts the tslab kernel of this repository; Jupyter passes the connection file.
 //
-// Cells import the library by its name. Node resolves that to the repository itself, but the TypeScript 5.0.4 inside tslab knows no self-reference: for it, `node_modules/zayascope` links to the
-// repository. The link is made here, so that every way of opening a notebook has it.
+// Cells import the library by its name. Node resolves that to the repository itself, but the TypeScript 5.0.4
+// inside tslab knows no self-reference: for it, `node_modules/zayascope` links to the repository. The link is
+// made here, so that every way of opening a notebook has it.
 import { existsSync, lstatSync, symlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';

@@ -152,7 +152,10 @@ interface CaptureSummary {
   elapsedMs: number;
   /** With loading, compiling and closing. */
   totalMs: number;
-  /** For each sequence, where the last token's logits are largest, and how large; null where one of them is NaN or infinite. */
+  /**
+   * For each sequence, where the last token's logits are largest, and how large; null where one of them is
+   * NaN or infinite.
+   */
   topTokens: ({ id: number; logit: number } | null)[];
   /** Logits of the last tokens that are NaN or infinite. */
   nonFiniteLogits: number;

@@ -12,7 +12,10 @@ interface DoctorOptions extends RunOptions {
   json?: boolean;
 }
 
-/** `zayascope doctor`: what is installed, what is missing and how to get it; with a model, how it runs on a device. */
+/**
+ * `zayascope doctor`: what is installed, what is missing and how to get it; with a model, how it runs on a
+ * device.
+ */
 export function doctorCommand(context: CommandContext): Command {
   const command = new Command('doctor')
     .description('Prints versions and devices, and how to get what is missing.')

@@ -27,11 +27,17 @@ export interface DumpFileSummary {
   /** Token rows of its whole batches. */
   rows: number;
   sizeBytes: number;
-  /** `whole`, `cut` where it ends without a footer, `missing` where a partial dump lacks it, or why it cannot be read. */
+  /**
+   * `whole`, `cut` where it ends without a footer, `missing` where a partial dump lacks it, or why it cannot
+   * be read.
+   */
   state: string;
 }
 
-/** Reads manifest, index columns and, for `pattern`, statistics of a dump. @throws `IO`, `BAD_DUMP`; `BAD_ARGUMENT` for a pattern without a match. */
+/**
+ * Reads manifest, index columns and, for `pattern`, statistics of a dump. @throws `IO`, `BAD_DUMP`;
+ * `BAD_ARGUMENT` for a pattern without a match.
+ */
 export async function summariseDump(folder: string, pattern: string | undefined): Promise<DumpSummary> {
   await using dump = await Dump.open(folder);
   const { taps: _, ...manifest } = dump.manifest;

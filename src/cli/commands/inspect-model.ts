@@ -34,7 +34,10 @@ export interface ModelSummary {
   unexpected: readonly string[];
   /** What a user should know about how the model was read. */
   notes: readonly string[];
-  /** For each block, whether its router can choose the class that skips the experts; null where its balancing biases are missing or unfit. Empty in families without such a class. */
+  /**
+   * For each block, whether its router can choose the class that skips the experts; null where its balancing
+   * biases are missing or unfit. Empty in families without such a class.
+   */
   skipReachable: readonly (boolean | null)[];
   configSha256: string;
   weightsSha256: string;
@@ -44,7 +47,10 @@ export interface ModelSummary {
   listsTaps: boolean;
 }
 
-/** Reads config, headers and balancing biases of a model in any layout. @throws as `openModelSource`; `BAD_ARGUMENT` for a pattern without a match. */
+/**
+ * Reads config, headers and balancing biases of a model in any layout. @throws as `openModelSource`;
+ * `BAD_ARGUMENT` for a pattern without a match.
+ */
 export async function summariseModel(path: string, pattern: string | undefined): Promise<ModelSummary> {
   const source = await openModelSource(path);
   const { config, checkpoint, layout } = source;

@@ -25,7 +25,10 @@ const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const MANIFEST = 'manifest.json';
 const CONFIG = 'config.json';
 
-/** `zayascope port`: from the folder that a port wrote to the op that errs, each step a command that can be run alone. */
+/**
+ * `zayascope port`: from the folder that a port wrote to the op that errs, each step a command that can be
+ * run alone.
+ */
 export function portCommand(context: CommandContext): Command {
   return new Command('port')
     .description(

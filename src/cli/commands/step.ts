@@ -57,7 +57,8 @@ async function runStep(options: StepOptions, { terminal, exitWith }: CommandCont
   const stop = await stepper.continue();
   const asked = options.break !== undefined || options.until !== undefined;
   const { nan, inf } = stop.value.stats;
-  // `--until nan` found what it was to find; otherwise a value that is not finite is no result that scripts should go on with.
+  // `--until nan` found what it was to find; otherwise a value that is not finite is no result that scripts
+  // should go on with.
   const foundNonFinite = options.until === undefined && nan + inf > 0;
   if ((asked && stop.reason === 'end') || foundNonFinite) exitWith(1);
   if (foundNonFinite && options.print !== 'all')

@@ -39,7 +39,8 @@ export function addPolicyPairOptions(command: Command): Command {
 
 /**
  * The problem that the user described.
- * @param op name of the command, for errors. @throws `BAD_ARGUMENT` for no tokens, or others than the reference's; what reading policies and dumps throws.
+ * @param op name of the command, for errors. @throws `BAD_ARGUMENT` for no tokens, or others than the
+ * reference's; what reading policies and dumps throws.
  */
 export async function policyProblem(
   op: string,

@@ -48,7 +48,10 @@ export function openOptions({ policy, backend, strictF32, threads, repack }: Run
   };
 }
 
-/** Loads the device's library with the settings of a command that opens its models elsewhere: they hold for the whole process. */
+/**
+ * Loads the device's library with the settings of a command that opens its models elsewhere: they hold for
+ * the whole process.
+ */
 export async function prepareDevice({
   backend,
   strictF32,

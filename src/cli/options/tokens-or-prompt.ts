@@ -46,7 +46,10 @@ export interface ResolvedSequences {
   sequences: number[][];
 }
 
-/** {@link resolveSequences} for a command that feeds a single one. @throws `BAD_ARGUMENT` for a file with several. */
+/**
+ * {@link resolveSequences} for a command that feeds a single one. @throws `BAD_ARGUMENT` for a file with
+ * several.
+ */
 export async function resolveTokens(
   op: string,
   options: TokenOptions,
@@ -60,10 +63,12 @@ export async function resolveTokens(
 }
 
 /**
- * The tokens that the user asked for. Ids made from text are printed as a notice, because runs compare only if they were fed the same.
+ * The tokens that the user asked for. Ids made from text are printed as a notice, because runs compare only
+ * if they were fed the same.
  *
  * @param op name of the command, for errors. @param model model folder or GGUF file, which has the tokenizer.
- * @throws `BAD_ARGUMENT` for none of the options, options of text without text, malformed ids; what reading and tokenizing throw.
+ * @throws `BAD_ARGUMENT` for none of the options, options of text without text, malformed ids; what reading
+ * and tokenizing throw.
  */
 export async function resolveSequences(
   op: string,

@@ -13,7 +13,8 @@ const MAX_BINARY_TOKEN = 2 ** 24;
 
 /**
  * Token ids written as integers with commas or white space between them, e.g. `5,17,9`.
- * @param where names the source in errors. @throws `BAD_ARGUMENT` naming the first entry that is no id, or for no id at all.
+ * @param where names the source in errors. @throws `BAD_ARGUMENT` naming the first entry that is no id, or
+ * for no id at all.
  */
 export function parseTokens(text: string, where: string): number[] {
   const entries = text.split(/[\s,]+/).filter((entry) => entry !== '');
@@ -24,8 +25,10 @@ export function parseTokens(text: string, where: string): number[] {
 }
 
 /**
- * Sequences of token ids from a file: integers as in {@link parseTokens}, a JSON array of them (one sequence) or of such arrays (several), a JSON object with one sequence as `tokens` or several as `sequences` or
- * either as `input_ids` (what a tokenizer of transformers gives), or I32 as llama.cpp's scripts write them (`NAME-tokens.bin`).
+ * Sequences of token ids from a file: integers as in {@link parseTokens}, a JSON array of them (one sequence)
+ * or of such arrays (several), a JSON object with one sequence as `tokens` or several as `sequences` or
+ * either as `input_ids` (what a tokenizer of transformers gives), or I32 as llama.cpp's scripts write them
+ * (`NAME-tokens.bin`).
  * @throws `IO` for a file that cannot be read, `BAD_ARGUMENT` for other content, saying what it is.
  */
 export async function readSequences(file: string): Promise<number[][]> {

@@ -11,8 +11,9 @@ export interface ComparedReport {
 }
 
 /**
- * Several diffs side by side: per block, the energy NMSE of the block's last floating tap (what it passes on) and its worst. Blocks
- * are matched by label; `·` stands where a diff has no such block. Differing integers are counted behind a `+`.
+ * Several diffs side by side: per block, the energy NMSE of the block's last floating tap (what it passes on)
+ * and its worst. Blocks are matched by label; `·` stands where a diff has no such block. Differing integers
+ * are counted behind a `+`.
  */
 export function formatComparison(
   columns: readonly ComparedReport[],
@@ -43,7 +44,9 @@ export function formatComparison(
   return rendered([[...lines, ...special, ...notes]]);
 }
 
-/** All labels in execution order: the longest list, since diffs of one model differ by missing blocks only. */
+/**
+ * All labels in execution order: the longest list, since diffs of one model differ by missing blocks only.
+ */
 function orderedLabels(reports: readonly DiffReport[]): string[] {
   const all = new Set(reports.flatMap(({ blocks }) => blocks.map(({ label }) => label)));
   const place = (label: string): number =>

@@ -13,7 +13,10 @@ export function sideCounts({ nan, inf }: Pick<NonFiniteCounts, 'nan' | 'inf'>): 
   return sides.join(', ');
 }
 
-/** The sentences that a verdict owes its reader about what is not finite: none where everything is. @param what plural noun of the compared, e.g. `taps`. */
+/**
+ * The sentences that a verdict owes its reader about what is not finite: none where everything is. @param
+ * what plural noun of the compared, e.g. `taps`.
+ */
 export function nonFiniteLines(found: ReportNonFinite, what: string): string[] {
   const { masked, allowed, counted, taps, first } = found;
   const lines: string[] = [];

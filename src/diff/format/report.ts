@@ -27,7 +27,10 @@ const LONGEST_SELECTION = 60;
 /** Unpaired entries and flips shown without `verbose`. */
 const FEW = 10;
 
-/** The report for people: verdict, first divergence, what is missing, then a line per block, and with `verbose` one per tap. */
+/**
+ * The report for people: verdict, first divergence, what is missing, then a line per block, and with
+ * `verbose` one per tap.
+ */
 export function formatReport(
   report: DiffReport,
   { color = false, verbose = false }: FormatOptions = {},

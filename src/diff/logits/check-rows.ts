@@ -10,10 +10,12 @@ export interface PairedRows {
 }
 
 /**
- * Which rows of two sides to compare: those of the last token of each sequence, or `all`, in order of sequence and position. A file of llama-perplexity lacks the last token of each chunk: all the rows that it
+ * Which rows of two sides to compare: those of the last token of each sequence, or `all`, in order of
+ * sequence and position. A file of llama-perplexity lacks the last token of each chunk: all the rows that it
  * shares with the other side are compared.
  *
- * @throws `BAD_ARGUMENT` with `all` for a raw file of one row; `UNPAIRED` where one side lacks a row that the other has, or the last token's.
+ * @throws `BAD_ARGUMENT` with `all` for a raw file of one row; `UNPAIRED` where one side lacks a row that the
+ * other has, or the last token's.
  */
 export function pairLogitsRows(reference: LogitsSource, tested: LogitsSource, all: boolean): PairedRows {
   if (reference.kind === 'perplexity file' || tested.kind === 'perplexity file')

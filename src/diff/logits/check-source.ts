@@ -45,12 +45,17 @@ export interface LogitsRow {
 }
 
 /**
- * Opens logits, by what the path holds: a dump that holds logits (a tap of role `logits`, or `lm_head` where the dump states no roles); a file of llama-perplexity; or any file that `import` reads, with one value of floats or one named `lm_head`, `logits` or `result_output`, among them the raw
- * little-endian F32 of llama.cpp's model-conversion scripts (`data/pytorch-NAME.bin`, `data/llamacpp-NAME.bin`: the last token's logits) and their text. Token ids are taken from `NAME-tokens.bin` beside the file (I32), or from
- * a value `tokens` or `input_ids` in it. https://github.com/ggml-org/llama.cpp/tree/master/examples/model-conversion
+ * Opens logits, by what the path holds: a dump that holds logits (a tap of role `logits`, or `lm_head` where
+ * the dump states no roles); a file of llama-perplexity; or any file that `import` reads, with one value of
+ * floats or one named `lm_head`, `logits` or `result_output`, among them the raw little-endian F32 of
+ * llama.cpp's model-conversion scripts (`data/pytorch-NAME.bin`, `data/llamacpp-NAME.bin`: the last token's
+ * logits) and their text. Token ids are taken from `NAME-tokens.bin` beside the file (I32), or from a value
+ * `tokens` or `input_ids` in it. https://github.com/ggml-org/llama.cpp/tree/master/examples/model-conversion
  *
- * @param vocabulary length of a row of a raw file that holds the logits of several tokens; default: the file is one row.
- * @throws `IO` for what cannot be read; `BAD_DUMP`, `BAD_CHECKPOINT` for a malformed file; `BAD_ARGUMENT` for a file of another kind, saying which, without logits, or whose size does not fit.
+ * @param vocabulary length of a row of a raw file that holds the logits of several tokens; default: the file
+ * is one row.
+ * @throws `IO` for what cannot be read; `BAD_DUMP`, `BAD_CHECKPOINT` for a malformed file; `BAD_ARGUMENT` for
+ * a file of another kind, saying which, without logits, or whose size does not fit.
  */
 export async function openLogits(path: string, vocabulary?: number): Promise<LogitsSource> {
   const found = await stat(path).catch((cause: unknown) => {
@@ -71,7 +76,10 @@ async function openDump(path: string): Promise<LogitsSource> {
   }
 }
 
-/** The logits of a dump that is open, or of one seen through a name map; it stays open. @throws `BAD_ARGUMENT` for a dump without. */
+/**
+ * The logits of a dump that is open, or of one seen through a name map; it stays open. @throws `BAD_ARGUMENT`
+ * for a dump without.
+ */
 export async function dumpLogits(dump: DumpView): Promise<LogitsSource> {
   const path = dump.dir;
   const wanted = dump.roles === undefined ? USUAL_NAME : dump.roles.logits?.[0];

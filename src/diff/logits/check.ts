@@ -1,4 +1,7 @@
-/** The check that ports are accepted by: final logits of a tested run against a reference's. Needs no native addon. */
+/**
+ * The check that ports are accepted by: final logits of a tested run against a reference's. Needs no native
+ * addon.
+ */
 import { ZayascopeError } from '../../errors.js';
 import { MetricSums, type TensorMetrics } from '../metrics.js';
 import { type NonFiniteCounts, type NonFiniteRules, nonFiniteCounts } from '../non-finite.js';
@@ -34,7 +37,10 @@ export interface LogitsCheckOptions {
   all?: boolean;
   /** Largest variance NMSE that passes, 0 or more. Default {@link DEFAULT_LIMIT}. */
   failAbove?: number;
-  /** Logits that are not finite in the same way on both sides are left out and counted, instead of failing the check. Default false. */
+  /**
+   * Logits that are not finite in the same way on both sides are left out and counted, instead of failing the
+   * check. Default false.
+   */
   allowNonFinite?: boolean;
 }
 
@@ -46,7 +52,10 @@ export interface TopToken {
 
 /** The outcome. Numbers may be infinite. */
 export interface LogitsCheckReport {
-  /** True if the tokens do not differ, the variance NMSE is at most the limit and nothing counts as not finite. */
+  /**
+   * True if the tokens do not differ, the variance NMSE is at most the limit and nothing counts as not
+   * finite.
+   */
   pass: boolean;
   failAbove: number;
   reference: { name: string; vocabulary: number };
@@ -54,7 +63,10 @@ export interface LogitsCheckReport {
   tokens: TokensCheck;
   /** Columns compared: the smaller vocabulary (a trimmed one lacks the last ids, which are padding). */
   vocabulary: number;
-  /** Rows compared. 0, with nothing below, where the tokens differ: what follows other tokens cannot be compared. */
+  /**
+   * Rows compared. 0, with nothing below, where the tokens differ: what follows other tokens cannot be
+   * compared.
+   */
   rows: number;
   band: string | null;
   /** Logits that are not finite, and the first pair that counts against the check; null where all are. */
@@ -90,8 +102,8 @@ export interface TokensCheck {
 /**
  * Compares logits.
  *
- * @throws `BAD_ARGUMENT` for a negative limit, and with `all` for a raw file of one row; `UNPAIRED` where one side lacks a row that the
- * other has.
+ * @throws `BAD_ARGUMENT` for a negative limit, and with `all` for a raw file of one row; `UNPAIRED` where one
+ * side lacks a row that the other has.
  */
 export async function checkLogits(
   reference: LogitsSource,
@@ -178,7 +190,8 @@ function firstNonFinite(
 
 function compareTokens(reference: LogitsSource, tested: LogitsSource): TokensCheck {
   const [{ tokens: a }, { tokens: b }] = [reference, tested];
-  // llama-perplexity keeps the text's first token of a chunk although it feeds bos in its place, and a dump may hold some of the chunks.
+  // llama-perplexity keeps the text's first token of a chunk although it feeds bos in its place, and a dump
+  // may hold some of the chunks.
   const isPart = (reference.kind === 'perplexity file') !== (tested.kind === 'perplexity file');
   const extent = isPart ? Math.min : Math.max;
   const count = (tokens: LogitsSource['tokens']): number | null =>

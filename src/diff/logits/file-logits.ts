@@ -1,4 +1,6 @@
-/** Logits in a file of another program: which of its values they are, and which positions their rows are of. */
+/**
+ * Logits in a file of another program: which of its values they are, and which positions their rows are of.
+ */
 import { basename, resolve } from 'node:path';
 import { toFloat32 } from '../../dump/float.js';
 import {
@@ -19,7 +21,10 @@ const OP = 'verifyLogits';
 const NAMES = ['lm_head', 'logits', 'result_output', 'model.lm_head', 'output'];
 const TOKEN_NAMES = ['tokens', 'input_ids', 'token_ids'];
 
-/** Opens a file of any kind that `import` reads. Throws as it does, and `BAD_ARGUMENT` where it holds no logits or does not say which they are. */
+/**
+ * Opens a file of any kind that `import` reads. Throws as it does, and `BAD_ARGUMENT` where it holds no
+ * logits or does not say which they are.
+ */
 export async function openFileLogits(path: string, vocabulary?: number): Promise<LogitsSource> {
   const source = await openForeignSource(path, vocabulary === undefined ? {} : { vocabulary });
   try {

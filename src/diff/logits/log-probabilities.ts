@@ -1,7 +1,8 @@
 import { PERPLEXITY_RANGE } from '../../dump/import/source-perplexity.js';
 
 /**
- * Log-probabilities as llama-perplexity keeps them: the log of the soft-max over all V values of a row, never less than 16 nats below the row's largest. A row of log-probabilities stays as it is.
+ * Log-probabilities as llama-perplexity keeps them: the log of the soft-max over all V values of a row, never
+ * less than 16 nats below the row's largest. A row of log-probabilities stays as it is.
  * @param row logits or log-probabilities F32 [V]. @returns F32 [V]; NaN throughout where a value is NaN.
  */
 export function clippedLogProbabilities(row: Float32Array): Float32Array {

@@ -8,17 +8,32 @@ const TOP = 10;
 export interface TokenLogits {
   sequence: number;
   position: number;
-  /** KL(P_ref ‖ P_test) of the soft-maxes, in nats, 0 or more. Infinity where the tested side excludes what the reference allows; NaN for logits of NaN or +Infinity. */
+  /**
+   * KL(P_ref ‖ P_test) of the soft-maxes, in nats, 0 or more. Infinity where the tested side excludes what
+   * the reference allows; NaN for logits of NaN or +Infinity.
+   */
   kl: number;
-  /** Most likely token of each side; the lower id of two that tie. −1 where a logit of that side is NaN or +Infinity: then there is none. */
+  /**
+   * Most likely token of each side; the lower id of two that tie. −1 where a logit of that side is NaN or
+   * +Infinity: then there is none.
+   */
   top1: { reference: number; tested: number };
-  /** How many of the reference's {@link TOP} most likely tokens are among the tested side's; 0 where a side has none. */
+  /**
+   * How many of the reference's {@link TOP} most likely tokens are among the tested side's; 0 where a side
+   * has none.
+   */
   topShared: number;
   /** True if both sides list the same most likely tokens in the same order. */
   topSameOrder: boolean;
-  /** Distance of the best two logits on each side; Infinity for a vocabulary of one, NaN for logits of NaN or +Infinity. */
+  /**
+   * Distance of the best two logits on each side; Infinity for a vocabulary of one, NaN for logits of NaN or
+   * +Infinity.
+   */
   margin: { reference: number; tested: number };
-  /** Change of the probability of the reference's most likely token: tested minus reference; NaN where there is none. */
+  /**
+   * Change of the probability of the reference's most likely token: tested minus reference; NaN where there
+   * is none.
+   */
   probabilityChange: number;
 }
 
@@ -26,7 +41,10 @@ export interface TokenLogits {
 export interface LogitsReport {
   /** In file order. */
   tokens: TokenLogits[];
-  /** Tokens with a logit that is NaN or +Infinity on either side: none of theirs agree, and the KL over all tokens is NaN. */
+  /**
+   * Tokens with a logit that is NaN or +Infinity on either side: none of theirs agree, and the KL over all
+   * tokens is NaN.
+   */
   nonFinite: number;
   /** Over all tokens; 0 without any. */
   klMean: number;
@@ -115,8 +133,9 @@ function compareRow(a: Float32Array, b: Float32Array): Omit<TokenLogits, 'sequen
 }
 
 /**
- * Ids of the {@link TOP} largest logits, from the largest; the lower id of two that tie first. None where a logit is NaN or +Infinity, or all are −Infinity: soft-max gives such a row no
- * probabilities, so no token is likeliest.
+ * Ids of the {@link TOP} largest logits, from the largest; the lower id of two that tie first. None where a
+ * logit is NaN or +Infinity, or all are −Infinity: soft-max gives such a row no probabilities, so no token is
+ * likeliest.
  */
 export function mostLikely(logits: Float32Array): number[] {
   const top: number[] = [];

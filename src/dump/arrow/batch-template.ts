@@ -1,12 +1,16 @@
 /**
- * The encoded metadata message of a record batch, made once per file. All batches of a file have the same fields, so their messages differ
- * in numbers only: encoding costs a millisecond for 50 columns, overwriting the numbers in place a few microseconds.
+ * The encoded metadata message of a record batch, made once per file. All batches of a file have the same
+ * fields, so their messages differ in numbers only: encoding costs a millisecond for 50 columns, overwriting
+ * the numbers in place a few microseconds.
  */
 import { Message } from 'apache-arrow';
 import { BufferRegion, FieldNode, RecordBatch } from 'apache-arrow/ipc/metadata/message';
 import { FlatTable } from './flatbuffer.js';
 
-/** Every buffer, and every batch, starts at a multiple of this many bytes: what Arrow recommends for memory-mapped reading. */
+/**
+ * Every buffer, and every batch, starts at a multiple of this many bytes: what Arrow recommends for
+ * memory-mapped reading.
+ */
 export const ALIGNMENT = 64;
 
 /** `bytes` rounded up to a multiple of {@link ALIGNMENT}. */
@@ -14,7 +18,10 @@ export function aligned(bytes: number): number {
   return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 }
 
-/** An encoded message with its framing: continuation marker, length, FlatBuffer, padding up to {@link ALIGNMENT}. */
+/**
+ * An encoded message with its framing: continuation marker, length, FlatBuffer, padding up to {@link
+ * ALIGNMENT}.
+ */
 export function frameMessage(message: Message): Uint8Array {
   const encoded = Message.encode(message);
   const framed = new Uint8Array(aligned(FRAMING_BYTES + encoded.byteLength));

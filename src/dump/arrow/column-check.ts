@@ -1,4 +1,7 @@
-/** Does a file hold the columns that the manifest describes, and does their metadata mean what this reader does with it? */
+/**
+ * Does a file hold the columns that the manifest describes, and does their metadata mean what this reader
+ * does with it?
+ */
 
 import { isQuantised } from '../dtypes.js';
 import type { TapInfo } from '../format.js';
@@ -17,7 +20,10 @@ import { INDEX_COLUMNS } from './index-columns.js';
 import type { Column } from './metadata.js';
 import type { ArrowReader } from './reader.js';
 
-/** Axes of stored rows in the order of the logical ones: axis i of the value is axis `order[i]` of what is stored, whose sizes are `shape`. */
+/**
+ * Axes of stored rows in the order of the logical ones: axis i of the value is axis `order[i]` of what is
+ * stored, whose sizes are `shape`.
+ */
 export interface StoredOrder {
   order: readonly number[];
   shape: readonly number[];
@@ -25,7 +31,8 @@ export interface StoredOrder {
 
 /**
  * Compares the schema of a file with the taps that it must hold.
- * @returns taps whose rows are stored in another order of their axes. Throws `BAD_DUMP` naming the column and what of it is not understood.
+ * @returns taps whose rows are stored in another order of their axes. Throws `BAD_DUMP` naming the column and
+ * what of it is not understood.
  */
 export function checkColumns(
   reader: ArrowReader,
@@ -85,7 +92,10 @@ function checkTapColumn(
   return checkTensor(reader, tap, metadata.get(EXTENSION_METADATA_KEY) ?? '');
 }
 
-/** `arrow.fixed_shape_tensor`: https://arrow.apache.org/docs/format/CanonicalExtensions.html#fixed-shape-tensor */
+/**
+ * `arrow.fixed_shape_tensor`:
+ * https://arrow.apache.org/docs/format/CanonicalExtensions.html#fixed-shape-tensor
+ */
 function checkTensor(reader: ArrowReader, tap: TapInfo, text: string): StoredOrder | undefined {
   const fail = (expected: string, got: unknown): never => {
     throw reader.corrupt(
@@ -109,7 +119,8 @@ function checkTensor(reader: ArrowReader, tap: TapInfo, text: string): StoredOrd
     )
   )
     return fail(`a permutation of ${axes.length} axes`, permutation);
-  // Of others the specification says one thing and pyarrow 25, which writes them, another: where sizes are equal nothing could tell them apart.
+  // Of others the specification says one thing and pyarrow 25, which writes them, another: where sizes are
+  // equal nothing could tell them apart.
   if (!order.every((axis, k) => order[axis] === k))
     return fail(
       'a permutation that is its own inverse (of others pyarrow and the specification disagree)',

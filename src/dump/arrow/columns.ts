@@ -1,5 +1,6 @@
 /**
- * How a tap becomes Arrow columns: the one place that writer and reader share, so that both agree on the order of fields, nodes and buffers.
+ * How a tap becomes Arrow columns: the one place that writer and reader share, so that both agree on the
+ * order of fields, nodes and buffers.
  */
 import {
   type DataType,
@@ -50,7 +51,10 @@ export function rowElements(tap: TapSpec): number {
   return tap.shape.reduce<number>((product, size) => product * (size ?? 1), 1);
 }
 
-/** Items of the Arrow column per row of a tap whose shape does not vary: elements, or bytes of quantised blocks. */
+/**
+ * Items of the Arrow column per row of a tap whose shape does not vary: elements, or bytes of quantised
+ * blocks.
+ */
 export function rowItems(tap: TapSpec): number {
   return storedItems(tap.dtype, rowElements(tap));
 }
@@ -62,7 +66,10 @@ export function storedShape({ dtype, shape }: TapSpec): readonly (number | null)
   return [...shape.slice(0, -1), storedBytes(dtype, last)];
 }
 
-/** Arrow field nodes and buffers that a column kind takes in a record batch; see {@link dataSchema} for their order. */
+/**
+ * Arrow field nodes and buffers that a column kind takes in a record batch; see {@link dataSchema} for their
+ * order.
+ */
 export const COLUMN_SIZE: Record<ColumnKind, { nodes: number; buffers: number }> = {
   // validity, values
   scalar: { nodes: 1, buffers: 2 },

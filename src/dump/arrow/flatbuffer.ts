@@ -1,11 +1,15 @@
 /**
- * Bounds-checked reading of FlatBuffers tables (https://flatbuffers.dev/internals). Arrow's own JavaScript decoder verifies nothing:
- * a flipped bit in a vector length makes it loop for 2^31 entries. Here every access outside the buffer throws {@link CorruptBytes}.
+ * Bounds-checked reading of FlatBuffers tables (https://flatbuffers.dev/internals). Arrow's own JavaScript
+ * decoder verifies nothing: a flipped bit in a vector length makes it loop for 2^31 entries. Here every
+ * access outside the buffer throws {@link CorruptBytes}.
  */
 
 import { utf8Text } from '../../utf8.js';
 
-/** Thrown inside the reader for bytes that are not what the format allows; the caller turns it into `BAD_DUMP` with the file's name. */
+/**
+ * Thrown inside the reader for bytes that are not what the format allows; the caller turns it into `BAD_DUMP`
+ * with the file's name.
+ */
 export class CorruptBytes extends Error {}
 
 /** A table inside a FlatBuffer. Fields are addressed by their index in the FlatBuffers schema. */
@@ -81,7 +85,9 @@ export class FlatTable {
     return position === undefined ? undefined : this.#follow(position);
   }
 
-  /** Start position and length of a vector field whose entries take `entryBytes` each; a missing one is empty. */
+  /**
+   * Start position and length of a vector field whose entries take `entryBytes` each; a missing one is empty.
+   */
   vector(index: number, entryBytes: number): { start: number; length: number } {
     const position = this.position(index);
     if (position === undefined) return { start: 0, length: 0 };

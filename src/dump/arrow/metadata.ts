@@ -1,6 +1,7 @@
 /**
- * Parses the metadata of Arrow IPC files (https://arrow.apache.org/docs/format/Columnar.html): schema, footer, record batch messages.
- * apache-arrow decodes these too, but without verifying them; see `flatbuffer.ts`. Field numbers are those of Schema.fbs, Message.fbs, File.fbs.
+ * Parses the metadata of Arrow IPC files (https://arrow.apache.org/docs/format/Columnar.html): schema,
+ * footer, record batch messages. apache-arrow decodes these too, but without verifying them; see
+ * `flatbuffer.ts`. Field numbers are those of Schema.fbs, Message.fbs, File.fbs.
  */
 import {
   BATCH_BUFFERS,
@@ -58,7 +59,10 @@ export interface StreamMessage {
 
 const HEADER_KINDS: Record<number, StreamMessage['kind']> = { 1: 'schema', 2: 'dictionary', 3: 'batch' };
 
-/** Decodes the envelope of a message (without framing). Throws {@link CorruptBytes}, as all functions of this file. */
+/**
+ * Decodes the envelope of a message (without framing). Throws {@link CorruptBytes}, as all functions of this
+ * file.
+ */
 export function parseMessage(bytes: Uint8Array): StreamMessage {
   const message = FlatTable.root(bytes);
   const kind = HEADER_KINDS[message.byte(MESSAGE_HEADER_TYPE)];
@@ -118,7 +122,10 @@ export function parseFooter(
   return { schema: parseSchema(schema), batches, dictionaries };
 }
 
-/** A batch that is listed twice, or lies inside another, would be read as many times as it is listed: a small file could fill the memory. */
+/**
+ * A batch that is listed twice, or lies inside another, would be read as many times as it is listed: a small
+ * file could fill the memory.
+ */
 function checkApart(blocks: readonly Block[]): void {
   const sorted = [...blocks].sort((a, b) => a.offset - b.offset);
   let end = 0;

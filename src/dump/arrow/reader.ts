@@ -14,7 +14,9 @@ import {
 } from './metadata.js';
 
 const MAGIC = 'ARROW1';
-/** Metadata (a schema, a footer) larger than this is taken for corruption. A footer has 24 bytes per batch. */
+/**
+ * Metadata (a schema, a footer) larger than this is taken for corruption. A footer has 24 bytes per batch.
+ */
 const MAX_METADATA_BYTES = 2 ** 28;
 /** Bodies up to this size are read whole: a decode step's batch has dozens of columns of a few kilobytes. */
 const SMALL_BODY_BYTES = 2 ** 19;
@@ -34,8 +36,9 @@ export class ReusableBuffer {
 }
 
 /**
- * Random access to the record batches of one Arrow IPC file, by byte ranges. A file without a footer is scanned as a stream up to its last
- * whole batch. Nothing in the file is trusted: sizes are checked against the file's before anything is allocated or read. Errors are
+ * Random access to the record batches of one Arrow IPC file, by byte ranges. A file without a footer is
+ * scanned as a stream up to its last whole batch. Nothing in the file is trusted: sizes are checked against
+ * the file's before anything is allocated or read. Errors are
  * `BAD_DUMP` and `IO`, and name the file.
  */
 export class ArrowReader {
@@ -138,7 +141,8 @@ export class ArrowReader {
     try {
       const bytes = await readBytes(this.#handle, block.offset, block.metadataBytes);
       const framing = new DataView(bytes.buffer, bytes.byteOffset, 8);
-      // The footer says where the message is, the message how long it is: where they disagree, one of them is damaged.
+      // The footer says where the message is, the message how long it is: where they disagree, one of them is
+      // damaged.
       if (framing.getInt32(0, true) !== -1 || framing.getInt32(4, true) !== block.metadataBytes - 8)
         throw new CorruptBytes('a message that is not where the footer says');
       return parseBatch(bytes.subarray(8), block.bodyBytes);
@@ -162,7 +166,10 @@ export class ArrowReader {
   }
 }
 
-/** A file that ends before its schema does, as a killed writer leaves it: there is nothing in it, and nothing wrong with it. */
+/**
+ * A file that ends before its schema does, as a killed writer leaves it: there is nothing in it, and nothing
+ * wrong with it.
+ */
 class CutBeforeSchema extends CorruptBytes {}
 
 /** True for an error of {@link ArrowReader.open} about a file that is missing or ends before its schema. */

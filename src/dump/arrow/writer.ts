@@ -13,18 +13,24 @@ const MAGIC = new TextEncoder().encode('ARROW1');
 const MAX_PIECES = 1024;
 /** Below libuv's and Linux's 2 GiB limit for one write. */
 const MAX_WRITE_BYTES = 2 ** 30;
-/** Buffers up to this size are copied beside the metadata: cheaper than one more piece of a vectored write. */
+/**
+ * Buffers up to this size are copied beside the metadata: cheaper than one more piece of a vectored write.
+ */
 const STAGED_BYTES = 2048;
-/** A write of so few bytes into the page cache is done sooner than it can be handed to another thread: a decode step makes one per block. */
+/**
+ * A write of so few bytes into the page cache is done sooner than it can be handed to another thread: a
+ * decode step makes one per block.
+ */
 const SHORT_BYTES = 512 * 1024;
 const PADDING = new Uint8Array(ALIGNMENT);
 
 /**
  * Writes one Arrow IPC file, batch by batch, from buffers that belong to the caller.
  *
- * Differences from apache-arrow's own writer: a batch is on disk when {@link append} resolves (its writer queues without bound), the
- * schema message leads the file (so a file without footer is a readable stream), and batch metadata is encoded once (`batch-template.ts`).
- * Errors are `IO` and name the file; after one, every further call throws it again.
+ * Differences from apache-arrow's own writer: a batch is on disk when {@link append} resolves (its writer
+ * queues without bound), the schema message leads the file (so a file without footer is a readable stream),
+ * and batch metadata is encoded once (`batch-template.ts`). Errors are `IO` and name the file; after one,
+ * every further call throws it again.
  */
 export class ArrowWriter {
   readonly #handle: FileHandle;
@@ -65,7 +71,8 @@ export class ArrowWriter {
     try {
       const magic = new Uint8Array(ALIGNMENT);
       magic.set(MAGIC);
-      // Readers expect the schema right after 8 bytes of magic, so the alignment goes into the schema message's own padding.
+      // Readers expect the schema right after 8 bytes of magic, so the alignment goes into the schema
+      // message's own padding.
       const message = frameMessage(Message.from(schema));
       await writer.#write([magic.subarray(0, 8), alignSchema(message)]);
       if (dictionary !== undefined) await writer.#writeDictionary(dictionary);
@@ -77,8 +84,10 @@ export class ArrowWriter {
   }
 
   /**
-   * Appends a record batch. The buffers may be reused as soon as the promise resolves. Calls are served in order.
-   * @param nodes length and null count per field node, flat; @param buffers in schema order, null for an absent validity bitmap.
+   * Appends a record batch. The buffers may be reused as soon as the promise resolves. Calls are served in
+   * order.
+   * @param nodes length and null count per field node, flat; @param buffers in schema order, null for an
+   * absent validity bitmap.
    */
   append(rows: number, nodes: readonly number[], buffers: readonly (Uint8Array | null)[]): Promise<void> {
     const written = this.#tail.then(() => this.#append(rows, nodes, buffers));
@@ -104,7 +113,9 @@ export class ArrowWriter {
     await this.close();
   }
 
-  /** Closes without a footer, after the append in flight; what has been appended stays readable. Idempotent. */
+  /**
+   * Closes without a footer, after the append in flight; what has been appended stays readable. Idempotent.
+   */
   async close(): Promise<void> {
     await this.#tail.catch(() => {});
     if (this.#closed) return;
@@ -129,7 +140,10 @@ export class ArrowWriter {
     this.#batchBlocks.push(block);
   }
 
-  /** Metadata and body as few pieces of memory: small buffers and padding are gathered in the staging buffer, large ones stay in place. */
+  /**
+   * Metadata and body as few pieces of memory: small buffers and padding are gathered in the staging buffer,
+   * large ones stay in place.
+   */
   #pieces(buffers: readonly (Uint8Array | null)[]): Uint8Array[] {
     const metadata = this.#template.bytes;
     let bound = metadata.byteLength;
@@ -221,7 +235,10 @@ function dropBytes(queue: readonly Uint8Array[], bytes: number): readonly Uint8A
   return rest;
 }
 
-/** Lengthens the padding of the framed schema message so that what follows it, 8 bytes into the file, is aligned. */
+/**
+ * Lengthens the padding of the framed schema message so that what follows it, 8 bytes into the file, is
+ * aligned.
+ */
 function alignSchema(framed: Uint8Array): Uint8Array {
   const padded = new Uint8Array(framed.byteLength + ALIGNMENT - 8);
   padded.set(framed);

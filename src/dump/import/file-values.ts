@@ -31,7 +31,10 @@ export function unusableError(why: string, where: string): Error {
   return importError('BAD_ARGUMENT', `a dtype of ${FOREIGN_DTYPES.join(', ')}`, why, where);
 }
 
-/** How a value is brought into the order of its axes whose file has them in the order `storedAxes`, slowest first. */
+/**
+ * How a value is brought into the order of its axes whose file has them in the order `storedAxes`, slowest
+ * first.
+ */
 export function fromStoredAxes(
   shape: readonly number[],
   storedAxes: readonly number[],

@@ -36,11 +36,17 @@ export interface ForeignValue {
   dtype: ForeignDtype;
   /** As stored, slowest axis first. */
   shape: readonly number[];
-  /** Applied before any layout of a map: leads from the stored axes to those that the other program means. Default: none. */
+  /**
+   * Applied before any layout of a map: leads from the stored axes to those that the other program means.
+   * Default: none.
+   */
   layout?: readonly Transform[];
   /** Where it lies, for messages. Default: the name alone. */
   origin?: string;
-  /** Why the value cannot be used (its dtype); such a value can be left out, not imported. `dtype` and `shape` then mean nothing. */
+  /**
+   * Why the value cannot be used (its dtype); such a value can be left out, not imported. `dtype` and `shape`
+   * then mean nothing.
+   */
   unusable?: string;
   /** Rows of the step that it is of, where it is known to be of some only. Default: found by its shape. */
   rows?: readonly number[];
@@ -58,13 +64,19 @@ export interface ForeignStep {
   count: number;
   /** Their ids, if the source has them. */
   tokens?: readonly number[];
-  /** Number of the forward call, which steps of several sequences share. Default: each step is a call, in order. */
+  /**
+   * Number of the forward call, which steps of several sequences share. Default: each step is a call, in
+   * order.
+   */
   call?: number;
   /** Number of the sequence, from 0. Default 0. */
   sequence?: number;
   /** Position of its first token. Default: after the step before. */
   start?: number;
-  /** Rows of which logits were asked for, ascending, where those are not all: other rows of late values were not computed. */
+  /**
+   * Rows of which logits were asked for, ascending, where those are not all: other rows of late values were
+   * not computed.
+   */
   outputs?: readonly number[];
 }
 
@@ -77,11 +89,17 @@ export interface ForeignSource extends AsyncDisposable {
   values: readonly ForeignValue[];
   /** The forward steps; undefined where the source does not say (then all values are of one step). */
   steps: readonly ForeignStep[] | undefined;
-  /** True if `values` come in the order in which they were computed. Default false: a file's own order says nothing. */
+  /**
+   * True if `values` come in the order in which they were computed. Default false: a file's own order says
+   * nothing.
+   */
   isExecutionOrder?: boolean;
   /** True if the source may hold the last positions of the sequence only. */
   mayLackFirstRows: boolean;
-  /** The call from which on values may be missing, since the program ended early. Default: all calls are whole. */
+  /**
+   * The call from which on values may be missing, since the program ended early. Default: all calls are
+   * whole.
+   */
   mayLackValuesFrom?: number | undefined;
   /** What a layout that does not fit may come from: a sentence for its message. */
   misfitHint?: string | undefined;
@@ -102,10 +120,13 @@ export function tapDtypeOf(dtype: ForeignDtype): TapDtype {
   return dtype === 'F64' ? 'F32' : 'I32';
 }
 
-/** Elements as a dump stores them. Throws `BAD_ARGUMENT` naming the value for an integer outside of 32 bits. */
+/**
+ * Elements as a dump stores them. Throws `BAD_ARGUMENT` naming the value for an integer outside of 32 bits.
+ */
 export function toTapElements(bytes: Uint8Array, dtype: ForeignDtype, name: string): TapElements {
   const size = foreignBytes(dtype);
-  // Typed arrays need alignment, which a part of a larger read may lack. (A Buffer's `slice` would be a view of the same memory.)
+  // Typed arrays need alignment, which a part of a larger read may lack. (A Buffer's `slice` would be a view
+  // of the same memory.)
   const own = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
   const { buffer, byteOffset } = own;
   const length = own.byteLength / size;

@@ -18,13 +18,22 @@ export interface ImportOptions {
   out: string;
   /** Which name is which tap. */
   map: NameMap;
-  /** Ids of all tokens of the sequence, where the source lacks them. Without any, `token_id` is 0 and the manifest says so. */
+  /**
+   * Ids of all tokens of the sequence, where the source lacks them. Without any, `token_id` is 0 and the
+   * manifest says so.
+   */
   tokens?: readonly number[];
-  /** Taps of the model in execution order. Without them shapes are taken as they come, axes have no names, and any tap name counts. */
+  /**
+   * Taps of the model in execution order. Without them shapes are taken as they come, axes have no names, and
+   * any tap name counts.
+   */
   targets?: readonly TapSpec[];
   /** The model as far as it is known. */
   model?: Partial<DumpModel>;
-  /** Tap names or patterns (as in a map) in the order in which the values were computed; each tap must match one. Default: what is known of the model, the map or the source. */
+  /**
+   * Tap names or patterns (as in a map) in the order in which the values were computed; each tap must match
+   * one. Default: what is known of the model, the map or the source.
+   */
   order?: readonly string[];
   /** Default `fail`. */
   unmapped?: UnmappedChoice;
@@ -44,7 +53,10 @@ export interface ImportResult {
   steps: number;
   tokens: number;
   tokensKnown: boolean;
-  /** What is known of the order of the taps: `natural` is by name, numbers as numbers; `unknown` where only some are known. */
+  /**
+   * What is known of the order of the taps: `natural` is by name, numbers as numbers; `unknown` where only
+   * some are known.
+   */
   order: TapOrder;
   /** Names that no rule knows; with `keep` they are among the taps. */
   unmapped: string[];
@@ -56,8 +68,9 @@ export interface ImportResult {
 }
 
 /**
- * Imports a source. Everything is checked on names and shapes before the dump is begun; one block's values are in memory at a time.
- * Throws `BAD_ARGUMENT` for names, shapes, dtypes or tokens that do not fit, `SHAPE_MISMATCH` for a layout, `BAD_DUMP` for damaged data, `IO`.
+ * Imports a source. Everything is checked on names and shapes before the dump is begun; one block's values
+ * are in memory at a time. Throws `BAD_ARGUMENT` for names, shapes, dtypes or tokens that do not fit,
+ * `SHAPE_MISMATCH` for a layout, `BAD_DUMP` for damaged data, `IO`.
  */
 export async function importDump(source: ForeignSource, options: ImportOptions): Promise<ImportResult> {
   const { out, map, targets, unmapped = 'fail', importer, overwrite = false } = options;
@@ -153,7 +166,9 @@ function withHint<T>(hint: string | undefined, plan: () => T): T {
   }
 }
 
-/** True for a value over cache positions that may hold other sequences' too: which are whose, nothing says. */
+/**
+ * True for a value over cache positions that may hold other sequences' too: which are whose, nothing says.
+ */
 function showsOthersCache({ rule, values }: ResolvedTap): boolean {
   return (
     rule?.layout?.some(({ op }) => op === 'visible') === true && values.some((value) => value?.sharesCache)

@@ -23,7 +23,8 @@ export interface ImportSequences {
 
 /**
  * Puts together what the source and the user say of the tokens.
- * @param given ids from the user, of all sequences one after the other; they win where the source has none and must agree where it does.
+ * @param given ids from the user, of all sequences one after the other; they win where the source has none
+ * and must agree where it does.
  * @throws `BAD_ARGUMENT` for counts or ids that contradict each other, or that nothing tells.
  */
 export function importSequences(

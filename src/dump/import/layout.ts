@@ -1,21 +1,33 @@
 /**
- * Layout transforms: how a value of another program is brought into the axes of a tap. A closed set, because every entry must be
- * describable in a map's JSON file. All are planned on shapes first (so that a bad map fails before anything is written), then applied.
+ * Layout transforms: how a value of another program is brought into the axes of a tap. A closed set, because
+ * every entry must be describable in a map's JSON file. All are planned on shapes first (so that a bad map
+ * fails before anything is written), then applied.
  */
 import { ZayascopeError } from '../../errors.js';
 import { copyElements, emptyLike, type TapElements } from '../float.js';
 
 /** One step of a layout. Shapes are slowest axis first; `axis` counts from the end (-1 is the fastest). */
 export type Transform =
-  /** Reorders the axes: axis k of the result is axis `axes[k]`. The value is first brought to `axes.length` axes by dropping or adding leading ones of size 1. */
+  /**
+   * Reorders the axes: axis k of the result is axis `axes[k]`. The value is first brought to `axes.length`
+   * axes by dropping or adding leading ones of size 1.
+   */
   | { op: 'permute'; axes: readonly number[] }
-  /** Keeps the last T entries of the first axis, T being the tokens of the step: drops state that stands in front of them. */
+  /**
+   * Keeps the last T entries of the first axis, T being the tokens of the step: drops state that stands in
+   * front of them.
+   */
   | { op: 'lastTokens' }
   /** Keeps what stands in front of the last T entries of the first axis: the state, or lead rows. */
   | { op: 'beforeTokens' }
-  /** Keeps the first S entries of the last axis, S being the positions that the step's last token sees: drops padding of a cache. */
+  /**
+   * Keeps the first S entries of the last axis, S being the positions that the step's last token sees: drops
+   * padding of a cache.
+   */
   | { op: 'visible' }
-  /** Keeps the first, or the last, entries of the last axis: as many as the tap has. Needs a known tap shape. */
+  /**
+   * Keeps the first, or the last, entries of the last axis: as many as the tap has. Needs a known tap shape.
+   */
   | { op: 'firstColumns' }
   | { op: 'lastColumns' }
   /** Entry k of the result is entry `order[k]`: a permutation of heads, or a choice among them. */
@@ -43,7 +55,10 @@ export interface LayoutContext {
   tokens: number;
   /** Positions up to the last token of the step, itself included. */
   visible: number;
-  /** Shape of the tap per row (scope `token`) or in all (scope `step`); null where sizes vary, undefined where it is not known. */
+  /**
+   * Shape of the tap per row (scope `token`) or in all (scope `step`); null where sizes vary, undefined where
+   * it is not known.
+   */
   target: readonly (number | null)[] | undefined;
 }
 
@@ -54,7 +69,10 @@ export interface PlannedLayout {
   apply(data: TapElements): TapElements;
 }
 
-/** Plans `layout` for a value of `shape`. Throws `SHAPE_MISMATCH` naming the transform that does not fit; `where` names the value. */
+/**
+ * Plans `layout` for a value of `shape`. Throws `SHAPE_MISMATCH` naming the transform that does not fit;
+ * `where` names the value.
+ */
 export function planLayout(
   shape: readonly number[],
   layout: readonly Transform[],
@@ -183,9 +201,12 @@ function take(shape: readonly number[], axis: number, order: readonly number[]):
 }
 
 /**
- * The shape under which a value counts as one of a tap: leading axes of size 1 dropped or added, heads split or merged; the elements keep their order.
- * @param expected the tap's shape without the token axis. @param prefix the value may hold fewer entries on the last axis.
- * @returns undefined where it does not fit: a wrong number of elements, or axes in another order as far as their sizes tell.
+ * The shape under which a value counts as one of a tap: leading axes of size 1 dropped or added, heads split
+ * or merged; the elements keep their order.
+ * @param expected the tap's shape without the token axis. @param prefix the value may hold fewer entries on
+ * the last axis.
+ * @returns undefined where it does not fit: a wrong number of elements, or axes in another order as far as
+ * their sizes tell.
  */
 export function fitShape(
   shape: readonly number[],

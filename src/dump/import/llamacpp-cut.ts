@@ -13,7 +13,8 @@ export interface Cut {
 }
 
 /**
- * The k-th part of a value of a graph. With several sequences a value has their tokens as rows, or an axis of the sequences before all others; undefined where it has neither.
+ * The k-th part of a value of a graph. With several sequences a value has their tokens as rows, or an axis of
+ * the sequences before all others; undefined where it has neither.
  * @param parts all parts of the graph.
  */
 export function cutBySequence(

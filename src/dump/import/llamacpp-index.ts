@@ -44,7 +44,10 @@ export interface LlamacppIndex {
   finished: boolean;
 }
 
-/** Reads the lines. Text after the last line feed is a line that was not written to its end. Throws `BAD_DUMP` naming the line at fault. */
+/**
+ * Reads the lines. Text after the last line feed is a line that was not written to its end. Throws `BAD_DUMP`
+ * naming the line at fault.
+ */
 export function parseLlamacppIndex(text: string, file: string): LlamacppIndex {
   const index: LlamacppIndex = {
     producer: {},

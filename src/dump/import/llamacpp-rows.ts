@@ -1,4 +1,7 @@
-/** Which token each row of a llama.cpp graph is: batches are cut into ubatches, by sequence where there are several. */
+/**
+ * Which token each row of a llama.cpp graph is: batches are cut into ubatches, by sequence where there are
+ * several.
+ */
 import { importError } from './foreign.js';
 import type { IndexedBatch, IndexedGraph, LlamacppIndex } from './llamacpp-index.js';
 
@@ -20,13 +23,16 @@ export interface GraphPart {
   tokens: readonly number[];
   /** The graph's rows, by position. */
   rows: readonly number[];
-  /** Entries of `rows` for which logits were asked; undefined where all were, or where that was not recorded. */
+  /**
+   * Entries of `rows` for which logits were asked; undefined where all were, or where that was not recorded.
+   */
   outputs: readonly number[] | undefined;
 }
 
 /**
  * Parts of all graphs, in their order, sequences in order within a graph.
- * @param lengths tokens of each sequence of the only batch, one after the other, where the folder does not say.
+ * @param lengths tokens of each sequence of the only batch, one after the other, where the folder does not
+ * say.
  * @throws `BAD_ARGUMENT` for rows that do not add up to the batches, saying what to set.
  */
 export function graphParts(

@@ -49,7 +49,10 @@ const REFUSED: readonly (readonly [RegExp, string])[] = [
   [/^[SUa]/, 'text'],
 ];
 
-/** The array's header with a dtype that an import cannot use: the file is well-formed, but this array is not for a dump. */
+/**
+ * The array's header with a dtype that an import cannot use: the file is well-formed, but this array is not
+ * for a dump.
+ */
 export interface UnusableNpy {
   unusable: string;
 }

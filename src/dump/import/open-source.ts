@@ -20,14 +20,18 @@ const EXPECTED =
 export interface OpenSourceOptions extends NumpyOptions {
   /** Logits of one token in a raw file that holds several tokens'. Default: the file is one token's. */
   vocabulary?: number;
-  /** Tokens of each sequence of the only batch of a llama.cpp folder, where the header did not record sequences. Default: one sequence. */
+  /**
+   * Tokens of each sequence of the only batch of a llama.cpp folder, where the header did not record
+   * sequences. Default: one sequence.
+   */
   sequences?: readonly number[];
 }
 
 /**
- * Opens values of another program, by what the path holds, whatever its name: a safetensors, `.npy` or `.npz` file, one of `torch.save`, raw F32 logits (which nothing marks) or the text that
- * llama.cpp's scripts write beside them; a folder that a llama.cpp port wrote (`index.jsonl`), or a folder of `.npy` files. Throws `BAD_ARGUMENT` for anything else, saying what it is, and what the readers
- * of each throw.
+ * Opens values of another program, by what the path holds, whatever its name: a safetensors, `.npy` or `.npz`
+ * file, one of `torch.save`, raw F32 logits (which nothing marks) or the text that llama.cpp's scripts write
+ * beside them; a folder that a llama.cpp port wrote (`index.jsonl`), or a folder of `.npy` files. Throws
+ * `BAD_ARGUMENT` for anything else, saying what it is, and what the readers of each throw.
  */
 export async function openForeignSource(
   path: string,

@@ -1,4 +1,7 @@
-/** Plans an import on shapes alone: everything that can be wrong with names, shapes and dtypes shows before a byte is written. */
+/**
+ * Plans an import on shapes alone: everything that can be wrong with names, shapes and dtypes shows before a
+ * byte is written.
+ */
 import { ZayascopeError } from '../../errors.js';
 import { isMasked, type TapInfo, type TapSpec } from '../format.js';
 import { blockOfTap } from '../names/name-map.js';
@@ -27,9 +30,11 @@ export interface PlannedTap {
 }
 
 /**
- * Plans one tap. @param target what the model says of it; undefined where that is not known: axes then have no names.
+ * Plans one tap. @param target what the model says of it; undefined where that is not known: axes then have
+ * no names.
  * @param lacksFrom the call from which on values may be missing; undefined: none may.
- * Throws `BAD_ARGUMENT` for a step without a value, for shapes and dtypes that do not fit the tap; `SHAPE_MISMATCH` for a layout that does not fit.
+ * Throws `BAD_ARGUMENT` for a step without a value, for shapes and dtypes that do not fit the tap;
+ * `SHAPE_MISMATCH` for a layout that does not fit.
  */
 export function planTap(
   tap: ResolvedTap,

@@ -1,9 +1,15 @@
-/** The literals that NumPy's headers are made of: a dictionary of strings, booleans, numbers, tuples and lists. */
+/**
+ * The literals that NumPy's headers are made of: a dictionary of strings, booleans, numbers, tuples and
+ * lists.
+ */
 type Literal = string | number | boolean | null | Literal[] | Map<string, Literal>;
 
 const MAX_DEPTH = 16;
 
-/** The value of a literal as Python's `ast.literal_eval` reads it (and Python 2's long integers); undefined for anything else. */
+/**
+ * The value of a literal as Python's `ast.literal_eval` reads it (and Python 2's long integers); undefined
+ * for anything else.
+ */
 export function parsePythonLiteral(text: string): Literal | undefined {
   let at = 0;
   const blank = (): void => {

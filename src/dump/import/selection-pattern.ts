@@ -1,6 +1,7 @@
 /**
- * A tap pattern that matches exactly `names` (names with a comma or a brace excepted: those characters become `?`), with runs of blocks as ranges. It is the
- * selection of a dump whose producer chose what to write: what is not in it was not captured, rather than lost.
+ * A tap pattern that matches exactly `names` (names with a comma or a brace excepted: those characters become
+ * `?`), with runs of blocks as ranges. It is the selection of a dump whose producer chose what to write: what
+ * is not in it was not captured, rather than lost.
  */
 export function selectionPattern(names: readonly string[]): string {
   const blocks = new Map<string, number[]>();

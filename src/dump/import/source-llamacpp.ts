@@ -14,8 +14,9 @@ const DATA = 'tensors.bin';
 const LONGEST_NAME = 63;
 
 /**
- * Opens a folder that `dumps/llamacpp/zayascope_dump.h` wrote in a llama.cpp port. A step is what one graph (one ubatch) computed of one sequence. Of a name that a graph has several
- * times, the last goes by the name itself, as llama.cpp means it, and the k-th before it by `name#k`.
+ * Opens a folder that `dumps/llamacpp/zayascope_dump.h` wrote in a llama.cpp port. A step is what one graph
+ * (one ubatch) computed of one sequence. Of a name that a graph has several times, the last goes by the name
+ * itself, as llama.cpp means it, and the k-th before it by `name#k`.
  *
  * The folder of a run that did not finish can be read up to its last whole value.
  * @param lengths tokens of each sequence of the only batch, where the header did not record them.
@@ -130,8 +131,8 @@ function isCutView(name: string): boolean {
 }
 
 /**
- * Gives all but the last value of a name in a graph a number. @param unfinished graph that ended early: of a name that has more values in other blocks or graphs, the last is not
- * known to be it.
+ * Gives all but the last value of a name in a graph a number. @param unfinished graph that ended early: of a
+ * name that has more values in other blocks or graphs, the last is not known to be it.
  */
 function numberRepeats<T extends IndexedValue>(values: readonly T[], unfinished: number | undefined): T[] {
   const counts = new Map<string, number>();

@@ -17,8 +17,9 @@ export interface NumpyOptions {
 }
 
 /**
- * Opens a folder of `.npy` files, one array each; a name is the file's without `.npy`, all arrays are of one forward step. Arrays in Fortran order are transposed, big-endian ones turned around.
- * Throws `BAD_DUMP` for malformed files, `BAD_ARGUMENT` for a folder without arrays, `IO`.
+ * Opens a folder of `.npy` files, one array each; a name is the file's without `.npy`, all arrays are of one
+ * forward step. Arrays in Fortran order are transposed, big-endian ones turned around. Throws `BAD_DUMP` for
+ * malformed files, `BAD_ARGUMENT` for a folder without arrays, `IO`.
  */
 export async function openNpyFolder(folder: string, options: NumpyOptions = {}): Promise<ForeignSource> {
   const entries = await readdir(folder).catch((cause: unknown) => {
@@ -49,7 +50,10 @@ async function npyValue(path: string, options: NumpyOptions): Promise<ForeignVal
   return arrayValue(name, header, readsFrom(path, offset, size - offset), path);
 }
 
-/** Opens a `.npz` archive as `numpy.savez` and `savez_compressed` write it; otherwise as {@link openNpyFolder}. */
+/**
+ * Opens a `.npz` archive as `numpy.savez` and `savez_compressed` write it; otherwise as {@link
+ * openNpyFolder}.
+ */
 export async function openNpz(path: string, options: NumpyOptions = {}): Promise<ForeignSource> {
   const fileBytes = await fileSizeBytes(OP, path);
   const handle = await openRegularFile(path).catch((cause: unknown) => {

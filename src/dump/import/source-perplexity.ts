@@ -1,9 +1,12 @@
 /**
- * What `llama-perplexity --kl-divergence-base FILE` (earlier `--save-all-logits`) writes: the text's tokens in chunks, and for the second half of each chunk the log-probabilities of all tokens,
- * clipped 16 nats below the likeliest and rounded to 65,536 steps. https://github.com/ggml-org/llama.cpp/blob/master/tools/perplexity/perplexity.cpp
+ * What `llama-perplexity --kl-divergence-base FILE` (earlier `--save-all-logits`) writes: the text's tokens
+ * in chunks, and for the second half of each chunk the log-probabilities of all tokens, clipped 16 nats below
+ * the likeliest and rounded to 65,536 steps.
+ * https://github.com/ggml-org/llama.cpp/blob/master/tools/perplexity/perplexity.cpp
  *
- * The file: `_logits_`, I32 context length n, I32 vocabulary V, I32 chunks, I32 [chunks, n] token ids; then per chunk n - 1 - floor(n / 2) rows, from position floor(n / 2) on, of F32 step, F32 least
- * log-probability and uint16 [V rounded up to even] steps above it.
+ * The file: `_logits_`, I32 context length n, I32 vocabulary V, I32 chunks, I32 [chunks, n] token ids; then
+ * per chunk n - 1 - floor(n / 2) rows, from position floor(n / 2) on, of F32 step, F32 least log-probability
+ * and uint16 [V rounded up to even] steps above it.
  */
 
 import type { FileHandle } from 'node:fs/promises';
@@ -22,7 +25,9 @@ export const PERPLEXITY_RANGE = 16;
 
 /** An open file of log-probabilities. */
 export interface PerplexityFile extends AsyncDisposable {
-  /** Tokens of each chunk. Where the model has a bos token, the program fed it in place of each chunk's first. */
+  /**
+   * Tokens of each chunk. Where the model has a bos token, the program fed it in place of each chunk's first.
+   */
   chunks: readonly (readonly number[])[];
   vocabulary: number;
   /** Chunk and position of each row. */

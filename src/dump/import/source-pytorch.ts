@@ -6,8 +6,10 @@ import { FOREIGN_DTYPES, type ForeignSource, type ForeignValue } from './foreign
 const OP = 'importDump';
 
 /**
- * Opens a file that `torch.save` wrote (a zip archive, PyTorch 1.6 and later): keys are names, those of nested dictionaries joined with dots; a lone tensor goes by the file's name. All values
- * are of one forward step. No code of the file is run. Throws `BAD_DUMP` for a malformed file and for one that holds more than tensors, `IO`.
+ * Opens a file that `torch.save` wrote (a zip archive, PyTorch 1.6 and later): keys are names, those of
+ * nested dictionaries joined with dots; a lone tensor goes by the file's name. All values are of one forward
+ * step. No code of the file is run. Throws `BAD_DUMP` for a malformed file and for one that holds more than
+ * tensors, `IO`.
  */
 export async function openPytorchSource(path: string): Promise<ForeignSource> {
   const { tensors, others } = await readPytorchFile(OP, 'BAD_DUMP', path);

@@ -13,11 +13,14 @@ const MAX_VOCABULARY = 1 << 24;
 const PROBED = 4096;
 
 /**
- * Opens logits as llama.cpp's model-conversion scripts write them: little-endian F32 in `NAME.bin`, token ids as I32 in `NAME-tokens.bin` beside it where there is one.
- * The only value is `lm_head`; its rows are those of the sequence's last tokens. Nothing in such a file says what it is: the caller has made sure that it is nothing else.
+ * Opens logits as llama.cpp's model-conversion scripts write them: little-endian F32 in `NAME.bin`, token ids
+ * as I32 in `NAME-tokens.bin` beside it where there is one. The only value is `lm_head`; its rows are those
+ * of the sequence's last tokens. Nothing in such a file says what it is: the caller has made sure that it is
+ * nothing else.
  *
  * @param vocabulary logits of one token; default: the file is one token's.
- * @throws `BAD_ARGUMENT` for a size that does not fit and for values that are plainly F64, `IO`. https://github.com/ggml-org/llama.cpp/tree/master/examples/model-conversion
+ * @throws `BAD_ARGUMENT` for a size that does not fit and for values that are plainly F64, `IO`.
+ * https://github.com/ggml-org/llama.cpp/tree/master/examples/model-conversion
  */
 export async function openRawLogits(
   path: string,
@@ -51,7 +54,10 @@ export async function openRawLogits(
   });
 }
 
-/** Opens the text that the scripts write beside the binary file: a line `index: logit` for each logit of one token, rounded to six decimals. Otherwise as {@link openRawLogits}. */
+/**
+ * Opens the text that the scripts write beside the binary file: a line `index: logit` for each logit of one
+ * token, rounded to six decimals. Otherwise as {@link openRawLogits}.
+ */
 export async function openTextLogits(path: string): Promise<ForeignSource> {
   const text = utf8Text(await readSmallFile(OP, path, MAX_TEXT_BYTES));
   if (text === undefined) throw importError('BAD_ARGUMENT', 'text in UTF-8', 'other bytes', path);
@@ -109,7 +115,9 @@ function rawSource(
   };
 }
 
-/** The end of a zip archive (PyTorch, npz) whose first bytes, which would have told what it is, are damaged. */
+/**
+ * The end of a zip archive (PyTorch, npz) whose first bytes, which would have told what it is, are damaged.
+ */
 async function refuseArchive(path: string, sizeBytes: number): Promise<void> {
   const tail = new Uint8Array(Math.min(sizeBytes, 22));
   await withFile(OP, path, (handle) => readInto(OP, handle, path, sizeBytes - tail.length, tail));
@@ -117,7 +125,10 @@ async function refuseArchive(path: string, sizeBytes: number): Promise<void> {
     throw importError('BAD_ARGUMENT', 'F32 values', 'a zip archive whose start is damaged', path);
 }
 
-/** Doubles read as floats: every second "float" is the low half of a mantissa, anything from 1e-38 to 1e38, while all doubles are of the size of logits. */
+/**
+ * Doubles read as floats: every second "float" is the low half of a mantissa, anything from 1e-38 to 1e38,
+ * while all doubles are of the size of logits.
+ */
 async function refuseDoubles(path: string, sizeBytes: number): Promise<void> {
   if (sizeBytes < 128 || sizeBytes % 8 !== 0) return;
   const bytes = new Uint8Array(Math.min(sizeBytes, 8 * PROBED));

@@ -4,8 +4,9 @@ import { plainSource, readsFrom, unusableValue } from './file-values.js';
 import { FOREIGN_DTYPES, type ForeignSource, type ForeignValue, importError } from './foreign.js';
 
 /**
- * Opens a safetensors file: keys are names, all rows are of one forward step. A key may end in `#0`, the step, as `zayascope export` writes where a shape varies.
- * Throws `BAD_CHECKPOINT` for a malformed file, `BAD_ARGUMENT` for keys of several steps, `IO`.
+ * Opens a safetensors file: keys are names, all rows are of one forward step. A key may end in `#0`, the
+ * step, as `zayascope export` writes where a shape varies. Throws `BAD_CHECKPOINT` for a malformed file,
+ * `BAD_ARGUMENT` for keys of several steps, `IO`.
  */
 export async function openSafetensorsSource(path: string): Promise<ForeignSource> {
   const { tensors, metadata } = await readSafetensorsHeader(path);

@@ -33,8 +33,9 @@ function compareDigits(a: string, b: string): number {
 }
 
 /**
- * Reads an order: a JSON array of strings, or a name or pattern a line. Patterns are those of a name map (`{l}` is a block's number, `*` anything within a segment, `{rest}` anything).
- * Throws `IO` for a file that cannot be read, `BAD_ARGUMENT` for other content or nothing.
+ * Reads an order: a JSON array of strings, or a name or pattern a line. Patterns are those of a name map
+ * (`{l}` is a block's number, `*` anything within a segment, `{rest}` anything). Throws `IO` for a file that
+ * cannot be read, `BAD_ARGUMENT` for other content or nothing.
  */
 export async function readTapOrder(file: string): Promise<string[]> {
   const text = utf8Text(await readSmallFile(OP, file, MAX_FILE_BYTES))?.trim();
@@ -62,9 +63,10 @@ function checked(lines: readonly string[], file: string): string[] {
 }
 
 /**
- * Sorts names by a list of patterns; the first that matches a name places it. Patterns with a block's number that stand together are gone through for each block in turn. Names of one
- * place are in natural order.
- * @returns the names in order, and those that no pattern matches (in natural order), which are not among them.
+ * Sorts names by a list of patterns; the first that matches a name places it. Patterns with a block's number
+ * that stand together are gone through for each block in turn. Names of one place are in natural order.
+ * @returns the names in order, and those that no pattern matches (in natural order), which are not among
+ * them.
  */
 export function declaredOrder(
   names: readonly string[],
@@ -105,8 +107,9 @@ export interface OrderSources {
 }
 
 /**
- * Orders names by the best that is known of them, and says what that is. What no list knows keeps the producer's order, or without one comes last, in natural order.
- * Throws `BAD_ARGUMENT` where a declared order lacks a name.
+ * Orders names by the best that is known of them, and says what that is. What no list knows keeps the
+ * producer's order, or without one comes last, in natural order. Throws `BAD_ARGUMENT` where a declared order
+ * lacks a name.
  */
 export function orderTaps(
   names: readonly string[],

@@ -8,7 +8,8 @@ const MAX_TOKENS_BYTES = 64 * 1024 * 1024;
 const MAX_TOKEN = 2 ** 24;
 
 /**
- * Token ids of `NAME-tokens.bin` beside `NAME.bin` (or another extension), I32 as llama.cpp's model-conversion scripts write them; undefined where there is no such file.
+ * Token ids of `NAME-tokens.bin` beside `NAME.bin` (or another extension), I32 as llama.cpp's
+ * model-conversion scripts write them; undefined where there is no such file.
  * @throws `BAD_ARGUMENT` for content that cannot be ids, `IO`; in the name of `op`.
  */
 export async function tokensBeside(op: string, path: string): Promise<number[] | undefined> {

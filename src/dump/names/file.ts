@@ -13,7 +13,8 @@ const MAX_FILE_BYTES = 16 * 1024 * 1024;
 export const NAME_MAPS: Readonly<Record<string, NameMap>> = FAMILY_MAPS;
 
 /**
- * A built-in map by its name, or the map of a JSON file: `{"name": "...", "rules": [{"from": "Qraw-{2l}", "tap": "layers.{l}...", ...}], "ignore": [...], "order": [...]}`.
+ * A built-in map by its name, or the map of a JSON file:
+ * `{"name": "...", "rules": [{"from": "Qraw-{2l}", "tap": "layers.{l}...", ...}], "ignore": [...], "order": [...]}`.
  * Throws `IO` for a file that cannot be read, `BAD_ARGUMENT` naming the field at fault.
  */
 export async function readNameMap(nameOrFile: string): Promise<NameMap> {

@@ -29,8 +29,10 @@ interface StepValue {
 }
 
 /**
- * Shows `dump` under the names of `reference`, with layouts undone. Values whose name the map does not know keep it.
- * @throws `BAD_ARGUMENT` for dumps that are not of tier full (statistics and hashes have no axes to put right), and for a malformed map.
+ * Shows `dump` under the names of `reference`, with layouts undone. Values whose name the map does not know
+ * keep it.
+ * @throws `BAD_ARGUMENT` for dumps that are not of tier full (statistics and hashes have no axes to put
+ * right), and for a malformed map.
  */
 export async function mapDump(dump: DumpView, map: NameMap, reference: DumpView): Promise<DumpView> {
   const other = [dump, reference].find(({ manifest }) => manifest.tier !== 'full');
@@ -143,7 +145,10 @@ class MappedDump implements DumpView {
     return this.#dump.hashes();
   }
 
-  /** Finds taps whose first value does not fit, and the sizes of those of which only the first entries are there. */
+  /**
+   * Finds taps whose first value does not fit, and the sizes of those of which only the first entries are
+   * there.
+   */
   async check(): Promise<void> {
     for (const mapped of this.#mapped.values()) {
       const { info } = mapped;
@@ -260,7 +265,9 @@ function stepOf({ step, sequence }: FileRows, row: number): [first: number, end:
   return [first, end];
 }
 
-/** Reads a step's value whole, in memory of its own: [T, ...], or the value itself where it is one per step. */
+/**
+ * Reads a step's value whole, in memory of its own: [T, ...], or the value itself where it is one per step.
+ */
 async function readStep(
   dump: DumpView,
   source: TapInfo,

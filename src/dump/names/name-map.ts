@@ -1,6 +1,6 @@
 /**
- * Name maps: which value of another program is which tap, and in which layout. A map is data (a JSON file or one of the built-in ones), so that a port
- * with names of its own needs no code.
+ * Name maps: which value of another program is which tap, and in which layout. A map is data (a JSON file or
+ * one of the built-in ones), so that a port with names of its own needs no code.
  */
 import type { Transform } from '../import/layout.js';
 import { badPattern, compileNamePattern } from './name-pattern.js';
@@ -8,8 +8,9 @@ import { badPattern, compileNamePattern } from './name-pattern.js';
 /** One rule. Several may match a name: a value can be the source of several taps. */
 export interface NameRule {
   /**
-   * Pattern of the other program's names. `{l}` stands for the block number, `{2l}`, `{2l+1}`, `{l-1}` for a number that follows from it, `{rest}` for any
-   * rest (such a rule counts only where no other matches), `*` for anything within a segment (segments end at `.` and `:`).
+   * Pattern of the other program's names. `{l}` stands for the block number, `{2l}`, `{2l+1}`, `{l-1}` for a
+   * number that follows from it, `{rest}` for any rest (such a rule counts only where no other matches), `*`
+   * for anything within a segment (segments end at `.` and `:`).
    */
   from: string;
   /** The tap, with `{l}` and `{rest}` as in `from`; `{last}` is the last block. */
@@ -18,7 +19,10 @@ export interface NameRule {
   layout?: readonly Transform[];
   /** The value is one per step, not one per token. */
   scope?: 'step';
-  /** The value may hold the first entries of the tap's last axis only (a trimmed vocabulary, 16 of 17 classes). */
+  /**
+   * The value may hold the first entries of the tap's last axis only (a trimmed vocabulary, 16 of 17
+   * classes).
+   */
   prefix?: true;
   /** Infinities are part of the value by design: a mask, masked scores. */
   masked?: true;
@@ -30,7 +34,10 @@ export interface NameMap {
   rules: readonly NameRule[];
   /** Patterns as in `from` of values that are known to be no tap. */
   ignore?: readonly string[];
-  /** The order in which taps are computed: tap names, or patterns as in `from`; those with `{l}` that stand together repeat for each block. Default: what `family` says, or unknown. */
+  /**
+   * The order in which taps are computed: tap names, or patterns as in `from`; those with `{l}` that stand
+   * together repeat for each block. Default: what `family` says, or unknown.
+   */
   order?: readonly string[];
   /** The family whose taps these are: its order of execution is known. */
   family?: string;
@@ -47,7 +54,10 @@ export interface Resolved {
 /** A map ready for look-ups. */
 export interface CompiledNameMap {
   name: string;
-  /** Every tap that the name leads to. @param blocks decoder blocks, for `{last}`; rules with it do not match where it is undefined. */
+  /**
+   * Every tap that the name leads to. @param blocks decoder blocks, for `{last}`; rules with it do not match
+   * where it is undefined.
+   */
   resolve(name: string, blocks: number | undefined): Resolved[];
   ignores(name: string): boolean;
   /** True for taps of which the other program may hold the first entries of the last axis only. */

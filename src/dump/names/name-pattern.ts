@@ -29,7 +29,10 @@ type Part =
   /** Anything. */
   | { kind: 'rest' };
 
-/** Compiles a pattern of names; see `NameRule.from`. Matching takes time that grows with the product of name and pattern, never more. Throws `BAD_ARGUMENT`. */
+/**
+ * Compiles a pattern of names; see `NameRule.from`. Matching takes time that grows with the product of name
+ * and pattern, never more. Throws `BAD_ARGUMENT`.
+ */
 export function compileNamePattern(pattern: string): NamePattern {
   if (pattern.length > MAX_LENGTH)
     throw badPattern(
@@ -71,8 +74,9 @@ function textOf(part: Part | undefined): string {
 }
 
 /**
- * What number and rest of a match are: of several ways the one in which each part, from the first on, takes as much as it can. From the end on, what each part can begin at is found first, so that
- * no way is tried twice.
+ * What number and rest of a match are: of several ways the one in which each part, from the first on, takes
+ * as much as it can. From the end on, what each part can begin at is found first, so that no way is tried
+ * twice.
  */
 function matchParts(parts: readonly Part[], name: string): { number?: string; rest?: string } | undefined {
   const length = name.length;

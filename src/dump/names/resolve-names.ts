@@ -3,7 +3,10 @@ import type { TapSpec } from '../format.js';
 import { type ForeignSource, type ForeignValue, importError } from '../import/foreign.js';
 import { blockOfTap, type CompiledNameMap, type NameRule } from './name-map.js';
 
-/** What happens to values that no rule knows: the import fails, stores them under their own names, or leaves them out. */
+/**
+ * What happens to values that no rule knows: the import fails, stores them under their own names, or leaves
+ * them out.
+ */
 export type UnmappedChoice = 'fail' | 'keep' | 'drop';
 
 /** A tap and where its values come from. */
@@ -29,8 +32,9 @@ export interface ResolvedNames {
 }
 
 /**
- * Resolves all names of a source. @param targets taps of the model by name; a tap that is none of them does not count. Undefined: any tap name does.
- * Throws `BAD_ARGUMENT` listing names that no rule knows, with `unmapped` `fail`.
+ * Resolves all names of a source. @param targets taps of the model by name; a tap that is none of them does
+ * not count. Undefined: any tap name does. Throws `BAD_ARGUMENT` listing names that no rule knows, with
+ * `unmapped` `fail`.
  */
 export function resolveNames(
   source: ForeignSource,

@@ -42,13 +42,17 @@ export interface AttributionReport {
   bad: { policy: string; error: number };
   against: 'good run' | 'reference';
   by: AttributionGroup;
-  /** In the order in which the model reaches each group first; the cumulative error of the last is that of the bad run. */
+  /**
+   * In the order in which the model reaches each group first; the cumulative error of the last is that of the
+   * bad run.
+   */
   rows: AttributionRow[];
   cost: RunCost;
 }
 
 /**
- * Attributes the difference of two policies to groups of sites: about three runs for each. Errors need not add up: where they do not, `alone` and the step of `cumulative` differ.
+ * Attributes the difference of two policies to groups of sites: about three runs for each. Errors need not
+ * add up: where they do not, `alone` and the step of `cumulative` differ.
  * @throws what `openPolicyTests` throws; `CANCELLED` by the signal.
  */
 export async function attribute(

@@ -10,9 +10,15 @@ import { type Oracle, TestLedger } from './test-ledger.js';
 
 /** Options of {@link bisect}. */
 export interface BisectOptions extends PolicyRunnerOptions {
-  /** A run with a larger energy NMSE of its logits fails. Default: half way from the good run's error to the bad run's; the largest number where the bad run has NaN or infinities (an infinite error). */
+  /**
+   * A run with a larger energy NMSE of its logits fails. Default: half way from the good run's error to the
+   * bad run's; the largest number where the bad run has NaN or infinities (an infinite error).
+   */
   failAbove?: number;
-  /** Forward passes that the search may cost, at least 2; default 30. With too few the result is coarser, or not verified. */
+  /**
+   * Forward passes that the search may cost, at least 2; default 30. With too few the result is coarser, or
+   * not verified.
+   */
   maxPasses?: number;
   /** JSON file that keeps the errors of runs: a bisect that was stopped goes on from there. */
   stateFile?: string;
@@ -50,7 +56,10 @@ export interface BisectInteraction {
   units: readonly [string, string];
   /** Error with both bad. */
   together: number;
-  /** {@link together} minus the errors of each alone: above 0 they add to each other, below 0 they cancel in part. */
+  /**
+   * {@link together} minus the errors of each alone: above 0 they add to each other, below 0 they cancel in
+   * part.
+   */
   excess: number;
 }
 
@@ -66,7 +75,10 @@ export interface BisectReport {
   groups: readonly string[];
   /** What was cut into what, with the error of each part alone; null where it was not measured. */
   cuts: readonly { whole: BisectPart; parts: readonly BisectPart[] }[];
-  /** `site`: {@link minimal} consists of single sites; `group`: some of its units are several, because more passes would be needed. */
+  /**
+   * `site`: {@link minimal} consists of single sites; `group`: some of its units are several, because more
+   * passes would be needed.
+   */
   level: 'site' | 'group';
   /** The minimal set, largest error alone first. */
   minimal: readonly BisectUnit[];
@@ -89,9 +101,11 @@ export interface BisectReport {
 const INTERACTING = 6;
 
 /**
- * Finds a smallest set of sites whose bad choices make a run fail: see `delta-debug.ts`. Deterministic for equal arguments.
+ * Finds a smallest set of sites whose bad choices make a run fail: see `delta-debug.ts`. Deterministic for
+ * equal arguments.
  *
- * @throws `BAD_ARGUMENT` if the policies do not differ, the good run fails or the bad one passes; `CANCELLED` by the signal; what opening the model and the state file throw.
+ * @throws `BAD_ARGUMENT` if the policies do not differ, the good run fails or the bad one passes; `CANCELLED`
+ * by the signal; what opening the model and the state file throw.
  */
 export async function bisect(problem: PolicyProblem, options: BisectOptions = {}): Promise<BisectReport> {
   const { maxPasses = 30, stateFile, onProgress, signal } = options;

@@ -1,9 +1,11 @@
 /**
- * Delta debugging over sets of sites: which of them must be bad for a run to fail? Knows nothing of models; `bisect.ts` gives it one.
+ * Delta debugging over sets of sites: which of them must be bad for a run to fail? Knows nothing of models;
+ * `bisect.ts` gives it one.
  *
- * Zeller's ddmin tries subsets blindly and needs up to n² tests. Here a test has an error besides its verdict, and errors of different roundings nearly add up. So the sites are cut
- * where the error is largest, into parts whose errors alone are measured, until the few largest parts together should fail. That only decides what is tried: that the result fails,
- * and that it passes without any one of its parts, is measured.
+ * Zeller's ddmin tries subsets blindly and needs up to n² tests. Here a test has an error besides its
+ * verdict, and errors of different roundings nearly add up. So the sites are cut where the error is largest,
+ * into parts whose errors alone are measured, until the few largest parts together should fail. That only
+ * decides what is tried: that the result fails, and that it passes without any one of its parts, is measured.
  */
 import { ZayascopeError } from '../../errors.js';
 import type { TestLedger } from './test-ledger.js';
@@ -49,7 +51,8 @@ const SPARE_RUNS = 2;
 
 /**
  * Finds a set of units that fails and passes without any one of them. Deterministic.
- * @param sites all of them. @throws `BAD_ARGUMENT` if the run with none bad fails or that with all bad passes.
+ * @param sites all of them. @throws `BAD_ARGUMENT` if the run with none bad fails or that with all bad
+ * passes.
  */
 export async function deltaDebug(
   ledger: TestLedger,
@@ -88,7 +91,10 @@ function rank(error: number | undefined): number {
   return error === undefined ? -1 : Number.isFinite(error) ? error : Number.MAX_VALUE;
 }
 
-/** Cuts the largest unit among those that should fail together, again and again, while enough is left to verify the result. Largest first. */
+/**
+ * Cuts the largest unit among those that should fail together, again and again, while enough is left to
+ * verify the result. Largest first.
+ */
 async function cutLargest(
   ledger: TestLedger,
   all: readonly string[],
@@ -165,7 +171,10 @@ async function failingPrefix(ledger: TestLedger, guesses: readonly Guess[]): Pro
 /** Share of the parts that a refinement keeps, for the estimate of what verifying it takes. */
 const KEPT_SHARE = 0.75;
 
-/** Cuts all units of a failing set and drops the parts that are missed least, again and again, while enough is left to verify the result. */
+/**
+ * Cuts all units of a failing set and drops the parts that are missed least, again and again, while enough is
+ * left to verify the result.
+ */
 async function refine(ledger: TestLedger, units: Units, split: Split): Promise<Units> {
   let current = units;
   for (;;) {
@@ -205,7 +214,9 @@ async function trim(ledger: TestLedger, units: Units): Promise<{ minimal: Units;
   }
 }
 
-/** Drops as many spare units at once as leave a failing set, those that are missed least first: at least one. */
+/**
+ * Drops as many spare units at once as leave a failing set, those that are missed least first: at least one.
+ */
 async function drop(ledger: TestLedger, units: Units, spare: Spare[]): Promise<Units> {
   const error = rank(ledger.known(units.flat()));
   spare.sort((a, b) => rank(b.left) - rank(a.left));

@@ -1,7 +1,10 @@
 import { siteKind } from '../../graph/policy.js';
 import { siteOp } from '../replay/policy-sites.js';
 
-/** How bisect cuts sites: by kind of choice, then by module, then by the value or module that a site is at, then its blocks in halves. */
+/**
+ * How bisect cuts sites: by kind of choice, then by module, then by the value or module that a site is at,
+ * then its blocks in halves.
+ */
 export function splitSites(sites: readonly string[]): string[][] {
   for (const key of [siteKind, siteModule, siteOp]) {
     const parts = splitBy(sites, key);

@@ -17,8 +17,10 @@ export interface BisectState {
 /**
  * Opens the state of a bisect, or begins one where there is no file.
  *
- * @param file undefined: nothing is kept. @param problem everything that the errors depend on, in words that compare.
- * @throws `BAD_ARGUMENT` for a file of another problem or one that is no state, `IO` for one that cannot be read.
+ * @param file undefined: nothing is kept. @param problem everything that the errors depend on, in words that
+ * compare.
+ * @throws `BAD_ARGUMENT` for a file of another problem or one that is no state, `IO` for one that cannot be
+ * read.
  */
 export async function openBisectState(file: string | undefined, problem: unknown): Promise<BisectState> {
   const key = sha256(JSON.stringify(problem));

@@ -1,4 +1,6 @@
-/** What a search asks. Both answers must depend on the set, and the price on the sets measured before, alone. */
+/**
+ * What a search asks. Both answers must depend on the set, and the price on the sets measured before, alone.
+ */
 export interface Oracle {
   /** Error of a run in which exactly these sites are bad; NaN counts as infinite. */
   measure(sites: readonly string[]): Promise<number>;

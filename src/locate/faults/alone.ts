@@ -1,4 +1,7 @@
-/** Verdicts on two dumps without a model: only errors that have gathered are known, so an op is suspected where they begin. */
+/**
+ * Verdicts on two dumps without a model: only errors that have gathered are known, so an op is suspected
+ * where they begin.
+ */
 import { tapNonFinite } from '../../diff/report.js';
 import type { TapNoise } from '../noise/noise-floor.js';
 import { errorOf, type OpEvidence } from './evidence.js';
@@ -12,8 +15,8 @@ const F32_LIMIT = 1e-11;
 const UNITS: Partial<Record<string, number>> = { F32: 2 ** -23, F16: 2 ** -10, BF16: 2 ** -7 };
 
 /**
- * Largest cumulative error (energy NMSE) that passes: 3 times the noise where there is a floor; else `failAbove`, by default 1e-11, or where a side is in half precision 16 units in the
- * last place.
+ * Largest cumulative error (energy NMSE) that passes: 3 times the noise where there is a floor; else
+ * `failAbove`, by default 1e-11, or where a side is in half precision 16 units in the last place.
  */
 export function aloneLimit({ cumulative, noise }: OpEvidence, failAbove: number | undefined): number {
   if (cumulative.kind === 'integer') return 0;
@@ -24,8 +27,9 @@ export function aloneLimit({ cumulative, noise }: OpEvidence, failAbove: number 
 }
 
 /**
- * `fault`: above its limit while all inputs are within theirs; where there is a noise floor inputs must be within 1.5 times the noise, so that an error which grows slowly is not blamed on
- * the op at which it crosses the limit.
+ * `fault`: above its limit while all inputs are within theirs; where there is a noise floor inputs must be
+ * within 1.5 times the noise, so that an error which grows slowly is not blamed on the op at which it crosses
+ * the limit.
  * @param wrongChoices taps of experts that contradict the tested run's own probabilities.
  */
 export function verdictAlone(

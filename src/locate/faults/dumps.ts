@@ -27,11 +27,14 @@ import { PolicyRunners } from './runners.js';
 import { gatheredBeginnings, ownBeginnings } from './where/beginnings.js';
 
 /**
- * Finds out which ops of a tested dump make error of their own, without running the program that made it: each is recomputed from the tested dump's own inputs, in F32 or in the dtypes of `recompute`. What an op
- * may err is measured on the reference in the same way, and on `noise` where given. Without a model only errors that have gathered can be told, and where they begin.
+ * Finds out which ops of a tested dump make error of their own, without running the program that made it:
+ * each is recomputed from the tested dump's own inputs, in F32 or in the dtypes of `recompute`. What an op
+ * may err is measured on the reference in the same way, and on `noise` where given. Without a model only
+ * errors that have gathered can be told, and where they begin.
  *
  * @param model folder or file of the checkpoint that both ran; undefined: none at hand.
- * @throws `BAD_ARGUMENT` for a tested dump that cannot be replayed (see `replay`); `UNPAIRED` for dumps that have no value in common; as `openModel`; `CANCELLED`.
+ * @throws `BAD_ARGUMENT` for a tested dump that cannot be replayed (see `replay`); `UNPAIRED` for dumps that
+ * have no value in common; as `openModel`; `CANCELLED`.
  */
 export async function locateDumps(
   reference: DumpView,
@@ -231,7 +234,10 @@ function hasStoredWeights({ rules }: Policy): boolean {
   return rules.some(({ sites, set }) => sites.includes('#weight') && set !== 'F32');
 }
 
-/** The policy of a GGUF file's run, unless the dump says: another program than transformers multiplies with the types of the file. */
+/**
+ * The policy of a GGUF file's run, unless the dump says: another program than transformers multiplies with
+ * the types of the file.
+ */
 function ggufPolicy(tested: DumpView): Policy {
   if (tested.manifest.policy.name !== UNKNOWN) return ownPolicy(tested);
   return {

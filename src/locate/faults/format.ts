@@ -15,7 +15,10 @@ export interface LocateFormatOptions {
   verbose?: boolean;
 }
 
-/** The report for people: verdict, first fault, ops at fault, choices, drift, routing; with `verbose` every op. */
+/**
+ * The report for people: verdict, first fault, ops at fault, choices, drift, routing; with `verbose` every
+ * op.
+ */
 export function formatLocate(
   report: LocateReport,
   { color = false, verbose = false }: LocateFormatOptions = {},

@@ -1,6 +1,7 @@
 /**
- * Choices of experts that a dump does not show. Where the router's choice lies inside the span of an op, rounding may send a token elsewhere than it went, which says nothing of the op: tokens
- * whose choice is close are left out of its error.
+ * Choices of experts that a dump does not show. Where the router's choice lies inside the span of an op,
+ * rounding may send a token elsewhere than it went, which says nothing of the op: tokens whose choice is
+ * close are left out of its error.
  */
 import type { TensorBatch } from '../../dump/reader.js';
 import type { Family } from '../../families/family.js';
@@ -71,7 +72,9 @@ export class SureTokens {
   }
 }
 
-/** Blocks whose choices lie inside the span of each value that a replay shows; values without such are absent. */
+/**
+ * Blocks whose choices lie inside the span of each value that a replay shows; values without such are absent.
+ */
 export function hiddenChoices(
   held: ReadonlySet<string>,
   { num_hidden_layers, model_type }: ModelConfig,

@@ -30,8 +30,10 @@ interface Hypothesis {
 }
 
 /**
- * Tries whether a known choice of dtype or form explains ops at fault: each is recomputed from the tested dump's inputs under `base` with that choice, and where that leaves less than a hundredth
- * of its own error, the choice is named. One replay serves one choice of every kind at once, for each op reads the dump's values.
+ * Tries whether a known choice of dtype or form explains ops at fault: each is recomputed from the tested
+ * dump's inputs under `base` with that choice, and where that leaves less than a hundredth of its own error,
+ * the choice is named. One replay serves one choice of every kind at once, for each op reads the dump's
+ * values.
  * @returns sentences by kind of op; kinds that nothing explains are absent.
  */
 export async function explainFaults(
@@ -89,7 +91,10 @@ function fallen({ worst, largest }: LocatedKind, left: number, family: Family): 
   return `: recomputed so, ${what} falls from ${largest.toExponential(1)} to ${left === 0 ? '0' : left.toExponential(1)}.`;
 }
 
-/** Where choices show that are no rounding of a value by their own name: by site, the taps, both without their block. */
+/**
+ * Where choices show that are no rounding of a value by their own name: by site, the taps, both without their
+ * block.
+ */
 function shownAt(config: ModelConfig): ReadonlyMap<string, readonly string[]> {
   const found = new Map<string, readonly string[]>();
   for (const [site, taps] of siteTaps(exampleConfig(config.model_type)))
@@ -98,7 +103,8 @@ function shownAt(config: ModelConfig): ReadonlyMap<string, readonly string[]> {
         tapPlace(site).suffix,
         taps.map((tap) => tapPlace(tap).suffix),
       );
-  // A weight shows in the products with it, whatever it is called: of experts, of a head that is tied to the embedding.
+  // A weight shows in the products with it, whatever it is called: of experts, of a head that is tied to the
+  // embedding.
   for (const [tap, weights] of traceModel(config).products)
     for (const weight of weights) {
       const site = tapPlace(weightSite(weight)).suffix;

@@ -33,8 +33,10 @@ export interface KindInput {
 }
 
 /**
- * Ops at fault by kind: the origin of NaN or infinity first, then by estimated share of the final error; those whose share is the same (or unknown) by error over limit, and then in
- * execution order. In a dump of another program the first fault comes before those: what follows may be its consequence, where a policy's choices are independent of each other.
+ * Ops at fault by kind: the origin of NaN or infinity first, then by estimated share of the final error;
+ * those whose share is the same (or unknown) by error over limit, and then in execution order. In a dump of
+ * another program the first fault comes before those: what follows may be its consequence, where a policy's
+ * choices are independent of each other.
  */
 export function locatedKinds(input: KindInput): LocatedKind[] {
   const { faults, shares, nonFinite, mode } = input;

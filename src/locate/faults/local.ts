@@ -16,18 +16,31 @@ import { RowErrors } from './where/row-errors.js';
 /** The error that one op makes by itself: on the dump's inputs, against the dump's output. */
 export interface LocalError {
   tap: TapInfo;
-  /** Energy NMSE; Infinity where NaN or infinity is on one side only. Integers: share of entries that differ. Where a choice of experts that the dump does not show lies inside the op's span, over tokens whose choice is sure. */
+  /**
+   * Energy NMSE; Infinity where NaN or infinity is on one side only. Integers: share of entries that differ.
+   * Where a choice of experts that the dump does not show lies inside the op's span, over tokens whose choice
+   * is sure.
+   */
   nmse: number;
-  /** What rounding values of the right ones' sizes to a dtype makes of them, as energy NMSE: no op that rounds its output is nearer, on average. 0 for integers. */
+  /**
+   * What rounding values of the right ones' sizes to a dtype makes of them, as energy NMSE: no op that rounds
+   * its output is nearer, on average. 0 for integers.
+   */
   rounding: Readonly<Record<HalfDtype, number>>;
   /** The narrowest dtype that holds all values of the dump as they are; null for integers. */
   precision: HalfDtype | 'F32' | null;
   /** Elements compared, and the share of them with the same bits. */
   elements: number;
   bitEqual: number;
-  /** Share of the dump's elements that are the computed ones rounded once to `precision`, halves either way: 1 where nothing but an op's output is rounded. 0 for integers, and where the dump is finer than F16. */
+  /**
+   * Share of the dump's elements that are the computed ones rounded once to `precision`, halves either way: 1
+   * where nothing but an op's output is rounded. 0 for integers, and where the dump is finer than F16.
+   */
   roundedOnce: number;
-  /** Parts of the error that are the same for all tokens; null for integers, values of a call, and where a choice of experts is hidden. */
+  /**
+   * Parts of the error that are the same for all tokens; null for integers, values of a call, and where a
+   * choice of experts is hidden.
+   */
   systematic: SystematicError | null;
   /** Entries that differ; 0 for floats. */
   differing: number;

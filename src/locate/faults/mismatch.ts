@@ -13,7 +13,10 @@ export interface Mismatch {
   sentence: string;
 }
 
-/** Tokens that another dump has at the reference's positions and that are not the reference's; null where all shared ones agree, or the other's are not known. */
+/**
+ * Tokens that another dump has at the reference's positions and that are not the reference's; null where all
+ * shared ones agree, or the other's are not known.
+ */
 export function tokenMismatch(reference: DumpView, others: readonly DumpView[]): Mismatch | null {
   for (const other of others) {
     let [shared, differing] = [0, 0];
@@ -57,7 +60,10 @@ export interface WeightEvidence {
   fails: (error: LocalError) => boolean;
 }
 
-/** Shares of the kinds of op with weights that must fail where the identities of the weights differ, and where they are not known. */
+/**
+ * Shares of the kinds of op with weights that must fail where the identities of the weights differ, and where
+ * they are not known.
+ */
 const SOME = 0.5;
 const NEARLY_ALL = 0.9;
 /** Energy NMSE that no rounding of weights leaves. */
@@ -65,7 +71,10 @@ const LARGE = 1e-2;
 /** Fewer kinds with weights prove nothing. */
 const LEAST_KINDS = 4;
 
-/** Weights other than the model's, which show in every op that has weights. `others`: dumps whose manifest names other weights; `weighted`: values whose ops have weights. */
+/**
+ * Weights other than the model's, which show in every op that has weights. `others`: dumps whose manifest
+ * names other weights; `weighted`: values whose ops have weights.
+ */
 export function weightsMismatch(
   evidence: readonly WeightEvidence[],
   others: readonly Pick<DumpView, 'dir'>[],

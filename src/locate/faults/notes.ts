@@ -12,7 +12,10 @@ export function label(dump: DumpView): string {
   return basename(resolve(dump.dir));
 }
 
-/** Dumps whose manifests name other weights than the model's. A quantised or renamed copy has another identity, though it may be the same model; an imported dump has none. */
+/**
+ * Dumps whose manifests name other weights than the model's. A quantised or renamed copy has another
+ * identity, though it may be the same model; an imported dump has none.
+ */
 export async function otherWeights<D extends Pick<DumpView, 'manifest'>>(
   { weights }: Model,
   dumps: readonly D[],
@@ -37,7 +40,10 @@ export function partialNotes(dumps: readonly Pick<DumpView, 'dir' | 'manifest'>[
   );
 }
 
-/** What a reader must know about a model and the dumps it is compared with: which were made with other weights. */
+/**
+ * What a reader must know about a model and the dumps it is compared with: which were made with other
+ * weights.
+ */
 export async function modelNotes(
   model: Model,
   dumps: readonly Pick<DumpView, 'dir' | 'manifest'>[],
@@ -67,7 +73,10 @@ export function recomputedNotes(tested: DumpView, { name }: Policy): string[] {
   return [`Ops of ${label(tested)} are recomputed ${how}.`];
 }
 
-/** Energy NMSE that gathers in the last value of a right program by rounding: in F32, and in half precision where a few tokens take other experts. */
+/**
+ * Energy NMSE that gathers in the last value of a right program by rounding: in F32, and in half precision
+ * where a few tokens take other experts.
+ */
 const GATHERS = { single: 1e-6, half: 0.1 } as const;
 
 /**

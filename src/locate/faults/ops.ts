@@ -8,11 +8,20 @@ import type { LocatedOp, NonFiniteOrigin, OpVerdict } from './report.js';
 import { type ShareTap, tapShares } from './share.js';
 import { judge } from './verdict.js';
 
-/** A right op may make 9 times the energy NMSE that was measured as its noise: a ratio of 3 of the errors themselves. */
+/**
+ * A right op may make 9 times the energy NMSE that was measured as its noise: a ratio of 3 of the errors
+ * themselves.
+ */
 export const LIMIT_FACTOR = 9;
-/** Where a floor was measured, an op may still make this much: two or three units in the last place of F32, for one that was exact in the floor. */
+/**
+ * Where a floor was measured, an op may still make this much: two or three units in the last place of F32,
+ * for one that was exact in the floor.
+ */
 const LEAST_LIMIT = 1e-13;
-/** Limit of an op whose floor was not measured: an order above what F32 arithmetic in any order makes of products of a few thousand terms. */
+/**
+ * Limit of an op whose floor was not measured: an order above what F32 arithmetic in any order makes of
+ * products of a few thousand terms.
+ */
 export const UNMEASURED_LIMIT = 1e-11;
 
 /** Options of {@link locateOps}. */
@@ -22,16 +31,22 @@ export interface LocateOpsOptions {
   /** Choices of experts that differ only by a tie: see `routing/drift.ts`. */
   ties: ReadonlySet<string>;
   /**
-   * Two dumps without a model: an op fails where its cumulative error is above {@link aloneLimit} while those of its inputs are not. Holds the taps of experts that contradict the tested
-   * run's own probabilities, which fail too.
+   * Two dumps without a model: an op fails where its cumulative error is above {@link aloneLimit} while those
+   * of its inputs are not. Holds the taps of experts that contradict the tested run's own probabilities,
+   * which fail too.
    */
   alone?: { wrongChoices: ReadonlySet<string> } | undefined;
   /** What the values are of: a `model_type`, and its family. */
   type: string | undefined;
   family: Family;
-  /** Ops that fail though their own error is within its limit, with what would be usual (energy NMSE): see `dtypes/pooled.ts` and `dtypes/systematic.ts`. */
+  /**
+   * Ops that fail though their own error is within its limit, with what would be usual (energy NMSE): see
+   * `dtypes/pooled.ts` and `dtypes/systematic.ts`.
+   */
   small?: ReadonlyMap<string, number>;
-  /** True for runs of several forward calls, where values of the calls before are inputs too. Default false. */
+  /**
+   * True for runs of several forward calls, where values of the calls before are inputs too. Default false.
+   */
   continued?: boolean;
 }
 

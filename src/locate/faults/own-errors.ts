@@ -18,8 +18,9 @@ import type { LocateOptions } from './options.js';
 import type { PolicyRunners } from './runners.js';
 
 /**
- * Recomputed in its own dtypes an op gives the dump's bits, but for sums in another order that fall on the other side of a tie: an error of a unit in the last place, whose energy is 12 times
- * that of rounding, in up to one element of a thousand.
+ * Recomputed in its own dtypes an op gives the dump's bits, but for sums in another order that fall on the
+ * other side of a tie: an error of a unit in the last place, whose energy is 12 times that of rounding, in up
+ * to one element of a thousand.
  */
 const FLIPPED_ULPS = 12 / 1000;
 
@@ -49,7 +50,10 @@ export interface OwnErrors {
   floors: (tap: string) => number[];
   /** Other weights than the model's in a dump; null where there is no sign of them. */
   mismatch: Mismatch | null;
-  /** Ops whose own error is small and systematic, with what would be usual (energy NMSE): see `dtypes/pooled.ts` and `dtypes/systematic.ts`. */
+  /**
+   * Ops whose own error is small and systematic, with what would be usual (energy NMSE): see
+   * `dtypes/pooled.ts` and `dtypes/systematic.ts`.
+   */
   small: ReadonlyMap<string, number>;
   /** The half precision that the tested program rounds to; null: none. */
   half: HalfDtype | null;
@@ -66,8 +70,9 @@ export function ownPolicy({ manifest }: DumpView): Policy {
 }
 
 /**
- * Own errors of the tested dump's ops, and those of dumps that count as right. A limit is measured as the value is judged: all dumps are recomputed over the same spans, the noise under the
- * policy that the tested dump is recomputed with, and the reference too unless that policy rounds what the reference does not.
+ * Own errors of the tested dump's ops, and those of dumps that count as right. A limit is measured as the
+ * value is judged: all dumps are recomputed over the same spans, the noise under the policy that the tested
+ * dump is recomputed with, and the reference too unless that policy rounds what the reference does not.
  */
 export async function ownErrors(
   runners: PolicyRunners | undefined,
@@ -133,7 +138,8 @@ export async function ownErrors(
     const found = measured.flatMap((floor) => floor.get(name)?.nmse ?? []);
     const rounding = outputRounding(own, setting, half);
     if (rounding > 0) found.push(rounding);
-    // Inside an op a value that falls on the other side of a tie changes sums, and those many ties: nothing less than all roundings is to be allowed.
+    // Inside an op a value that falls on the other side of a tie changes sums, and those many ties: nothing
+    // less than all roundings is to be allowed.
     const table = isTableOfUnseen(name, local, setting, runner.config.model_type)
       ? FLIPPED_ULPS * own.rounding.F16
       : 0;
@@ -207,8 +213,9 @@ function outputRounding({ tap, rounding }: LocalError, setting: Setting, half: H
 }
 
 /**
- * The half-width dtype of a program that rounds: one of its values is stored so, or most of those that transformers would round are such as it holds (a BF16 run may be stored in F32). Rows of
- * the embedding tell nothing.
+ * The half-width dtype of a program that rounds: one of its values is stored so, or most of those that
+ * transformers would round are such as it holds (a BF16 run may be stored in F32). Rows of the embedding tell
+ * nothing.
  */
 function halfOf(local: ReadonlyMap<string, LocalError>, config: ModelConfig): HalfDtype | null {
   const rounded = settingOf(presetPolicy('pytorch-bf16'), config);
@@ -225,7 +232,10 @@ function halfOf(local: ReadonlyMap<string, LocalError>, config: ModelConfig): Ha
   return isStored || BF16 + F16 > counts.F32 ? (BF16 >= F16 ? 'BF16' : 'F16') : null;
 }
 
-/** True for a GELU that is read from a table of F16 by a value that the dump does not hold: another order of the sum before may round it to the next entry. */
+/**
+ * True for a GELU that is read from a table of F16 by a value that the dump does not hold: another order of
+ * the sum before may round it to the next entry.
+ */
 function isTableOfUnseen(
   name: string,
   local: ReadonlyMap<string, LocalError>,

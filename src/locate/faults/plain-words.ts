@@ -13,7 +13,10 @@ export interface OpWords {
   check: string;
 }
 
-/** An op in words, by its tap without the block (see `tap-graph.ts`). @param family default: the first that has words for it. */
+/**
+ * An op in words, by its tap without the block (see `tap-graph.ts`). @param family default: the first that
+ * has words for it.
+ */
 export function opWords(
   suffix: string,
   family: Family | undefined = FAMILIES.find(({ words }) => words[suffix] !== undefined),
@@ -22,7 +25,10 @@ export function opWords(
   return { name, check };
 }
 
-/** One plain sentence about what a policy's choice does, e.g. for `patches` set to `F16` at the grouped convolution. */
+/**
+ * One plain sentence about what a policy's choice does, e.g. for `patches` set to `F16` at the grouped
+ * convolution.
+ */
 export function choiceSentence(kind: string, set: string, suffix: string, family: Family): string {
   const { name } = opWords(suffix, family);
   const sentences: Readonly<Record<string, string>> = {

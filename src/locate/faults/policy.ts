@@ -21,8 +21,9 @@ import { ownBeginnings } from './where/beginnings.js';
 const MAX_CHOICES = 12;
 
 /**
- * Finds out which ops of a run under a policy make error of their own. Runs the reference's tokens as they are and as an isolated replay, under the policy; replays them under `f32`
- * for what each op's noise is; and, for policies that differ from `f32` in few kinds of choice, runs each choice alone.
+ * Finds out which ops of a run under a policy make error of their own. Runs the reference's tokens as they
+ * are and as an isolated replay, under the policy; replays them under `f32` for what each op's noise is; and,
+ * for policies that differ from `f32` in few kinds of choice, runs each choice alone.
  *
  * @throws `BAD_ARGUMENT` for a reference that cannot be replayed (see `replay`); as `openModel`; `CANCELLED`.
  */
@@ -90,7 +91,8 @@ export async function locatePolicy(
       {
         cumulative,
         local: local.get(tap),
-        // A copy is exact in the low-precision run, whose values are rounded already; of the reference's values it rounds.
+        // A copy is exact in the low-precision run, whose values are rounded already; of the reference's
+        // values it rounds.
         floors: floors.flatMap((floor) => {
           const own = floor.get(tap);
           const low = lowDtypes.get(tap);

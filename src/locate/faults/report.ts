@@ -31,22 +31,33 @@ export interface LocatedOp {
   floor: number | null;
   /** `local` above this is a fault; null where nothing is judged. */
   limit: number | null;
-  /** Energy NMSE of the value in the whole run, against the reference; integers: share of entries that differ. */
+  /**
+   * Energy NMSE of the value in the whole run, against the reference; integers: share of entries that differ.
+   */
   cumulative: number;
   /** What is left of `cumulative` without `local`; null where that is unknown. */
   inherited: number | null;
-  /** Relative L2 error of the value over that of its worst input; null where the inputs have none, and for integers. */
+  /**
+   * Relative L2 error of the value over that of its worst input; null where the inputs have none, and for
+   * integers.
+   */
   amplification: number | null;
   verdict: OpVerdict;
   /** Of `cumulative`, against the noise floor or the plain thresholds. */
   drift: Verdict;
   /** Values that the op reads. */
   inputs: readonly string[];
-  /** Values that are computed from them on the way, in execution order; the last is `tap`. One alone where the dumps hold all values before it. */
+  /**
+   * Values that are computed from them on the way, in execution order; the last is `tap`. One alone where the
+   * dumps hold all values before it.
+   */
   inside: readonly string[];
 }
 
-/** Ops of one kind (the same value of several blocks) that are at fault, or in a dump without model: suspected. */
+/**
+ * Ops of one kind (the same value of several blocks) that are at fault, or in a dump without model:
+ * suspected.
+ */
 export interface LocatedKind {
   /** Tap without its block, e.g. `.self_attn.o_proj`. */
   kind: string;
@@ -70,7 +81,10 @@ export interface LocatedKind {
   spread: Spread | null;
   /** Where its error begins in calls and positions; null where that was not measured. */
   begins: FirstWrong | null;
-  /** The heads, channels, keys or experts' tokens in which alone the error of `worst` lies; empty where it is spread. */
+  /**
+   * The heads, channels, keys or experts' tokens in which alone the error of `worst` lies; empty where it is
+   * spread.
+   */
   within: WrongEntries[];
   /** Structure that explains it, by its place in `causes`; null where none was found. */
   cause: number | null;
@@ -86,7 +100,10 @@ export interface LocatedChoice {
   sites: string;
   set: string;
   blocks: number[];
-  /** Tap (without block) at which its error first shows, and the largest and median own error there, beside what policy f32 has; null where it changes nothing. */
+  /**
+   * Tap (without block) at which its error first shows, and the largest and median own error there, beside
+   * what policy f32 has; null where it changes nothing.
+   */
   shows: { kind: string; largest: number; median: number; floor: number } | null;
   /** Energy NMSE of the last value (the logits, where held) of a run with this choice alone. */
   finalAlone: number;
@@ -97,7 +114,10 @@ export interface LocatedChoice {
 export interface NonFiniteOrigin {
   tap: string;
   block: number | null;
-  /** Pairs of which a side is NaN or infinite, bit-identical NaNs too; its inputs have none. Without those that are masked or allowed. */
+  /**
+   * Pairs of which a side is NaN or infinite, bit-identical NaNs too; its inputs have none. Without those
+   * that are masked or allowed.
+   */
   count: number;
   /** The first of them. */
   place: ElementPlace | null;
@@ -107,7 +127,10 @@ export interface NonFiniteOrigin {
 export interface LocateReport {
   format: 'zayascope-locate';
   version: 1;
-  /** `policy`: a run of the model under a policy; `dumps`: a tested dump whose ops were recomputed; `dumps-alone`: two dumps without a model. */
+  /**
+   * `policy`: a run of the model under a policy; `dumps`: a tested dump whose ops were recomputed;
+   * `dumps-alone`: two dumps without a model.
+   */
   mode: 'policy' | 'dumps' | 'dumps-alone';
   reference: string;
   /** Name of the tested dump or policy. */
@@ -119,19 +142,28 @@ export interface LocateReport {
   found: boolean;
   /** The runs are of other prompts or other weights: nothing else was judged. null: they are not. */
   mismatch: Mismatch | null;
-  /** What is known of the order of the reference's values: unless it is `execution` or `declared`, what comes first is by name only. */
+  /**
+   * What is known of the order of the reference's values: unless it is `execution` or `declared`, what comes
+   * first is by name only.
+   */
   order: TapOrder;
   /** The first op in that order that fails while its inputs pass. */
   firstFault: string | null;
   nonFinite: NonFiniteOrigin | null;
-  /** The last value held (the logits, where held): its energy NMSE, and where it was measured that of policy f32 and the noise floor. */
+  /**
+   * The last value held (the logits, where held): its energy NMSE, and where it was measured that of policy
+   * f32 and the noise floor.
+   */
   final: { tap: string; nmse: number; floorNmse: number | null; noise: TapNoise | null };
   /** At fault, most important first. */
   kinds: LocatedKind[];
   /** Structures that explain kinds of op, found by recomputing; see docs/locate.md. */
   causes: LocatedCause[];
   choices: LocatedChoice[];
-  /** Command line that finds out which choices of the policy explain the final error together; null without a policy or an error. */
+  /**
+   * Command line that finds out which choices of the policy explain the final error together; null without a
+   * policy or an error.
+   */
   bisect: string | null;
   /** All ops in execution order. */
   ops: LocatedOp[];

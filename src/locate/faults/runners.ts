@@ -7,7 +7,10 @@ import { planModel } from '../../models/runtime/plan.js';
 import { requiredTensors } from '../../models/runtime/weights.js';
 import type { Runner } from '../replay/replay.js';
 
-/** Runs one checkpoint under several policies. Weights are loaded again only where two policies keep the matrices in different dtypes; one set is in memory at a time. */
+/**
+ * Runs one checkpoint under several policies. Weights are loaded again only where two policies keep the
+ * matrices in different dtypes; one set is in memory at a time.
+ */
 export class PolicyRunners implements Disposable {
   /** Folder or file of the checkpoint. */
   readonly folder: string;

@@ -24,7 +24,10 @@ export interface WholeRunHooks extends RunHooks {
   allowNonFinite?: boolean;
 }
 
-/** The reference's tokens run as they are: each value's error, and where there is a noise floor the noise of each. */
+/**
+ * The reference's tokens run as they are: each value's error, and where there is a noise floor the noise of
+ * each.
+ */
 export async function wholeRun(
   runner: Runner,
   reference: DumpView,
@@ -109,7 +112,8 @@ export async function choiceAlone(
   hooks: RunHooks,
 ): Promise<LocatedChoice> {
   const local = await localErrors(runner, reference, { right: 'dump', ...hooks });
-  // What differs from the replay under f32 is due to the choice: all else is the same computation, bit by bit.
+  // What differs from the replay under f32 is due to the choice: all else is the same computation, bit by
+  // bit.
   const changed = [...local.values()].filter(({ tap, nmse }) => nmse !== floor.get(tap.name)!.nmse);
   const kind = changed[0] === undefined ? null : tapPlace(changed[0].tap.name).suffix;
   const own = changed.filter(({ tap }) => tapPlace(tap.name).suffix === kind);

@@ -14,11 +14,13 @@ export interface ShareTap {
 }
 
 /**
- * Estimates how much of a value's error comes from each kind of op (tap without its block), as shares that add up to 1; empty where it has no error.
+ * Estimates how much of a value's error comes from each kind of op (tap without its block), as shares that
+ * add up to 1; empty where it has no error.
  *
- * Each op's error is split: its own error's share is that of the energy NMSEs (own / cumulative, at most 1), and the rest is shared out among its inputs, by the energy of their
- * errors where they add up, by their NMSE where they multiply. This takes errors of different sources for uncorrelated and equally amplified; what a source truly costs
- * says a run without it. One pass, no run of the model.
+ * Each op's error is split: its own error's share is that of the energy NMSEs (own / cumulative, at most 1),
+ * and the rest is shared out among its inputs, by the energy of their errors where they add up, by their NMSE
+ * where they multiply. This takes errors of different sources for uncorrelated and equally amplified; what a
+ * source truly costs says a run without it. One pass, no run of the model.
  * @param taps in execution order; `target` is the name of one of them.
  */
 export function tapShares(taps: readonly ShareTap[], target: string): Map<string, number> {

@@ -20,7 +20,10 @@ export interface Spread {
 const MOST = 0.99;
 const LISTED = 8;
 
-/** Accumulates a {@link Spread}. A pair that is not finite on both sides counts as infinite where the two differ. */
+/**
+ * Accumulates a {@link Spread}. A pair that is not finite on both sides counts as infinite where the two
+ * differ.
+ */
 export class ErrorSpread {
   #tokens = new Map<number, number>();
   #columns = new Float64Array(0);

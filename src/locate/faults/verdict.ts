@@ -1,13 +1,19 @@
 /** How good a value is, against a noise floor where one was measured. */
 export type Verdict = 'identical' | 'within noise' | 'above noise' | 'broken';
 
-/** Noise ratios (of relative L2 errors) up to which a value is within its noise, and beyond which it is broken. */
+/**
+ * Noise ratios (of relative L2 errors) up to which a value is within its noise, and beyond which it is
+ * broken.
+ */
 export const NOISE_RATIO = { good: 1.5, bad: 3 } as const;
 
 /** Bhattacharyya coefficient of the error histograms from which an error has the shape of the noise. */
 const NOISE_SHAPE = 0.99;
 
-/** Energy NMSE without a noise floor: `good` is what F32 arithmetic in another order leaves after tens of blocks, `bad` what llama.cpp's logit check calls a failure. */
+/**
+ * Energy NMSE without a noise floor: `good` is what F32 arithmetic in another order leaves after tens of
+ * blocks, `bad` what llama.cpp's logit check calls a failure.
+ */
 const PLAIN_NMSE = { good: 1e-8, bad: 1e-2 } as const;
 
 /** An error and, where it was measured, what it is judged by. */
@@ -21,7 +27,8 @@ export interface JudgedError {
 }
 
 /**
- * ‖error‖ / ‖noise‖: the square root of the ratio of the two energy NMSEs. No error: 0, whatever the noise; error without noise: Infinity.
+ * ‖error‖ / ‖noise‖: the square root of the ratio of the two energy NMSEs. No error: 0, whatever the noise;
+ * error without noise: Infinity.
  */
 export function noiseRatio(nmse: number, noiseNmse: number): number {
   if (nmse === 0) return 0;
@@ -29,8 +36,9 @@ export function noiseRatio(nmse: number, noiseNmse: number): number {
 }
 
 /**
- * With a noise floor: `within noise` up to a ratio of 1.5, or up to 3 where the errors are also distributed as the noise is; `above noise` up to 3; `broken` beyond. Without:
- * by energy NMSE, up to 1e-8 and up to 1e-2.
+ * With a noise floor: `within noise` up to a ratio of 1.5, or up to 3 where the errors are also distributed
+ * as the noise is; `above noise` up to 3; `broken` beyond. Without: by energy NMSE, up to 1e-8 and up to
+ * 1e-2.
  */
 export function judge({ nmse, noiseNmse, bhattacharyya = 0 }: JudgedError): Verdict {
   if (nmse === 0) return 'identical';

@@ -19,11 +19,20 @@ export interface TapNoise {
   noiseNmse: number;
   /** ‖tested error‖ / ‖noise‖; NaN where the noise is not finite. */
   ratio: number;
-  /** Σ√(p·q) of the histograms of both errors, signed, one bin an octave: 1 for the same distribution, 0 for disjoint ones. */
+  /**
+   * Σ√(p·q) of the histograms of both errors, signed, one bin an octave: 1 for the same distribution, 0 for
+   * disjoint ones.
+   */
   bhattacharyya: number;
-  /** Pairs with the reference of which a side is NaN or infinite (those of masked values left out); what is not finite is in no figure. */
+  /**
+   * Pairs with the reference of which a side is NaN or infinite (those of masked values left out); what is
+   * not finite is in no figure.
+   */
   nonFinite: { tested: number; noise: number };
-  /** `broken` where the tested side or the reference is not finite; without regard to the noise where that is not. */
+  /**
+   * `broken` where the tested side or the reference is not finite; without regard to the noise where that is
+   * not.
+   */
   verdict: Verdict;
 }
 
@@ -80,8 +89,9 @@ export class TapNoiseSums {
 }
 
 /**
- * Compares a tested dump and the reference's own low-precision run with the F32 reference, value by value, streaming. Values and rows that not all three hold, and integers, are
- * left out; in execution order. Throws `UNPAIRED` where nothing is left; `BAD_ARGUMENT` for another tier than full.
+ * Compares a tested dump and the reference's own low-precision run with the F32 reference, value by value,
+ * streaming. Values and rows that not all three hold, and integers, are left out; in execution order. Throws
+ * `UNPAIRED` where nothing is left; `BAD_ARGUMENT` for another tier than full.
  */
 export async function noiseFloor(reference: DumpView, low: DumpView, tested: DumpView): Promise<TapNoise[]> {
   const reports: TapNoise[] = [];
@@ -116,8 +126,9 @@ export async function noiseFloor(reference: DumpView, low: DumpView, tested: Dum
 const PART_ROWS = 64;
 
 /**
- * The rows of a tap that all dumps hold, by sequence and position, in the order of the first; the same number from each at a time. Rows have one shape, but for the last axis of a tap
- * of which a dump holds the first entries only.
+ * The rows of a tap that all dumps hold, by sequence and position, in the order of the first; the same number
+ * from each at a time. Rows have one shape, but for the last axis of a tap of which a dump holds the first
+ * entries only.
  */
 export async function* commonRows(dumps: readonly DumpView[], name: string): AsyncGenerator<TensorBatch[]> {
   const rows = await Promise.all(dumps.map((dump) => dump.rows(name)));

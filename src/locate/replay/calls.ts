@@ -24,9 +24,11 @@ export function isState(name: string): boolean {
 }
 
 /**
- * The forward calls that a dump holds, sequence by sequence in the order of their positions. Padding is no position, so each sequence of a batch counts by itself.
+ * The forward calls that a dump holds, sequence by sequence in the order of their positions. Padding is no
+ * position, so each sequence of a batch counts by itself.
  *
- * @throws `BAD_ARGUMENT` for a dump that is not of tier full, holds no value of tokens, or lacks positions of a sequence: a replay computes each from its start.
+ * @throws `BAD_ARGUMENT` for a dump that is not of tier full, holds no value of tokens, or lacks positions of
+ * a sequence: a replay computes each from its start.
  */
 export async function dumpCalls(
   dump: Pick<DumpView, 'dir' | 'manifest' | 'taps' | 'rows'>,

@@ -13,7 +13,10 @@ import { widened } from './span.js';
 /** Which values of a dump take the place of computed ones. */
 export interface GraftOptions {
   dump: DumpView;
-  /** Tap pattern of the values to replace; default `**`: each op then works on the dump's values, so that what it shows differs by its own error only. */
+  /**
+   * Tap pattern of the values to replace; default `**`: each op then works on the dump's values, so that what
+   * it shows differs by its own error only.
+   */
   replace?: string;
   /** False for values that count as not held, though the dump has them. Default: all are held. */
   holds?: (name: string) => boolean;
@@ -29,7 +32,10 @@ export interface GraftOptions {
 export interface GraftTaps extends Taps {
   /** Names of the values replaced so far: complete once a plan has been built with these taps. */
   readonly replaced: ReadonlySet<string>;
-  /** For `RunOptions.prepare`. Throws `BAD_DUMP` where the dump lacks rows, `SHAPE_MISMATCH` where a value has another shape. */
+  /**
+   * For `RunOptions.prepare`. Throws `BAD_DUMP` where the dump lacks rows, `SHAPE_MISMATCH` where a value has
+   * another shape.
+   */
   prepare(segment: number, graph: CompiledGraph): Promise<void>;
 }
 
@@ -37,8 +43,8 @@ export interface GraftTaps extends Taps {
 const PREFIX = 'graft:';
 
 /**
- * Replaces values of a run by those of a dump of the same tokens, read block by block. A value that the dump does not hold is computed. Derived values that nothing reads (`margin`)
- * are never replaced.
+ * Replaces values of a run by those of a dump of the same tokens, read block by block. A value that the dump
+ * does not hold is computed. Derived values that nothing reads (`margin`) are never replaced.
  *
  * @throws `BAD_ARGUMENT` for a dump that is not of tier full, and a malformed pattern.
  */
@@ -68,7 +74,8 @@ export function graftTaps({
       const columns = heldColumns(dump, held.get(name)!, value.shape);
       const axis = value.shape.length - 1;
       const given = value.graph.input(PREFIX + name, value.dtype, value.shape.with(axis, columns));
-      // What the other program cut off, it may not have computed: the op goes on with what the model makes of it.
+      // What the other program cut off, it may not have computed: the op goes on with what the model makes of
+      // it.
       return columns === value.shape[axis]
         ? given
         : concat(given, cont(slice(value, axis, columns, value.shape[axis]!)), axis);

@@ -11,10 +11,12 @@ import { native } from '../../native.js';
 import type { DumpCall } from './calls.js';
 
 /**
- * Sets a cache to what the dump says it was after a call. States that the dump lacks stay as the replay has left them: made of the dump's own keys, values and convolution inputs,
- * for those take the place of computed ones there.
+ * Sets a cache to what the dump says it was after a call. States that the dump lacks stay as the replay has
+ * left them: made of the dump's own keys, values and convolution inputs, for those take the place of computed
+ * ones there.
  *
- * @param after the call before the one that follows. @param wants which states (by tap name) to take from the dump.
+ * @param after the call before the one that follows. @param wants which states (by tap name) to take from the
+ * dump.
  */
 export async function loadHistory(
   cache: ModelCache,
@@ -57,7 +59,10 @@ function transposed(values: Float32Array, m: number): Float32Array {
   return result;
 }
 
-/** Values that end at element `end` of `size`: of a sliding window the dump holds the last positions only, and nothing reads those before. */
+/**
+ * Values that end at element `end` of `size`: of a sliding window the dump holds the last positions only, and
+ * nothing reads those before.
+ */
 function atEnd(values: Float32Array, end: number, size: number): Float32Array {
   const result = new Float32Array(size);
   result.set(values, end - values.length);

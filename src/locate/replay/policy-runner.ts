@@ -53,8 +53,9 @@ export interface PolicyRunner extends Disposable {
   readonly weights: ModelWeights;
   readonly cost: Readonly<RunCost>;
   /**
-   * Logits F32 [T, V] of the prompt under a setting, bit-equal to a whole run. At each site it must choose what one of the runner's policies chooses (`BAD_ARGUMENT` for a weight
-   * that was not loaded so). Runs must not overlap.
+   * Logits F32 [T, V] of the prompt under a setting, bit-equal to a whole run. At each site it must choose
+   * what one of the runner's policies chooses (`BAD_ARGUMENT` for a weight that was not loaded so). Runs must
+   * not overlap.
    */
   run(setting: Setting): Promise<Float32Array>;
   /** Stops the run in progress (`CANCELLED`). */
@@ -69,12 +70,15 @@ interface WeightSet {
 }
 
 /**
- * Loads a model for runs under mixtures of `policies`. Weights are loaded once, and again for each policy that wants other dtypes.
+ * Loads a model for runs under mixtures of `policies`. Weights are loaded once, and again for each policy
+ * that wants other dtypes.
  *
- * What the model hands on (its `states`) at the start of each segment are kept under the choices at all sites before it, so that a run starts at the first segment that no
- * earlier run has reached with the same choices. Graphs of segments are kept the same way.
+ * What the model hands on (its `states`) at the start of each segment are kept under the choices at all sites
+ * before it, so that a run starts at the first segment that no earlier run has reached with the same choices.
+ * Graphs of segments are kept the same way.
  *
- * @param tokens one prompt. @throws what `openModel` throws; `BAD_ARGUMENT` for no policy, no token, or ids outside the vocabulary.
+ * @param tokens one prompt. @throws what `openModel` throws; `BAD_ARGUMENT` for no policy, no token, or ids
+ * outside the vocabulary.
  */
 export async function openPolicyRunner(
   path: string,

@@ -41,7 +41,10 @@ export function policyDiff(
     .filter((difference) => difference.a !== difference.b);
 }
 
-/** The name of a site without its block: `layers.3.self_attn:k_cache#dtype` is `self_attn:k_cache#dtype`, and `layers.3#round`, the block's output, `#round`. */
+/**
+ * The name of a site without its block: `layers.3.self_attn:k_cache#dtype` is `self_attn:k_cache#dtype`, and
+ * `layers.3#round`, the block's output, `#round`.
+ */
 export function siteOp(name: string): string {
   return name.replace(/^layers\.\d+\.?/, '');
 }

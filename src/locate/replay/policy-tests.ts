@@ -28,7 +28,10 @@ export interface PolicyTests extends Oracle, Disposable {
   identity(): Promise<unknown>;
   /** Energy NMSE of the logits with these sites bad; Infinity where they are not finite. */
   measure(sites: readonly string[]): Promise<number>;
-  /** Blocks that a run has to compute if states at block starts were kept of all sets that were {@link measure}d or {@link note}d, by the blocks of the model. */
+  /**
+   * Blocks that a run has to compute if states at block starts were kept of all sets that were {@link
+   * measure}d or {@link note}d, by the blocks of the model.
+   */
   price(sites: readonly string[]): number;
   /** Counts a set as measured without running it. */
   note(sites: readonly string[]): void;
@@ -37,7 +40,8 @@ export interface PolicyTests extends Oracle, Disposable {
 
 /**
  * Opens a model for such runs.
- * @throws what `openPolicyRunner` throws; `BAD_ARGUMENT` for policies that do not differ on the model, `SHAPE_MISMATCH` for a reference of other sizes.
+ * @throws what `openPolicyRunner` throws; `BAD_ARGUMENT` for policies that do not differ on the model,
+ * `SHAPE_MISMATCH` for a reference of other sizes.
  */
 export async function openPolicyTests(
   { model, tokens, good, bad, reference }: PolicyProblem,
@@ -106,7 +110,8 @@ export async function openPolicyTests(
         sums.add(logits, sites.length === 0 && reference === undefined ? logits : await run(sites));
         note(sites);
         const { nmse, nonFinite, nan, inf } = sums.metrics();
-        // A search between runs needs one that is right: of a good run, and of a reference, nothing may be NaN.
+        // A search between runs needs one that is right: of a good run, and of a reference, nothing may be
+        // NaN.
         if (nan.reference + inf.reference > 0 || (sites.length === 0 && nonFinite > 0))
           throw new ZayascopeError(
             'BAD_ARGUMENT',

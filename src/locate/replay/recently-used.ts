@@ -1,4 +1,7 @@
-/** A map that forgets what was used longest ago once its values take more than a budget. The newest value stays, however large. */
+/**
+ * A map that forgets what was used longest ago once its values take more than a budget. The newest value
+ * stays, however large.
+ */
 export class RecentlyUsed<V> {
   readonly #budget: number;
   readonly #sizeOf: (value: V) => number;

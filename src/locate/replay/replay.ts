@@ -35,15 +35,26 @@ export interface ReplayedValue {
 /** Options of {@link replay}. */
 export interface ReplayOptions {
   dump: DumpView;
-  /** Tap pattern of the values that are replaced by the dump's. `**` (default): each op works on the dump's values and shows its own error only. null: a plain run. */
+  /**
+   * Tap pattern of the values that are replaced by the dump's. `**` (default): each op works on the dump's
+   * values and shows its own error only. null: a plain run.
+   */
   replace?: string | null;
-  /** False for values that count as not held, though the dump has them: they are computed and not shown. Default: all are held. */
+  /**
+   * False for values that count as not held, though the dump has them: they are computed and not shown.
+   * Default: all are held.
+   */
   holds?: (name: string) => boolean;
   /** Called for each value that both have, in execution order, segment by segment. */
   visit: (value: ReplayedValue) => void | Promise<void>;
-  /** Values that are shown to `watch` as they are computed, whether the dump holds them or not; default none. */
+  /**
+   * Values that are shown to `watch` as they are computed, whether the dump holds them or not; default none.
+   */
   watches?: (name: string) => boolean;
-  /** Called before `visit` sees the segment's values. `values`: F32, all rows of the call; valid until it returns. */
+  /**
+   * Called before `visit` sees the segment's values. `values`: F32, all rows of the call; valid until it
+   * returns.
+   */
   watch?: (name: string, values: Float32Array) => void;
   /** Called after each segment: segments done and in all. */
   onProgress?: (done: number, total: number) => void;
@@ -60,12 +71,15 @@ export interface ReplayResult {
 }
 
 /**
- * Runs the sequences of a dump again and shows each computed value beside the dump's. Nothing is written, and of the dump no more than two blocks are in memory at a time.
+ * Runs the sequences of a dump again and shows each computed value beside the dump's. Nothing is written, and
+ * of the dump no more than two blocks are in memory at a time.
  *
- * Continued sequences (chunked prefill, decode) are run call by call, each sequence of a batch by itself. States and caches are inputs of a call: the dump's own where it holds them
- * (and `replace` matches them), else what the calls before have left, made of the values that took the place of computed ones.
+ * Continued sequences (chunked prefill, decode) are run call by call, each sequence of a batch by itself.
+ * States and caches are inputs of a call: the dump's own where it holds them (and `replace` matches them),
+ * else what the calls before have left, made of the values that took the place of computed ones.
  *
- * @throws `BAD_ARGUMENT` for a dump that is not of tier full, holds no value of the model, or lacks positions; `SHAPE_MISMATCH` where a value has another size than the model's;
+ * @throws `BAD_ARGUMENT` for a dump that is not of tier full, holds no value of the model, or lacks
+ * positions; `SHAPE_MISMATCH` where a value has another size than the model's;
  * `CANCELLED`; `BAD_DUMP`; `IO`.
  */
 export async function replay(runner: Runner, options: ReplayOptions): Promise<ReplayResult> {
@@ -154,12 +168,17 @@ export async function replay(runner: Runner, options: ReplayOptions): Promise<Re
 }
 
 const NO_PADDING: readonly number[] = [];
-/** Cached positions that attention reads grow in steps of this size, so that decode steps share compiled graphs. */
+/**
+ * Cached positions that attention reads grow in steps of this size, so that decode steps share compiled
+ * graphs.
+ */
 const SPAN_STEP = 64;
 /** Compiled sizes that are kept where sequences are continued. */
 const MAX_PLANS = 3;
 
-/** Graphs of calls by their sizes. Where no sequence is continued, calls have no cache and one size is kept. */
+/**
+ * Graphs of calls by their sizes. Where no sequence is continued, calls have no cache and one size is kept.
+ */
 class ReplayPlans {
   readonly cache: ModelCache | undefined;
   readonly #runner: Runner;
@@ -198,7 +217,10 @@ class ReplayPlans {
   }
 }
 
-/** Reads each value of a call once, though it is both put into a run and compared with one; drops what a segment has done with. */
+/**
+ * Reads each value of a call once, though it is both put into a run and compared with one; drops what a
+ * segment has done with.
+ */
 class SegmentRows {
   readonly #dump: DumpView;
   readonly #call: DumpCall;

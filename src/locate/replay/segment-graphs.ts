@@ -4,7 +4,10 @@ import type { Graph } from '../../graph/graph.js';
 import type { Setting } from '../../graph/policy.js';
 import { RecentlyUsed } from './recently-used.js';
 
-/** Compiled segments of a model, one for each combination of choices that was asked for; those used longest ago are freed. */
+/**
+ * Compiled segments of a model, one for each combination of choices that was asked for; those used longest
+ * ago are freed.
+ */
 export class SegmentGraphs implements Disposable {
   readonly #backend: Backend;
   readonly #build: (segment: number, setting: Setting) => Graph;
@@ -21,7 +24,10 @@ export class SegmentGraphs implements Disposable {
     );
   }
 
-  /** The graph of a segment, valid until the next call. `choices` is all that the segment takes from `setting`. */
+  /**
+   * The graph of a segment, valid until the next call. `choices` is all that the segment takes from
+   * `setting`.
+   */
   get(segment: number, choices: string, setting: Setting): CompiledGraph {
     const key = `${segment} ${choices}`;
     let graphs = this.#compiled.get(key);

@@ -1,11 +1,16 @@
-/** Values with an axis of visible positions, S: a dump holds those that a call sees, a graph with a cache reads a few more, which are masked. */
+/**
+ * Values with an axis of visible positions, S: a dump holds those that a call sees, a graph with a cache
+ * reads a few more, which are masked.
+ */
 import type { TensorBatch } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
 
 /**
- * A dump's value as a graph takes it: along the axis S filled up with zeros, which masked positions have as weights and as keys. Other values are as they are.
+ * A dump's value as a graph takes it: along the axis S filled up with zeros, which masked positions have as
+ * weights and as keys. Other values are as they are.
  *
- * @param elements of the graph's value. @throws `SHAPE_MISMATCH` where it has another number of elements all the same.
+ * @param elements of the graph's value. @throws `SHAPE_MISMATCH` where it has another number of elements all
+ * the same.
  */
 export function widened(batch: TensorBatch, elements: number): TensorBatch['data'] {
   const { tap, data, shape } = batch;
@@ -27,7 +32,8 @@ export function widened(batch: TensorBatch, elements: number): TensorBatch['data
 }
 
 /**
- * A graph's value cut to what the dump holds of it. `shape` is the graph's; `visible` counts the positions that the call sees.
+ * A graph's value cut to what the dump holds of it. `shape` is the graph's; `visible` counts the positions
+ * that the call sees.
  * @throws `SHAPE_MISMATCH` where the dump's value does not fit.
  */
 export function narrowed<T extends Float32Array | Int32Array>(

@@ -1,6 +1,8 @@
 /**
- * Which values each value is computed from: the edges along which errors are inherited. They are read off the model file (`models/runtime/trace.ts`), of a small model of the same type, because dumps of
- * other programs have to be judged without a model at hand; a test perturbs each value of a real run and checks that exactly those change that the edges say.
+ * Which values each value is computed from: the edges along which errors are inherited. They are read off the
+ * model file (`models/runtime/trace.ts`), of a small model of the same type, because dumps of other programs
+ * have to be judged without a model at hand; a test perturbs each value of a real run and checks that exactly
+ * those change that the edges say.
  */
 import { exampleConfig } from '../../models/example.js';
 import { type TapInputs, traceModel } from '../../models/runtime/trace.js';
@@ -20,13 +22,19 @@ export function tapPlace(name: string): TapPlace {
   return match === null ? { block: null, suffix: name } : { block: Number(match[1]), suffix: match[2]! };
 }
 
-/** What is read off the model file, without a cache and with one, of the smallest model of a `model_type`; of the first family's where that is unknown. */
+/**
+ * What is read off the model file, without a cache and with one, of the smallest model of a `model_type`; of
+ * the first family's where that is unknown.
+ */
 function exampleTraces(type: string | undefined) {
   const config = exampleConfig(type);
   return { plain: traceModel(config), cached: traceModel(config, { cached: true }) };
 }
 
-/** Block of the example that is like a block of any model: the first has nothing before it, all later ones are alike. */
+/**
+ * Block of the example that is like a block of any model: the first has nothing before it, all later ones are
+ * alike.
+ */
 function alike(block: number): number {
   return Math.min(block, 1);
 }
@@ -34,8 +42,10 @@ function alike(block: number): number {
 const NONE: TapInputs = { joining: 'sum', inputs: [] };
 
 /**
- * The values that the op which makes `name` reads, of a run that starts and ends its sequences (tokens and weights aside). Unknown names have none.
- * @param blocks decoder blocks of the model: `norm` reads the last one's output. @param type `model_type`; default that of the first family.
+ * The values that the op which makes `name` reads, of a run that starts and ends its sequences (tokens and
+ * weights aside). Unknown names have none.
+ * @param blocks decoder blocks of the model: `norm` reads the last one's output. @param type `model_type`;
+ * default that of the first family.
  */
 export function directInputs(name: string, blocks: number, type?: string): TapInputs {
   const { block, suffix } = tapPlace(name);
@@ -58,13 +68,18 @@ function shifted(name: string, by: number): string {
 
 /** What lies between the held values before an op and the value that it makes. */
 export interface TapSpan extends TapInputs {
-  /** Values that are computed on the way, in execution order; the last is the one made. One alone where all its inputs are held. */
+  /**
+   * Values that are computed on the way, in execution order; the last is the one made. One alone where all
+   * its inputs are held.
+   */
   inside: readonly string[];
 }
 
 /**
- * As {@link directInputs}, of a dump that may lack values: one that is not `held` is replaced by what it is computed from, for then the op between two held values spans several.
- * @param continued true for a dump of several calls: what the calls before have left is read too. A dump that holds states counts as one.
+ * As {@link directInputs}, of a dump that may lack values: one that is not `held` is replaced by what it is
+ * computed from, for then the op between two held values spans several.
+ * @param continued true for a dump of several calls: what the calls before have left is read too. A dump that
+ * holds states counts as one.
  */
 export function tapSpan(
   name: string,

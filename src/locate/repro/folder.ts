@@ -1,4 +1,7 @@
-/** The folder of a reproduction: `repro.json`, `inputs.safetensors`, `weights.safetensors`, `expected.safetensors`, `README.md`. See docs/repro.md. */
+/**
+ * The folder of a reproduction: `repro.json`, `inputs.safetensors`, `weights.safetensors`,
+ * `expected.safetensors`, `README.md`. See docs/repro.md.
+ */
 import { join } from 'node:path';
 import { DTYPES, type Dtype } from '../../dtype.js';
 import { ZayascopeError } from '../../errors.js';
@@ -64,7 +67,8 @@ export interface Repro {
 
 /**
  * Opens a folder that `writeRepro` made.
- * @throws `IO` for a file that cannot be read, `BAD_DUMP` for a `repro.json` that is none, `BAD_CONFIG` for its config, `BAD_CHECKPOINT` for a damaged tensor file.
+ * @throws `IO` for a file that cannot be read, `BAD_DUMP` for a `repro.json` that is none, `BAD_CONFIG` for
+ * its config, `BAD_CHECKPOINT` for a damaged tensor file.
  */
 export async function openRepro(dir: string): Promise<Repro> {
   const file = join(dir, REPRO_FILES.description);

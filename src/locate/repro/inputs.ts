@@ -21,7 +21,8 @@ export interface FolderValue {
 
 /**
  * The bytes of a leaf in the dtype that the graph wants it in.
- * @throws `BAD_DUMP` where the folder lacks it or has another shape, dtype or, of indices, a value out of range, on which ggml would abort; `IO`.
+ * @throws `BAD_DUMP` where the folder lacks it or has another shape, dtype or, of indices, a value out of
+ * range, on which ggml would abort; `IO`.
  */
 export async function leafBytes(repro: Repro, leaf: Leaf): Promise<ArrayBufferView> {
   if (leaf.kind === 'constant') return constant(repro, leaf.name);
@@ -60,7 +61,10 @@ export async function folderValue(
   };
 }
 
-/** A weight of the folder with the dtype and shape that its description gives, which must be those that the config asks for. */
+/**
+ * A weight of the folder with the dtype and shape that its description gives, which must be those that the
+ * config asks for.
+ */
 export function storedWeight({ dir, description, weights }: Repro, name: string): TensorInfo {
   const where = `${name} of ${dir}`;
   const described = Object.hasOwn(description.weights, name) ? description.weights[name] : undefined;

@@ -17,8 +17,10 @@ export interface LeafSource {
 }
 
 /**
- * The value of a leaf; undefined for weights, which have a file of their own, and for constants, which follow from the config.
- * @throws as {@link readPrefix}; `DTYPE_UNSUPPORTED` where a dump has numbers in the place of indices or the reverse.
+ * The value of a leaf; undefined for weights, which have a file of their own, and for constants, which follow
+ * from the config.
+ * @throws as {@link readPrefix}; `DTYPE_UNSUPPORTED` where a dump has numbers in the place of indices or the
+ * reverse.
  */
 export async function leafValue(
   { kind, name, dtype, shape }: Leaf,
@@ -39,7 +41,9 @@ export async function leafValue(
   return value;
 }
 
-/** What precedes a first token: zeros, and for the delayed value the projection of a zero, which is its bias. */
+/**
+ * What precedes a first token: zeros, and for the delayed value the projection of a zero, which is its bias.
+ */
 async function initialState(name: string, elements: number, checkpoint: Checkpoint): Promise<Float32Array> {
   const layer = /^(layers\.\d+)\.delayed_state$/.exec(name)?.[1];
   const bias = checkpoint.tensors.get(`model.${layer}.self_attn.qkv_proj.v_proj_delayed.bias`);

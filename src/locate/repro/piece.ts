@@ -1,4 +1,7 @@
-/** The piece of the model between a value and the nearest values that are given: the graph of its segment, cut there. */
+/**
+ * The piece of the model between a value and the nearest values that are given: the graph of its segment, cut
+ * there.
+ */
 import type { Dtype } from '../../dtype.js';
 import { ZayascopeError } from '../../errors.js';
 import { needed } from '../../graph/compile.js';
@@ -26,13 +29,19 @@ export interface PieceSource {
   op: ModelTap;
   /** Tokens of the one sequence, from its start. */
   tokens: number;
-  /** Stored dtypes of weights by name. A weight without one is taken for F32: enough for those outside the piece. */
+  /**
+   * Stored dtypes of weights by name. A weight without one is taken for F32: enough for those outside the
+   * piece.
+   */
   stored: ReadonlyMap<string, Dtype>;
   /** True for values that are given: the graph is cut at them. */
   isGiven(name: string): boolean;
 }
 
-/** Something that a piece reads: a value of the model, a weight, a state, token ids, or what follows from the config. */
+/**
+ * Something that a piece reads: a value of the model, a weight, a state, token ids, or what follows from the
+ * config.
+ */
 export interface Leaf {
   kind: 'tap' | 'weight' | 'history' | 'tokens' | 'constant';
   /** Of kind `weight`: its full name; of kind `tap`: the tap's. */
@@ -49,13 +58,16 @@ export interface Piece {
   /** Nodes that the output needs, in execution order; leaves among them. */
   nodes: readonly Tensor[];
   leaves: readonly Leaf[];
-  /** Policy sites that were asked for while the segment was built, whether or not they matter to the piece. */
+  /**
+   * Policy sites that were asked for while the segment was built, whether or not they matter to the piece.
+   */
   sites: ReadonlySet<string>;
 }
 
 /**
  * The tap of this name in a run without a cache.
- * @throws `BAD_ARGUMENT` for a name that no such run computes: what only a cached run has (`conv_state`, `k_cache`) is no result of one op.
+ * @throws `BAD_ARGUMENT` for a name that no such run computes: what only a cached run has (`conv_state`,
+ * `k_cache`) is no result of one op.
  */
 export function opTap(config: ModelConfig, name: string): ModelTap {
   const found = modelTaps(config).find((tap) => tap.name === name);
@@ -73,7 +85,10 @@ export function requiredByName(config: ModelConfig): ReadonlyMap<string, Require
   return new Map(requiredTensors(config).map((tensor) => [tensor.name, tensor]));
 }
 
-/** Builds the piece under a policy. Throws what the op's rules throw for settings that do not fit (`DTYPE_UNSUPPORTED`, `SHAPE_MISMATCH`). */
+/**
+ * Builds the piece under a policy. Throws what the op's rules throw for settings that do not fit
+ * (`DTYPE_UNSUPPORTED`, `SHAPE_MISMATCH`).
+ */
 export function buildPiece(source: PieceSource, setting: Setting): Piece {
   const { config, op, tokens } = source;
   const blocks = config.num_hidden_layers;

@@ -36,18 +36,25 @@ export interface ReproOptions {
   out: string;
   /** Sequence of the dump; default 0. */
   sequence?: number;
-  /** Positions to compare, as `src/positions.ts` reads them; default `all`. The folder holds the tokens up to the last of them. */
+  /**
+   * Positions to compare, as `src/positions.ts` reads them; default `all`. The folder holds the tokens up to
+   * the last of them.
+   */
   positions?: string;
 }
 
 const OP = 'repro';
 
 /**
- * Writes a folder that computes one value again without model and dump: the piece of graph between the value and the nearest values that the dump holds, with their values, the
- * weights it reads in their stored dtype, and what the policy says there. The folder appears when it is whole.
+ * Writes a folder that computes one value again without model and dump: the piece of graph between the value
+ * and the nearest values that the dump holds, with their values, the weights it reads in their stored dtype,
+ * and what the policy says there. The folder appears when it is whole.
  *
- * @throws `BAD_ARGUMENT` for a tap that is none, a policy that does not fit the model, a dump without tensors, a sequence or positions that it lacks; `BAD_DUMP` where the dump lacks an input that no op can compute;
- * `SHAPE_MISMATCH` where dump and model differ in sizes; `IO` for a folder that is not empty; what opening the model throws.
+ * @throws `BAD_ARGUMENT` for a tap that is none, a policy that does not fit the model, a dump without
+ * tensors, a sequence or positions that it lacks; `BAD_DUMP` where the dump lacks an input that no op can
+ * compute;
+ * `SHAPE_MISMATCH` where dump and model differ in sizes; `IO` for a folder that is not empty; what opening
+ * the model throws.
  */
 export async function writeRepro(options: ReproOptions): Promise<ReproDescription> {
   const { dump, policy, sequence = 0, positions: selection = 'all', out } = options;
@@ -155,7 +162,9 @@ function asSource(name: string, { dtype, shape, data }: PrefixValue): TensorSour
   };
 }
 
-/** safetensors has no quantised dtypes: their blocks go in as bytes, and the description says what they are. */
+/**
+ * safetensors has no quantised dtypes: their blocks go in as bytes, and the description says what they are.
+ */
 function weightSource(info: TensorInfo): TensorSource {
   const chunks = tensorChunks(info);
   if (isQuantized(info.dtype)) return { name: info.name, dtype: 'I8', shape: [info.sizeBytes], chunks };

@@ -17,7 +17,10 @@ import { weightValues } from './weights.js';
 export interface ReproRunOptions {
   /** Devices or backends by name; default: every device that ggml offers. */
   backends?: readonly string[];
-  /** Also run with every other dtype and form at the sites that matter, and under the presets. Default false: only under the stored policy. */
+  /**
+   * Also run with every other dtype and form at the sites that matter, and under the presets. Default false:
+   * only under the stored policy.
+   */
   dtypeVariants?: boolean;
 }
 
@@ -29,7 +32,10 @@ export interface ReproComparison {
   maxAbs: number;
   /** Share of elements with the same bits. */
   bitEqual: number;
-  /** Elements of which a side is NaN or infinite: they are in none of the errors above, and nothing with one passes. */
+  /**
+   * Elements of which a side is NaN or infinite: they are in none of the errors above, and nothing with one
+   * passes.
+   */
   nonFinite: number;
   /** Distances in units in the last place of the coarser dtype; absent for integers. */
   ulp: UlpDistances | undefined;
@@ -57,18 +63,26 @@ export interface ReproReport {
   /** Producer and policy of the dump. */
   reference: string;
   positions: { start: number; end: number };
-  /** The dump's value against the double-precision evaluation of the same inputs; absent where that is not feasible. */
+  /**
+   * The dump's value against the double-precision evaluation of the same inputs; absent where that is not
+   * feasible.
+   */
   reference64: ReproComparison | undefined;
-  /** True if this version of the library builds another graph for the stored policy than the one in the folder. */
+  /**
+   * True if this version of the library builds another graph for the stored policy than the one in the
+   * folder.
+   */
   graphChanged: boolean;
   results: ReproResult[];
 }
 
 /**
- * Computes the value of a folder again, on every device and, if asked for, in every dtype that its sites can take; compares with the dump's value and with an evaluation in double
- * precision without any rounding. A device that cannot run a variant gets a result with an error.
+ * Computes the value of a folder again, on every device and, if asked for, in every dtype that its sites can
+ * take; compares with the dump's value and with an evaluation in double precision without any rounding. A
+ * device that cannot run a variant gets a result with an error.
  *
- * @throws what `openRepro` throws; `BAD_DUMP` where a tensor is missing or does not fit; `BACKEND` for an unknown device.
+ * @throws what `openRepro` throws; `BAD_DUMP` where a tensor is missing or does not fit; `BACKEND` for an
+ * unknown device.
  */
 export async function runRepro(dir: string, options: ReproRunOptions = {}): Promise<ReproReport> {
   const repro = await openRepro(dir);
@@ -113,7 +127,8 @@ export async function runRepro(dir: string, options: ReproRunOptions = {}): Prom
           error: undefined,
         });
       } catch (error) {
-        // A device's inability, or an input that only this variant needs and the folder lacks; anything wrong under the policy itself on the CPU is no finding.
+        // A device's inability, or an input that only this variant needs and the folder lacks; anything wrong
+        // under the policy itself on the CPU is no finding.
         if (!(error instanceof ZayascopeError) || (error.code !== 'BACKEND' && at === 0)) throw error;
         results.push({ ...result, expected: undefined, exact: undefined, error: error.message });
       }
@@ -157,7 +172,10 @@ async function run(repro: Repro, backend: Backend, piece: Piece): Promise<Float3
   return dtype === 'I32' ? Float32Array.from(new Int32Array(own)) : new Float32Array(own);
 }
 
-/** The op without any rounding, from the folder's inputs and stored weights; what is no matter of dtype (epsilon, skip class) as the policy says. */
+/**
+ * The op without any rounding, from the folder's inputs and stored weights; what is no matter of dtype
+ * (epsilon, skip class) as the policy says.
+ */
 async function evaluate(repro: Repro, source: PieceSource, setting: Setting) {
   const { nodes, leaves } = buildPiece(source, (site) => {
     const kind = siteKind(site);

@@ -14,8 +14,8 @@ export interface PrefixValue {
 }
 
 /**
- * Reads what a dump says about the first tokens of a sequence, as one call on all of them would have computed it: rows of all steps are put together, and columns of attention
- * weights that a row did not see yet are 0.
+ * Reads what a dump says about the first tokens of a sequence, as one call on all of them would have computed
+ * it: rows of all steps are put together, and columns of attention weights that a row did not see yet are 0.
  *
  * @param shape of the whole value in such a call.
  * @throws `BAD_DUMP` where a position is missing, `SHAPE_MISMATCH` where rows have other sizes.

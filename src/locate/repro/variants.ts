@@ -12,20 +12,24 @@ export interface Variant {
   piece: Piece;
 }
 
-/** Dtypes that matrices are tried in, besides `F32` and `stored`. Quantised ones need rows of whole blocks. */
+/**
+ * Dtypes that matrices are tried in, besides `F32` and `stored`. Quantised ones need rows of whole blocks.
+ */
 const MATRIX_DTYPES: readonly Dtype[] = ['F16', 'BF16', 'Q8_0', 'Q4_K'];
 
 /** What {@link pieceVariants} finds. */
 export interface PieceVariants {
-  /** The policy's values at the sites that change the piece: with them it can be rebuilt without the policy. */
+  /**
+   * The policy's values at the sites that change the piece: with them it can be rebuilt without the policy.
+   */
   settings: Record<string, string>;
   /** The policy itself first. */
   variants: Variant[];
 }
 
 /**
- * The ways to compute a piece that differ: the policy itself, then each of its sites in every other dtype or form that changes anything, then the presets that differ from all of
- * these. Equal graphs appear once.
+ * The ways to compute a piece that differ: the policy itself, then each of its sites in every other dtype or
+ * form that changes anything, then the presets that differ from all of these. Equal graphs appear once.
  */
 export function pieceVariants(source: PieceSource, setting: Setting, policyName: string): PieceVariants {
   const base = buildPiece(source, setting);
@@ -47,7 +51,10 @@ export function pieceVariants(source: PieceSource, setting: Setting, policyName:
   return { settings: Object.fromEntries(sites.map((site) => [site, setting(site)])), variants };
 }
 
-/** Found by changing many sites at once and halving those among which one makes a difference: few of a block's do. */
+/**
+ * Found by changing many sites at once and halving those among which one makes a difference: few of a block's
+ * do.
+ */
 function sitesThatMatter(source: PieceSource, setting: Setting): string[] {
   const base = buildPiece(source, setting);
   const own = fingerprint(base);

@@ -14,7 +14,10 @@ export async function weightValues(info: TensorInfo): Promise<Float32Array> {
   return values;
 }
 
-/** A weight's bytes in a dtype: as they are where it is stored so, else through ggml's quantiser, row by row. Throws `IO`, `SHAPE_MISMATCH` for rows that are no whole blocks. */
+/**
+ * A weight's bytes in a dtype: as they are where it is stored so, else through ggml's quantiser, row by row.
+ * Throws `IO`, `SHAPE_MISMATCH` for rows that are no whole blocks.
+ */
 export async function weightBytes(info: TensorInfo, dtype: Dtype): Promise<Uint8Array> {
   if (info.dtype === dtype) return readTensor(info);
   const values = await weightValues(info);

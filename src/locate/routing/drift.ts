@@ -12,13 +12,18 @@ import { tapPlace } from '../replay/tap-graph.js';
 
 /**
  * Why a token took another expert.
- * - `close call`: its margin is within 4 times the error that the block's other tokens have in their biased probabilities, and no
- *   more than rounding makes; never where so many tokens flip that rounding cannot be the cause, nor of a token that flipped
+ * - `close call`: its margin is within 4 times the error that the block's other tokens have in their biased
+ *   probabilities, and no
+ *   more than rounding makes; never where so many tokens flip that rounding cannot be the cause, nor of a
+ *   token that flipped
  *   before and is off by more than those others
- * - `inherited`: a token that it sees (itself included) flipped in an earlier block, so its input is another one
+ * - `inherited`: a token that it sees (itself included) flipped in an earlier block, so its input is another
+ *   one
  * - `large error`: neither; this token's probabilities are off by more than others' are
- * - `wrong choice`: the margin is more than the token's own error explains: the choice contradicts the tested run's own probabilities. No rounding does that
- * - `no skip class`: the reference chose the class without an expert, which the tested program never does, against its own probabilities or for want of one
+ * - `wrong choice`: the margin is more than the token's own error explains: the choice contradicts the tested
+ *   run's own probabilities. No rounding does that
+ * - `no skip class`: the reference chose the class without an expert, which the tested program never does,
+ *   against its own probabilities or for want of one
  * - `unknown`: the probabilities were not held
  */
 export type FlipCause =
@@ -37,21 +42,33 @@ export interface RoutingFlip {
   /** Experts; the number of experts stands for the skip class. */
   reference: number;
   tested: number;
-  /** Lead of the reference's choice over the tested one in the reference's biased probabilities; null where they were not held. */
+  /**
+   * Lead of the reference's choice over the tested one in the reference's biased probabilities; null where
+   * they were not held.
+   */
   margin: number | null;
   /** Largest error of the token's own biased probabilities; null where they were not held. */
   error: number | null;
   cause: FlipCause;
 }
 
-/** Routing of one block, and the error of its output over tokens that have kept their experts so far, and over the others. */
+/**
+ * Routing of one block, and the error of its output over tokens that have kept their experts so far, and over
+ * the others.
+ */
 export interface RoutingBlock {
   block: number;
   choices: number;
   flipped: number;
-  /** Tokens that took the reference's expert in this block and all before (with a noise floor: in that run too). */
+  /**
+   * Tokens that took the reference's expert in this block and all before (with a noise floor: in that run
+   * too).
+   */
   sameTokens: number;
-  /** Energy NMSE of the block's output over those tokens and over the others; 0 without such tokens, null where outputs were not held. */
+  /**
+   * Energy NMSE of the block's output over those tokens and over the others; 0 without such tokens, null
+   * where outputs were not held.
+   */
   sameNmse: number | null;
   flippedNmse: number | null;
   /** Noise ratio over the same tokens; null without a noise floor. */
@@ -82,11 +99,14 @@ const MAX_FLIPS = 1000;
 /** Errors of biased probabilities vary from token to token. */
 const CLOSE_FACTOR = 2;
 /**
- * Those errors may be a fault's, and in a noise run those of tokens that see flipped ones: no wider margin is called close. With
- * a noise floor the errors were measured, so that more may pass.
+ * Those errors may be a fault's, and in a noise run those of tokens that see flipped ones: no wider margin is
+ * called close. With a noise floor the errors were measured, so that more may pass.
  */
 const WIDEST_CLOSE = { alone: 0.05, withNoise: 0.1 } as const;
-/** Rounding flips few tokens: of runs in which more do, or three times as many as in the noise run, no flip is called close. */
+/**
+ * Rounding flips few tokens: of runs in which more do, or three times as many as in the noise run, no flip is
+ * called close.
+ */
 const MOST_CLOSE = 0.1;
 const MOST_OF_NOISE = 3;
 /** Fewer choices have no share to speak of. */
@@ -150,7 +170,9 @@ export class RoutingSums {
     }
   }
 
-  /** null where no block's experts were added. @param noise the same of the reference's own low-precision run. */
+  /**
+   * null where no block's experts were added. @param noise the same of the reference's own low-precision run.
+   */
   report(noise?: RoutingSums): Omit<RoutingDrift, 'pinned'> | null {
     const blocks: RoutingBlock[] = [];
     const flips: RoutingFlip[] = [];
@@ -241,8 +263,9 @@ function sameExperts([mine, others]: readonly [readonly number[], readonly numbe
 const PRECISIONS: Partial<Record<string, number>> = { F32: 2 ** -22, F16: 2 ** -10, BF16: 2 ** -7 };
 
 /**
- * Taps of experts whose every difference in a replay is a tie: the two experts' biased probabilities, as the dump holds them, are equal to within their dtype's precision. Another order
- * of the same rounding may then choose either.
+ * Taps of experts whose every difference in a replay is a tie: the two experts' biased probabilities, as the
+ * dump holds them, are equal to within their dtype's precision. Another order of the same rounding may then
+ * choose either.
  */
 export async function tiedChoices(
   dump: DumpView,
@@ -302,7 +325,10 @@ function describeFlip(
   };
 }
 
-/** @param isOther true for a token that took another expert in an earlier block and whose probabilities are off by more than those of any that did not. */
+/**
+ * @param isOther true for a token that took another expert in an earlier block and whose probabilities are
+ * off by more than those of any that did not.
+ */
 function causeOf(
   margin: number | null,
   error: number | null,
@@ -317,7 +343,10 @@ function causeOf(
   return sees ? 'inherited' : 'large error';
 }
 
-/** Names the true cause where the tested program never chooses the skip class, though the reference does and rounding does not explain it. */
+/**
+ * Names the true cause where the tested program never chooses the skip class, though the reference does and
+ * rounding does not explain it.
+ */
 function withoutSkipClass(flips: readonly RoutingFlip[], blocks: readonly BlockRows[]): RoutingFlip[] {
   const classes = Math.max(
     0,

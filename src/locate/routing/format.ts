@@ -6,7 +6,10 @@ const CAUSES: Partial<Record<RoutingFlip['cause'], string>> = {
   'no skip class': 'chose the skip class, the port has none',
 };
 
-/** How routing drifts, for people; nothing where no expert flipped. @param few flips and blocks shown at most; 0: neither. */
+/**
+ * How routing drifts, for people; nothing where no expert flipped. @param few flips and blocks shown at most;
+ * 0: neither.
+ */
 export function routingLines(routing: RoutingDrift | null, color: boolean, few: number): string[] {
   if (routing === null) return [];
   const { choices, flipped, flips, blocks, pinned } = routing;

@@ -2,7 +2,10 @@ import { ZayascopeError } from '../../errors.js';
 import { tapPattern } from '../../tap-pattern.js';
 import type { StepValue, ValueStats } from './value.js';
 
-/** Stops `Stepper.continue`: a name or tap pattern, a predicate over a value's name and statistics, or `nan` for the first value that holds a NaN or an infinity. */
+/**
+ * Stops `Stepper.continue`: a name or tap pattern, a predicate over a value's name and statistics, or `nan`
+ * for the first value that holds a NaN or an infinity.
+ */
 export type Breakpoint = string | ((name: string, stats: ValueStats) => boolean);
 
 /** A breakpoint, ready to be asked. */

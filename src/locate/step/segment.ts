@@ -22,8 +22,10 @@ export interface SegmentResult {
 export interface SegmentRunner extends Disposable {
   readonly segments: number;
   /**
-   * Runs a segment from what the one before handed on (absent for the embedding). Builds and compiles its graph each time, so that no other segment's memory is held.
-   * @param wants values to show. @param replaced values that take the place of computed ones; these are shown in place of them.
+   * Runs a segment from what the one before handed on (absent for the embedding). Builds and compiles its
+   * graph each time, so that no other segment's memory is held.
+   * @param wants values to show. @param replaced values that take the place of computed ones; these are shown
+   * in place of them.
    */
   run(
     segment: number,

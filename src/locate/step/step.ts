@@ -13,11 +13,17 @@ import { type Replacement, replacementElements, type StepValue, valueStats } fro
 export interface StepperOptions {
   /** Tap pattern of the values to step through; default `**`. */
   taps?: string;
-  /** Segments (embedding, blocks, head) whose values are kept; default 3. Values of others are computed again when asked for, from the state before their segment. */
+  /**
+   * Segments (embedding, blocks, head) whose values are kept; default 3. Values of others are computed again
+   * when asked for, from the state before their segment.
+   */
   keep?: number;
 }
 
-/** How far {@link Stepper.step} and {@link Stepper.back} go: to the next value, to the next output of a module, to the next end of a segment (embedding, block, head). */
+/**
+ * How far {@link Stepper.step} and {@link Stepper.back} go: to the next value, to the next output of a
+ * module, to the next end of a segment (embedding, block, head).
+ */
 export type StepUnit = 'tap' | 'module' | 'block';
 
 /** Where a stepper stands. */
@@ -39,12 +45,15 @@ export interface StepStop {
 type Replaced = ReadonlyMap<string, Float32Array | Int32Array>;
 
 /**
- * Opens a debugger on one forward pass of one sequence: it runs segment by segment (embedding, blocks, head), and steps through their values in the order in which they are
- * computed. With nothing replaced, every value has the bits of a plain run. Close it before the model. `docs/stepping.md` shows each method at work.
+ * Opens a debugger on one forward pass of one sequence: it runs segment by segment (embedding, blocks, head),
+ * and steps through their values in the order in which they are computed. With nothing replaced, every value
+ * has the bits of a plain run. Close it before the model. `docs/stepping.md` shows each method at work.
  *
- * Held in memory: the state between all segments that have run (what each hands on, in ZAYA `T · (H + R)` floats) and the values of the last few segments.
+ * Held in memory: the state between all segments that have run (what each hands on, in ZAYA `T · (H + R)`
+ * floats) and the values of the last few segments.
  *
- * @throws `BAD_ARGUMENT` for no tokens, ids outside the vocabulary, a pattern that matches no value; `BACKEND`.
+ * @throws `BAD_ARGUMENT` for no tokens, ids outside the vocabulary, a pattern that matches no value;
+ * `BACKEND`.
  */
 export function openStepper(model: Model, tokens: readonly number[], options: StepperOptions = {}): Stepper {
   const { taps = '**', keep = 3 } = options;
@@ -62,7 +71,10 @@ export function openStepper(model: Model, tokens: readonly number[], options: St
   );
 }
 
-/** A forward pass that stops between values. Methods are called one at a time (`BAD_ARGUMENT` for a call during another) and throw `CLOSED` after `close`. */
+/**
+ * A forward pass that stops between values. Methods are called one at a time (`BAD_ARGUMENT` for a call
+ * during another) and throw `CLOSED` after `close`.
+ */
 export class Stepper implements Disposable {
   /** Values in the order of stepping. */
   readonly names: readonly string[];
@@ -105,12 +117,18 @@ export class Stepper implements Disposable {
     return [...this.#replaced.keys()];
   }
 
-  /** Goes on to the next value, output of a module, or end of a segment, past breakpoints. Gives the value there; undefined, and stays, where there is none. */
+  /**
+   * Goes on to the next value, output of a module, or end of a segment, past breakpoints. Gives the value
+   * there; undefined, and stays, where there is none.
+   */
   step(unit: StepUnit = 'tap'): Promise<StepValue | undefined> {
     return this.#exclusive('step', () => this.#move(this.#find(unit, 1)));
   }
 
-  /** As {@link step}, backwards. Segments that are still kept are not run again; of others, only the one gone back to is. */
+  /**
+   * As {@link step}, backwards. Segments that are still kept are not run again; of others, only the one gone
+   * back to is.
+   */
   back(unit: StepUnit = 'tap'): Promise<StepValue | undefined> {
     return this.#exclusive('back', () => this.#move(this.#find(unit, -1)));
   }
@@ -125,16 +143,20 @@ export class Stepper implements Disposable {
     });
   }
 
-  /** A value of a segment that has run, without moving. Throws `BAD_ARGUMENT` for one that has not been computed yet. */
+  /**
+   * A value of a segment that has run, without moving. Throws `BAD_ARGUMENT` for one that has not been
+   * computed yet.
+   */
   value(name: string): Promise<StepValue> {
     return this.#exclusive('value', () => this.#read(this.#reached('value', name)));
   }
 
   /**
-   * Puts other elements in the place of a value and stands there: its segment runs again with them, what follows runs when it is stepped to. Earlier replacements stay. What is
-   * replaced is shown from then on.
+   * Puts other elements in the place of a value and stands there: its segment runs again with them, what
+   * follows runs when it is stepped to. Earlier replacements stay. What is replaced is shown from then on.
    *
-   * @throws `BAD_ARGUMENT` for a value that has not been computed yet, one that nothing reads (`margin`), or an index out of range; `SHAPE_MISMATCH`, `DTYPE_UNSUPPORTED`.
+   * @throws `BAD_ARGUMENT` for a value that has not been computed yet, one that nothing reads (`margin`), or
+   * an index out of range; `SHAPE_MISMATCH`, `DTYPE_UNSUPPORTED`.
    */
   replace(name: string, replacement: Replacement): Promise<StepValue> {
     return this.#exclusive('replace', async () => {
@@ -157,14 +179,20 @@ export class Stepper implements Disposable {
     });
   }
 
-  /** Adds a breakpoint for {@link continue}. Gives a function that removes it. Throws `BAD_ARGUMENT` for a pattern that matches no value of {@link names}. */
+  /**
+   * Adds a breakpoint for {@link continue}. Gives a function that removes it. Throws `BAD_ARGUMENT` for a
+   * pattern that matches no value of {@link names}.
+   */
   breakpoint(at: Breakpoint): () => void {
     const entry = compileBreakpoint(at, this.names);
     this.#breakpoints.add(entry);
     return () => void this.#breakpoints.delete(entry);
   }
 
-  /** Goes on, from the value after the current one, to the first that a breakpoint stops at, else to the last value. */
+  /**
+   * Goes on, from the value after the current one, to the first that a breakpoint stops at, else to the last
+   * value.
+   */
   continue(): Promise<StepStop> {
     return this.#exclusive('continue', async () => {
       while (this.#at + 1 < this.#taps.length) {

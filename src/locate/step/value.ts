@@ -38,7 +38,10 @@ export interface StepValue {
   isReplaced: boolean;
 }
 
-/** What {@link Stepper.replace} takes: plain elements, or a value as `Dump.read` and `Stepper.value` give it. A `shape`, where given, must hold as many elements. */
+/**
+ * What {@link Stepper.replace} takes: plain elements, or a value as `Dump.read` and `Stepper.value` give it.
+ * A `shape`, where given, must hold as many elements.
+ */
 export type Replacement = Float32Array | Int32Array | { data: TapElements; dtype: TapDtype; shape?: Shape };
 
 /** Copies an output out of the graph's memory. */

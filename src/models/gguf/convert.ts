@@ -54,16 +54,22 @@ export interface ConvertResult {
   /** Quantised tensors with importance, and without although importance was given. */
   weighted: number;
   unweighted: readonly string[];
-  /** Tensors whose importance is not used as the file has it, or leaves columns out; see `usableImportance`. */
+  /**
+   * Tensors whose importance is not used as the file has it, or leaves columns out; see `usableImportance`.
+   */
   importance: readonly ({ tensor: string } & Omit<UsableImportance, 'values'>)[];
 }
 
 /**
- * Writes a model (either checkpoint layout, or a GGUF file in F32, F16 or BF16) as a GGUF file in the half-layer dialect that the public llama.cpp branch loads, quantised by
- * ggml; the dtypes are those of `gguf-types.ts`. The vocabulary is trimmed to the tokenizer's, where there is one. Streams: memory does not grow with the model.
+ * Writes a model (either checkpoint layout, or a GGUF file in F32, F16 or BF16) as a GGUF file in the
+ * half-layer dialect that the public llama.cpp branch loads, quantised by ggml; the dtypes are those of
+ * `gguf-types.ts`. The vocabulary is trimmed to the tokenizer's, where there is one. Streams: memory does not
+ * grow with the model.
  *
- * @throws errors of {@link openModelSource}; `BAD_ARGUMENT` for a quantised source, importance of another size, a wrong file name; `BAD_CHECKPOINT` for values that the type
- * cannot hold (beyond F16, not finite where quantised) or a tokenizer larger than the embedding; `NO_SPACE`; `IO` for an existing file or a failed write.
+ * @throws errors of {@link openModelSource}; `BAD_ARGUMENT` for a quantised source, importance of another
+ * size, a wrong file name; `BAD_CHECKPOINT` for values that the type cannot hold (beyond F16, not finite
+ * where quantised) or a tokenizer larger than the embedding; `NO_SPACE`; `IO` for an existing file or a
+ * failed write.
  */
 export async function convertModel(path: string, options: ConvertOptions): Promise<ConvertResult> {
   const { type, out, importance, onProgress, signal } = options;

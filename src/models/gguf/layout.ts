@@ -43,7 +43,8 @@ export interface GgufLayout<C extends ModelConfig = ModelConfig> {
   /**
    * Lays out a model as the public programs read it.
    * @param config of what is written: vocabulary trimmed, head tied or not. @param name for `general.name`.
-   * @param tokenizer keys of an embedded tokenizer; without any, the file says that it has none. @throws `BAD_CONFIG` for a model that the files cannot express.
+   * @param tokenizer keys of an embedded tokenizer; without any, the file says that it has none. @throws
+   * `BAD_CONFIG` for a model that the files cannot express.
    */
   plan(
     config: C,

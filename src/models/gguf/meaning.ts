@@ -1,11 +1,17 @@
-/** What GGUF metadata and tensors may ask for that a model without such choices has not: refused by name, not left out in silence. */
+/**
+ * What GGUF metadata and tensors may ask for that a model without such choices has not: refused by name, not
+ * left out in silence.
+ */
 import { ZayascopeError } from '../../errors.js';
 import type { Checkpoint } from '../../weights/checkpoint.js';
 import type { ConfigKeys } from '../layout/config-keys.js';
 
 const OP = 'openGguf';
 
-/** Keys of llama.cpp (`ARCH` for the architecture) that would change the result, and the values that change nothing. */
+/**
+ * Keys of llama.cpp (`ARCH` for the architecture) that would change the result, and the values that change
+ * nothing.
+ */
 const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
   'general.type': ['model'],
   'general.quantization_version': [2],
@@ -31,7 +37,8 @@ const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
 };
 
 /**
- * @param keys the plain metadata. @throws `BAD_CONFIG` naming a key whose value is not neutral; `BAD_CHECKPOINT` naming a tensor that scales others.
+ * @param keys the plain metadata. @throws `BAD_CONFIG` naming a key whose value is not neutral;
+ * `BAD_CHECKPOINT` naming a tensor that scales others.
  */
 export function refuseGgufMeaning(
   architecture: string,

@@ -28,7 +28,8 @@ export function generalKeys(architecture: string, name: string, type: GgufType):
 
 /**
  * The tensors of a file, each in the dtype that the type gives it.
- * @param names for every required tensor its names in a file, of which the first is written. @param shapeOf its axes in the file; default as they are.
+ * @param names for every required tensor its names in a file, of which the first is written. @param shapeOf
+ * its axes in the file; default as they are.
  */
 export function planTensors(
   config: ModelConfig,

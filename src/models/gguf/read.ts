@@ -5,7 +5,10 @@ import type { Checkpoint, StoredTensor, TensorInfo } from '../../weights/checkpo
 import type { GgufHeader } from '../../weights/formats/gguf-header.js';
 import type { RequiredTensor } from '../runtime/architecture.js';
 
-/** Metadata as a plain object. Arrays at the keys `perBlock` that repeat one value (zero where it does not apply) become that value. */
+/**
+ * Metadata as a plain object. Arrays at the keys `perBlock` that repeat one value (zero where it does not
+ * apply) become that value.
+ */
 export function plainMetadata(
   metadata: GgufHeader['metadata'],
   perBlock: readonly string[] = [],
@@ -38,7 +41,8 @@ export function squeezed(sizes: readonly number[]): string {
 /**
  * A file's tensors under the transformers layout's names; those that the model does not use keep their own.
  *
- * @param names for every required tensor its names in the file, the likeliest first. @param reshaped a shape of a tensor that the file has in another order of axes; other differences stay, for
+ * @param names for every required tensor its names in the file, the likeliest first. @param reshaped a shape
+ * of a tensor that the file has in another order of axes; other differences stay, for
  * `checkWeights` to report. @throws `MISSING_TENSOR` naming the first missing tensor by its GGUF name.
  */
 export function nativeView(

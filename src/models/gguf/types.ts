@@ -1,14 +1,19 @@
 /**
- * Which dtype a tensor takes in a GGUF file of a type: the usual rules of llama.cpp's quantiser, by what the architecture says of the tensor (`QuantClass`).
+ * Which dtype a tensor takes in a GGUF file of a type: the usual rules of llama.cpp's quantiser, by what the
+ * architecture says of the tensor (`QuantClass`).
  * - vectors, biases, buffers and small convolutions: F32 in every type;
- * - `exact`: F32 in every type. So are routers: routing ends in a choice, and a half-width weight would round the activations too;
+ * - `exact`: F32 in every type. So are routers: routing ends in a choice, and a half-width weight would round
+ *   the activations too;
  * - `half`: as the type for f32 and f16, else BF16 (im2col has no quantised kernels);
- * - the matrix that gives the logits (`output`, or `token_embd` where it is tied): Q6_K in every quantised type but q8_0;
- * - `q4_k_m`, `q5_k_m`: Q6_K instead of the type's own for what has a layer (value and down projections) in the first and last eighth of the layers and every third between
+ * - the matrix that gives the logits (`output`, or `token_embd` where it is tied): Q6_K in every quantised
+ *   type but q8_0;
+ * - `q4_k_m`, `q5_k_m`: Q6_K instead of the type's own for what has a layer (value and down projections) in
+ *   the first and last eighth of the layers and every third between
  *   ("use more bits");
  * - everything else: the type's own dtype.
- * Rows that a dtype's blocks do not divide: Q4_K becomes Q5_0, Q5_K becomes Q5_1, Q6_K becomes Q8_0; rows that are no multiple of 32 either become F16.
- * Left out of llama.cpp's rules: those for 8 experts (Mixtral), and Q4_1 for some layers of q4_0 with an importance matrix.
+ * Rows that a dtype's blocks do not divide: Q4_K becomes Q5_0, Q5_K becomes Q5_1, Q6_K becomes Q8_0; rows
+ * that are no multiple of 32 either become F16. Left out of llama.cpp's rules: those for 8 experts (Mixtral),
+ * and Q4_1 for some layers of q4_0 with an importance matrix.
  */
 import { blockSize, type Dtype } from '../../dtype.js';
 import { architectureOf } from '../architectures.js';
@@ -43,7 +48,10 @@ export interface ChosenDtype {
   wanted: Dtype;
 }
 
-/** The dtype of one tensor in a file of a type; `config` says how many layers there are and whether the head is tied. */
+/**
+ * The dtype of one tensor in a file of a type; `config` says how many layers there are and whether the head
+ * is tied.
+ */
 export function ggufDtype(tensor: RequiredTensor, type: GgufType, config: ModelConfig): ChosenDtype {
   const wanted = wantedDtype(tensor, type, config);
   return { wanted, dtype: fitRows(wanted, tensor.shape.at(-1)!) };

@@ -10,8 +10,9 @@ export function configError(op: string, expected: string, got: string, where: st
 }
 
 /**
- * Typed access to the keys of a parsed config. Every getter returns a valid value or throws `BAD_CONFIG` naming the key; `absent` is the
- * value of a missing key, and without it the key is required. Null counts as a value except where a getter says so.
+ * Typed access to the keys of a parsed config. Every getter returns a valid value or throws `BAD_CONFIG`
+ * naming the key; `absent` is the value of a missing key, and without it the key is required. Null counts as
+ * a value except where a getter says so.
  */
 export class ConfigKeys {
   readonly #json: Record<string, unknown>;

@@ -1,13 +1,17 @@
 /**
- * Checkpoints whose numbers mean something else than their dtypes say: weights that are to be multiplied with scales beside them, or packed. transformers undoes that with a library of the method; here they are
- * refused by name, because read as they stand they give a model that is wrong without a word.
+ * Checkpoints whose numbers mean something else than their dtypes say: weights that are to be multiplied with
+ * scales beside them, or packed. transformers undoes that with a library of the method; here they are refused
+ * by name, because read as they stand they give a model that is wrong without a word.
  */
 import { ZayascopeError } from '../../errors.js';
 import type { Checkpoint, StoredTensor } from '../../weights/checkpoint.js';
 
 const OP = 'openModelSource';
 
-/** What the known methods put beside a weight or in its place, after its stem, and whose it is. `weighed`: only where `STEM.weight` is there too, because others use such names. */
+/**
+ * What the known methods put beside a weight or in its place, after its stem, and whose it is. `weighed`:
+ * only where `STEM.weight` is there too, because others use such names.
+ */
 const BESIDE: readonly { suffix: RegExp; method: string; weighed?: boolean }[] = [
   { suffix: /\.(qweight|qzeros|g_idx)$/, method: 'GPTQ or AWQ' },
   {
@@ -32,7 +36,8 @@ const BESIDE: readonly { suffix: RegExp; method: string; weighed?: boolean }[] =
 
 /**
  * Refuses scales, zero points, packed weights and adapters beside the weights of a folder.
- * @param stored the checkpoint under the names of its files. @throws `BAD_CHECKPOINT` naming the first and how many there are.
+ * @param stored the checkpoint under the names of its files. @throws `BAD_CHECKPOINT` naming the first and
+ * how many there are.
  */
 export function refuseQuantised(stored: Checkpoint): void {
   const all = new Map<string, StoredTensor>([...stored.tensors, ...stored.unreadable]);

@@ -21,7 +21,9 @@ const OP = 'openModelSource';
 /** How a model is stored: `transformers`, another layout of its family's folders, or `gguf DIALECT`. */
 export type ModelLayout = string;
 
-/** A model on disk, whatever its layout, seen through the transformers layout. Only headers have been read. */
+/**
+ * A model on disk, whatever its layout, seen through the transformers layout. Only headers have been read.
+ */
 export interface ModelSource {
   /** The model folder, or the GGUF file (of a split one the first part). */
   path: string;
@@ -35,10 +37,12 @@ export interface ModelSource {
 }
 
 /**
- * Opens a folder with `config.json` and safetensors or PyTorch weights (transformers or legacy layout), a GGUF file of a known family whatever its name (all parts of a split one, an Ollama blob or manifest), a folder
- * without `config.json` that holds exactly one GGUF model, or an entry of the Hugging Face cache.
+ * Opens a folder with `config.json` and safetensors or PyTorch weights (transformers or legacy layout), a
+ * GGUF file of a known family whatever its name (all parts of a split one, an Ollama blob or manifest), a
+ * folder without `config.json` that holds exactly one GGUF model, or an entry of the Hugging Face cache.
  *
- * @throws `IO` for a path that holds no model; `BAD_CONFIG`, `BAD_CHECKPOINT`, `MISSING_TENSOR` for what it holds.
+ * @throws `IO` for a path that holds no model; `BAD_CONFIG`, `BAD_CHECKPOINT`, `MISSING_TENSOR` for what it
+ * holds.
  */
 export async function openModelSource(path: string): Promise<ModelSource> {
   const found = await findModel(OP, path);

@@ -4,7 +4,10 @@ import { ZayascopeError } from '../../errors.js';
 import type { Checkpoint, StoredTensor, TensorInfo } from '../../weights/checkpoint.js';
 import { sliceParts } from '../../weights/tensor-data.js';
 
-/** Tensors of the same shape as one tensor of several parts, stacked along a new first axis. Throws `BAD_CHECKPOINT` where they differ in shape or dtype. */
+/**
+ * Tensors of the same shape as one tensor of several parts, stacked along a new first axis. Throws
+ * `BAD_CHECKPOINT` where they differ in shape or dtype.
+ */
 export function stack(op: string, name: string, experts: readonly StoredTensor[]): StoredTensor {
   const first = experts[0]!;
   const other = experts.find(

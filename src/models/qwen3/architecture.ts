@@ -3,7 +3,10 @@ import type { Architecture, QuantClass, RequiredTensor } from '../runtime/archit
 import { parseQwen3Config, type Qwen3Config } from './config.js';
 import { qwen3DecoderLayer, qwen3Embedding, qwen3Head } from './qwen3.js';
 
-/** Qwen3 and Qwen3-MoE: everything that the rest of the program knows of them, with their plain data in `families/qwen3.ts`. */
+/**
+ * Qwen3 and Qwen3-MoE: everything that the rest of the program knows of them, with their plain data in
+ * `families/qwen3.ts`.
+ */
 export const QWEN3_ARCHITECTURE: Architecture<Qwen3Config> = {
   family: QWEN3,
   parseConfig: parseQwen3Config,

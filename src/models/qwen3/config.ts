@@ -2,7 +2,8 @@
  * The configurations of Qwen3 (`qwen3`) and Qwen3-MoE (`qwen3_moe`). Reference: transformers 5.18.0,
  * https://github.com/huggingface/transformers/blob/v5.18.0/src/transformers/models/qwen3_moe/configuration_qwen3_moe.py
  *
- * Known deviations, all towards an error where the reference goes on: scaled RoPE, activations other than SiLU, odd heads.
+ * Known deviations, all towards an error where the reference goes on: scaled RoPE, activations other than
+ * SiLU, odd heads.
  */
 import { ConfigKeys, configError } from '../layout/config-keys.js';
 import { quantisationIn } from '../layout/quantised.js';
@@ -10,7 +11,9 @@ import type { ModelConfig } from '../runtime/architecture.js';
 
 const OP = 'readQwen3Config';
 
-/** How a block attends: to everything before it, or to the last `sliding_window` positions (itself included). */
+/**
+ * How a block attends: to everything before it, or to the last `sliding_window` positions (itself included).
+ */
 export type Qwen3LayerType = 'full_attention' | 'sliding_attention';
 
 /** A validated configuration. Sizes are positive integers. */
@@ -38,7 +41,10 @@ export interface Qwen3Config extends ModelConfig {
 /** Upper bounds far above any real model. */
 const MAX = { layers: 4096, experts: 65_536, heads: 65_536, width: 2 ** 24, count: 2 ** 31 - 1 };
 
-/** Validates a parsed `config.json`; absent keys take the reference's defaults. Throws `BAD_CONFIG` naming the key. */
+/**
+ * Validates a parsed `config.json`; absent keys take the reference's defaults. Throws `BAD_CONFIG` naming the
+ * key.
+ */
 export function parseQwen3Config(json: Record<string, unknown>, where = 'config.json'): Qwen3Config {
   const keys = new ConfigKeys(json, OP, where);
   const model_type = keys.literal('model_type', ['qwen3', 'qwen3_moe']);

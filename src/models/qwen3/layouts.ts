@@ -1,4 +1,7 @@
-/** How Qwen3's checkpoints are stored: transformers writes each expert's matrices apart; in memory, and in files of other programs, it joins all gate and up projections of a block. */
+/**
+ * How Qwen3's checkpoints are stored: transformers writes each expert's matrices apart; in memory, and in
+ * files of other programs, it joins all gate and up projections of a block.
+ */
 import type { Checkpoint, StoredTensor } from '../../weights/checkpoint.js';
 import { sliceParts } from '../../weights/tensor-data.js';
 import { allTensors, stack, viewOf } from '../layout/stacked.js';
@@ -15,7 +18,10 @@ export const QWEN3_LAYOUTS: Layouts<Qwen3Config> = {
   gguf: { open: openQwen3Gguf, plan: planQwen3Gguf },
 };
 
-/** A view with one stack a projection of a block's experts. What is missing stays missing: `checkWeights` names it. */
+/**
+ * A view with one stack a projection of a block's experts. What is missing stays missing: `checkWeights`
+ * names it.
+ */
 function stacked(checkpoint: Checkpoint, config: Qwen3Config): Checkpoint {
   const stored = allTensors(checkpoint);
   const used = new Set<string>();

@@ -2,8 +2,10 @@
  * The graphs of Qwen3 and Qwen3-MoE, in the order and with the names of the reference:
  * https://github.com/huggingface/transformers/blob/v5.18.0/src/transformers/models/qwen3_moe/modeling_qwen3_moe.py
  *
- * Axes in trailing comments: B sequences of T tokens, N = B·T rows, H hidden, nq/nk query/KV heads, d head_dim, I intermediate of a dense block, E experts, k of them a token, F their
- * intermediate, V vocabulary. The experts' gate and up projections are two stacks here, as checkpoints store them; in memory the reference joins them.
+ * Axes in trailing comments: B sequences of T tokens, N = B·T rows, H hidden, nq/nk query/KV heads, d
+ * head_dim, I intermediate of a dense block, E experts, k of them a token, F their intermediate, V
+ * vocabulary. The experts' gate and up projections are two stacks here, as checkpoints store them; in memory
+ * the reference joins them.
  */
 
 import { add, div, mul, silu, sub } from '../../graph/ops-arithmetic.js';

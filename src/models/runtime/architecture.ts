@@ -1,5 +1,6 @@
 /**
- * What a family of models is: one record for each, and the only place that the runtime, the commands and the search for causes learn of it. `src/models/architectures.ts` lists them.
+ * What a family of models is: one record for each, and the only place that the runtime, the commands and the
+ * search for causes learn of it. `src/models/architectures.ts` lists them.
  */
 import type { Family } from '../../families/family.js';
 import type { Shape } from '../../graph/shape.js';
@@ -8,7 +9,10 @@ import type { Checkpoint } from '../../weights/checkpoint.js';
 import type { GgufLayout } from '../gguf/layout.js';
 import type { ModelContext } from './module.js';
 
-/** What every family's configuration says. Field names are the keys of `config.json`; sizes are positive integers. */
+/**
+ * What every family's configuration says. Field names are the keys of `config.json`; sizes are positive
+ * integers.
+ */
 export interface ModelConfig {
   model_type: string;
   vocab_size: number;
@@ -23,7 +27,10 @@ export interface ModelConfig {
   tie_word_embeddings: boolean;
   /** How each block attends; see {@link Architecture.attention}. */
   layer_types: readonly string[];
-  /** Positions that a block of a sliding type sees, the query's own included; null when there is no such block. */
+  /**
+   * Positions that a block of a sliding type sees, the query's own included; null when there is no such
+   * block.
+   */
   sliding_window: number | null;
   /** Real experts of a block; absent or 0 in a model without. */
   num_experts?: number;
@@ -36,7 +43,8 @@ export interface ModelConfig {
 }
 
 /**
- * What a tensor is used for, which decides its dtype in a run: `matmul` and `embedding` may stay in the stored dtype, `conv` kernels and
+ * What a tensor is used for, which decides its dtype in a run: `matmul` and `embedding` may stay in the
+ * stored dtype, `conv` kernels and
  * `vector`s (norms, biases, scales) are small, a `buffer` is FP32 in the reference whatever the load dtype.
  */
 export type WeightRole = 'embedding' | 'matmul' | 'conv' | 'vector' | 'buffer';
@@ -89,7 +97,10 @@ export type QuantClass =
 
 /** How a family's checkpoints are stored. */
 export interface Layouts<C extends ModelConfig = ModelConfig> {
-  /** Names of the layout of a folder, and its tensors under the transformers layout's names. Throws `MISSING_TENSOR`, `BAD_CHECKPOINT`. */
+  /**
+   * Names of the layout of a folder, and its tensors under the transformers layout's names. Throws
+   * `MISSING_TENSOR`, `BAD_CHECKPOINT`.
+   */
   folder(stored: Checkpoint, config: C): { layout: string; checkpoint: Checkpoint };
   gguf: GgufLayout<C>;
 }
@@ -100,7 +111,10 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
   readonly family: Family;
   /** Validates a parsed `config.json`. Throws `BAD_CONFIG`. @param where the file, for messages. */
   parseConfig(json: Record<string, unknown>, where: string): C;
-  /** The smallest model of a `model_type`, of two blocks: any later one is like the second. Dumps without a model are read by its edges. */
+  /**
+   * The smallest model of a `model_type`, of two blocks: any later one is like the second. Dumps without a
+   * model are read by its edges.
+   */
   example(modelType: string): C;
   /** Sizes of the axes that the model file names, `T` and `S` aside. */
   axes(config: C): Readonly<Record<string, number>>;
@@ -109,9 +123,14 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
   /** By name, in the order in which a block reads them. */
   histories(config: C): Readonly<Record<string, History>>;
   attention(config: C, layerType: string): AttentionRule;
-  /** The configuration with another rotary embedding of a layer type: base of the angles, share of each head; what the family cannot say stays. */
+  /**
+   * The configuration with another rotary embedding of a layer type: base of the angles, share of each head;
+   * what the family cannot say stays.
+   */
   withRope(config: C, layerType: string, change: { theta?: number; share?: number }): C;
-  /** Classes that a router chooses among, the one that runs no expert included; 0 in a model without experts. */
+  /**
+   * Classes that a router chooses among, the one that runs no expert included; 0 in a model without experts.
+   */
   classes(config: C): number;
   /** Constants of the model file besides `mask`, `cos` and `sin`. */
   tables(config: C): Readonly<Record<string, Table>>;
@@ -121,11 +140,20 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
   block(context: ModelContext<C>, layer: number): void;
   /** Logits F32 [rows, V] of the rows that `rows` picks from [N, H]. */
   head(context: ModelContext<C>, rows: (hidden: Tensor) => Tensor): Tensor;
-  /** Starts of the names of a block's weights in the order in which the reference declares its modules: files are written in it. */
+  /**
+   * Starts of the names of a block's weights in the order in which the reference declares its modules: files
+   * are written in it.
+   */
   readonly declared: readonly string[];
   quantClass(tensor: RequiredTensor, config: C): QuantClass;
-  /** The weight by which a block's router can choose to run no expert; absent in families without such a choice. */
+  /**
+   * The weight by which a block's router can choose to run no expert; absent in families without such a
+   * choice.
+   */
   skipBiases?(block: number): string;
-  /** What `inspect` says of attention and experts besides the sizes that every model has, to be appended to those. */
+  /**
+   * What `inspect` says of attention and experts besides the sizes that every model has, to be appended to
+   * those.
+   */
   describe(config: C): { attention: string; experts: string };
 }

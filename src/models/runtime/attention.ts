@@ -1,4 +1,7 @@
-/** Rotary attention over a KV cache, which families share: what a module `self_attn` does between its projections. */
+/**
+ * Rotary attention over a KV cache, which families share: what a module `self_attn` does between its
+ * projections.
+ */
 
 import type { Dtype } from '../../dtype.js';
 import { attentionOutput, attentionScores, transposedValues } from '../../graph/attention.js';
@@ -11,8 +14,9 @@ import type { ModelConfig } from './architecture.js';
 import type { Module } from './module.js';
 
 /**
- * Rotates queries [N, nq, d] and keys [N, nk, d], puts keys and values [N, nk, d] into the cache, and gives the weighted values [N, nq·d]. Axes as in the model files: B sequences of T tokens,
- * N = B·T rows, S visible positions, nq/nk query/KV heads of d.
+ * Rotates queries [N, nq, d] and keys [N, nk, d], puts keys and values [N, nk, d] into the cache, and gives
+ * the weighted values [N, nq·d]. Axes as in the model files: B sequences of T tokens, N = B·T rows, S visible
+ * positions, nq/nk query/KV heads of d.
  * @param dims leading dimensions of each head that are rotated.
  */
 export function rotaryAttention<C extends ModelConfig>(
@@ -59,7 +63,10 @@ export function rotaryAttention<C extends ModelConfig>(
   return m.tap(':attn_output', reshape(mixed, [N, nq * d]), 'T,nq*d'); //                          N, nq·d
 }
 
-/** Keys [B, S, nk, d] and transposed values [B, nk, d, S] that the tokens of this call attend to, in the dtype of the KV cache. */
+/**
+ * Keys [B, S, nk, d] and transposed values [B, nk, d, S] that the tokens of this call attend to, in the dtype
+ * of the KV cache.
+ */
 function updateCache<C extends ModelConfig>(
   m: Module<C>,
   layer: number,

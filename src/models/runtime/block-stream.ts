@@ -20,15 +20,17 @@ export interface BlockStream {
   /** Bytes of both slots. */
   readonly sizeBytes: number;
   /**
-   * Resolves when a block's weights are in place. Even and odd blocks have a slot each: a block's weights stay until one of the same parity is asked for, which must not
-   * happen before its segment has run. So the next block may be asked for while one computes.
+   * Resolves when a block's weights are in place. Even and odd blocks have a slot each: a block's weights
+   * stay until one of the same parity is asked for, which must not happen before its segment has run. So the
+   * next block may be asked for while one computes.
    */
   ensure(block: number): Promise<void>;
   close(): void;
 }
 
 /**
- * Makes the slots and declares every block's tensors in them. Throws `BACKEND` when the device has too little memory.
+ * Makes the slots and declares every block's tensors in them. Throws `BACKEND` when the device has too little
+ * memory.
  * @param fill writes one block's weights.
  */
 export function streamBlocks(

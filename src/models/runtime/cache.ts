@@ -10,7 +10,9 @@ import type { ModelConfig } from './architecture.js';
 import { cacheSite } from './cache-sites.js';
 import type { ModelWeights } from './loader.js';
 
-/** What one block remembers of the tokens before, by the names of the architecture's `histories`: F32 [B, ..]. */
+/**
+ * What one block remembers of the tokens before, by the names of the architecture's `histories`: F32 [B, ..].
+ */
 export type LayerState = Readonly<Record<string, ResidentTensor>>;
 
 /** Keys and values of one block: [B, capacity, nk·d] and, transposed, [B, nk·d, capacity]. */
@@ -22,7 +24,10 @@ export interface LayerCache {
 /** The recurrent states as bytes, enough to go back to a position together with the KV cache's length. */
 export type StateSnapshot = readonly Readonly<Record<string, Uint8Array>>[];
 
-/** Adds the recurrent states of all blocks, for `batch` sequences, to a memory; set to what precedes a first token. */
+/**
+ * Adds the recurrent states of all blocks, for `batch` sequences, to a memory; set to what precedes a first
+ * token.
+ */
 export function allocateStates(memory: ResidentMemory, weights: ModelWeights, batch: number): LayerState[] {
   const { config } = weights;
   const histories = Object.entries(architectureOf(config).histories(config));
@@ -44,7 +49,10 @@ export function allocateStates(memory: ResidentMemory, weights: ModelWeights, ba
   return states;
 }
 
-/** Sets recurrent states to what precedes a first token: zeros, or what the architecture's `histories` start from. */
+/**
+ * Sets recurrent states to what precedes a first token: zeros, or what the architecture's `histories` start
+ * from.
+ */
 export function resetStates(states: readonly LayerState[], weights: ModelWeights): void {
   const histories = architectureOf(weights.config).histories(weights.config);
   for (const [layer, state] of states.entries())
@@ -94,7 +102,10 @@ export interface ModelCache extends Disposable {
 /** Elements of one cache tensor must stay addressable by I32. */
 const MAX_ELEMENTS = 2 ** 31 - 1;
 
-/** Allocates an empty cache. Throws `BAD_ARGUMENT` for sizes that cannot be, `BACKEND` when the device has too little memory. */
+/**
+ * Allocates an empty cache. Throws `BAD_ARGUMENT` for sizes that cannot be, `BACKEND` when the device has too
+ * little memory.
+ */
 export function allocateCache(
   weights: ModelWeights,
   backend: Backend,

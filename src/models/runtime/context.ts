@@ -40,7 +40,10 @@ export interface ContextSource {
   sizes: CallSizes;
   /** True if the model has a head of its own (`lm_head.weight`); else it multiplies with the embedding. */
   hasHead: boolean;
-  /** Positions that a cache has room for, in a run that continues sequences; undefined in one that starts and ends them. */
+  /**
+   * Positions that a cache has room for, in a run that continues sequences; undefined in one that starts and
+   * ends them.
+   */
   capacity?: number | undefined;
   /** The tensor of a graph that stands for a leaf: the same one each time that it is asked for. */
   leaf(graph: Graph, leaf: ContextLeaf): Tensor;

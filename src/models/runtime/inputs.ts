@@ -9,13 +9,19 @@ import { type CallSizes, perType, type TypeConstant } from './call-sizes.js';
 
 const TABLES = ['cos', 'sin', 'cos_product', 'sin_product'] as const;
 
-/** Where a forward call stands: positions already in the cache, and how many of the first positions of each sequence are padding. */
+/**
+ * Where a forward call stands: positions already in the cache, and how many of the first positions of each
+ * sequence are padding.
+ */
 export interface CallPlace {
   past: number;
   padding: readonly number[];
 }
 
-/** Resident tensors that depend on the call but not on its tokens, and how to set them for a {@link CallPlace}. */
+/**
+ * Resident tensors that depend on the call but not on its tokens, and how to set them for a {@link
+ * CallPlace}.
+ */
 export interface CallInputs {
   readonly tensors: ReadonlyMap<string, ResidentTensor>;
   place(at: CallPlace): void;
@@ -79,7 +85,10 @@ export function allocateInputs(
   };
 }
 
-/** What blocks of a layer type read that depends on where the call stands: `mask` F32 [T, S] ([B, 1, T, S] where padded), tables of cosines and sines F32 [N, 1, d]. */
+/**
+ * What blocks of a layer type read that depends on where the call stands: `mask` F32 [T, S] ([B, 1, T, S]
+ * where padded), tables of cosines and sines F32 [N, 1, d].
+ */
 export function placeTables(
   config: ModelConfig,
   type: string,

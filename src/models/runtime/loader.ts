@@ -26,7 +26,10 @@ export interface ModelWeights extends Disposable {
   readonly checkpoint: Checkpoint;
   /** Every tensor that the model needs, and `lm_head.weight` if the checkpoint has one. */
   readonly tensors: ReadonlyMap<string, ResidentTensor>;
-  /** Bytes copied to the device (slots of streamed blocks included), and bytes used where they lie in the mapped file. */
+  /**
+   * Bytes copied to the device (slots of streamed blocks included), and bytes used where they lie in the
+   * mapped file.
+   */
   readonly allocatedBytes: number;
   readonly mappedBytes: number;
   /** Bytes of weights that the device has rearranged, part of `allocatedBytes`; 0 unless asked for. */
@@ -34,13 +37,15 @@ export interface ModelWeights extends Disposable {
   /** Names in the checkpoint that the model does not use. */
   readonly unexpected: readonly string[];
   /**
-   * For each block, whether its router can choose the class that skips the MoE (see `skip-class.ts`; false in families without such a class). Where it cannot, all known variants of the class's
-   * output agree.
+   * For each block, whether its router can choose the class that skips the MoE (see `skip-class.ts`; false in
+   * families without such a class). Where it cannot, all known variants of the class's output agree.
    */
   readonly skipReachable: readonly boolean[];
   /**
-   * Set if the blocks' matrices do not fit the device and take turns in two slots. Then segment n (0 the embedding, 1 … L the blocks, L + 1 the head) may run only after
-   * `ensure(n)` has resolved, and `ensure(n + 2)` may be called only after segment n has run: on the CPU, block n + 1 can be read while block n computes.
+   * Set if the blocks' matrices do not fit the device and take turns in two slots. Then segment n (0 the
+   * embedding, 1 … L the blocks, L + 1 the head) may run only after
+   * `ensure(n)` has resolved, and `ensure(n + 2)` may be called only after segment n has run: on the CPU,
+   * block n + 1 can be read while block n computes.
    */
   readonly ensure: ((segment: number) => Promise<void>) | undefined;
   close(): void;
@@ -48,21 +53,27 @@ export interface ModelWeights extends Disposable {
 
 /** Options of {@link loadWeights}. */
 export interface LoadOptions {
-  /** Bytes that the weights may take on the device, mapped files not counted. Default: 85 % of what is free. */
+  /**
+   * Bytes that the weights may take on the device, mapped files not counted. Default: 85 % of what is free.
+   */
   memoryBytes?: number;
   /**
-   * Copies the matmul weights into the layouts that the device multiplies with fastest (ggml's weight repacking): which dtypes have one depends on the CPU. Other kernels sum in another
-   * order, so results differ in the last bits. Default false: weights are used where they lie in the file.
+   * Copies the matmul weights into the layouts that the device multiplies with fastest (ggml's weight
+   * repacking): which dtypes have one depends on the CPU. Other kernels sum in another order, so results
+   * differ in the last bits. Default false: weights are used where they lie in the file.
    */
   repack?: boolean;
 }
 
 /**
- * Loads a model in any layout that {@link openModelSource} opens. Matmul weights and the embedding take the dtype that the policy says; in the stored dtype (quantised types
- * too) they are used where they lie in the mapped file on devices that can, else copied. Everything else becomes F32. Where the copies exceed the free memory, the blocks'
- * matrices are streamed: see {@link ModelWeights.ensure}.
+ * Loads a model in any layout that {@link openModelSource} opens. Matmul weights and the embedding take the
+ * dtype that the policy says; in the stored dtype (quantised types too) they are used where they lie in the
+ * mapped file on devices that can, else copied. Everything else becomes F32. Where the copies exceed the free
+ * memory, the blocks' matrices are streamed: see {@link ModelWeights.ensure}.
  *
- * @throws `BAD_ARGUMENT` for a policy that does not fit the model; `BAD_CONFIG`, `BAD_CHECKPOINT` (also for NaN or infinity in a vector, bias or convolution), `MISSING_TENSOR`, `IO`; `BACKEND` when the device has too little memory.
+ * @throws `BAD_ARGUMENT` for a policy that does not fit the model; `BAD_CONFIG`, `BAD_CHECKPOINT` (also for
+ * NaN or infinity in a vector, bias or convolution), `MISSING_TENSOR`, `IO`; `BACKEND` when the device has
+ * too little memory.
  */
 export async function loadWeights(
   path: string,
@@ -175,7 +186,8 @@ function place(
 }
 
 /**
- * Makes room for the matmul weights in their stored dtype that the device has a faster layout for. The embedding is none of them: rows are looked up in it, so a head that shares it stays as it is.
+ * Makes room for the matmul weights in their stored dtype that the device has a faster layout for. The
+ * embedding is none of them: rows are looked up in it, so a head that shares it stays as it is.
  */
 function repack(
   places: readonly Placement[],
@@ -215,7 +227,10 @@ export function matrixDtype(
   return type === undefined ? (choice as Dtype) : ggufDtype(tensor, type, config).dtype;
 }
 
-/** The policy's site of a weight: `model.layers.3.self_attn.o_proj.weight` is `layers.3.self_attn.o_proj#weight`. */
+/**
+ * The policy's site of a weight: `model.layers.3.self_attn.o_proj.weight` is
+ * `layers.3.self_attn.o_proj#weight`.
+ */
 export function weightSite(name: string): string {
   return `${name.replace(/^model\./, '').replace(/\.weight$/, '')}#weight`;
 }
@@ -232,7 +247,9 @@ function joinParts(parts: readonly TensorPart[]): TensorPart[] {
   return joined;
 }
 
-/** What is mapped, what is copied at once, and per block what is streamed (undefined: nothing needs to be). */
+/**
+ * What is mapped, what is copied at once, and per block what is streamed (undefined: nothing needs to be).
+ */
 function divide(places: readonly Placement[], config: ModelConfig, memoryBytes: number) {
   const mapped = places.filter(({ isMapped }) => isMapped);
   const copied = places.filter(({ isMapped }) => !isMapped);

@@ -2,7 +2,9 @@ import { familyPolicies, POLICIES, type Policy, resolvePolicy, type Setting } fr
 import { architectureOf } from '../architectures.js';
 import type { ModelConfig } from './architecture.js';
 
-/** A policy as a model takes it: a preset becomes that of the model's family of the same name, if it has one. */
+/**
+ * A policy as a model takes it: a preset becomes that of the model's family of the same name, if it has one.
+ */
 export function modelPolicy(policy: Policy, config: ModelConfig): Policy {
   if (POLICIES[policy.name] !== policy) return policy;
   return familyPolicies(architectureOf(config).family)[policy.name] ?? policy;
@@ -10,7 +12,10 @@ export function modelPolicy(policy: Policy, config: ModelConfig): Policy {
 
 const settings = new WeakMap<Policy, Setting>();
 
-/** What a policy chooses at the sites of a model; resolved once for each policy object. Throws as {@link resolvePolicy}. */
+/**
+ * What a policy chooses at the sites of a model; resolved once for each policy object. Throws as {@link
+ * resolvePolicy}.
+ */
 export function settingOf(policy: Policy, config: ModelConfig): Setting {
   const own = modelPolicy(policy, config);
   const setting = settings.get(own) ?? resolvePolicy(own);

@@ -13,11 +13,20 @@ export interface OpenModelOptions {
   policy?: string | Policy;
   /** Backend or device name, as in {@link openBackend}. Default `cpu`. */
   backend?: string;
-  /** CPU threads; default: all, but 1 for weights below 64 MB, where waiting for each other takes longer than the work. */
+  /**
+   * CPU threads; default: all, but 1 for weights below 64 MB, where waiting for each other takes longer than
+   * the work.
+   */
   threads?: number;
-  /** Multiply F32 as F32 on devices that would round the operands to F16; a process has one choice per kind of device. Default false; the CPU always does. */
+  /**
+   * Multiply F32 as F32 on devices that would round the operands to F16; a process has one choice per kind of
+   * device. Default false; the CPU always does.
+   */
   strictF32?: boolean;
-  /** Let a device compute neighbouring nodes in one kernel; a process has one choice per kind of device. Default true, false on `lavapipe`. */
+  /**
+   * Let a device compute neighbouring nodes in one kernel; a process has one choice per kind of device.
+   * Default true, false on `lavapipe`.
+   */
   fusion?: boolean;
   /** Rearrange matmul weights for speed: see `LoadOptions.repack`. Default false. */
   repack?: boolean;
@@ -33,11 +42,20 @@ export interface Model extends Disposable {
   readonly weights: ModelWeights;
   /** Compiles forward calls of fixed sizes. Close the plan when done. */
   plan(options: PlanOptions): ModelPlan;
-  /** An empty cache of one sequence for plans that continue it; `capacity` positions fit. Close it after the plans. */
+  /**
+   * An empty cache of one sequence for plans that continue it; `capacity` positions fit. Close it after the
+   * plans.
+   */
   cache(capacity: number): ModelCache;
-  /** Runs one sequence from its start to its end and gives the logits of all of its tokens, F32 [T, V]. Throws `BAD_ARGUMENT` for ids outside the vocabulary. */
+  /**
+   * Runs one sequence from its start to its end and gives the logits of all of its tokens, F32 [T, V]. Throws
+   * `BAD_ARGUMENT` for ids outside the vocabulary.
+   */
   prefill(tokens: readonly number[]): Promise<Float32Array>;
-  /** Opens sequences that grow call by call: chunked prefill, decode, batches. Close the session before the model. */
+  /**
+   * Opens sequences that grow call by call: chunked prefill, decode, batches. Close the session before the
+   * model.
+   */
   session(options?: SessionOptions): ModelSession;
   close(): void;
 }
@@ -46,7 +64,8 @@ export interface Model extends Disposable {
  * Loads a model onto a device.
  *
  * @param path a folder in the transformers or legacy layout, or a GGUF file: see `openModelSource`.
- * @throws `BAD_CONFIG`, `BAD_CHECKPOINT`, `MISSING_TENSOR`, `IO` for the model; `BACKEND` for the device; `BAD_ARGUMENT` for an unknown policy or one with rules that match nothing in the model.
+ * @throws `BAD_CONFIG`, `BAD_CHECKPOINT`, `MISSING_TENSOR`, `IO` for the model; `BACKEND` for the device;
+ * `BAD_ARGUMENT` for an unknown policy or one with rules that match nothing in the model.
  */
 export async function openModel(path: string, options: OpenModelOptions = {}): Promise<Model> {
   const policy =

@@ -1,5 +1,6 @@
 /**
- * What stands between the model file and the rest: weights, states, policy and taps by name. The model file itself holds only the equations.
+ * What stands between the model file and the rest: weights, states, policy and taps by name. The model file
+ * itself holds only the equations.
  */
 
 import type { Dtype } from '../../dtype.js';
@@ -24,14 +25,20 @@ export interface ModelContext<C extends ModelConfig = ModelConfig> {
   taps: Taps;
   /** Sequences in the batch, B; all have the same number of tokens. */
   batch: number;
-  /** A weight by its full name, with what it is for and its shape, output rows first; throws `MISSING_TENSOR`. */
+  /**
+   * A weight by its full name, with what it is for and its shape, output rows first; throws `MISSING_TENSOR`.
+   */
   weight(name: string, role: WeightRole, shape: Shape): Tensor;
   /** True if the model has a head of its own (`lm_head.weight`); else it multiplies with the embedding. */
   hasHead: boolean;
-  /** A value that outlives the segment: `hidden` F32 [N, H], and what else the architecture's `states` names. */
+  /**
+   * A value that outlives the segment: `hidden` F32 [N, H], and what else the architecture's `states` names.
+   */
   state(name: string): Tensor;
   /**
-   * A value that depends on the run but not on the weights: `mask` F32 [T, S] or [B, 1, T, S], `cos` and `sin` F32 [N, 1, d] (`cos_product` and `sin_product` of angles that were multiplied up), for the layer type of the block at hand; the architecture's
+   * A value that depends on the run but not on the weights: `mask` F32 [T, S] or [B, 1, T, S], `cos` and
+   * `sin` F32 [N, 1, d] (`cos_product` and `sin_product` of angles that were multiplied up), for the layer
+   * type of the block at hand; the architecture's
    * `tables`.
    */
   constant(name: string): Tensor;
@@ -87,7 +94,10 @@ export class Module<C extends ModelConfig = ModelConfig> {
     return this.#weight(name, 'buffer', [size]);
   }
 
-  /** A weight that matmuls read: output rows first. Its dtype was chosen when it was loaded, by the policy at `name#weight`. */
+  /**
+   * A weight that matmuls read: output rows first. Its dtype was chosen when it was loaded, by the policy at
+   * `name#weight`.
+   */
   matrix(name: string, ...shape: number[]): Tensor {
     return this.#matrix(name, 'matmul', shape);
   }
@@ -113,7 +123,10 @@ export class Module<C extends ModelConfig = ModelConfig> {
     return suffixes.map((suffix) => this.setting(`${suffix}#round`)).some((dtype) => dtype !== 'none');
   }
 
-  /** Rounds a value as the policy says and passes it through the seam. `suffix`: '' for the module's output, `.child` for a child's, `:value` for a value inside it. */
+  /**
+   * Rounds a value as the policy says and passes it through the seam. `suffix`: '' for the module's output,
+   * `.child` for a child's, `:value` for a value inside it.
+   */
   tap(suffix: string, value: Tensor, axes: string): Tensor {
     const rounded = value.dtype === 'F32' ? this.round(suffix, value) : value;
     return tap(this.context.graph, this.context.taps, this.#join(suffix), rounded, axes);

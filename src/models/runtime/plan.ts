@@ -19,7 +19,10 @@ import { buildSegment, LOGITS } from './segments.js';
 import { NO_TAPS, type Taps } from './tap.js';
 import { checkTokenIds } from './token-ids.js';
 
-/** Receives the values of one segment (embedding, a block, head) after it ran. Their memory may be reused once the promise resolves, but for those of the embedding, which last until the end of the run. */
+/**
+ * Receives the values of one segment (embedding, a block, head) after it ran. Their memory may be reused once
+ * the promise resolves, but for those of the embedding, which last until the end of the run.
+ */
 export type SegmentSink = (segment: number, values: readonly OutputValue[]) => Promise<void>;
 
 /** What a plan is for. */
@@ -30,11 +33,17 @@ export interface PlanOptions {
   batch?: number;
   /** Values to make readable; default none. */
   taps?: Taps;
-  /** Rows that the language-model head computes: `all` tokens (default) or the `last` of each sequence. A tapped `lm_head` needs `all`. */
+  /**
+   * Rows that the language-model head computes: `all` tokens (default) or the `last` of each sequence. A
+   * tapped `lm_head` needs `all`.
+   */
   logits?: 'all' | 'last';
   /** True if sequences may start with padding; default false. */
   padded?: boolean;
-  /** Continue sequences whose past is in a cache. `span`: cached positions that attention reads, at least `past + tokens`. Without it each run starts and ends its sequences. */
+  /**
+   * Continue sequences whose past is in a cache. `span`: cached positions that attention reads, at least
+   * `past + tokens`. Without it each run starts and ends its sequences.
+   */
   cached?: { cache: ModelCache; span: number };
 }
 
@@ -61,16 +70,18 @@ export interface ModelPlan extends Disposable {
   /** Bytes of device memory for intermediate values, states and constants. */
   readonly sizeBytes: number;
   /**
-   * Runs the model on token ids, `batch · tokens` of them in the order of the sequences, each below the vocabulary size (`BAD_ARGUMENT`). Gives logits F32
-   * [batch · logitRows, V]. Runs of one plan must not overlap.
+   * Runs the model on token ids, `batch · tokens` of them in the order of the sequences, each below the
+   * vocabulary size (`BAD_ARGUMENT`). Gives logits F32 [batch · logitRows, V]. Runs of one plan must not
+   * overlap.
    */
   run(tokens: readonly number[], options?: RunOptions): Promise<Float32Array>;
   close(): void;
 }
 
 /**
- * Builds and compiles the graphs: one segment for the embedding, one a block, one for the head. Blocks alternate between two memory arenas, so that the values of one can be
- * written to disk while the next computes; they pass the residual stream and the router state through resident memory.
+ * Builds and compiles the graphs: one segment for the embedding, one a block, one for the head. Blocks
+ * alternate between two memory arenas, so that the values of one can be written to disk while the next
+ * computes; they pass the residual stream and the router state through resident memory.
  */
 export function planModel(
   weights: ModelWeights,
@@ -178,8 +189,8 @@ function buildGraphs(weights: ModelWeights, setting: Setting, sizes: CallSizes, 
 }
 
 /**
- * Values of fewer bytes are taken before the next segment starts. ggml's threads wait for each other in a loop at every node: a short interruption of one costs all of them more than
- * the work itself.
+ * Values of fewer bytes are taken before the next segment starts. ggml's threads wait for each other in a
+ * loop at every node: a short interruption of one costs all of them more than the work itself.
  */
 const SHORT_BYTES = 2 ** 20;
 

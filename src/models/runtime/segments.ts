@@ -19,7 +19,8 @@ export interface SegmentSizes {
 }
 
 /**
- * Builds the graph of one segment: 0 the embedding (input `tokens` I32 [N]), 1 … L the blocks, L + 1 the head, whose logits are the output {@link LOGITS}.
+ * Builds the graph of one segment: 0 the embedding (input `tokens` I32 [N]), 1 … L the blocks, L + 1 the
+ * head, whose logits are the output {@link LOGITS}.
  *
  * @param context what the model file reads; `block` is null for embedding and head.
  */

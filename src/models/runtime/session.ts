@@ -19,25 +19,40 @@ import type { Taps } from './tap.js';
 export interface SessionOptions {
   /** Sequences that advance together; default 1. */
   batch?: number;
-  /** Positions that the KV cache holds; default 2048, at most what the model allows (`max_position_embeddings`). */
+  /**
+   * Positions that the KV cache holds; default 2048, at most what the model allows
+   * (`max_position_embeddings`).
+   */
   capacity?: number;
 }
 
 /** Options of one forward call. */
 export interface ForwardOptions {
-  /** Rows of logits: those of the `last` token of each sequence (default) or of `all`. A tapped `lm_head` needs `all`. */
+  /**
+   * Rows of logits: those of the `last` token of each sequence (default) or of `all`. A tapped `lm_head`
+   * needs `all`.
+   */
   logits?: 'last' | 'all';
-  /** Values to make readable in this call. Pass the same object each time: graphs are compiled anew for another one. */
+  /**
+   * Values to make readable in this call. Pass the same object each time: graphs are compiled anew for
+   * another one.
+   */
   taps?: Taps;
   /** Takes them, segment by segment. */
   sink?: SegmentSink;
 }
 
-/** Cached positions that attention reads grow in steps of this size, so that decode steps share compiled graphs. */
+/**
+ * Cached positions that attention reads grow in steps of this size, so that decode steps share compiled
+ * graphs.
+ */
 const SPAN_STEP = 64;
 /** Compiled sizes that are kept. */
 const MAX_PLANS = 4;
-/** States that are kept to go back to, besides the start. 420 kB each in a model of 8 billion parameters with convolutions. */
+/**
+ * States that are kept to go back to, besides the start. 420 kB each in a model of 8 billion parameters with
+ * convolutions.
+ */
 const MAX_SNAPSHOTS = 16;
 
 interface KeptPlan {
@@ -50,8 +65,9 @@ interface KeptPlan {
 }
 
 /**
- * A batch of sequences with their KV caches, convolution states and delayed values. Any split of the tokens over calls gives the same numbers up to the order of additions. A call
- * that fails or is cancelled leaves the session as it was before.
+ * A batch of sequences with their KV caches, convolution states and delayed values. Any split of the tokens
+ * over calls gives the same numbers up to the order of additions. A call that fails or is cancelled leaves
+ * the session as it was before.
  */
 export class ModelSession implements Disposable {
   readonly #weights: ModelWeights;
@@ -113,7 +129,10 @@ export class ModelSession implements Disposable {
     return this.#cache.sizeBytes;
   }
 
-  /** Appends tokens to the only sequence. Gives logits F32 [V], or [T, V] with `logits: 'all'`. Throws as {@link forwardBatch}. */
+  /**
+   * Appends tokens to the only sequence. Gives logits F32 [V], or [T, V] with `logits: 'all'`. Throws as
+   * {@link forwardBatch}.
+   */
   forward(tokens: readonly number[], options: ForwardOptions = {}): Promise<Float32Array> {
     return this.forwardBatch([tokens], options);
   }
@@ -124,10 +143,12 @@ export class ModelSession implements Disposable {
   }
 
   /**
-   * Appends tokens to each sequence. In the first call sequences may differ in length: shorter ones are padded on the left, as transformers does with an attention mask. Later calls
-   * need as many tokens for each. Gives logits F32 [B, V], or [B · T, V] with `logits: 'all'` (rows of padding included).
+   * Appends tokens to each sequence. In the first call sequences may differ in length: shorter ones are
+   * padded on the left, as transformers does with an attention mask. Later calls need as many tokens for
+   * each. Gives logits F32 [B, V], or [B · T, V] with `logits: 'all'` (rows of padding included).
    *
-   * @throws `BAD_ARGUMENT` for ids outside the vocabulary, unequal lengths after the first call, a call during another, or more tokens than the cache holds; `CANCELLED`; `CLOSED`.
+   * @throws `BAD_ARGUMENT` for ids outside the vocabulary, unequal lengths after the first call, a call
+   * during another, or more tokens than the cache holds; `CANCELLED`; `CLOSED`.
    */
   async forwardBatch(
     sequences: readonly (readonly number[])[],
@@ -145,8 +166,9 @@ export class ModelSession implements Disposable {
   }
 
   /**
-   * Goes back to an earlier position; 0 empties the session. Keys and values stay; convolution and delayed-value states come from the nearest kept snapshot (one is kept before each
-   * call), and tokens between it and `position` are computed again.
+   * Goes back to an earlier position; 0 empties the session. Keys and values stay; convolution and
+   * delayed-value states come from the nearest kept snapshot (one is kept before each call), and tokens
+   * between it and `position` are computed again.
    */
   async truncate(position: number): Promise<void> {
     if (!Number.isInteger(position) || position < 0 || position > this.position)

@@ -1,4 +1,7 @@
-/** Which values a policy's choice changes, read off the model file: its graphs are built under every choice, cut at every tap, and compared. */
+/**
+ * Which values a policy's choice changes, read off the model file: its graphs are built under every choice,
+ * cut at every tap, and compared.
+ */
 import type { Graph } from '../../graph/graph.js';
 import { SITE_KINDS, type SiteKind, siteKind } from '../../graph/policy.js';
 import type { ResidentTensor, Tensor } from '../../graph/tensor.js';
@@ -13,7 +16,10 @@ const OF_WEIGHTS: ReadonlySet<SiteKind> = new Set(['weight', 'parameters']);
 
 const known = new WeakMap<ModelConfig, ReadonlyMap<string, readonly string[]>>();
 
-/** By site, the taps whose own op the choice changes, in execution order. Choices that are made as weights are loaded are absent. Needs no device. */
+/**
+ * By site, the taps whose own op the choice changes, in execution order. Choices that are made as weights are
+ * loaded are absent. Needs no device.
+ */
 export function siteTaps(config: ModelConfig): ReadonlyMap<string, readonly string[]> {
   const found = known.get(config) ?? compareAll(config);
   known.set(config, found);
@@ -38,7 +44,10 @@ function compareAll(config: ModelConfig): ReadonlyMap<string, readonly string[]>
   return result;
 }
 
-/** What each tap of a segment is computed by, as a number that is equal for equal computations; one site is set to another value. */
+/**
+ * What each tap of a segment is computed by, as a number that is equal for equal computations; one site is
+ * set to another value.
+ */
 function tapPieces(config: ModelConfig, segment: number, site?: string, value?: string): Map<string, number> {
   const memory = new Map<string, ResidentTensor>();
   const context = modelContexts({

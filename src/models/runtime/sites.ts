@@ -12,7 +12,8 @@ export type { PolicySite } from './trace.js';
 /**
  * All sites of a model, in the order in which its graphs ask for them.
  *
- * @param tensors what the checkpoint has; default: what the configuration requires. A head of its own makes a difference.
+ * @param tensors what the checkpoint has; default: what the configuration requires. A head of its own makes a
+ * difference.
  */
 export function modelSites(
   config: ModelConfig,
@@ -27,7 +28,10 @@ export function modelSites(
   });
 }
 
-/** What rounding stored weights may choose: only dtypes that change some of them. All where the checkpoint is not known. */
+/**
+ * What rounding stored weights may choose: only dtypes that change some of them. All where the checkpoint is
+ * not known.
+ */
 function roundings(
   site: string,
   tensors: readonly (RequiredTensor & { info?: TensorInfo })[],
@@ -45,8 +49,9 @@ export function siteChoice({ name, kind, values }: PolicySite, setting: Setting)
 }
 
 /**
- * Refuses a policy with a rule that matches no site of the model, and one that is a list of globs of which one matches none (`BAD_ARGUMENT`): a typing error would otherwise change
- * nothing without a word. Also refuses a value that a site of the rule does not take, unless a later rule sets it.
+ * Refuses a policy with a rule that matches no site of the model, and one that is a list of globs of which
+ * one matches none (`BAD_ARGUMENT`): a typing error would otherwise change nothing without a word. Also
+ * refuses a value that a site of the rule does not take, unless a later rule sets it.
  */
 export function checkPolicy(policy: Policy, config: ModelConfig, tensors?: readonly RequiredTensor[]): void {
   const sites = modelSites(config, tensors);

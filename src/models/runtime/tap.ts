@@ -5,22 +5,32 @@ import type { Shape } from '../../graph/shape.js';
 import type { Tensor } from '../../graph/tensor.js';
 
 /**
- * What happens at the named values of a model: the only seam between the model file and everything that watches or changes it. An observer answers `wants`; replacing a value
- * (graft) or rounding it is done by `apply`, which returns the tensor that the model goes on with.
+ * What happens at the named values of a model: the only seam between the model file and everything that
+ * watches or changes it. An observer answers `wants`; replacing a value (graft) or rounding it is done by
+ * `apply`, which returns the tensor that the model goes on with.
  */
 export interface Taps {
-  /** True if the value is to be readable after the run. A value that nothing wants and nothing changes costs nothing. */
+  /**
+   * True if the value is to be readable after the run. A value that nothing wants and nothing changes costs
+   * nothing.
+   */
   wants(name: string): boolean;
   /** The tensor to go on with; identity if absent. Must keep shape and dtype. */
   apply?(name: string, value: Tensor): Tensor;
-  /** Told of every value in the order in which the model file makes them, with its axes, e.g. `T,nq,d`: what a trace is made of. */
+  /**
+   * Told of every value in the order in which the model file makes them, with its axes, e.g. `T,nq,d`: what a
+   * trace is made of.
+   */
   declare?(name: string, axes: string, value: Tensor): void;
 }
 
 /** Taps that nobody watches. */
 export const NO_TAPS: Taps = { wants: () => false };
 
-/** Passes a value through the seam. What is shown is the value computed here, also where another one takes its place. */
+/**
+ * Passes a value through the seam. What is shown is the value computed here, also where another one takes its
+ * place.
+ */
 export function tap(graph: Graph, taps: Taps, name: string, value: Tensor, axes: string): Tensor {
   taps.declare?.(name, axes, value);
   // A state is replaced later in the run: what is shown is its value at this point.
@@ -34,8 +44,8 @@ function looksAtResident(value: Tensor): boolean {
 }
 
 /**
- * As {@link tap}, for a value that the model holds in another layout than its name promises: `shown` leads to the promised one and `back` from there. Neither is built unless the
- * value is wanted or may be changed.
+ * As {@link tap}, for a value that the model holds in another layout than its name promises: `shown` leads to
+ * the promised one and `back` from there. Neither is built unless the value is wanted or may be changed.
  */
 export function tapAs(
   graph: Graph,
@@ -53,7 +63,8 @@ export function tapAs(
 }
 
 /**
- * As {@link tap}, for consecutive parts of one value along an axis that have names of their own: `parts` [name, count, shape to show it in, axes] in order, counts adding up to the axis.
+ * As {@link tap}, for consecutive parts of one value along an axis that have names of their own: `parts`
+ * [name, count, shape to show it in, axes] in order, counts adding up to the axis.
  */
 export function tapParts(
   graph: Graph,

@@ -1,6 +1,7 @@
 /**
- * What a model is made of, read off its model file: one run over it without a device, cut at every tap, gives the values and their axes, what each is computed from, the policy's sites
- * and the weights. Nothing of this is written down anywhere else.
+ * What a model is made of, read off its model file: one run over it without a device, cut at every tap, gives
+ * the values and their axes, what each is computed from, the policy's sites and the weights. Nothing of this
+ * is written down anywhere else.
  */
 import { hasRole } from '../../families/roles.js';
 import type { Graph } from '../../graph/graph.js';
@@ -27,7 +28,10 @@ export interface ModelTap {
   window?: number;
 }
 
-/** How the inputs of an op meet: `sum` where their errors add (sums, concatenations), `product` where relative errors do. */
+/**
+ * How the inputs of an op meet: `sum` where their errors add (sums, concatenations), `product` where relative
+ * errors do.
+ */
 export type Joining = 'sum' | 'product';
 
 /** What the op that makes a value reads, weights aside. */
@@ -44,7 +48,10 @@ export interface PolicySite {
   kind: SiteKind;
   /** Decoder block, or null for embedding and head. */
   block: number | null;
-  /** Segments whose graphs depend on the choice: 0 the embedding, 1 … L the blocks, L + 1 the head. A tied embedding weight has two. */
+  /**
+   * Segments whose graphs depend on the choice: 0 the embedding, 1 … L the blocks, L + 1 the head. A tied
+   * embedding weight has two.
+   */
   segments: readonly number[];
   /** What it can be set to; the first is what holds where no rule says otherwise. */
   values: readonly string[];
@@ -54,7 +61,10 @@ export interface PolicySite {
 export interface Trace {
   /** In execution order. */
   taps: readonly ModelTap[];
-  /** By tap. What a step leaves or finds has no inputs, but for the states of a run with a cache, which are made of the call's own values. */
+  /**
+   * By tap. What a step leaves or finds has no inputs, but for the states of a run with a cache, which are
+   * made of the call's own values.
+   */
   edges: ReadonlyMap<string, TapInputs>;
   /** In the order in which the graphs ask for them. */
   sites: readonly PolicySite[];
@@ -66,7 +76,10 @@ export interface Trace {
   weighted: ReadonlySet<string>;
   /** By tap, the matrices that it is a product with. */
   products: ReadonlyMap<string, readonly string[]>;
-  /** For each segment, the value that each state holds before it: what the embedding or an earlier block has handed on. */
+  /**
+   * For each segment, the value that each state holds before it: what the embedding or an earlier block has
+   * handed on.
+   */
   before: readonly ReadonlyMap<string, string>[];
 }
 
@@ -106,7 +119,10 @@ function tracesOf(config: ModelConfig): Map<string, Trace> {
   return known;
 }
 
-/** Traces a model. Needs neither weights nor native code; the result is kept as long as the config object, and for the models used last. */
+/**
+ * Traces a model. Needs neither weights nor native code; the result is kept as long as the config object, and
+ * for the models used last.
+ */
 export function traceModel(config: ModelConfig, options: TraceOptions = {}): Trace {
   const { hasHead = !config.tie_word_embeddings, cached = false } = options;
   const known = tracesOf(config);
@@ -116,7 +132,10 @@ export function traceModel(config: ModelConfig, options: TraceOptions = {}): Tra
   return trace;
 }
 
-/** All taps of a model in execution order: embedding, blocks, head. With `cached`, each block's states after the step too, where they are written. */
+/**
+ * All taps of a model in execution order: embedding, blocks, head. With `cached`, each block's states after
+ * the step too, where they are written.
+ */
 export function modelTaps(config: ModelConfig, cached = false): readonly ModelTap[] {
   return traceModel(config, { cached }).taps;
 }
@@ -205,7 +224,9 @@ function makeTrace(config: ModelConfig, hasHead: boolean, cached: boolean): Trac
   };
 }
 
-/** Positions that a block's cache keeps between calls: one less than its sliding window; undefined for all. */
+/**
+ * Positions that a block's cache keeps between calls: one less than its sliding window; undefined for all.
+ */
 function cacheWindow(config: ModelConfig, block: number): number | undefined {
   const { window } = architectureOf(config).attention(config, config.layer_types[block]!);
   return window === undefined ? undefined : window - 1;
@@ -243,7 +264,10 @@ function leafMemory(memory: Map<string, ResidentTensor>, { kind, name, dtype, sh
 /** Ops in which relative errors of the operands add, where these come from different values. */
 const PRODUCTS: ReadonlySet<string> = new Set(['mul', 'div', 'mulMat', 'mulMatId', 'getRows']);
 
-/** What a value is computed from: the cuts and states that lie before it. `reads`: matrices that it is a product with, and what the calls before have left. */
+/**
+ * What a value is computed from: the cuts and states that lie before it. `reads`: matrices that it is a
+ * product with, and what the calls before have left.
+ */
 function inputsOf(
   graph: Graph,
   name: string,

@@ -10,10 +10,16 @@ import { readTensor, sliceParts } from '../../weights/tensor-data.js';
 
 const OP = 'loadWeights';
 
-/** Elements widened at a time: a multiple of every block size. Large enough for the calls to cost nothing, small enough to stay near the cache. */
+/**
+ * Elements widened at a time: a multiple of every block size. Large enough for the calls to cost nothing,
+ * small enough to stay near the cache.
+ */
 const CHUNK_ELEMENTS = 1 << 20;
 
-/** A tensor on the device and what it is filled from: the same dtype, or one that is widened to F32, and from there quantised where the tensor has another dtype. */
+/**
+ * A tensor on the device and what it is filled from: the same dtype, or one that is widened to F32, and from
+ * there quantised where the tensor has another dtype.
+ */
 export interface FillJob {
   tensor: ResidentTensor;
   stored: TensorInfo;
@@ -30,10 +36,12 @@ interface Range {
 }
 
 /**
- * Fills tensors from their mapped files, several chunks at once, with 12 MiB of memory per thread, and the size of the tensor for one that the device rearranges.
+ * Fills tensors from their mapped files, several chunks at once, with 12 MiB of memory per thread, and the
+ * size of the tensor for one that the device rearranges.
  *
  * @param mappings the mapped file of every part.
- * @throws `BAD_CHECKPOINT` for a value that is not finite in a job that checks; `IO` when a file has become shorter.
+ * @throws `BAD_CHECKPOINT` for a value that is not finite in a job that checks; `IO` when a file has become
+ * shorter.
  */
 export async function fillTensors(
   jobs: readonly FillJob[],
@@ -58,7 +66,8 @@ export async function fillTensors(
 
 function rangesOf(job: FillJob): Range[] {
   const elements = elementCount(job.tensor.shape);
-  // Axes stored in another order can only be read whole; such tensors are small. What the device rearranges can only be written whole.
+  // Axes stored in another order can only be read whole; such tensors are small. What the device rearranges
+  // can only be written whole.
   const isWhole = job.stored.storedAxes !== undefined || job.tensor.isRepacked === true;
   const step = isWhole ? elements : CHUNK_ELEMENTS;
   const ranges: Range[] = [];

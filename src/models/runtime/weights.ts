@@ -1,4 +1,7 @@
-/** The tensors that a configuration requires, under the names of the transformers layout (the `state_dict` of the reference's model). */
+/**
+ * The tensors that a configuration requires, under the names of the transformers layout (the `state_dict` of
+ * the reference's model).
+ */
 import { type Dtype, isQuantized } from '../../dtype.js';
 import { ZayascopeError } from '../../errors.js';
 import type { Checkpoint, TensorInfo } from '../../weights/checkpoint.js';
@@ -11,11 +14,15 @@ const HEAD = 'lm_head.weight';
 
 export type { RequiredTensor, WeightRole } from './architecture.js';
 
-/** The dtypes that weights may be stored in; matmul weights and the embedding of GGUF files may be quantised too. */
+/**
+ * The dtypes that weights may be stored in; matmul weights and the embedding of GGUF files may be quantised
+ * too.
+ */
 const WEIGHT_DTYPES = ['BF16', 'F16', 'F32'] as const;
 
 /**
- * Every tensor of the transformers layout that `config` needs, in the order of the reference's modules: files are written in it.
+ * Every tensor of the transformers layout that `config` needs, in the order of the reference's modules: files
+ * are written in it.
  * @param hasHead true for a checkpoint with `lm_head.weight`; default: what the config says.
  */
 export function requiredTensors(config: ModelConfig, hasHead?: boolean): readonly RequiredTensor[] {
@@ -36,8 +43,9 @@ export interface CheckedWeights {
   /** The required tensors, in the order of {@link requiredTensors}. */
   tensors: readonly (RequiredTensor & { info: TensorInfo })[];
   /**
-   * The tensor that the LM head multiplies with. `lm_head.weight` also with `tie_word_embeddings` when the checkpoint has it:
-   * the reference then uses it (it ties only equal tensors, where both give the same logits).
+   * The tensor that the LM head multiplies with. `lm_head.weight` also with `tie_word_embeddings` when the
+   * checkpoint has it: the reference then uses it (it ties only equal tensors, where both give the same
+   * logits).
    */
   lmHead: TensorInfo;
   /** Names in the checkpoint that the model does not use; worth a notice, not an error. Sorted. */
@@ -46,8 +54,9 @@ export interface CheckedWeights {
 
 /**
  * Finds every required tensor and checks shape and dtype.
- * @throws `MISSING_TENSOR` naming the first missing tensor and how many are missing; `BAD_CHECKPOINT` for a wrong shape or a dtype other
- * than BF16, F16 and F32 (or, for matmul weights and the embedding, a quantised type).
+ * @throws `MISSING_TENSOR` naming the first missing tensor and how many are missing; `BAD_CHECKPOINT` for a
+ * wrong shape or a dtype other than BF16, F16 and F32 (or, for matmul weights and the embedding, a quantised
+ * type).
  */
 export function checkWeights(checkpoint: Checkpoint, config: ModelConfig): CheckedWeights {
   // The reference uses a head of its own also where the config ties it: both are equal then.

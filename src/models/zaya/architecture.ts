@@ -97,7 +97,10 @@ export const ZAYA_ARCHITECTURE: Architecture<ZayaConfig> = {
   }),
 };
 
-/** Raw q‖k rows, oldest first, [L, C] (none for convolutions of size 1), and the delayed value projection of the last token, [1, nk·d/2]. */
+/**
+ * Raw q‖k rows, oldest first, [L, C] (none for convolutions of size 1), and the delayed value projection of
+ * the last token, [1, nk·d/2].
+ */
 function histories(config: ZayaConfig): Record<string, History> {
   const rows = convStateLength(config);
   const conv_state: History = {
@@ -116,7 +119,10 @@ function histories(config: ZayaConfig): Record<string, History> {
   };
 }
 
-/** What follows from a router class: `expert_ids` I32 [E + 1, 1] the expert to run, 0 for the skip class; `expert_keep` F32 [E + 1, 1] 0 for the skip class, 1 for others. */
+/**
+ * What follows from a router class: `expert_ids` I32 [E + 1, 1] the expert to run, 0 for the skip class;
+ * `expert_keep` F32 [E + 1, 1] 0 for the skip class, 1 for others.
+ */
 function expertTables(config: ZayaConfig): Record<string, Table> {
   const skip = config.num_experts;
   const classes = Array.from({ length: routerClasses(config) }, (_, index) => index);
@@ -129,7 +135,8 @@ function expertTables(config: ZayaConfig): Record<string, Table> {
 
 /**
  * - the router's matrices: exact; the grouped convolution: half;
- * - experts' down projections and the value projections get more bits in some layers, which count as half-layers for experts, so that half of the 8B's 40 get them; as blocks for values.
+ * - experts' down projections and the value projections get more bits in some layers, which count as
+ *   half-layers for experts, so that half of the 8B's 40 get them; as blocks for values.
  */
 function quantClass({ name }: RequiredTensor, { num_hidden_layers: blocks }: ZayaConfig): QuantClass {
   if (name.endsWith('.conv_qk_grouped.weight')) return 'half';

@@ -3,8 +3,9 @@
  * Reference: `ZayaConfig` of transformers 5.18.0,
  * https://github.com/huggingface/transformers/blob/v5.18.0/src/transformers/models/zaya/configuration_zaya.py
  *
- * Known deviations, all towards an error where the reference goes on silently: a flat `rope_theta` that contradicts the value in force,
- * rotary sizes that are odd, zero or wider than the head, zero-sized models, activations other than SiLU, scaled RoPE.
+ * Known deviations, all towards an error where the reference goes on silently: a flat `rope_theta` that
+ * contradicts the value in force, rotary sizes that are odd, zero or wider than the head, zero-sized models,
+ * activations other than SiLU, scaled RoPE.
  */
 import { join } from 'node:path';
 import { describeValue } from '../../weights/describe-value.js';
@@ -15,7 +16,10 @@ import { quantisationIn } from '../layout/quantised.js';
 import { fromLegacyConfig, isLegacyConfig } from './legacy-config.js';
 
 const OP = 'readZayaConfig';
-/** Dtypes that transformers may load the weights in; a run's policy decides here, so only what is no dtype of weights matters. */
+/**
+ * Dtypes that transformers may load the weights in; a run's policy decides here, so only what is no dtype of
+ * weights matters.
+ */
 const LOAD_DTYPES: ReadonlySet<string> = new Set([
   'float32',
   'float16',
@@ -27,7 +31,9 @@ const LOAD_DTYPES: ReadonlySet<string> = new Set([
 ]);
 const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
 
-/** How a block attends: to everything before it, or to the last `sliding_window` positions (itself included). */
+/**
+ * How a block attends: to everything before it, or to the last `sliding_window` positions (itself included).
+ */
 export type LayerType = 'hybrid' | 'hybrid_sliding';
 
 /** Rotary embedding of one layer type. */
@@ -56,7 +62,9 @@ export interface ZayaConfig {
   tie_word_embeddings: boolean;
   /** An entry for every layer type that occurs in `layer_types`. */
   rope_parameters: Readonly<Partial<Record<LayerType, RopeParameters>>>;
-  /** Positions that a `hybrid_sliding` block sees, the query's own included; null when there is no such block. */
+  /**
+   * Positions that a `hybrid_sliding` block sees, the query's own included; null when there is no such block.
+   */
   sliding_window: number | null;
   moe_intermediate_size: number;
   num_experts_per_tok: 1;
@@ -81,7 +89,10 @@ const DEFAULT_ROPE = {
   hybrid_sliding: { rope_type: 'default', rope_theta: 10_000, partial_rotary_factor: 0.5 },
 } as const satisfies Record<LayerType, RopeParameters>;
 
-/** Upper bounds far above any real model: they keep a malformed config from asking for absurd tables or overflowing a product. */
+/**
+ * Upper bounds far above any real model: they keep a malformed config from asking for absurd tables or
+ * overflowing a product.
+ */
 const MAX_LAYERS = 4096;
 const MAX_EXPERTS = 65_536;
 const MAX_HEADS = 65_536;
@@ -100,8 +111,9 @@ export async function readZayaConfig(folder: string): Promise<ZayaConfig> {
 }
 
 /**
- * Validates a parsed `config.json`. Absent keys take the reference's defaults, keys that it does not know are ignored. A config of the legacy
- * layout (half-layers, scalars or lists) is translated first; its checkpoint then needs `asNative`.
+ * Validates a parsed `config.json`. Absent keys take the reference's defaults, keys that it does not know are
+ * ignored. A config of the legacy layout (half-layers, scalars or lists) is translated first; its checkpoint
+ * then needs `asNative`.
  *
  * @param where the file, for messages; default `config.json`.
  * @throws `BAD_CONFIG` naming the key, what was expected and what came.
@@ -144,7 +156,10 @@ export function parseZayaConfig(json: Record<string, unknown>, where = 'config.j
   return config;
 }
 
-/** Keys that transformers honours whatever the model: what they ask for is refused by name, not left out in silence. */
+/**
+ * Keys that transformers honours whatever the model: what they ask for is refused by name, not left out in
+ * silence.
+ */
 function refuseMeaning(json: Record<string, unknown>, where: string): void {
   const quantised = quantisationIn(json);
   if (quantised !== undefined)
@@ -187,7 +202,10 @@ function parseWindow(keys: ConfigKeys, layerTypes: readonly LayerType[]): number
   return keys.size('sliding_window', MAX_COUNT);
 }
 
-/** `rope_parameters` is nested per layer type; a `rope_type` beside the layer types is a published mistake that the reference drops. */
+/**
+ * `rope_parameters` is nested per layer type; a `rope_type` beside the layer types is a published mistake
+ * that the reference drops.
+ */
 function parseRope(
   keys: ConfigKeys,
   layerTypes: readonly LayerType[],
@@ -220,7 +238,9 @@ function parseRope(
   return result;
 }
 
-/** `rope_scaling` must say the same as `rope_parameters` where both are there, and nothing about scaled RoPE. */
+/**
+ * `rope_scaling` must say the same as `rope_parameters` where both are there, and nothing about scaled RoPE.
+ */
 function checkScaling(
   keys: ConfigKeys,
   scaling: ConfigKeys,

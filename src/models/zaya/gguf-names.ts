@@ -1,10 +1,16 @@
 /**
- * Names of the public GGUF dialects with `general.architecture` = `zaya`, which are told apart by their tensors only.
- * - `half-layers`: llama.cpp PR 23112. Two GGUF blocks per block of the model, attention in the even and MoE in the odd one, a residual
- *   scaling at the entry of each and one more without a block; https://github.com/ggml-org/llama.cpp/pull/23112
- * - `half-layers-cca`: the first version of that port, kept in forks of it (llama-yggdrasil): the same half-layers, the depthwise convolution and the first parts of the router under names of their own, the router's width
+ * Names of the public GGUF dialects with `general.architecture` = `zaya`, which are told apart by their
+ * tensors only.
+ * - `half-layers`: llama.cpp PR 23112. Two GGUF blocks per block of the model, attention in the even and MoE
+ *   in the odd one, a residual
+ *   scaling at the entry of each and one more without a block;
+ *   https://github.com/ggml-org/llama.cpp/pull/23112
+ * - `half-layers-cca`: the first version of that port, kept in forks of it (llama-yggdrasil): the same
+ *   half-layers, the depthwise convolution and the first parts of the router under names of their own, the
+ *   router's width
  *   in no key.
- * - `blocks`: 1bit-MONSTER's continuation. One GGUF block per block of the model, scalings at the exits, the grouped convolution tap-major.
+ * - `blocks`: 1bit-MONSTER's continuation. One GGUF block per block of the model, scalings at the exits, the
+ *   grouped convolution tap-major.
  */
 
 import { requiredTensors } from '../runtime/weights.js';
@@ -54,8 +60,8 @@ const SCALES: Readonly<Record<string, readonly [stem: string, leaf: string]>> = 
 };
 
 /**
- * For every tensor that `config` needs, in the transformers layout's names: its names in a GGUF file of the dialect. The first is the one
- * that the dialect's own converter writes, others are spellings of its forks.
+ * For every tensor that `config` needs, in the transformers layout's names: its names in a GGUF file of the
+ * dialect. The first is the one that the dialect's own converter writes, others are spellings of its forks.
  */
 export function ggufNames(config: ZayaConfig, dialect: GgufDialect): Map<string, readonly string[]> {
   const translate = dialect === 'blocks' ? blockNames : halfLayerNames;
@@ -108,7 +114,8 @@ function halfLayerNames(block: number, suffix: string, blocks: number): string[]
   const scale = scaleOf(suffix);
   if (suffix === 'post_attention_layernorm.weight') return [`blk.${attention + 1}.attn_norm.weight`];
   if (scale !== undefined) {
-    // The scaling at the exit of a sub-block is the one at the entry of the next half-layer; the last has no block.
+    // The scaling at the exit of a sub-block is the one at the entry of the next half-layer; the last has no
+    // block.
     const next = attention + (scale.isAfterAttention ? 1 : 2);
     return [`${next === 2 * blocks ? '' : `blk.${next}.`}${scale.stem}.${scale.leaf}`];
   }

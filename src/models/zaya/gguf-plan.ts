@@ -10,7 +10,8 @@ import { ggufNames } from './gguf-names.js';
 const OP = 'planGguf';
 
 /**
- * Lays out a model as the public llama.cpp branch reads it (80 half-layers for ZAYA1-8B; keys and names as its converter writes them).
+ * Lays out a model as the public llama.cpp branch reads it (80 half-layers for ZAYA1-8B; keys and names as
+ * its converter writes them).
  *
  * @param config of what is written: vocabulary trimmed, head tied or not.
  * @param name for `general.name`.

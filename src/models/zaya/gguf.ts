@@ -20,11 +20,14 @@ const MAX_BLOCKS = 8192;
 const MAX_SIZE = 2 ** 31 - 1;
 
 /**
- * Tells the public `zaya` dialects apart, and presents config and tensors in the transformers layout. Reads no data; tensors whose
- * axes the file stores in another order (the tap-major grouped convolution) have `storedAxes`. The vocabulary is the embedding's rows.
+ * Tells the public `zaya` dialects apart, and presents config and tensors in the transformers layout. Reads
+ * no data; tensors whose axes the file stores in another order (the tap-major grouped convolution) have
+ * `storedAxes`. The vocabulary is the embedding's rows.
  *
- * @param gguf what `readGgufHeader` gave; `stored` are its tensors, of all parts; `file` says where they came from.
- * @throws `BAD_CHECKPOINT` for another architecture, neither dialect, malformed tensors; `BAD_CONFIG` naming a metadata key;
+ * @param gguf what `readGgufHeader` gave; `stored` are its tensors, of all parts; `file` says where they came
+ * from.
+ * @throws `BAD_CHECKPOINT` for another architecture, neither dialect, malformed tensors; `BAD_CONFIG` naming
+ * a metadata key;
  * `MISSING_TENSOR` naming the first missing GGUF tensor.
  */
 export function openZayaGguf(
@@ -117,7 +120,10 @@ function readConfig(gguf: GgufHeader, stored: Checkpoint, dialect: GgufDialect, 
   return parseZayaConfig(config, file);
 }
 
-/** Under the key of RMS norms, or where llama.cpp's base converter puts an epsilon that it takes for a LayerNorm's. */
+/**
+ * Under the key of RMS norms, or where llama.cpp's base converter puts an epsilon that it takes for a
+ * LayerNorm's.
+ */
 function epsilon(keys: ConfigKeys): number {
   const [rms, other] = [
     'zaya.attention.layer_norm_rms_epsilon',
@@ -130,19 +136,28 @@ function epsilon(keys: ConfigKeys): number {
   return value;
 }
 
-/** Kernel size of the grouped convolution, from its shape: [channels, head, taps], or tap-major [taps, channels, head]. */
+/**
+ * Kernel size of the grouped convolution, from its shape: [channels, head, taps], or tap-major [taps,
+ * channels, head].
+ */
 function groupedTaps(shape: readonly number[], headDim: number): number | undefined {
   if (shape.length === 2) return 1;
   return shape[1] === headDim ? shape[2] : shape[0];
 }
 
-/** The factor that {@link rotaryDim} turns back into exactly `rotary` dimensions: a rounded-down quotient would lose one. */
+/**
+ * The factor that {@link rotaryDim} turns back into exactly `rotary` dimensions: a rounded-down quotient
+ * would lose one.
+ */
 function rotaryFactor(rotary: number, headDim: number): number {
   const factor = rotary / headDim;
   return Math.trunc(headDim * factor) === rotary ? factor : factor * (1 + Number.EPSILON);
 }
 
-/** Only the `blocks` dialect writes these keys. The window includes the query's own position, as in transformers. */
+/**
+ * Only the `blocks` dialect writes these keys. The window includes the query's own position, as in
+ * transformers.
+ */
 function slidingWindow(keys: ConfigKeys, blocks: number): Record<string, unknown> {
   const pattern = keys.list('zaya.attention.sliding_window_pattern');
   if (pattern === null || !pattern.some(Boolean)) return {};

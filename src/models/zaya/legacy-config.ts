@@ -1,10 +1,11 @@
 /**
- * Configs of the legacy layout, in which attention and MoE alternate as half-layers (Zyphra's transformers branch `zaya1`, and the
- * ZAYA1-base form whose values are lists with an entry per half-layer).
- * Reference: https://github.com/Zyphra/transformers/blob/2d6c3a26/src/transformers/models/zaya/configuration_zaya.py
+ * Configs of the legacy layout, in which attention and MoE alternate as half-layers (Zyphra's transformers
+ * branch `zaya1`, and the ZAYA1-base form whose values are lists with an entry per half-layer).
+ * Reference:
+ * https://github.com/Zyphra/transformers/blob/2d6c3a26/src/transformers/models/zaya/configuration_zaya.py
  *
- * Not carried over, because the reference of the transformers layout has no such choice: `residual_in_fp32` (it always keeps the residual
- * stream in FP32) and `zaya_high_prec`.
+ * Not carried over, because the reference of the transformers layout has no such choice: `residual_in_fp32`
+ * (it always keeps the residual stream in FP32) and `zaya_high_prec`.
  */
 import { ConfigKeys } from '../layout/config-keys.js';
 import type { ZayaConfig } from './config.js';
@@ -37,9 +38,10 @@ export function isLegacyConfig(json: Record<string, unknown>): boolean {
 /**
  * The same model under the keys of the transformers layout, for `parseZayaConfig` to validate.
  *
- * Where a value is a list per half-layer, the entries of the half-layers it applies to must agree. `zaya_layers`, where present, decides
- * the number of half-layers and of experts; the scalar `num_hidden_layers` of such configs is known to be wrong. Longer lists are
- * padding. The legacy window excludes the query's own position, `sliding_window` includes it.
+ * Where a value is a list per half-layer, the entries of the half-layers it applies to must agree.
+ * `zaya_layers`, where present, decides the number of half-layers and of experts; the scalar
+ * `num_hidden_layers` of such configs is known to be wrong. Longer lists are padding. The legacy window
+ * excludes the query's own position, `sliding_window` includes it.
  *
  * @throws `BAD_CONFIG` naming the legacy key.
  */
@@ -137,7 +139,10 @@ function countHalfLayers(keys: ConfigKeys): number {
   return count;
 }
 
-/** Replaces lists per half-layer by the one value that they repeat, and brings the list keys to the names of the scalar form. */
+/**
+ * Replaces lists per half-layer by the one value that they repeat, and brings the list keys to the names of
+ * the scalar form.
+ */
 function flatten(
   json: Record<string, unknown>,
   halfLayers: number,
@@ -167,7 +172,9 @@ function flatten(
   return flat;
 }
 
-/** The legacy code has switches for parts that the model always has; no published checkpoint turns one off. */
+/**
+ * The legacy code has switches for parts that the model always has; no published checkpoint turns one off.
+ */
 function checkFlags(keys: ConfigKeys): void {
   for (const flag of ['cca', 'gated_linear_unit', 'scale_residual_merge', 'zaya_use_eda', 'zaya_use_mod'])
     keys.literal(flag, [true], true);

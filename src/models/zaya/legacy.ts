@@ -1,7 +1,8 @@
 /**
- * Checkpoints of the legacy layout under the names of the transformers layout, and back. Block `l` is made of attention half-layer `2l` and
- * MoE half-layer `2l + 1`. A legacy `res_scale` sits at the entry of a half-layer and merges what came before, so the same vectors belong to
- * the exit of the half-layer before it: see `residualScale`. Only experts change shape: one matrix each there, one stack here.
+ * Checkpoints of the legacy layout under the names of the transformers layout, and back. Block `l` is made of
+ * attention half-layer `2l` and MoE half-layer `2l + 1`. A legacy `res_scale` sits at the entry of a
+ * half-layer and merges what came before, so the same vectors belong to the exit of the half-layer before it:
+ * see `residualScale`. Only experts change shape: one matrix each there, one stack here.
  */
 import { ZayascopeError } from '../../errors.js';
 import type { Checkpoint, StoredTensor } from '../../weights/checkpoint.js';
@@ -51,11 +52,12 @@ export function isLegacyCheckpoint(checkpoint: Checkpoint): boolean {
 }
 
 /**
- * A view of a checkpoint under the names and shapes of the transformers layout; a checkpoint that has them already is returned as it is.
- * No data is read: stacked experts have one part per legacy tensor. Tensors that the model does not use keep their names.
+ * A view of a checkpoint under the names and shapes of the transformers layout; a checkpoint that has them
+ * already is returned as it is. No data is read: stacked experts have one part per legacy tensor. Tensors
+ * that the model does not use keep their names.
  *
- * @throws `MISSING_TENSOR` naming the first missing legacy tensor and how many are missing; `BAD_CHECKPOINT` when the experts of a block
- * differ in shape or dtype.
+ * @throws `MISSING_TENSOR` naming the first missing legacy tensor and how many are missing; `BAD_CHECKPOINT`
+ * when the experts of a block differ in shape or dtype.
  */
 export function asNative(checkpoint: Checkpoint, config: ZayaConfig): Checkpoint {
   if (!isLegacyCheckpoint(checkpoint)) return checkpoint;
@@ -83,7 +85,10 @@ export function asNative(checkpoint: Checkpoint, config: ZayaConfig): Checkpoint
   return viewOf(checkpoint, [...rest, ...view]);
 }
 
-/** The inverse view: a native checkpoint under the names and shapes of the legacy layout. Throws `MISSING_TENSOR` for a missing tensor. */
+/**
+ * The inverse view: a native checkpoint under the names and shapes of the legacy layout. Throws
+ * `MISSING_TENSOR` for a missing tensor.
+ */
 export function asLegacy(checkpoint: Checkpoint, config: ZayaConfig): Checkpoint {
   const stored = allTensors(checkpoint);
   const view: StoredTensor[] = [];
@@ -126,7 +131,10 @@ function legacyNames(native: string, config: ZayaConfig): string[] {
   return [`model.layers.${attention + 1}.${MOE[module as keyof typeof MOE]}.${leaf}`];
 }
 
-/** The scaling at the exit of a sub-block is the one at the entry of the next half-layer; the last block's belongs to the model. */
+/**
+ * The scaling at the exit of a sub-block is the one at the entry of the next half-layer; the last block's
+ * belongs to the model.
+ */
 function residualScale(module: string, attention: number, config: ZayaConfig): string {
   const next = attention + (module === 'post_attention_residual_scale' ? 1 : 2);
   return next === 2 * config.num_hidden_layers ? 'model.res_scale' : `model.layers.${next}.res_scale`;

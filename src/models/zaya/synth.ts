@@ -37,7 +37,10 @@ const SIZES = {
   '8b': { vocab_size: 262_147 },
 } as const;
 
-/** Of each matrix of the router's MLP: its logits then have a standard deviation of about 3, and the chosen expert a probability of about a half. */
+/**
+ * Of each matrix of the router's MLP: its logits then have a standard deviation of about 3, and the chosen
+ * expert a probability of about a half.
+ */
 const ROUTER_GAIN = 2;
 
 /** A size that {@link synthZaya} makes. */
@@ -74,10 +77,12 @@ export interface SynthResult {
 }
 
 /**
- * Writes a GGUF file of ZAYA's shape with random weights, for measuring speed and memory: the dtypes are those of `convert`, the numbers mean nothing. Scales keep the forward
- * pass finite and let the router spread tokens over all experts; the skip class is out of reach, as in the published models. There is no tokenizer.
+ * Writes a GGUF file of ZAYA's shape with random weights, for measuring speed and memory: the dtypes are
+ * those of `convert`, the numbers mean nothing. Scales keep the forward pass finite and let the router spread
+ * tokens over all experts; the skip class is out of reach, as in the published models. There is no tokenizer.
  *
- * @throws `BAD_ARGUMENT` for a wrong file name; `IO` for an existing file or a failed write; `NO_SPACE`; `CANCELLED`.
+ * @throws `BAD_ARGUMENT` for a wrong file name; `IO` for an existing file or a failed write; `NO_SPACE`;
+ * `CANCELLED`.
  */
 export async function synthZaya(options: SynthOptions): Promise<SynthResult> {
   const { size, type, out, seed = 1, overwrite = false, onProgress, signal } = options;
@@ -125,8 +130,9 @@ function matrixOf({ shape, role }: RequiredTensor): Omit<SyntheticMatrix, 'dtype
 }
 
 /**
- * A matrix of the router's MLP, in F32. Its GELUs have outputs of mean above zero, which random matrices would turn into a liking for a few experts. So units come in pairs of
- * opposite sign on both sides of each GELU: gelu(z) - gelu(-z) = z, and no expert is liked by all tokens.
+ * A matrix of the router's MLP, in F32. Its GELUs have outputs of mean above zero, which random matrices
+ * would turn into a liking for a few experts. So units come in pairs of opposite sign on both sides of each
+ * GELU: gelu(z) - gelu(-z) = z, and no expert is liked by all tokens.
  */
 function oddMatrix(source: RequiredTensor, seed: number): Float32Array {
   const { rows, columns, spread } = matrixOf(source);
@@ -147,10 +153,12 @@ function smallTensor({ name, shape, role }: RequiredTensor, config: ZayaConfig, 
   if (role === 'conv') return noise.map((value) => value / Math.sqrt(shape.at(-1)!));
   if (role === 'buffer')
     return noise.map((value, expert) => (expert === config.num_experts ? -1 : 0.01 * value));
-  // The embedding has rows of length 1, so that logits have variance 1; the residual stream starts with variance 1 through this scale.
+  // The embedding has rows of length 1, so that logits have variance 1; the residual stream starts with
+  // variance 1 through this scale.
   if (name === 'model.input_hidden_states_scale')
     return noise.map((value) => Math.sqrt(config.hidden_size) * (1 + 0.05 * value));
-  // What attention and experts add stays small beside the token's own embedding: attention adds nearly the same to all tokens, and 80 times that would route them all alike.
+  // What attention and experts add stays small beside the token's own embedding: attention adds nearly the
+  // same to all tokens, and 80 times that would route them all alike.
   if (name.endsWith('_residual_scale.hidden_states_scale')) return noise.map((value) => 0.2 + 0.01 * value);
   if (name.endsWith('.router_states_scale')) return noise.map((value) => 0.5 + 0.05 * value);
   const isScale = name.endsWith('_scale') || name.endsWith('norm.weight') || name.endsWith('.temp');

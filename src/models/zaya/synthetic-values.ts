@@ -1,7 +1,10 @@
 import { blockSize, type Dtype, ggmlType, sizeBytes } from '../../dtype.js';
 import { native } from '../../native.js';
 
-/** Elements of a pool's normal numbers: enough that the rows drawn from it look independent, few enough to quantise in a second. */
+/**
+ * Elements of a pool's normal numbers: enough that the rows drawn from it look independent, few enough to
+ * quantise in a second.
+ */
 const POOL_ELEMENTS = 1 << 22;
 
 /** Bytes of one piece of output. */
@@ -15,15 +18,16 @@ export interface SyntheticMatrix {
   /** Standard deviation of the values. */
   spread: number;
   /**
-   * Assemble each row from single units, the first of them in turn, so that no two of the first 16,384 rows are equal and others hardly ever; else neighbouring units are drawn
-   * together, which is faster.
+   * Assemble each row from single units, the first of them in turn, so that no two of the first 16,384 rows
+   * are equal and others hardly ever; else neighbouring units are drawn together, which is faster.
    */
   distinctRows: boolean;
 }
 
 /**
- * Random matrices at the speed of a copy: normal numbers are quantised once for each dtype and spread, in units of a few blocks, and every row is made of units drawn from
- * that pool. A seed gives the same bytes whatever else is drawn.
+ * Random matrices at the speed of a copy: normal numbers are quantised once for each dtype and spread, in
+ * units of a few blocks, and every row is made of units drawn from that pool. A seed gives the same bytes
+ * whatever else is drawn.
  */
 export class SyntheticValues {
   readonly #normals: Float32Array;
@@ -33,7 +37,10 @@ export class SyntheticValues {
     this.#normals = normals(POOL_ELEMENTS, uniform(seed));
   }
 
-  /** The matrix in pieces; a piece is overwritten when the next is asked for. `seed` decides which units are drawn. */
+  /**
+   * The matrix in pieces; a piece is overwritten when the next is asked for. `seed` decides which units are
+   * drawn.
+   */
   async *matrix(matrix: SyntheticMatrix, seed: number): AsyncGenerator<Uint8Array> {
     const { dtype, rows, columns, spread, distinctRows } = matrix;
     const unit = unitElements(dtype, columns);

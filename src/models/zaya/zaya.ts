@@ -3,10 +3,12 @@
  * https://github.com/huggingface/transformers/blob/v5.18.0/src/transformers/models/zaya/modeling_zaya.py
  * Compressed Convolutional Attention: arXiv 2510.04476; the model: arXiv 2605.05365.
  *
- * Deviations: inputs of skipped tokens are zeroed before the experts (the reference does not run an expert on them), so that their `experts:*` values are 0.
- * Axes in trailing comments: B sequences of T tokens, N = B·T rows, S visible tokens, H hidden, nq/nk query/KV heads, g = nq/nk, d head_dim, C = (nq + nk)·d, L rows of convolution
- * state, R router, E experts, F intermediate, V vocabulary. Values of tokens are rows [N, ..]; values of a step are [B, ..].
- * Beside a tap stand the axes that dumps name, T first for values of tokens; `trace.ts` reads taps, edges, policy sites and weights off this file.
+ * Deviations: inputs of skipped tokens are zeroed before the experts (the reference does not run an expert on
+ * them), so that their `experts:*` values are 0. Axes in trailing comments: B sequences of T tokens, N = B·T
+ * rows, S visible tokens, H hidden, nq/nk query/KV heads, g = nq/nk, d head_dim, C = (nq + nk)·d, L rows of
+ * convolution state, R router, E experts, F intermediate, V vocabulary. Values of tokens are rows [N, ..];
+ * values of a step are [B, ..]. Beside a tap stand the axes that dumps name, T first for values of tokens;
+ * `trace.ts` reads taps, edges, policy sites and weights off this file.
  */
 
 import { conv1dDepthwise, conv1dGrouped } from '../../graph/convolution.js';
@@ -178,7 +180,10 @@ interface Routing {
   keep: Tensor;
   /** F32 [N]: probability of the chosen expert; 0 for skipped tokens. */
   weight: Tensor;
-  /** F32 [N, 1]: share of their own value that skipped tokens get, 0 for others; absent where they get nothing. */
+  /**
+   * F32 [N, 1]: share of their own value that skipped tokens get, 0 for others; absent where they get
+   * nothing.
+   */
   passed: Tensor | undefined;
   /** F32 [N, R]: carried to the next block. */
   router_hidden_states: Tensor;
@@ -275,7 +280,10 @@ export function zayaEmbedding(context: ModelContext<ZayaConfig>, tokens: Tensor)
   copyInto(hidden_states, context.state('hidden'));
 }
 
-/** Final norm and language-model head of the state `hidden`: logits F32 [rows, V] of the rows that `rows` picks from [N, H]. */
+/**
+ * Final norm and language-model head of the state `hidden`: logits F32 [rows, V] of the rows that `rows`
+ * picks from [N, H].
+ */
 export function zayaHead(context: ModelContext<ZayaConfig>, rows: (hidden_states: Tensor) => Tensor): Tensor {
   const m = new ModelModule(context, '');
   const { vocab_size: V, hidden_size: H, lm_head_bias } = context.config;

@@ -26,7 +26,8 @@ const SYMBOLS = ['circle', 'diamond-open', 'x-thin-open', 'square-open'];
 const [FRAME_PIXELS, ROW_PIXELS, MOST_PIXELS] = [150, 18, 1200];
 
 /**
- * Energy NMSE of the same ops or values (y, the first at the top) on several devices (colours), on a logarithmic axis.
+ * Energy NMSE of the same ops or values (y, the first at the top) on several devices (colours), on a
+ * logarithmic axis.
  *
  * @throws `BAD_ARGUMENT` without a device that has errors.
  */

@@ -17,8 +17,9 @@ const LONG_LABEL = 10;
 const [FRAME_PIXELS, BAR_PIXELS] = [150, 22];
 
 /**
- * Errors of anything that has a name: variants of an op, mistakes, halves of blocks. Bars of one label stand beside each other, one colour a series; series without a label in common are
- * interleaved. Bars with long labels lie.
+ * Errors of anything that has a name: variants of an op, mistakes, halves of blocks. Bars of one label stand
+ * beside each other, one colour a series; series without a label in common are interleaved. Bars with long
+ * labels lie.
  *
  * @throws `BAD_ARGUMENT` without a bar.
  */
@@ -79,7 +80,9 @@ function interleaved(lists: readonly (readonly string[])[]): string[] {
   ];
 }
 
-/** Upper end of the axis in decades: bars of a logarithmic axis need a lower end of their own, and then both. */
+/**
+ * Upper end of the axis in decades: bars of a logarithmic axis need a lower end of their own, and then both.
+ */
 function logTop(drawn: readonly (number | null)[]): number {
   const largest = drawn.reduce<number>((most, value) => Math.max(most, value ?? 0), 0);
   return largest > 0 ? Math.log10(largest) + 0.3 : 0;

@@ -21,7 +21,8 @@ export interface ErrorFigureOptions {
 }
 
 /**
- * Errors of the blocks' outputs, or of another value that each block has, one line a series, over the blocks (entry `n` of a series is block n's).
+ * Errors of the blocks' outputs, or of another value that each block has, one line a series, over the blocks
+ * (entry `n` of a series is block n's).
  *
  * @throws `BAD_ARGUMENT` without a series that has an error.
  */

@@ -10,10 +10,13 @@ import { SERIES_COLORS } from '../theme.js';
 const LIMIT = 20_000;
 
 /**
- * Error against magnitude, element by element, both logarithmic: rounding lies on lines of constant relative error, a shift or a wrong element does not. Large tensors are sampled evenly (every n-th
- * element, n without a factor in common with the last axis, so that all columns are met), the largest error always among them. Pairs without an error or with a zero reference have no place on the axes: they are counted in the title.
+ * Error against magnitude, element by element, both logarithmic: rounding lies on lines of constant relative
+ * error, a shift or a wrong element does not. Large tensors are sampled evenly (every n-th element, n without
+ * a factor in common with the last axis, so that all columns are met), the largest error always among them.
+ * Pairs without an error or with a zero reference have no place on the axes: they are counted in the title.
  *
- * @throws `SHAPE_MISMATCH` for two shapes; `BAD_ARGUMENT` where no pair has an error, or for a `limit` below 1 (elements drawn; default 20000).
+ * @throws `SHAPE_MISMATCH` for two shapes; `BAD_ARGUMENT` where no pair has an error, or for a `limit` below
+ * 1 (elements drawn; default 20000).
  */
 export function errorAgainstMagnitude(
   reference: ViewedTensor,

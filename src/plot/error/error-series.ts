@@ -70,7 +70,10 @@ export function commonOrder(runs: readonly (readonly TapError[])[]): TapError[] 
   return order;
 }
 
-/** The noise as an area from the bottom up to it. Places without noise, or whose noise is exactly 0, are bridged. */
+/**
+ * The noise as an area from the bottom up to it. Places without noise, or whose noise is exactly 0, are
+ * bridged.
+ */
 export function noiseBand(
   points: readonly { tap: string; x: number }[],
   { drawn, text, floor }: LogValues,

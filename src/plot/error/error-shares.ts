@@ -6,10 +6,12 @@ import { requireSome } from '../require-some.js';
 import { FAULT_COLOR } from '../theme.js';
 
 /**
- * Which kinds of op the final error comes from, as `locate` estimates it: one bar a kind, the largest on top; the hover says what the op errs by itself. Blocks add up within a kind.
- * A click copies the tap of the kind's worst block.
+ * Which kinds of op the final error comes from, as `locate` estimates it: one bar a kind, the largest on top;
+ * the hover says what the op errs by itself. Blocks add up within a kind. A click copies the tap of the
+ * kind's worst block.
  *
- * @throws `BAD_ARGUMENT` for a report without an op at fault, or one made without a model, which knows no shares.
+ * @throws `BAD_ARGUMENT` for a report without an op at fault, or one made without a model, which knows no
+ * shares.
  */
 export function errorShares(report: LocateReport, options: { title?: string } = {}): Figure {
   const kinds = report.kinds

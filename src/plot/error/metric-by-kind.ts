@@ -6,7 +6,10 @@ import { nonFiniteNote } from '../report-notes.js';
 import { requireSome } from '../require-some.js';
 import { SERIES_COLORS } from '../theme.js';
 
-/** Metrics that {@link metricByKind} draws: all are 0 without error and span decades. Bounds from statistics stand for the energy NMSE alone. */
+/**
+ * Metrics that {@link metricByKind} draws: all are 0 without error and span decades. Bounds from statistics
+ * stand for the energy NMSE alone.
+ */
 export const KIND_METRICS = {
   nmse: 'energy NMSE',
   nmseVariance: 'variance NMSE',
@@ -24,7 +27,10 @@ export interface MetricByKindOptions {
   title?: string;
   /** Default `nmse`. */
   metric?: KindMetric;
-  /** What makes a row: a module (`self_attn`, with all its values; default) or a value (`self_attn:attn_weights`). */
+  /**
+   * What makes a row: a module (`self_attn`, with all its values; default) or a value
+   * (`self_attn:attn_weights`).
+   */
   by?: 'module' | 'value';
   /** Keeps the kinds for which it is true. Default: all. */
   kinds?: (kind: string) => boolean;
@@ -39,8 +45,9 @@ interface Entry {
 const [FRAME_PIXELS, ROW_PIXELS] = [150, 21];
 
 /**
- * An error by kind of module or value: a box and its points, one for each value and block, on a logarithmic axis. Which kinds err everywhere, and which only somewhere. Kinds come in execution order from
- * the top; what is exactly 0 stands at the left, outside the boxes.
+ * An error by kind of module or value: a box and its points, one for each value and block, on a logarithmic
+ * axis. Which kinds err everywhere, and which only somewhere. Kinds come in execution order from the top;
+ * what is exactly 0 stands at the left, outside the boxes.
  *
  * @throws `BAD_ARGUMENT` for a report without a tap that has the metric.
  */

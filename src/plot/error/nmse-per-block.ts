@@ -7,7 +7,10 @@ import { requireSome } from '../require-some.js';
 import { SERIES_COLORS } from '../theme.js';
 import { type NoiseSource, noiseBand, noiseErrors } from './error-series.js';
 
-/** Which error of a block {@link nmsePerBlock} draws: of the last value that it passes on, or the largest of any. */
+/**
+ * Which error of a block {@link nmsePerBlock} draws: of the last value that it passes on, or the largest of
+ * any.
+ */
 export type BlockError = 'last' | 'worst';
 
 /** Options of {@link nmsePerBlock}. */
@@ -23,7 +26,8 @@ export interface NmsePerBlockOptions {
 const MOST_LABELS = 24;
 
 /**
- * Energy NMSE per block: of its output or of its worst value. The plot of the public port's thread. Exact zeros stand at the bottom.
+ * Energy NMSE per block: of its output or of its worst value. The plot of the public port's thread. Exact
+ * zeros stand at the bottom.
  *
  * @throws `BAD_ARGUMENT` without a run that has a floating tap.
  */

@@ -18,7 +18,9 @@ import {
 /** Options of {@link nmsePerTap}. */
 export interface NmsePerTapOptions {
   title?: string;
-  /** Drawn as a band from the bottom to the noise. Default: that of the first run whose `locate` measured one. */
+  /**
+   * Drawn as a band from the bottom to the noise. Default: that of the first run whose `locate` measured one.
+   */
   noise?: NoiseSource;
 }
 
@@ -26,8 +28,10 @@ export interface NmsePerTapOptions {
 const MOST_LABELS = 24;
 
 /**
- * Energy NMSE of every floating tap in execution order (x, by block), on a logarithmic axis: how error gathers, where it jumps, and against a noise floor whether that is the dtype's own. With a `locate`
- * report also what each op errs by itself (circles), and the ops at fault. Several runs overlay, joined by tap. Exact zeros stand at the bottom, outside the lines; NaN and infinity at the top.
+ * Energy NMSE of every floating tap in execution order (x, by block), on a logarithmic axis: how error
+ * gathers, where it jumps, and against a noise floor whether that is the dtype's own. With a `locate` report
+ * also what each op errs by itself (circles), and the ops at fault. Several runs overlay, joined by tap.
+ * Exact zeros stand at the bottom, outside the lines; NaN and infinity at the top.
  *
  * @throws `BAD_ARGUMENT` without a run that has a floating tap.
  */

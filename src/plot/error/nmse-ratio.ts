@@ -6,7 +6,8 @@ import { requireSome } from '../require-some.js';
 import { SERIES_COLORS } from '../theme.js';
 
 /**
- * Variance NMSE over energy NMSE of every value that errs, in execution order: 1 where the reference's mean is 0, more where it is not. A threshold for one is none for the other there.
+ * Variance NMSE over energy NMSE of every value that errs, in execution order: 1 where the reference's mean
+ * is 0, more where it is not. A threshold for one is none for the other there.
  *
  * @throws `BAD_ARGUMENT` for a report without a floating tap that errs.
  */

@@ -24,10 +24,12 @@ export interface TokenBlockOptions {
 }
 
 /**
- * Energy NMSE of one value by token (x) and block (y), as log10 colours: at which tokens error arises, and how it spreads to later ones. Reads two dumps, one block at a time. Cells that only one
- * dump holds are blank; NaN and infinity are marked.
+ * Energy NMSE of one value by token (x) and block (y), as log10 colours: at which tokens error arises, and
+ * how it spreads to later ones. Reads two dumps, one block at a time. Cells that only one dump holds are
+ * blank; NaN and infinity are marked.
  *
- * @throws `BAD_ARGUMENT` where the dumps share no block with that value or no row of the sequence; `UNPAIRED` where its rows differ in size.
+ * @throws `BAD_ARGUMENT` where the dumps share no block with that value or no row of the sequence; `UNPAIRED`
+ * where its rows differ in size.
  */
 export async function tokenBlockHeatMap(
   reference: DumpView,
@@ -100,7 +102,10 @@ export async function tokenBlockHeatMap(
   };
 }
 
-/** Energy NMSE of each row that both hold, by position: a position that was computed twice counts as it was computed last. */
+/**
+ * Energy NMSE of each row that both hold, by position: a position that was computed twice counts as it was
+ * computed last.
+ */
 function rowErrors(reference: TensorBatch, tested: TensorBatch): Map<number, number> {
   const [width, other] = [reference, tested].map(({ data, shape }) => data.length / shape[0]!);
   if (width !== other)

@@ -15,9 +15,11 @@ const PANELS = [
 const [FRAME_PIXELS, ROW_PIXELS] = [190, 26];
 
 /**
- * Who contributes how much to the final error. Left, on a linear axis, how it grows as groups of sites are switched on one after the other, in the model's order: a step to the left lowers it. Right, on
- * a logarithmic axis, the error with each group alone in the tested dtypes, and with all but it: dashed lines are the error with none and with all. Errors do not simply add up, so the two sides may
- * tell different stories. A click on a group copies the pattern of its sites.
+ * Who contributes how much to the final error. Left, on a linear axis, how it grows as groups of sites are
+ * switched on one after the other, in the model's order: a step to the left lowers it. Right, on a
+ * logarithmic axis, the error with each group alone in the tested dtypes, and with all but it: dashed lines
+ * are the error with none and with all. Errors do not simply add up, so the two sides may tell different
+ * stories. A click on a group copies the pattern of its sites.
  *
  * @throws `BAD_ARGUMENT` for a report without groups.
  */

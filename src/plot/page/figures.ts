@@ -7,7 +7,10 @@ import { themedLayout } from './themed-layout.js';
 
 /** What a page finds as `window.zayascope` once the script of {@link pageScript} has run in it. */
 export interface PageRuntime {
-  /** Draws a figure into an element, in the theme of the page, and again when that changes. Resolves when it is drawn. */
+  /**
+   * Draws a figure into an element, in the theme of the page, and again when that changes. Resolves when it
+   * is drawn.
+   */
   draw(element: HTMLElement, figure: Figure): Promise<void>;
   /** True where the page is dark. */
   isDark(): boolean;

@@ -1,6 +1,9 @@
 /// <reference lib="dom" />
 
-/** Attributes in which a page or an editor says which theme it has; a change of one of them redraws the figures. */
+/**
+ * Attributes in which a page or an editor says which theme it has; a change of one of them redraws the
+ * figures.
+ */
 export const THEME_ATTRIBUTES: readonly string[] = [
   'data-jp-theme-light',
   'data-vscode-theme-kind',
@@ -11,7 +14,8 @@ export const THEME_ATTRIBUTES: readonly string[] = [
 type Themed = Pick<Element, 'getAttribute'>;
 
 /**
- * True where JupyterLab says that it is dark (`data-jp-theme-light`), else where VS Code does (`data-vscode-theme-kind`), else where the page does (`data-theme`), else where the system prefers it.
+ * True where JupyterLab says that it is dark (`data-jp-theme-light`), else where VS Code does
+ * (`data-vscode-theme-kind`), else where the page does (`data-theme`), else where the system prefers it.
  *
  * @param body null before the page has one. @param systemIsDark of the media query `prefers-color-scheme`.
  */

@@ -28,7 +28,10 @@ export function tapOf({ customdata }: ClickedPoint): string | undefined {
   return typeof name === 'string' && name !== '' ? name : undefined;
 }
 
-/** Plotly's configuration of a figure. Its own buttons include one that uploads the figure to a server: nothing of a page may leave it. @param name of a downloaded file. */
+/**
+ * Plotly's configuration of a figure. Its own buttons include one that uploads the figure to a server:
+ * nothing of a page may leave it. @param name of a downloaded file.
+ */
 export function plotConfig(name: string): Readonly<Record<string, unknown>> {
   const download = (format: 'svg' | 'png') => ({
     name: `download-${format}`,

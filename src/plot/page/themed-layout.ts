@@ -4,7 +4,10 @@ import type { Theme } from '../theme.js';
 /** Settings of one axis, in plotly's own terms. */
 type Part = Readonly<Record<string, unknown>>;
 
-/** A figure's layout with the colours of a theme and its title; what the figure says itself wins, but for the colours of paper and text. */
+/**
+ * A figure's layout with the colours of a theme and its title; what the figure says itself wins, but for the
+ * colours of paper and text.
+ */
 export function themedLayout({ layout, title }: Pick<Figure, 'layout' | 'title'>, theme: Theme): Layout {
   const own = layout as Readonly<Record<string, Part | undefined>>;
   const result: Record<string, unknown> = {

@@ -46,10 +46,11 @@ interface BlockChoices {
 }
 
 /**
- * The expert that each token (x) takes in each block (y), and with a tested dump the tokens that took another one, marked, with the margin by which the reference's best was ahead. The skip class is
- * grey.
+ * The expert that each token (x) takes in each block (y), and with a tested dump the tokens that took another
+ * one, marked, with the margin by which the reference's best was ahead. The skip class is grey.
  *
- * @throws `BAD_ARGUMENT` for a reference without taps of role `router.expert` that hold one expert a token, or without the sequence.
+ * @throws `BAD_ARGUMENT` for a reference without taps of role `router.expert` that hold one expert a token,
+ * or without the sequence.
  */
 export async function routingMap(
   reference: DumpView,
@@ -155,7 +156,10 @@ async function readChoices(
   return rows;
 }
 
-/** Values of a tap with one number a token, by position, as computed last; empty where the dump lacks it or the sequence. */
+/**
+ * Values of a tap with one number a token, by position, as computed last; empty where the dump lacks it or
+ * the sequence.
+ */
 async function readByPosition(dump: DumpView, name: string, sequence: number): Promise<Map<number, number>> {
   const values = new Map<number, number>();
   if (!dump.taps.some((tap) => tap.name === name)) return values;

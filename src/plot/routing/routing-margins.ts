@@ -20,10 +20,12 @@ interface Choice {
 }
 
 /**
- * Every choice of an expert: the margin of the reference's best biased probability (x) against the largest error of the token's biased probabilities (y), flipped ones marked. No rounding can
- * flip a choice whose margin is above twice its error: right of the line.
+ * Every choice of an expert: the margin of the reference's best biased probability (x) against the largest
+ * error of the token's biased probabilities (y), flipped ones marked. No rounding can flip a choice whose
+ * margin is above twice its error: right of the line.
  *
- * @throws `BAD_ARGUMENT` where the dumps share no tap of role `router.probabilities`; `UNPAIRED` where they hold other rows of it.
+ * @throws `BAD_ARGUMENT` where the dumps share no tap of role `router.probabilities`; `UNPAIRED` where they
+ * hold other rows of it.
  */
 export async function routingMargins(
   reference: DumpView,

@@ -4,7 +4,10 @@ import { FAULT_COLOR } from '../theme.js';
 /** Settings in plotly's own terms. */
 type Part = Readonly<Record<string, unknown>>;
 
-/** One of several heat maps that share their axes: reference, tested side and difference; or the facets of a tensor. */
+/**
+ * One of several heat maps that share their axes: reference, tested side and difference; or the facets of a
+ * tensor.
+ */
 export interface HeatPanel {
   /** Stands above its upper left corner, as plotly reads text; '' for none. */
   caption: string;
@@ -19,7 +22,10 @@ export interface HeatPanel {
   yaxis: Part;
 }
 
-/** Traces, axes and captions of heat maps that zoom together. Used by the library's figures and by the page of a report, so it needs nothing that a browser lacks. */
+/**
+ * Traces, axes and captions of heat maps that zoom together. Used by the library's figures and by the page of
+ * a report, so it needs nothing that a browser lacks.
+ */
 export function heatPanels(panels: readonly HeatPanel[]): {
   data: Trace[];
   layout: { annotations: Part[]; [axis: string]: unknown };

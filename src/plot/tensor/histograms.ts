@@ -15,7 +15,8 @@ export interface HistogramOptions {
 }
 
 /**
- * Values of one or several tensors, as counts per bin on common bins, the first as bars and the others as lines; counts are logarithmic, so that tails show. NaN and infinities are counted in the title.
+ * Values of one or several tensors, as counts per bin on common bins, the first as bars and the others as
+ * lines; counts are logarithmic, so that tails show. NaN and infinities are counted in the title.
  *
  * @throws `BAD_ARGUMENT` without a finite value, or for less than one bin.
  */
@@ -54,7 +55,9 @@ export function errorHistogram(
 }
 
 /**
- * Distances of a tensor's elements in units in the last place of the coarser dtype, as `diff` counts them: 0, 1, 2, then doubling bins. Tensors of more than 2^16 elements are sampled as there, which the title says, as it counts pairs with a NaN or an infinity.
+ * Distances of a tensor's elements in units in the last place of the coarser dtype, as `diff` counts them: 0,
+ * 1, 2, then doubling bins. Tensors of more than 2^16 elements are sampled as there, which the title says, as
+ * it counts pairs with a NaN or an infinity.
  *
  * @throws `SHAPE_MISMATCH` for two shapes; `BAD_ARGUMENT` without a finite pair.
  */

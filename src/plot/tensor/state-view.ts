@@ -5,7 +5,10 @@ import { roleTap } from '../../families/roles.js';
 import type { Figure } from '../figure.js';
 import { compareTensors, tensorView } from './tensor-view.js';
 
-/** A state that a sequence leaves behind in a block: cached keys or values, and in ZAYA the last rows of the convolution's input, the value that waits for the next token. */
+/**
+ * A state that a sequence leaves behind in a block: cached keys or values, and in ZAYA the last rows of the
+ * convolution's input, the value that waits for the next token.
+ */
 export type BlockState = 'keys' | 'values' | 'convolution' | 'delayed';
 
 const CACHE_AXES = ['position', 'KV head', 'channel'];
@@ -30,9 +33,11 @@ export interface StateViewOptions {
 }
 
 /**
- * A state of a block after a step of a captured session, as heat maps: keys and values by position and channel, a facet a KV head.
+ * A state of a block after a step of a captured session, as heat maps: keys and values by position and
+ * channel, a facet a KV head.
  *
- * @throws `BAD_ARGUMENT` for a dump without that state (only sessions have states: `captureSession`, `generate --capture`) or step.
+ * @throws `BAD_ARGUMENT` for a dump without that state (only sessions have states: `captureSession`,
+ * `generate --capture`) or step.
  */
 export async function stateView(
   dump: Dump,

@@ -20,13 +20,19 @@ export interface SliceOptions {
   rows?: number;
   /** Axis drawn to the right. Default: the last. */
   columns?: number;
-  /** Axis of which each entry is a facet of its own; null for none. Default: the last but two, if there is one. */
+  /**
+   * Axis of which each entry is a facet of its own; null for none. Default: the last but two, if there is
+   * one.
+   */
   facets?: number | null;
   /** Index on each other axis. Default 0. */
   at?: Readonly<Record<number, number>>;
   /** Facets shown at most, the first ones; 1 or more. Default 8. */
   maxFacets?: number;
-  /** Cells per facet at most, downwards and to the right. Larger ones are pooled: a cell is the element of largest magnitude in it. Default [128, 256]. */
+  /**
+   * Cells per facet at most, downwards and to the right. Larger ones are pooled: a cell is the element of
+   * largest magnitude in it. Default [128, 256].
+   */
   maxCells?: readonly [number, number];
 }
 
@@ -56,7 +62,10 @@ export interface SlicedTensor {
 
 const OP = 'tensorView';
 
-/** Cuts a tensor into grids. Throws `BAD_ARGUMENT` for an axis or index that it does not have, an axis used twice, an empty tensor, and a limit below 1; `SHAPE_MISMATCH` where shape and data differ in size. */
+/**
+ * Cuts a tensor into grids. Throws `BAD_ARGUMENT` for an axis or index that it does not have, an axis used
+ * twice, an empty tensor, and a limit below 1; `SHAPE_MISMATCH` where shape and data differ in size.
+ */
 export function sliceTensor(tensor: ViewedTensor, options: SliceOptions = {}): SlicedTensor {
   const { shape } = tensor;
   const values = toNumbers(tensor);

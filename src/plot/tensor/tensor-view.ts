@@ -14,7 +14,10 @@ import {
 /** Options of {@link tensorView} and {@link compareTensors}. */
 export interface TensorViewOptions extends SliceOptions {
   title?: string;
-  /** Names of the tensor's axes, slowest first, e.g. `['token', 'head', 'channel']`. Default: those of its tap, else `axis 0`, ... */
+  /**
+   * Names of the tensor's axes, slowest first, e.g. `['token', 'head', 'channel']`. Default: those of its
+   * tap, else `axis 0`, ...
+   */
   axisNames?: readonly string[];
 }
 
@@ -38,10 +41,13 @@ const MARGIN = { l: 72, r: 24, t: 96, b: 56 };
 const FEW = 10;
 
 /**
- * A tensor of any rank as heat maps: the last axis to the right, the one before it downwards, the one before that as facets, one index of all others (`options` choose otherwise). Numbers stand in the hover
- * with their index on every axis. Larger slices are pooled by largest magnitude, so that an outlier stays visible, and the title says so; NaN and infinities are marked.
+ * A tensor of any rank as heat maps: the last axis to the right, the one before it downwards, the one before
+ * that as facets, one index of all others (`options` choose otherwise). Numbers stand in the hover with their
+ * index on every axis. Larger slices are pooled by largest magnitude, so that an outlier stays visible, and
+ * the title says so; NaN and infinities are marked.
  *
- * @throws `BAD_ARGUMENT` for an axis or index that the tensor does not have; `SHAPE_MISMATCH` where shape and data differ in size.
+ * @throws `BAD_ARGUMENT` for an axis or index that the tensor does not have; `SHAPE_MISMATCH` where shape and
+ * data differ in size.
  */
 export function tensorView(tensor: ViewedTensor, given: TensorViewOptions = {}): Figure {
   const options = withAxisNames(tensor, given);
@@ -68,7 +74,8 @@ export function tensorView(tensor: ViewedTensor, given: TensorViewOptions = {}):
 }
 
 /**
- * Two tensors and their difference (tested minus reference) side by side: the first two on one colour range, the difference on its own.
+ * Two tensors and their difference (tested minus reference) side by side: the first two on one colour range,
+ * the difference on its own.
  *
  * @throws as {@link tensorView}; `SHAPE_MISMATCH` for two shapes.
  */
@@ -274,7 +281,10 @@ const AXIS_WORDS: Readonly<Record<string, string>> = {
   V: 'vocabulary entry',
 };
 
-/** Axis names of the tensor's tap, unless the caller has named them. A tap of scope `step` does not name its first axis, that of the steps. */
+/**
+ * Axis names of the tensor's tap, unless the caller has named them. A tap of scope `step` does not name its
+ * first axis, that of the steps.
+ */
 function withAxisNames({ tap, shape }: ViewedTensor, options: TensorViewOptions): TensorViewOptions {
   if (options.axisNames !== undefined || tap?.axes === undefined) return options;
   const names = tap.axes.map((axis) => AXIS_WORDS[axis] ?? axis);

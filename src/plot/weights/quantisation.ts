@@ -30,8 +30,8 @@ const PANELS = [
 ] as const;
 
 /**
- * What weight types cost, the largest file at the top: file size (left, linear) and error of the logits and, where known, KL divergence (right, logarithmic). What is as small and further left is
- * better.
+ * What weight types cost, the largest file at the top: file size (left, linear) and error of the logits and,
+ * where known, KL divergence (right, logarithmic). What is as small and further left is better.
  *
  * @throws `BAD_ARGUMENT` without rows.
  */

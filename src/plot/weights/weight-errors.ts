@@ -27,8 +27,9 @@ interface Row {
 }
 
 /**
- * Energy NMSE of every weight tensor, by kind of tensor (its name without the block): what a conversion or a quantisation did to each. Several models stand side by side; a point is a tensor.
- * Kinds come in alphabetical order; tensors with the same bits everywhere are left out unless asked for.
+ * Energy NMSE of every weight tensor, by kind of tensor (its name without the block): what a conversion or a
+ * quantisation did to each. Several models stand side by side; a point is a tensor. Kinds come in
+ * alphabetical order; tensors with the same bits everywhere are left out unless asked for.
  *
  * @throws `BAD_ARGUMENT` without a tensor to draw.
  */

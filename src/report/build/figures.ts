@@ -16,7 +16,10 @@ import { routingMap } from '../../plot/routing/routing-map.js';
 import { tokenBlockHeatMap } from '../../plot/error/token-block-heat-map.js';
 import type { PageFigure } from '../page/data.js';
 
-/** Cells (tokens x blocks) beyond which a map by token and block is left out: it would take megabytes, and show less than a pixel a cell. */
+/**
+ * Cells (tokens x blocks) beyond which a map by token and block is left out: it would take megabytes, and
+ * show less than a pixel a cell.
+ */
 const MAX_MAP_CELLS = 20_000;
 
 /** What figures are made of. */
@@ -28,7 +31,9 @@ export interface FigureInput {
   located: LocateReport | null;
 }
 
-/** The figures on top of a report, those that have something to show, and notes on those that were left out. */
+/**
+ * The figures on top of a report, those that have something to show, and notes on those that were left out.
+ */
 export async function reportFigures(input: FigureInput): Promise<{ figures: PageFigure[]; notes: string[] }> {
   const { reference, tested, diff, located } = input;
   const figures: PageFigure[] = [];
@@ -63,7 +68,9 @@ export async function reportFigures(input: FigureInput): Promise<{ figures: Page
   return { figures, notes };
 }
 
-/** Adds a figure; one that these dumps do not allow (e.g. sequences of a partial one) becomes a note instead. */
+/**
+ * Adds a figure; one that these dumps do not allow (e.g. sequences of a partial one) becomes a note instead.
+ */
 async function tryTo(
   make: () => Promise<Figure>,
   add: (figure: Figure) => void,

@@ -31,12 +31,14 @@ export interface ReportContent {
 }
 
 /**
- * The page. Everything that comes from a dump is escaped where it is written into HTML and set as text by the page's script. Its security policy names the hashes of its two scripts: no
- * other one runs, and nothing is loaded.
+ * The page. Everything that comes from a dump is escaped where it is written into HTML and set as text by the
+ * page's script. Its security policy names the hashes of its two scripts: no other one runs, and nothing is
+ * loaded.
  */
 export function reportHtml(content: ReportContent): string {
   const { title, outcome, sentence, diff, data, packs } = content;
-  // The page's own script first: verdict and tables can be read while the browser is still busy with the large one.
+  // The page's own script first: verdict and tables can be read while the browser is still busy with the
+  // large one.
   const scripts = [bundledScript('report'), plotlySource()].map(inScriptElement);
   const policy = [
     "default-src 'none'",
@@ -106,7 +108,10 @@ ${scripts.map((script) => `<script>${script}</script>`).join('\n')}
 `;
 }
 
-/** Script text that can neither end its element nor open a comment in it; strings and regular expressions mean the same. */
+/**
+ * Script text that can neither end its element nor open a comment in it; strings and regular expressions mean
+ * the same.
+ */
 function inScriptElement(source: string): string {
   return source.replaceAll('</script', '<\\/script').replaceAll('<!--', '<\\!--').replaceAll(/\r\n?/g, '\n');
 }

@@ -4,7 +4,10 @@ import type { Manifest } from '../../dump/format.js';
 /** Tokens of a sequence beyond this many are counted, not listed. */
 const MAX_TOKENS = 4096;
 
-/** A manifest as JSON for reading: its taps are counted (the page lists them), long sequences are cut, and the cut is said. */
+/**
+ * A manifest as JSON for reading: its taps are counted (the page lists them), long sequences are cut, and the
+ * cut is said.
+ */
 export function manifestText(manifest: Manifest): string {
   const sequences = manifest.sequences.map(({ tokens, ...rest }) => ({
     ...rest,

@@ -1,4 +1,7 @@
-/** Views of one file as text for a page: gzip of a JSON head and one byte a cell, in base64. `page/tensor.ts` unpacks it in the browser when a tap of it is first looked at. */
+/**
+ * Views of one file as text for a page: gzip of a JSON head and one byte a cell, in base64. `page/tensor.ts`
+ * unpacks it in the browser when a tap of it is first looked at.
+ */
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import type { GridRows, TensorView } from './tensor-views.js';
@@ -12,7 +15,10 @@ import {
   valueScale,
 } from './view-codes.js';
 
-/** What the head of a pack says of one view; its three grids (reference, tested, difference) of `gridRows` x `gridColumns` bytes follow in order. */
+/**
+ * What the head of a pack says of one view; its three grids (reference, tested, difference) of `gridRows` x
+ * `gridColumns` bytes follow in order.
+ */
 export interface PackedView {
   tap: string;
   axes: readonly string[];

@@ -26,7 +26,10 @@ export interface ReproduceInput {
   title: string | null;
 }
 
-/** Commands in the order in which one would run them: what made the dumps as far as they say, then the comparisons. */
+/**
+ * Commands in the order in which one would run them: what made the dumps as far as they say, then the
+ * comparisons.
+ */
 export function reproduceCommands(input: ReproduceInput): ReproduceCommand[] {
   const { reference, tested, noiseFloor, map, model, failAbove, allowNonFinite, title } = input;
   const dumps = [reference.dir, tested.dir, ...(map === null ? [] : ['--map', map])];
@@ -71,7 +74,10 @@ export function reproduceCommands(input: ReproduceInput): ReproduceCommand[] {
 /** Token ids that fit on a command line. */
 const FEW_TOKENS = 512;
 
-/** What made a dump: the command line that its producer recorded, or for one of ours the one that its manifest amounts to. */
+/**
+ * What made a dump: the command line that its producer recorded, or for one of ours the one that its manifest
+ * amounts to.
+ */
 function dumpCommand(what: string, { dir, manifest }: DumpView, model: string | null): ReproduceCommand[] {
   const { producer, policy, selection, tier, sequences, backend } = manifest;
   if (typeof producer.command === 'string')

@@ -1,4 +1,7 @@
-/** What a report shows of the tensors themselves: pooled grids and histograms of every compared tap, read in one pass over both dumps. */
+/**
+ * What a report shows of the tensors themselves: pooled grids and histograms of every compared tap, read in
+ * one pass over both dumps.
+ */
 import { sequenceLengths } from '../../dump/sequences.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { PairedReader, type Part, type Piece, partsOf } from '../../diff/paired-reader.js';
@@ -40,7 +43,8 @@ interface FilePlan {
 }
 
 /**
- * Views of the pairs of one file, in their order; a tap without a common row has none, nor has one of blocks that only ggml decodes.
+ * Views of the pairs of one file, in their order; a tap without a common row has none, nor has one of blocks
+ * that only ggml decodes.
  * @param allPairs taps of one file of each side. @param cells most cells of a grid.
  */
 export async function fileViews(

@@ -32,7 +32,10 @@ export class ValueSample {
   #seen = 0;
   #count = 0;
 
-  /** @param elements pairs to come. @param width elements of a row: the stride has no factor in common with it, so that all columns are met. */
+  /**
+   * @param elements pairs to come. @param width elements of a row: the stride has no factor in common with
+   * it, so that all columns are met.
+   */
   constructor(elements: number, width: number) {
     let stride = Math.max(1, Math.ceil(elements / SAMPLE));
     while (stride > 1 && greatestCommonDivisor(stride, width) > 1) stride++;

@@ -9,13 +9,19 @@ import type { TapNoise } from '../../locate/noise/noise-floor.js';
 
 /** The outcome that stands on top of a report. */
 export interface ReportVerdict {
-  /** `PASS` and `FAIL` as `zayascope diff` means them; `NOT JUDGED` where everything was paired but no limit was given and values differ. */
+  /**
+   * `PASS` and `FAIL` as `zayascope diff` means them; `NOT JUDGED` where everything was paired but no limit
+   * was given and values differ.
+   */
   outcome: 'PASS' | 'FAIL' | 'NOT JUDGED';
   /** Outcome, first divergence and worst tap in one sentence. */
   sentence: string;
 }
 
-/** Says the outcome of a diff in one sentence, with what the noise floor and `locate` add where they were measured. */
+/**
+ * Says the outcome of a diff in one sentence, with what the noise floor and `locate` add where they were
+ * measured.
+ */
 export function reportVerdict(
   report: DiffReport,
   noise: readonly TapNoise[] | null,
@@ -55,7 +61,10 @@ function judged({ tapReports, failAbove }: DiffReport, identical: boolean): stri
     : `${above} of ${count(tapReports.length, 'tap')} ${above === 1 ? 'is' : 'are'} above energy NMSE ${failAbove}`;
 }
 
-/** The tap with the largest error, or without floats the one with most differing entries; null where nothing differs. NaN counts as largest. */
+/**
+ * The tap with the largest error, or without floats the one with most differing entries; null where nothing
+ * differs. NaN counts as largest.
+ */
 function worstTap(taps: readonly TapReport[]): TapReport | null {
   const size = (tap: TapReport): number => {
     const error = tapError(tap);

@@ -1,4 +1,7 @@
-/** Grids of floats as one byte a cell, which is what a heat map's colours can tell apart. `page/tensor.ts` reads them back in the browser. */
+/**
+ * Grids of floats as one byte a cell, which is what a heat map's colours can tell apart. `page/tensor.ts`
+ * reads them back in the browser.
+ */
 
 /** Codes that are no level. */
 export const CODE = { none: 0, same: 1, minusInfinity: 253, infinity: 254, nan: 255 } as const;
@@ -39,9 +42,14 @@ export function encodeValues(
   }
 }
 
-/** Magnitudes of {@link encodeDifferences}: 126 levels, evenly spread in the logarithm from `least` to `most`. */
+/**
+ * Magnitudes of {@link encodeDifferences}: 126 levels, evenly spread in the logarithm from `least` to `most`.
+ */
 export interface DifferenceScale {
-  /** Smallest magnitude told apart; at least 1e-9 of `most`. Smaller ones are shown as this. 0 without a difference. */
+  /**
+   * Smallest magnitude told apart; at least 1e-9 of `most`. Smaller ones are shown as this. 0 without a
+   * difference.
+   */
   least: number;
   most: number;
 }
@@ -61,7 +69,10 @@ export function differenceScale(grid: Float32Array): DifferenceScale {
   return most === 0 ? { least: 0, most: 0 } : { least: Math.max(least, most * 10 ** -DECADES), most };
 }
 
-/** Differences by magnitude and sign: {@link CODE}.same for exactly 0, 2 to 127 for positive ones, 128 to 253 for negative ones, {@link CODE}.nan where a side is not finite. */
+/**
+ * Differences by magnitude and sign: {@link CODE}.same for exactly 0, 2 to 127 for positive ones, 128 to 253
+ * for negative ones, {@link CODE}.nan where a side is not finite.
+ */
 export function encodeDifferences(
   grid: Float32Array,
   filled: Uint8Array,

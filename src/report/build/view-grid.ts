@@ -3,7 +3,10 @@
 /** Columns that a grid keeps where it shows every row. */
 const ENOUGH_COLUMNS = 24;
 
-/** Rows and columns of a grid over `rows` x `width` elements that has at most `cells` cells; exact where both are whole. Rows stay whole where that leaves 24 columns. */
+/**
+ * Rows and columns of a grid over `rows` x `width` elements that has at most `cells` cells; exact where both
+ * are whole. Rows stay whole where that leaves 24 columns.
+ */
 export function gridShape(rows: number, width: number, cells: number): [rows: number, columns: number] {
   if (rows * width <= cells) return [rows, width];
   // Else a little wider than high, as screens are; what one side does not need goes to the other.
@@ -13,9 +16,11 @@ export function gridShape(rows: number, width: number, cells: number): [rows: nu
 }
 
 /**
- * Grids of the reference, the tested side and their difference. A cell of the first two holds, for both sides, the one element of its rectangle whose magnitude (on either side) is largest; a cell of
- * `difference` holds the largest tested − reference in magnitude, with its sign. What is not finite counts as largest, so that pooling never hides it: in `difference`, NaN says that
- * the two sides are not both finite and not the same infinity. The same infinity on both sides is a difference of 0; NaN equals nothing.
+ * Grids of the reference, the tested side and their difference. A cell of the first two holds, for both
+ * sides, the one element of its rectangle whose magnitude (on either side) is largest; a cell of
+ * `difference` holds the largest tested − reference in magnitude, with its sign. What is not finite counts as
+ * largest, so that pooling never hides it: in `difference`, NaN says that the two sides are not both finite
+ * and not the same infinity. The same infinity on both sides is a difference of 0; NaN equals nothing.
  */
 export class PooledGrids {
   readonly rows: number;
@@ -50,7 +55,10 @@ export class PooledGrids {
     return Math.floor((row * this.rows) / this.#total);
   }
 
-  /** Adds `length` elements of row `row`, from element `from` of the row on; `a` of the reference and `b` of the tested side, from element `at` of each. */
+  /**
+   * Adds `length` elements of row `row`, from element `from` of the row on; `a` of the reference and `b` of
+   * the tested side, from element `at` of each.
+   */
   add(row: number, from: number, a: Float32Array, b: Float32Array, at: number, length: number): void {
     const start = this.gridRow(row) * this.columns;
     for (let k = 0; k < length; k++) {

@@ -3,7 +3,10 @@ import { plainText } from '../../plot/log-values.js';
 import { NEUTRAL_COLOR, SERIES_COLORS } from '../../plot/theme.js';
 import type { CellValue, PageFigure, PageTable } from './data.js';
 
-/** Errors of the taps of one block in execution order, with their noise floor and own error where the table has them. */
+/**
+ * Errors of the taps of one block in execution order, with their noise floor and own error where the table
+ * has them.
+ */
 export function blockFigure(label: string, table: PageTable, rows: readonly CellValue[][]): PageFigure {
   const at = (key: string): number => table.columns.findIndex((column) => column.key === key);
   const names = rows.map((row) => String(row[0]));

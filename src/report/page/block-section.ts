@@ -6,7 +6,10 @@ import type { Plot } from './plots.js';
 import type { ShownTable } from './table.js';
 import { groupName, type TapGroups } from './tap-groups.js';
 
-/** Lets one choose whose taps are shown; gives what shows the taps of a group (its label; '' for all) as a plot and in the table. */
+/**
+ * Lets one choose whose taps are shown; gives what shows the taps of a group (its label; '' for all) as a
+ * plot and in the table.
+ */
 export function blockSection(
   data: PageData,
   groups: TapGroups,

@@ -1,10 +1,16 @@
-/** What the page's script gets: plain data, in one JSON element. Numbers that JSON lacks are the strings "NaN", "Infinity" and "-Infinity". */
+/**
+ * What the page's script gets: plain data, in one JSON element. Numbers that JSON lacks are the strings
+ * "NaN", "Infinity" and "-Infinity".
+ */
 import type { Figure } from '../../plot/figure.js';
 
 /** A cell: text, a number, or nothing. */
 export type CellValue = string | number | null;
 
-/** How a column is shown and sorted: `error` in scientific notation, `share` in percent, `ratio` with three digits, `number` with six. */
+/**
+ * How a column is shown and sorted: `error` in scientific notation, `share` in percent, `ratio` with three
+ * digits, `number` with six.
+ */
 export type ColumnKind = 'text' | 'number' | 'error' | 'share' | 'ratio';
 
 /** A column of a table. */

@@ -1,5 +1,8 @@
 /// <reference lib="dom" />
-/** The script of a report: tables and the first plots at once, other plots when they come into view, tensors when a tap is opened. Bundled when the library is built. */
+/**
+ * The script of a report: tables and the first plots at once, other plots when they come into view, tensors
+ * when a tap is opened. Bundled when the library is built.
+ */
 import { startFigures } from '../../plot/page/figures.js';
 import { blockSection } from './block-section.js';
 import type { CellValue, PageData } from './data.js';

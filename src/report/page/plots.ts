@@ -7,7 +7,10 @@ import { makeElement } from './elements.js';
 /** Draws a figure into a host, in place of what it held. Resolves when it is drawn. */
 export type Plot = (host: HTMLElement, figure: PageFigure) => Promise<void>;
 
-/** What draws figures, and calls `onTap` with the tap of a point that is clicked. Plotly stands behind this script: drawing waits for it. */
+/**
+ * What draws figures, and calls `onTap` with the tap of a point that is clicked. Plotly stands behind this
+ * script: drawing waits for it.
+ */
 export function plotter(
   runtime: PageRuntime,
   onTap: (tap: string, opens: PageFigure['opens']) => void,
@@ -29,7 +32,9 @@ export function plotter(
   };
 }
 
-/** Draws the page's figures into their places: the first at once, the others when they come near the window. */
+/**
+ * Draws the page's figures into their places: the first at once, the others when they come near the window.
+ */
 export function drawWhenSeen(figures: readonly PageFigure[], plot: Plot): void {
   const observer = new IntersectionObserver(
     (entries) => {

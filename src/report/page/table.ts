@@ -22,7 +22,8 @@ export interface TableOptions {
 }
 
 /**
- * Draws a table whose columns sort and whose rows a text filters, into `host`. Text is set as text, never as HTML.
+ * Draws a table whose columns sort and whose rows a text filters, into `host`. Text is set as text, never as
+ * HTML.
  */
 export function sortableTable(host: HTMLElement, table: PageTable, options: TableOptions): ShownTable {
   const { label, limit, onOpen } = options;

@@ -6,7 +6,10 @@ import type { PageFigure } from './data.js';
 import type { UnpackedView } from './tensor.js';
 import { tensorMaps } from './tensor-maps.js';
 
-/** Figures of one tap: its heat maps, a histogram of its values, and one of its errors where there are any. @param wide three maps side by side instead of on top of each other. */
+/**
+ * Figures of one tap: its heat maps, a histogram of its values, and one of its errors where there are any.
+ * @param wide three maps side by side instead of on top of each other.
+ */
 export function tensorFigures(unpacked: UnpackedView, wide: boolean): PageFigure[] {
   const { view } = unpacked;
   const figures = [tensorMaps(unpacked, wide), valuesFigure(view)];

@@ -11,7 +11,8 @@ import { viewLabels } from './tensor-labels.js';
 type Along = (panel: number) => [from: number, to: number];
 
 /**
- * Heat maps of reference, tested side and difference with one zoom for all three; the first two have one colour range, the difference is drawn by its logarithm.
+ * Heat maps of reference, tested side and difference with one zoom for all three; the first two have one
+ * colour range, the difference is drawn by its logarithm.
  * @param wide three maps side by side instead of on top of each other.
  */
 export function tensorMaps(unpacked: UnpackedView, wide: boolean): PageFigure {

@@ -13,14 +13,19 @@ export function viewNote(
   return `${counted(view.rows, view.scope)} × ${counted(width, 'element')}, ${cells}. Where the difference is blank, both sides are the same.`;
 }
 
-/** Said in place of a histogram of errors. @param notFinite elements sampled that are not finite on one side. */
+/**
+ * Said in place of a histogram of errors. @param notFinite elements sampled that are not finite on one side.
+ */
 export function noErrorsNote(notFinite: number): string {
   return notFinite === 0
     ? 'Errors: none; both sides are the same in every element sampled.'
     : `Errors: none that is finite; ${notFinite} of the elements sampled are not finite on one side.`;
 }
 
-/** The tap that a page's address names, as `#tap=NAME`; undefined for any other, and for one that somebody typed wrong. */
+/**
+ * The tap that a page's address names, as `#tap=NAME`; undefined for any other, and for one that somebody
+ * typed wrong.
+ */
 export function wantedTap(hash: string): string | undefined {
   const wanted = /^#tap=(.*)$/.exec(hash)?.[1];
   if (wanted === undefined) return undefined;

@@ -33,13 +33,15 @@ export interface SpecialIds {
 }
 
 /**
- * Translates the tokenizer and chat template of a model folder into the keys that llama.cpp's loader asks for, so that it gives the ids of
- * tokenizer.json; see {@link tokenizerKind} for the kinds. Beside kinds whose own form here is not read back, tokenizer.json is embedded whole.
+ * Translates the tokenizer and chat template of a model folder into the keys that llama.cpp's loader asks
+ * for, so that it gives the ids of tokenizer.json; see {@link tokenizerKind} for the kinds. Beside kinds
+ * whose own form here is not read back, tokenizer.json is embedded whole.
  *
- * @param special ids that the model's config names: they go before those that the tokenizer's files name, but not before the one that the
- * tokenizer puts before each text.
+ * @param special ids that the model's config names: they go before those that the tokenizer's files name, but
+ * not before the one that the tokenizer puts before each text.
  * @returns undefined if the folder has no tokenizer.json.
- * @throws `BAD_CONFIG` for a tokenizer that `openTokenizer` refuses; `BAD_CHECKPOINT` for one that llama.cpp has no form for; `IO`.
+ * @throws `BAD_CONFIG` for a tokenizer that `openTokenizer` refuses; `BAD_CHECKPOINT` for one that llama.cpp
+ * has no form for; `IO`.
  */
 export async function convertTokenizer(
   folder: string,
@@ -164,7 +166,8 @@ function tokenTypes({ json, source }: TokenizerDefinition, bpe: BpeDefinition): 
   });
   for (const { id, special, content } of readTokens(json, source).added.list) {
     if (special || content === '</s>' || content === '<eos>') types[id] = TYPE.control;
-    // A run of blanks is found by its merges; llama.cpp would print it as U+2581 if it were looked up as it is spelled.
+    // A run of blanks is found by its merges; llama.cpp would print it as U+2581 if it were looked up as it
+    // is spelled.
     else if (!(byteFallback && vocabulary.has(content) && /^\u2581+$/.test(content)))
       types[id] = TYPE.userDefined;
   }
@@ -181,7 +184,10 @@ function placeholders(tokens: readonly (string | undefined)[]): string[] {
   });
 }
 
-/** GGUF joins the two halves with a space; one inside a half becomes the letter that llama.cpp's converter takes for it. */
+/**
+ * GGUF joins the two halves with a space; one inside a half becomes the letter that llama.cpp's converter
+ * takes for it.
+ */
 function mergeText(merge: readonly [string, string]): string {
   return merge.map((half) => half.replaceAll(' ', '\u0120')).join(' ');
 }

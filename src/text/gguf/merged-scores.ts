@@ -2,9 +2,10 @@ import { describeValue } from '../../weights/describe-value.js';
 import type { BpeDefinition } from './tokenizer-kind.js';
 
 /**
- * Scores that make llama.cpp's SentencePiece tokenizer join the same pairs in the same order: it joins the two neighbours that make the token
- * of the highest score, whichever two they are, while merges rank pairs. Both are the same where each split of a token into two is a merge,
- * and the merges that make one token stand together; so it is in files that were converted from SentencePiece.
+ * Scores that make llama.cpp's SentencePiece tokenizer join the same pairs in the same order: it joins the
+ * two neighbours that make the token of the highest score, whichever two they are, while merges rank pairs.
+ * Both are the same where each split of a token into two is a merge, and the merges that make one token stand
+ * together; so it is in files that were converted from SentencePiece.
  *
  * @returns scores by id, or what has no such form, as the end of a sentence.
  */

@@ -1,4 +1,7 @@
-/** How a text is cut into words before its bytes are merged, as tokenizer.json says it and by the names that llama.cpp has for it. */
+/**
+ * How a text is cut into words before its bytes are merged, as tokenizer.json says it and by the names that
+ * llama.cpp has for it.
+ */
 
 const CONTRACTION = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
 const BLANKS = '\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
@@ -29,8 +32,8 @@ interface Known {
 }
 
 /**
- * Only those that llama.cpp does as the original says: its forms of gpt-4o, tekken and a few more are approximations that cut some texts
- * otherwise, so a tokenizer with their patterns has no name here.
+ * Only those that llama.cpp does as the original says: its forms of gpt-4o, tekken and a few more are
+ * approximations that cut some texts otherwise, so a tokenizer with their patterns has no name here.
  */
 const KNOWN: readonly Known[] = [
   { name: 'gpt-2', before: [], gpt2: true, ignoreMerges: false, aliases: ['phi-2', 'mpt', 'olmo'] },

@@ -26,10 +26,10 @@ interface Pipeline {
 }
 
 /**
- * The tokenizer embedded in a GGUF file: its `tokenizer.huggingface.json` if it has one, else `gemma4` (ZAYA1's: merges over characters, blanks as U+2581, bytes for what is not in the
- * vocabulary, lines apart from their ends, always preceded by bos; as llama.cpp treats it) or `gpt2` (merges over bytes) with words
- * that `pre-tokenizers.ts` knows.
- * Special tokens and chat template are those of the GGUF keys in all cases.
+ * The tokenizer embedded in a GGUF file: its `tokenizer.huggingface.json` if it has one, else `gemma4`
+ * (ZAYA1's: merges over characters, blanks as U+2581, bytes for what is not in the vocabulary, lines apart
+ * from their ends, always preceded by bos; as llama.cpp treats it) or `gpt2` (merges over bytes) with words
+ * that `pre-tokenizers.ts` knows. Special tokens and chat template are those of the GGUF keys in all cases.
  *
  * @param metadata of the file, as `readGgufHeader` gives it.
  * @throws `BAD_CONFIG` naming the key that is absent, malformed, or of a kind that is not supported.

@@ -36,9 +36,10 @@ export interface TokenizerKind {
 }
 
 /**
- * The tokenizer of llama.cpp that gives the same ids: `gpt2` (bytes as letters, words by one of the pre-tokenizers that llama.cpp has a name
- * for), `gemma4` (U+2581 for blanks, byte fallback, always preceded by bos; ZAYA1's own) or `llama` (SentencePiece: U+2581 for blanks, pairs
- * joined by the score of what they make).
+ * The tokenizer of llama.cpp that gives the same ids: `gpt2` (bytes as letters, words by one of the
+ * pre-tokenizers that llama.cpp has a name for), `gemma4` (U+2581 for blanks, byte fallback, always preceded
+ * by bos; ZAYA1's own) or `llama` (SentencePiece: U+2581 for blanks, pairs joined by the score of what they
+ * make).
  *
  * @throws `BAD_CHECKPOINT` naming what llama.cpp has no form for.
  */
@@ -105,7 +106,10 @@ function hasLetters(token: string): boolean {
   return [...token].length > 1;
 }
 
-/** Whether blanks become U+2581 and nothing else happens: true with one put before each text, false without, undefined for another normalizer. */
+/**
+ * Whether blanks become U+2581 and nothing else happens: true with one put before each text, false without,
+ * undefined for another normalizer.
+ */
 function blankNormalizer(normalizer: unknown): boolean | undefined {
   const [first, second, third] = steps(normalizer);
   const replaces = (step: Step | undefined) =>

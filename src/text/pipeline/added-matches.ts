@@ -13,7 +13,10 @@ interface TrieNode {
   token?: AddedToken;
 }
 
-/** Finds added tokens in a text, first those that are looked for in it as it stands, then the others in what the normalizer makes of the rest. */
+/**
+ * Finds added tokens in a text, first those that are looked for in it as it stands, then the others in what
+ * the normalizer makes of the rest.
+ */
 export function addedMatcher(
   tokens: readonly AddedToken[],
   normalize: Normalize | undefined,

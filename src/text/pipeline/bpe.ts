@@ -9,7 +9,8 @@ const utf8 = new TextEncoder();
 export type Bpe = (word: string) => (number | undefined)[];
 
 /**
- * The model of a tokenizer.json. The library joins the letters; what has no token is spelled as bytes or unknown as `tokenizers` does it.
+ * The model of a tokenizer.json. The library joins the letters; what has no token is spelled as bytes or
+ * unknown as `tokenizers` does it.
  *
  * @throws `BAD_CONFIG` for options that are malformed or not supported.
  */

@@ -9,8 +9,8 @@ const strictUtf8 = new TextDecoder('utf-8', { ignoreBOM: true, fatal: true });
 type Decode = (tokens: readonly string[]) => string[];
 
 /**
- * The decoder of a tokenizer.json, step for step as `tokenizers` does it: `ByteFallback` gives a replacement character for each byte of a run
- * that is no UTF-8, and a byte-order mark is a character like others.
+ * The decoder of a tokenizer.json, step for step as `tokenizers` does it: `ByteFallback` gives a replacement
+ * character for each byte of a run that is no UTF-8, and a byte-order mark is a character like others.
  *
  * @throws `BAD_CONFIG` for a decoder that is malformed or not supported.
  */

@@ -6,7 +6,10 @@ const { SplitPreTokenizer } = tokenizers as unknown as {
   SplitPreTokenizer: new (step: object) => { pattern: RegExp };
 };
 
-/** The regular expression of a step's pattern, global. The library translates Oniguruma's language. Throws `BAD_CONFIG`. */
+/**
+ * The regular expression of a step's pattern, global. The library translates Oniguruma's language. Throws
+ * `BAD_CONFIG`.
+ */
 export function patternOf(step: Step): RegExp {
   const pattern = step.pattern();
   if ('text' in pattern) return new RegExp(escapeText(pattern.text), 'gu');

@@ -2,7 +2,9 @@ import { byteLetters } from './byte-letters.js';
 import { patternOf, translate } from './pattern.js';
 import { Step } from './step.js';
 
-/** Cuts a text into words, within which alone tokens are merged. `isFirst`: the text begins what is encoded. */
+/**
+ * Cuts a text into words, within which alone tokens are merged. `isFirst`: the text begins what is encoded.
+ */
 export type PreTokenize = (text: string, isFirst: boolean) => string[];
 
 const BEHAVIORS = ['Isolated', 'Removed', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous'] as const;

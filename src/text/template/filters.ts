@@ -331,7 +331,10 @@ function extreme(value: Value, args: Args, named: Named, context: FilterContext,
   return best === undefined ? new Undefined('No aggregated item, sequence was empty.') : best.item;
 }
 
-/** Applies a filter by name; a fault for one that is not known here. `is NAME` and `not NAME` are tests with arguments. */
+/**
+ * Applies a filter by name; a fault for one that is not known here. `is NAME` and `not NAME` are tests with
+ * arguments.
+ */
 export function applyFilter(
   name: string,
   value: Value,

@@ -1,4 +1,7 @@
-/** Python's values as templates see them. Integers are numbers, lists arrays; what JavaScript has no form for is a class here. */
+/**
+ * Python's values as templates see them. Integers are numbers, lists arrays; what JavaScript has no form for
+ * is a class here.
+ */
 export type Value =
   | string
   | number
@@ -234,7 +237,9 @@ function listItems(value: Value): readonly Value[] | undefined {
   return value instanceof Tuple ? value.items : undefined;
 }
 
-/** A JSON value as Python reads it. Throws a fault for nesting deeper than `depth` and for what is no JSON. */
+/**
+ * A JSON value as Python reads it. Throws a fault for nesting deeper than `depth` and for what is no JSON.
+ */
 export function fromJson(value: unknown, depth = 64): Value {
   if (depth === 0) throw new TemplateFault('values nested deeper than 64');
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value;

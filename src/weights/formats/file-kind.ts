@@ -1,8 +1,14 @@
-/** What a file is, by its content. Every reader asks here before it reads, so that no format is taken for another one, whatever the name. */
+/**
+ * What a file is, by its content. Every reader asks here before it reads, so that no format is taken for
+ * another one, whatever the name.
+ */
 import { ZayascopeError } from '../../errors.js';
 import { fileSizeBytes, readInto, withFile } from '../file-access.js';
 
-/** Kinds that some reader of this library reads; `other` is known but not read, `text` and `binary` have no mark of their own. */
+/**
+ * Kinds that some reader of this library reads; `other` is known but not read, `text` and `binary` have no
+ * mark of their own.
+ */
 export type FileKind =
   | 'gguf'
   | 'safetensors'
@@ -101,7 +107,8 @@ const MARKS: readonly Mark[] = [
 
 /**
  * Looks at the content of a file.
- * @param op the operation that is going to read it, for errors. @throws `IO` for what is no regular file or cannot be read.
+ * @param op the operation that is going to read it, for errors. @throws `IO` for what is no regular file or
+ * cannot be read.
  */
 export async function sniffFile(op: string, path: string): Promise<SniffedFile> {
   const sizeBytes = await fileSizeBytes(op, path);
@@ -136,7 +143,9 @@ export function sniffBytes(start: Uint8Array, sizeBytes: number, last = start.at
   return { kind: 'binary', what: 'binary data without a mark of its format', sizeBytes };
 }
 
-/** Two bytes of a protocol are too little beside floats: an opcode follows, and a full stop ends every pickle. */
+/**
+ * Two bytes of a protocol are too little beside floats: an opcode follows, and a full stop ends every pickle.
+ */
 function isPickle(text: string, last: number | undefined): boolean {
   const [start, version, opcode = ''] = text;
   if (start !== '\x80' || last !== 0x2e) return false;

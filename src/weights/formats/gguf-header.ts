@@ -34,9 +34,13 @@ const DEFAULT_ALIGNMENT = 32;
 const MAX_AXES = 4;
 /** ggml keeps a name in 64 bytes, its end included. */
 const MAX_NAME_BYTES = 63;
-/** Least bytes of a key with its value, and of a tensor's entry: an empty name, and the smallest of the rest. */
+/**
+ * Least bytes of a key with its value, and of a tensor's entry: an empty name, and the smallest of the rest.
+ */
 const [KEY_BYTES, TENSOR_BYTES] = [8 + 4 + 1, 8 + 4 + 4 + 8];
-/** Elements and bytes of a block by ggml's number; also of the two types that only intermediate results have. */
+/**
+ * Elements and bytes of a block by ggml's number; also of the two types that only intermediate results have.
+ */
 const BLOCKS = new Map<number, readonly [elements: number, bytes: number]>([
   ...DTYPES.map((dtype) => [ggmlType(dtype), [blockSize(dtype), blockBytes(dtype)]] as const),
   ...Object.values(INTERMEDIATE_TYPES).map((each) => [each.type, [each.blockSize, each.blockBytes]] as const),
@@ -44,7 +48,8 @@ const BLOCKS = new Map<number, readonly [elements: number, bytes: number]>([
 
 /**
  * Reads the header of a GGUF file, without the addon and as strictly as ggml: what this gives, ggml opens.
- * @throws `BAD_CHECKPOINT` for another kind of file, a big-endian file, a version that ggml does not read, a malformed header; `IO`.
+ * @throws `BAD_CHECKPOINT` for another kind of file, a big-endian file, a version that ggml does not read, a
+ * malformed header; `IO`.
  */
 export async function readGgufHeader(op: string, file: string): Promise<GgufHeader> {
   const found = await sniffFile(op, file);

@@ -1,7 +1,9 @@
 import { readSync } from 'node:fs';
 import type { GgufScalar, GgufValue } from '../../native.js';
 
-/** A header that is not whole or does not say what it should; {@link readGgufHeader} adds operation and file. */
+/**
+ * A header that is not whole or does not say what it should; {@link readGgufHeader} adds operation and file.
+ */
 export class GgufFault {
   readonly expected: string;
   readonly got: string;
@@ -46,7 +48,10 @@ const SCALAR_BYTES = {
   f64: 8,
 };
 
-/** Reads the parts of a GGUF header one after the other. Every length is held against the rest of the file before anything is read. */
+/**
+ * Reads the parts of a GGUF header one after the other. Every length is held against the rest of the file
+ * before anything is read.
+ */
 export class GgufReader {
   readonly #descriptor: number;
   readonly #size: number;

@@ -1,7 +1,8 @@
 /**
- * The part of Python's pickle that `torch.save` writes for tensors: dictionaries, lists, tuples, numbers, strings, and calls of the few functions that rebuild a tensor, which are
- * described and never run. Anything else is refused by name, as `torch.load(weights_only=True)` does.
- * Opcodes: https://github.com/python/cpython/blob/3.13/Lib/pickletools.py
+ * The part of Python's pickle that `torch.save` writes for tensors: dictionaries, lists, tuples, numbers,
+ * strings, and calls of the few functions that rebuild a tensor, which are described and never run. Anything
+ * else is refused by name, as `torch.load(weights_only=True)` does. Opcodes:
+ * https://github.com/python/cpython/blob/3.13/Lib/pickletools.py
  */
 
 import { utf8Text } from '../../utf8.js';

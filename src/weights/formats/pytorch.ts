@@ -1,5 +1,6 @@
 /**
- * Tensors of a file that `torch.save` wrote (version 1.6 and later): a zip archive with one pickle, `data.pkl`, and a stored member of raw elements per storage.
+ * Tensors of a file that `torch.save` wrote (version 1.6 and later): a zip archive with one pickle,
+ * `data.pkl`, and a stored member of raw elements per storage.
  * https://docs.pytorch.org/docs/stable/notes/serialization.html
  */
 import { type ErrorCode, ZayascopeError } from '../../errors.js';
@@ -29,7 +30,10 @@ const STORAGES: Readonly<Record<string, readonly [dtype: string, bytes: number]>
 
 /** What a file holds. */
 export interface PytorchFile {
-  /** Tensors by their keys, of nested dictionaries and lists joined with dots; of a lone tensor the empty name. */
+  /**
+   * Tensors by their keys, of nested dictionaries and lists joined with dots; of a lone tensor the empty
+   * name.
+   */
   tensors: StoredTensor[];
   /** Keys whose value is no tensor (an epoch, a learning rate); they are not used. */
   others: string[];
@@ -42,7 +46,8 @@ export function isPytorchArchive(members: readonly ZipMember[]): boolean {
 
 /**
  * Reads which tensors a file holds and where they lie. No function of the pickle is run.
- * @throws `code` for a malformed file, a TorchScript program, a pickle of more than tensors, views with gaps; `IO`.
+ * @throws `code` for a malformed file, a TorchScript program, a pickle of more than tensors, views with gaps;
+ * `IO`.
  */
 export async function readPytorchFile(op: string, code: ErrorCode, file: string): Promise<PytorchFile> {
   const fileBytes = await fileSizeBytes(op, file);

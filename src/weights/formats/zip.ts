@@ -1,4 +1,6 @@
-/** Reads zip archives (`numpy.savez`, `torch.save`): stored and deflated members, sizes beyond 4 GiB included. */
+/**
+ * Reads zip archives (`numpy.savez`, `torch.save`): stored and deflated members, sizes beyond 4 GiB included.
+ */
 import type { FileHandle } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { constants, crc32, inflateRaw, inflateRawSync } from 'node:zlib';
@@ -36,8 +38,9 @@ export interface ZipMember {
 }
 
 /**
- * Lists the members of an archive. Sizes are checked against the file, so that what they promise can be held or at least inflated from it.
- * Throws the reader's code for a malformed archive, and for members that overlap or have one name; `IO`.
+ * Lists the members of an archive. Sizes are checked against the file, so that what they promise can be held
+ * or at least inflated from it. Throws the reader's code for a malformed archive, and for members that
+ * overlap or have one name; `IO`.
  */
 export async function readZipDirectory(reader: ZipReader): Promise<ZipMember[]> {
   const { op, handle, file, fileBytes } = reader;
@@ -66,7 +69,8 @@ export async function readZipDirectory(reader: ZipReader): Promise<ZipMember[]> 
     start = Number(wide.getBigUint64(48, true));
     directoryEnd = at;
   }
-  // Elsewhere it is an archive that something was put before or into: its offsets may mean other bytes than its writer's.
+  // Elsewhere it is an archive that something was put before or into: its offsets may mean other bytes than
+  // its writer's.
   if (size > MAX_DIRECTORY_BYTES || start + size !== directoryEnd)
     throw bad(reader, `a directory that ends at byte ${directoryEnd}`, `${size} bytes at ${start}`);
   const directory = new Uint8Array(size);
@@ -211,7 +215,10 @@ export async function readZipMember(reader: ZipReader, member: ZipMember): Promi
   return bytes;
 }
 
-/** The first bytes of a member, at most `most`, read and inflated no further than that. Throws as {@link readZipMember}; the CRC is not checked. */
+/**
+ * The first bytes of a member, at most `most`, read and inflated no further than that. Throws as {@link
+ * readZipMember}; the CRC is not checked.
+ */
 export async function readZipStart(reader: ZipReader, member: ZipMember, most: number): Promise<Uint8Array> {
   const { op, handle, file } = reader;
   const start = await zipMemberStart(reader, member);

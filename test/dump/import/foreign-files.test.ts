@@ -184,7 +184,8 @@ describe('what a file is', () => {
   });
 
   it('is binary for raw logits, whatever they are', () => {
-    // Marks of two or three bytes alone would be met here: the first value takes every pattern of its low bytes.
+    // Marks of two or three bytes alone would be met here: the first value takes every pattern of its low
+    // bytes.
     const marked: string[] = [];
     const values = Float32Array.from({ length: 64 }, (_, k) => 20 * Math.sin(1 + 7919 * k));
     const bits = new Uint32Array(values.buffer);

@@ -360,7 +360,8 @@ describe('a folder of a llama.cpp port', () => {
   });
 
   it('of a run that did not finish gives what it has computed', async () => {
-    // The last value of Qcur-1 is lost: the one before it has another name, which tells that it is not the last.
+    // The last value of Qcur-1 is lost: the one before it has another name, which tells that it is not the
+    // last.
     const { result, dump } = await load(port(twoSteps, 11, '{"name": "cut'));
     expect(result).toMatchObject({
       steps: 2,

@@ -1,4 +1,7 @@
-/** A folder as `zayascope_dump.h` writes it, with the names and layouts of the public llama.cpp port, made from a dump of the reference. */
+/**
+ * A folder as `zayascope_dump.h` writes it, with the names and layouts of the public llama.cpp port, made
+ * from a dump of the reference.
+ */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TapElements } from '../../../src/dump/float.js';

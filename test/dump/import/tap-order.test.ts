@@ -53,7 +53,10 @@ describe('a declared order', () => {
   });
 });
 
-/** Twelve blocks of `mlp` and an embedding, a head and a norm, as numpy and safetensors write them; block 2 and the head of the tested side differ. */
+/**
+ * Twelve blocks of `mlp` and an embedding, a head and a norm, as numpy and safetensors write them; block 2
+ * and the head of the tested side differ.
+ */
 const WRITE = `
 import json, sys
 from pathlib import Path

@@ -2,7 +2,10 @@
 import { mutateBytes } from '../mutate-bytes.mjs';
 import { mutateJson } from '../mutate-json.mjs';
 
-/** A kind that mutates `file` of the seed dump. Arrow files are struck in their metadata, which is little, as often as in their values. */
+/**
+ * A kind that mutates `file` of the seed dump. Arrow files are struck in their metadata, which is little, as
+ * often as in their values.
+ */
 function dumpFile(kind, seed, file, oracle) {
   return {
     kind,

@@ -1,4 +1,7 @@
-/** Files of tensors: safetensors, its index, NumPy, PyTorch, GGUF, importance matrices, raw logits, the folder of a llama.cpp port. */
+/**
+ * Files of tensors: safetensors, its index, NumPy, PyTorch, GGUF, importance matrices, raw logits, the folder
+ * of a llama.cpp port.
+ */
 import { mutateBytes } from '../mutate-bytes.mjs';
 import { mutateJson } from '../mutate-json.mjs';
 import { zip } from '../zip.mjs';

@@ -1,4 +1,5 @@
-// Errors of a device that is open: memory that it does not have, settings that came too late. Prints code and message of each.
+// Errors of a device that is open: memory that it does not have, settings that came too late. Prints code and
+// message of each.
 import { openBackend } from '../../../dist/graph/backend.js';
 import { ResidentMemory } from '../../../dist/graph/resident.js';
 import { openZaya } from '../../../dist/index.js';

@@ -1,4 +1,5 @@
-// Compiles, runs and frees graphs many times in one process: drivers must not reach for memory that has been freed.
+// Compiles, runs and frees graphs many times in one process: drivers must not reach for memory that has been
+// freed.
 import { readFileSync } from 'node:fs';
 import { openZaya } from '../../../dist/index.js';
 

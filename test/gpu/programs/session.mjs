@@ -1,4 +1,5 @@
-// Prefill, decode and a padded batch of the tiny model on lavapipe and on the CPU. Prints the energy NMSE of the logits of each.
+// Prefill, decode and a padded batch of the tiny model on lavapipe and on the CPU. Prints the energy NMSE of
+// the logits of each.
 import { readFileSync } from 'node:fs';
 import { openZaya } from '../../../dist/index.js';
 
@@ -8,7 +9,8 @@ const batch = [tokens.slice(0, 9), tokens.slice(0, 4), tokens.slice(3, 16)];
 
 async function run(backend) {
   const model = await openZaya(folder, { backend, strictF32: true });
-  // The longest call first: ggml frees its scratch buffers when a later one needs larger ones, and Mesa 22.3 still reads them (see native/src/backend.cc).
+  // The longest call first: ggml frees its scratch buffers when a later one needs larger ones, and Mesa 22.3
+  // still reads them (see native/src/backend.cc).
   const longer = model.session({ capacity: 128 });
   const values = { longer: await longer.forward([...tokens, ...tokens], { logits: 'all' }) }; // attention spans 128 instead of 64
   const session = model.session({ capacity: 128 });

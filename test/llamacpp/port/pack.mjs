@@ -1,9 +1,11 @@
 /**
- * Packs folders of `zayascope_dump.h` into one file, bit for bit: `node pack.mjs PARENT OUT FOLDER[:BLOCKS]...`. With BLOCKS only the values of the first
- * decoder blocks are kept.
+ * Packs folders of `zayascope_dump.h` into one file, bit for bit:
+ * `node pack.mjs PARENT OUT FOLDER[:BLOCKS]...`. With BLOCKS only the values of the first decoder blocks are
+ * kept.
  *
- * The file is one Brotli stream: a line of JSON (name, bytes of the index, bytes of the values, in order), then each folder's index and values. The bytes
- * of a value are sorted by their place in the element, and equal values of several folders are found by Brotli's window.
+ * The file is one Brotli stream: a line of JSON (name, bytes of the index, bytes of the values, in order),
+ * then each folder's index and values. The bytes of a value are sorted by their place in the element, and
+ * equal values of several folders are found by Brotli's window.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -42,7 +44,10 @@ writeFileSync(
   }),
 );
 
-/** Up to the output of block `blocks - 1`, half-layer 2 * blocks: `residual-N`. Values lie in the order of their lines. */
+/**
+ * Up to the output of block `blocks - 1`, half-layer 2 * blocks: `residual-N`. Values lie in the order of
+ * their lines.
+ */
 function firstBlocks(lines, values, blocks) {
   const end = lines.findIndex((line) => JSON.parse(line).name === `residual-${2 * blocks}`) + 1;
   const { offset } = JSON.parse(lines[end]);

@@ -1,4 +1,7 @@
-/** Makes and drops objects in every order, with collections in between and during computations; prints how many values were right. Needs --expose-gc. */
+/**
+ * Makes and drops objects in every order, with collections in between and during computations; prints how
+ * many values were right. Needs --expose-gc.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadAddon, squareGraph } from './load-addon.mjs';
 
@@ -13,7 +16,8 @@ function value({ context, y }) {
   return new Float32Array(bytes.buffer)[SIZE - 1];
 }
 
-// Buffers, arenas and backends are dropped at once and only graphs and contexts kept: what they need must stay.
+// Buffers, arenas and backends are dropped at once and only graphs and contexts kept: what they need must
+// stay.
 for (let round = 0; round < 300; round++) {
   const backend = new addon.Backend('CPU');
   backend.setThreads(1 + (round % 2));

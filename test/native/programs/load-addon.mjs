@@ -1,4 +1,7 @@
-/** Loads the addon as `src/native.ts` does, for programs that run without a TypeScript loader (child processes and workers). */
+/**
+ * Loads the addon as `src/native.ts` does, for programs that run without a TypeScript loader (child processes
+ * and workers).
+ */
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 

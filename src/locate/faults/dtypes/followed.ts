@@ -1,6 +1,7 @@
 /**
- * A program of which nothing is known may round where transformers does. If nearly all of its values are, bit for bit, what transformers makes of their inputs in half precision, an op in which a few
- * elements are not is at fault: sums in another order change fewer, and an op that rounds in other places changes many.
+ * A program of which nothing is known may round where transformers does. If nearly all of its values are, bit
+ * for bit, what transformers makes of their inputs in half precision, an op in which a few elements are not
+ * is at fault: sums in another order change fewer, and an op that rounds in other places changes many.
  */
 import type { DumpView } from '../../../dump/dump-view.js';
 import { policy as presetPolicy } from '../../../graph/policy.js';
@@ -13,7 +14,10 @@ import type { PolicyRunners } from '../runners.js';
 import { geluTaps, pooledFaults, spannedRoundings } from './pooled.js';
 import type { HalfDtype } from './rounding.js';
 
-/** Share of the elements of a value with the same bits from which its op counts as followed, and share of the ops that must be. */
+/**
+ * Share of the elements of a value with the same bits from which its op counts as followed, and share of the
+ * ops that must be.
+ */
 const SAME_BITS = 0.99;
 const MOST_OPS = 0.75;
 /** From this share of elements on an op rounds its output alone, which is right, too. */

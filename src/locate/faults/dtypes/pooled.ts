@@ -1,6 +1,7 @@
 /**
- * Faults too small for one op. Recomputed in its own dtypes a right op gives the dump's bits, but for a few sums that fall on the other side of a tie: what a small systematic fault changes of one op
- * is no more than those may. Over all blocks it is: the elements that differ are counted by kind of op.
+ * Faults too small for one op. Recomputed in its own dtypes a right op gives the dump's bits, but for a few
+ * sums that fall on the other side of a tie: what a small systematic fault changes of one op is no more than
+ * those may. Over all blocks it is: the elements that differ are counted by kind of op.
  */
 import type { Setting } from '../../../graph/policy.js';
 import type { ModelConfig } from '../../../models/runtime/architecture.js';
@@ -14,7 +15,9 @@ const USUAL = 1e-3;
 const FACTOR = 4;
 /** So many elements may always differ. */
 const LEAST = 8;
-/** The same of a GELU: torch approximates erf, which shows in up to 1 of 100 elements in BF16 and 2 in F16. */
+/**
+ * The same of a GELU: torch approximates erf, which shows in up to 1 of 100 elements in BF16 and 2 in F16.
+ */
 const USUAL_GELU = 0.04;
 
 /** What {@link pooledFaults} works on. */
@@ -40,7 +43,8 @@ interface Count {
 }
 
 /**
- * Ops of the kinds that differ in more elements than rounding explains, with the own error (energy NMSE) that would be usual there. Judged are values that the policy rounds.
+ * Ops of the kinds that differ in more elements than rounding explains, with the own error (energy NMSE) that
+ * would be usual there. Judged are values that the policy rounds.
  */
 export function pooledFaults({ most = 1, measured, ...input }: PooledInput): Map<string, number> {
   const found = new Map<string, number>();
@@ -65,7 +69,10 @@ export function geluTaps(config: ModelConfig): Set<string> {
   return new Set(forms.map(({ name }) => name.slice(0, name.lastIndexOf('#'))));
 }
 
-/** Ops that reach over values which the policy rounds and no dump shows: what falls on the other side of a tie there changes many of their elements. */
+/**
+ * Ops that reach over values which the policy rounds and no dump shows: what falls on the other side of a tie
+ * there changes many of their elements.
+ */
 export function spannedRoundings(names: Iterable<string>, setting: Setting, type: string): Set<string> {
   const held = new Set(names);
   const blocks = blockCount(held);

@@ -1,7 +1,10 @@
 /** Dtypes of half the width. */
 export type HalfDtype = 'BF16' | 'F16';
 
-/** A twelfth of the square of the spacing of a dtype's values, by the exponent bits of an F32; 0 for NaN and infinity. */
+/**
+ * A twelfth of the square of the spacing of a dtype's values, by the exponent bits of an F32; 0 for NaN and
+ * infinity.
+ */
 function spacings(bits: number, least: number): Float64Array {
   return Float64Array.from({ length: 256 }, (_, exponent) =>
     exponent === 255 ? 0 : (2 ** (Math.max(exponent - 127, least) - bits)) ** 2 / 12,
@@ -13,7 +16,10 @@ const SPACINGS = { BF16: spacings(7, -126), F16: spacings(10, -14) } as const;
 /** The largest F16. */
 const F16_MAX = 65504;
 
-/** Accumulates the energy that rounding to nearest takes from values of these sizes on average (a twelfth of a unit squared), and their own. Values that are not finite are left out. */
+/**
+ * Accumulates the energy that rounding to nearest takes from values of these sizes on average (a twelfth of a
+ * unit squared), and their own. Values that are not finite are left out.
+ */
 export class RoundingSums {
   #size = 0;
   readonly #errors = { BF16: 0, F16: 0 };
@@ -57,10 +63,15 @@ export function narrow(values: Float32Array, fits: Record<HalfDtype, boolean>): 
 
 /** Mantissa bits and smallest normal exponent. */
 const FORMATS = { BF16: [7, -126], F16: [10, -14] } as const;
-/** A sum in another order may move a value by this much (relative), across the middle between two neighbours. */
+/**
+ * A sum in another order may move a value by this much (relative), across the middle between two neighbours.
+ */
 const SLACK = 2 ** -20;
 
-/** Elements of `values` that are nearest to those of `exact` among what a dtype holds; in the middle between two, either. */
+/**
+ * Elements of `values` that are nearest to those of `exact` among what a dtype holds; in the middle between
+ * two, either.
+ */
 export function countRoundedOnce(values: Float32Array, exact: Float32Array, dtype: HalfDtype): number {
   const [bits, least] = FORMATS[dtype];
   const words = new Uint32Array(exact.buffer, exact.byteOffset, exact.length);

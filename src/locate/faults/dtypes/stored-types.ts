@@ -1,4 +1,7 @@
-/** Which run was it? A port computes products with weights as its file stores them, and activations rounded to match: told from the dump alone. */
+/**
+ * Which run was it? A port computes products with weights as its file stores them, and activations rounded to
+ * match: told from the dump alone.
+ */
 import type { DumpView } from '../../../dump/dump-view.js';
 import type { Policy } from '../../../graph/policy.js';
 import { architectureOf } from '../../../models/architectures.js';
@@ -36,8 +39,8 @@ export function withStoredType(base: Policy, type: string): Policy {
 }
 
 /**
- * Tries whether products that fail under `base` are right with weights and activations as a GGUF type stores them. Null where fewer than half of the products fail, or no type takes the error of
- * half of those away.
+ * Tries whether products that fail under `base` are right with weights and activations as a GGUF type stores
+ * them. Null where fewer than half of the products fail, or no type takes the error of half of those away.
  */
 export async function findStoredType(
   runners: PolicyRunners,

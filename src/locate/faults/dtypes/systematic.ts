@@ -1,6 +1,7 @@
 /**
- * The part of an own error that is the same for all tokens: its mean by column, and its share in the value itself, a wrong scale. Roundings average out over tokens, a bias that is added in the wrong place does not: so
- * a fault shows that is no larger than the op's own rounding.
+ * The part of an own error that is the same for all tokens: its mean by column, and its share in the value
+ * itself, a wrong scale. Roundings average out over tokens, a bias that is added in the wrong place does not:
+ * so a fault shows that is no larger than the op's own rounding.
  */
 import type { LocalError } from '../local.js';
 
@@ -19,7 +20,9 @@ export class ColumnErrors {
   #along = 0;
   #rows = 0;
 
-  /** Adds rows: the right ones and the others, of `columns` each. Elements that are not finite are left out. */
+  /**
+   * Adds rows: the right ones and the others, of `columns` each. Elements that are not finite are left out.
+   */
   add(right: Float32Array, other: Float32Array, columns: number): void {
     if (columns > this.#sums.length) {
       const wider = new Float64Array(columns);
@@ -46,14 +49,19 @@ export class ColumnErrors {
   }
 }
 
-/** A ratio of 5 of the errors: where the values of a column are nearly the same for all tokens, so are their roundings. */
+/**
+ * A ratio of 5 of the errors: where the values of a column are nearly the same for all tokens, so are their
+ * roundings.
+ */
 const FACTOR = 25;
 /** Of fewer columns the mean says too little. */
 const LEAST_COLUMNS = 16;
 
 /**
- * Ops whose error is systematic where that of a noise run is not, with the own error (energy NMSE) that would be usual.
- * @param noise own errors of a run that counts as right, of the same prompt: tokens that come again make roundings come again.
+ * Ops whose error is systematic where that of a noise run is not, with the own error (energy NMSE) that would
+ * be usual.
+ * @param noise own errors of a run that counts as right, of the same prompt: tokens that come again make
+ * roundings come again.
  */
 export function systematicFaults(
   local: ReadonlyMap<string, LocalError>,

@@ -1,12 +1,20 @@
-/** ggml's dot product of two F16 rows where the processor adds in F16 (`ggml_vec_dot_f16`, `simd-mappings.h`). */
+/**
+ * ggml's dot product of two F16 rows where the processor adds in F16 (`ggml_vec_dot_f16`, `simd-mappings.h`).
+ */
 
-/** `avx512`: four sums of 32 lanes, all of it in F16. `neon`: four of 8 lanes, whose last 8 numbers are added in F32. */
+/**
+ * `avx512`: four sums of 32 lanes, all of it in F16. `neon`: four of 8 lanes, whose last 8 numbers are added
+ * in F32.
+ */
 export type HalfForm = 'avx512' | 'neon';
 
 const LANES: Readonly<Record<HalfForm, number>> = { avx512: 32, neon: 8 };
 const ACCUMULATORS = 4;
 
-/** F32: what ggml gives for two rows of F16 values. What is left over by whole steps of all lanes is added in double precision. */
+/**
+ * F32: what ggml gives for two rows of F16 values. What is left over by whole steps of all lanes is added in
+ * double precision.
+ */
 export function halfDot(x: Float64Array, y: Float64Array, form: HalfForm): number {
   const lanes = LANES[form];
   const step = ACCUMULATORS * lanes;

@@ -1,6 +1,8 @@
 /**
- * Products that a build of ggml sums in F16. Its F16 dot product does so on processors with F16 arithmetic, the blocked kernels (llamafile's) do not: so it shows where those do not apply, that is in
- * the experts and in a head whose rows are no multiple of 4. Such sums cannot be made by the library that runs here; a sample of them is computed one by one.
+ * Products that a build of ggml sums in F16. Its F16 dot product does so on processors with F16 arithmetic,
+ * the blocked kernels (llamafile's) do not: so it shows where those do not apply, that is in the experts and
+ * in a head whose rows are no multiple of 4. Such sums cannot be made by the library that runs here; a sample
+ * of them is computed one by one.
  */
 import type { DumpView } from '../../../dump/dump-view.js';
 import { elementsOf, toFloat32 } from '../../../dump/float.js';
@@ -35,7 +37,8 @@ export interface HalfSums {
 }
 
 /**
- * Tries whether the values of a product in the dump are sums that ggml makes in F16. Null where they are not, where the weight is not F16 under `policy`, and where the dump lacks an input.
+ * Tries whether the values of a product in the dump are sums that ggml makes in F16. Null where they are not,
+ * where the weight is not F16 under `policy`, and where the dump lacks an input.
  * @param tap a product without bias.
  */
 export async function halfSums(
@@ -78,7 +81,10 @@ export async function halfSums(
   return { build: BUILDS[best], same: found[best], sampled };
 }
 
-/** The matrix that a product multiplies with, if it is F16 under the policy and the values of the checkpoint can be read. */
+/**
+ * The matrix that a product multiplies with, if it is F16 under the policy and the values of the checkpoint
+ * can be read.
+ */
 function weightOf({ config, weights }: Model, policy: Policy, tap: string) {
   const { checkpoint, tensors } = weights;
   const { products } = traceModel(config, { hasHead: tensors.has('lm_head.weight') });

@@ -1,4 +1,7 @@
-/** Where errors begin in time: of a run of several forward calls the first fault is the first of the earliest call, not the first in the order of one call's values. */
+/**
+ * Where errors begin in time: of a run of several forward calls the first fault is the first of the earliest
+ * call, not the first in the order of one call's values.
+ */
 import type { FloatTapReport, IntegerTapReport } from '../../../diff/report.js';
 import type { DumpView } from '../../../dump/dump-view.js';
 import type { TensorBatch } from '../../../dump/reader.js';
@@ -38,8 +41,9 @@ export function ownBeginnings(
 }
 
 /**
- * Of errors that have gathered: in a run of several calls an error travels through states into the inputs of what made it. So the calls up to the first with an error are judged by themselves, and what fails
- * there while its inputs pass is the first fault.
+ * Of errors that have gathered: in a run of several calls an error travels through states into the inputs of
+ * what made it. So the calls up to the first with an error are judged by themselves, and what fails there
+ * while its inputs pass is the first fault.
  */
 export async function gatheredBeginnings(
   reference: DumpView,
@@ -57,7 +61,8 @@ export async function gatheredBeginnings(
   // Of one call the order of its values is that of time: only where errors begin in positions is asked for.
   for (const name of steps > 1 ? evidence.keys() : faults.map(({ tap }) => tap)) {
     const own = new RowErrors();
-    // A value in front of a call's first token belongs to a call that begins there: others have no such value.
+    // A value in front of a call's first token belongs to a call that begins there: others have no such
+    // value.
     if (!(reference.manifest.steps !== steps && name.endsWith(':lead')))
       for await (const [a, b] of commonRows([reference, tested], name)) {
         own.add(a!, b!);

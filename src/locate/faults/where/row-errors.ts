@@ -7,7 +7,10 @@ export interface FirstWrong {
   position: number;
   /** Forward step. */
   step: number;
-  /** Last wrong position in the same sequence, where rows after it are right again; null where all that follow are wrong, or here and there. */
+  /**
+   * Last wrong position in the same sequence, where rows after it are right again; null where all that follow
+   * are wrong, or here and there.
+   */
   wrongUpTo: number | null;
   /** True where rows after it are wrong here and there. */
   scattered: boolean;
@@ -20,7 +23,10 @@ export interface FirstWrong {
 /** A row is wrong whose energy NMSE is above the limit and not below this share of the worst row's. */
 const LEAST_SHARE = 1e-4;
 
-/** Errors of rows, one after another, for where an error begins in positions and calls. Integers: entries that differ. */
+/**
+ * Errors of rows, one after another, for where an error begins in positions and calls. Integers: entries that
+ * differ.
+ */
 export class RowErrors {
   readonly #sequence: number[] = [];
   readonly #position: number[] = [];
@@ -107,7 +113,10 @@ export class RowErrors {
   }
 }
 
-/** E.g. ` Right up to position 15, wrong from 16 on (step 1).`; '' where all is wrong. `steps` is how many forward calls the run has. */
+/**
+ * E.g. ` Right up to position 15, wrong from 16 on (step 1).`; '' where all is wrong. `steps` is how many
+ * forward calls the run has.
+ */
 export function beginWords(from: FirstWrong | null, steps: number): string {
   if (from === null) return '';
   const { sequence, position, step, wrongUpTo, scattered, rightSequences, ofStep } = from;
