@@ -95,7 +95,7 @@ function checkStep(value: unknown, what: string, source: string): void {
   if (value === null) return;
   const fields = fieldsOf(value, what, source);
   const { type } = fields;
-  for (const flag of STEP_FLAGS[String(type)] ?? []) {
+  for (const flag of (Object.hasOwn(STEP_FLAGS, String(type)) ? STEP_FLAGS[String(type)] : undefined) ?? []) {
     const name = flag.replace('?', '');
     const isAbsent = flag !== name && fields[name] === undefined;
     check(
