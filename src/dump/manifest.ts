@@ -51,7 +51,12 @@ export async function readManifest(dir: string): Promise<Manifest> {
   }
   // Python's writers leave NaN and Infinity as they are: a config may hold them.
   const where = `${dir}/${MANIFEST_FILE}`;
-  const value: object = parseJsonObject(bytes, { code: 'BAD_DUMP', op: 'openDump', where });
+  const value: object = parseJsonObject(bytes, {
+    code: 'BAD_DUMP',
+    op: 'openDump',
+    where,
+    tensor: MANIFEST_FILE,
+  });
   checkManifest(value, new FieldCheck('BAD_DUMP', 'openDump', where, MANIFEST_FILE));
   return value;
 }

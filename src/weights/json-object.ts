@@ -16,6 +16,8 @@ export interface JsonSource {
   op: string;
   /** The file (and part of it) that holds the text. */
   where: string;
+  /** What the errors name as their `tensor`: the file inside a folder; default none. */
+  tensor?: string;
   /**
    * True for a file whose own reader, in Rust, refuses Python's `NaN` and `Infinity` and halves of surrogate
    * pairs; default false.
@@ -37,6 +39,7 @@ export function parseJsonObject(bytes: Uint8Array, source: JsonSource): Record<s
       `${source.op}: expected ${expected}, got ${got} (${source.where})`,
       {
         op: source.op,
+        tensor: source.tensor,
         cause,
       },
     );

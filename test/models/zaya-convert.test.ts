@@ -16,6 +16,9 @@ import { SMALL_CONFIG, WIDE_CONFIG, writeLegacyModel, writeRandomModel } from '.
 
 const TINY = join(import.meta.dirname, '..', '..', 'dumps', 'tiny', 'model');
 const PROMPT = [5, 17, 3, 40, 8, 8, 29];
+/** As `tokenizers` writes it; it refuses one without `add_prefix_space`. */
+const BYTE_LEVEL = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
+
 async function logits(path: string, policyName = 'f32'): Promise<Float32Array> {
   using model = await openModel(path, { policy: policyName, threads: 1 });
   return model.prefill(PROMPT);
@@ -130,17 +133,20 @@ describe('convertModel to f32', () => {
         ...Array.from({ length: 45 }, (_, at) => String.fromCharCode(0x4e00 + at)),
       ].map((token, at) => [token, at === 49 ? 51 : at]),
     );
+    const plain = { single_word: false, lstrip: false, rstrip: false, normalized: false };
     const tokenizer = {
       model: { type: 'BPE', vocab, merges: [['a', 'b c']], byte_fallback: false },
       added_tokens: [
-        { id: 50, content: '<end>', special: true },
-        { id: 2, content: '<eos>', special: false },
-        { id: 3, content: '<u>', special: false },
+        { id: 50, content: '<end>', ...plain, special: true },
+        { id: 2, content: '<eos>', ...plain, special: false },
+        { id: 3, content: '<u>', ...plain, special: false },
       ],
-      pre_tokenizer: { type: 'Sequence', pretokenizers: [{ type: 'ByteLevel' }] },
+      pre_tokenizer: { type: 'Sequence', pretokenizers: [BYTE_LEVEL] },
       post_processor: {
         type: 'TemplateProcessing',
-        single: [{ SpecialToken: { id: '<end>' } }, { Sequence: { id: 'A' } }],
+        single: [{ SpecialToken: { id: '<end>', type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }],
+        pair: [{ Sequence: { id: 'A', type_id: 0 } }, { Sequence: { id: 'B', type_id: 1 } }],
+        special_tokens: { '<end>': { id: '<end>', ids: [50], tokens: ['<end>'] } },
       },
     };
     await writeFile(join(model, 'tokenizer.json'), JSON.stringify(tokenizer));
@@ -311,7 +317,7 @@ describe('convertModel leaves no file and says why', () => {
       JSON.stringify({
         model: { type: 'BPE', vocab: { a: 5000 }, merges: [] },
         added_tokens: [],
-        pre_tokenizer: { type: 'ByteLevel' },
+        pre_tokenizer: BYTE_LEVEL,
       }),
     );
     expect(await failure(large, { out: join(folder, 'a.gguf') })).toMatchObject({
@@ -337,17 +343,17 @@ describe('convertModel leaves no file and says why', () => {
     ['another model', '{"model":{"type":"Unigram","vocab":{}}}', 'BPE'],
     [
       'a negative id',
-      '{"model":{"type":"BPE","vocab":{"a":-1}},"pre_tokenizer":{"type":"ByteLevel"}}',
+      '{"model":{"type":"BPE","vocab":{"a":-1}},"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true}}',
       'token ids',
     ],
     [
       'a huge id',
-      '{"model":{"type":"BPE","vocab":{"a":1e9}},"pre_tokenizer":{"type":"ByteLevel"}}',
+      '{"model":{"type":"BPE","vocab":{"a":1e9}},"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true}}',
       'token ids',
     ],
     [
       'no token',
-      '{"model":{"type":"BPE","vocab":{},"merges":[]},"added_tokens":[],"pre_tokenizer":{"type":"ByteLevel"}}',
+      '{"model":{"type":"BPE","vocab":{},"merges":[]},"added_tokens":[],"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true}}',
       'token ids',
     ],
     [

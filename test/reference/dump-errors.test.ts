@@ -24,7 +24,11 @@ const CASES: [string, Record<string, string | boolean>, RegExp][] = [
   ['a token that is no number', { tokens: '5,x' }, /expected integers, got '5,x'/],
   ['no token', { tokens: '' }, /at least one token, got none/],
   ['a missing model folder', { model: at('nowhere') }, /expected a config\.json, found none in .*nowhere/],
-  ['another model type', { model: at('other-type') }, /expected model_type 'zaya', got 'llama'/],
+  [
+    'another model type',
+    { model: at('other-type') },
+    /expected model_type 'zaya' or 'qwen3' or 'qwen3_moe', got 'llama'/,
+  ],
   ['missing weights', { model: at('no-weights') }, /expected model\.safetensors, found no such file/],
   ['a truncated checkpoint', { model: at('truncated') }, /truncated/],
   [

@@ -13,10 +13,8 @@ import { tapPlace } from '../replay/tap-graph.js';
 /**
  * Why a token took another expert.
  * - `close call`: its margin is within 4 times the error that the block's other tokens have in their biased
- *   probabilities, and no
- *   more than rounding makes; never where so many tokens flip that rounding cannot be the cause, nor of a
- *   token that flipped
- *   before and is off by more than those others
+ *   probabilities, and no more than rounding makes; never where so many tokens flip that rounding cannot be
+ *   the cause, nor of a token that flipped before and is off by more than those others
  * - `inherited`: a token that it sees (itself included) flipped in an earlier block, so its input is another
  *   one
  * - `large error`: neither; this token's probabilities are off by more than others' are
@@ -237,7 +235,7 @@ export class RoutingSums {
 
   #flips(): { flipped: number; choices: number } {
     const pairs = [...this.#blocks.values()].flatMap(({ experts }) => [...experts.values()]);
-    return { flipped: pairs.filter(([a, b]) => a !== b).length, choices: pairs.length };
+    return { flipped: pairs.filter((pair) => !sameExperts(pair)).length, choices: pairs.length };
   }
 }
 
