@@ -1,7 +1,7 @@
 /**
  * Builds the addon: finds the prebuilt ggml libraries of this platform, gets the matching headers, runs
- * cmake-js into `native/build`, and writes
- * `native/build/paths.json` for `src/native.ts`. Does nothing when neither sources nor versions have changed.
+ * cmake-js into `native/build`, and writes `native/build/paths.json` for `src/native.ts`. Does nothing when
+ * neither sources nor versions have changed.
  *
  * `ZAYASCOPE_GGML=source` builds ggml itself too; platforms without a prebuilt package always do.
  * `ZAYASCOPE_CMAKE_OPTIONS` then passes on options of ggml, such as

@@ -4,9 +4,9 @@
 //   node scripts/quantisation-table.mjs [--model PATH] [--tokens COUNT]
 //
 // Without --model, dumps/reference/random_checkpoint.py makes one (hidden and expert widths 256; router
-// biases fitted, so that all experts are used). Every type is written by
-// `convert` and run over the same random tokens twice: with weights as stored, where ggml rounds activations
-// to match, and with weights widened to F32.
+// biases fitted, so that all experts are used). Every type is written by `convert` and run over the same
+// random tokens twice: with weights as stored, where ggml rounds activations to match, and with weights
+// widened to F32.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -11,7 +11,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const ONE_LINE = /^(\s*)\/\*\*? (.*) \*\/$/;
 const BODY = /^(\s*(?:\/\/\/?|\*)) (\s*\S.*)$/;
 /** What begins a line of its own: a list, a tag, a table, a heading, another comment's directive. */
-const OWN_LINE = /^\s*(?:[-*+|@#<`]|\d+[.)] |biome-ignore|eslint|\S+:$)/;
+const OWN_LINE = /^\s*(?:[-*+|@#<]|```|\d+[.)] |biome-ignore|eslint|\S+:$)/;
 
 /** Files whose comments are held to the width. */
 export function commentedFiles() {
@@ -50,7 +50,7 @@ export function wrapComments(text) {
       next !== null &&
       next[1] === lead &&
       !OWN_LINE.test(next[2]) &&
-      !/^\s{2,}/.test(next[2]);
+      (next[2].length - next[2].trimStart().length === isItem || !/^\s{2,}/.test(next[2]));
     if (goesOn) lines[at + 1] = `${lead} ${last} ${next[2].trim()}`;
     else out.push(`${lead} ${last}`);
   }

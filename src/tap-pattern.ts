@@ -20,10 +20,9 @@ const SHOWN = 120;
  * takes time that grows with the product of name and pattern, never more.
  *
  * `*` matches within a segment (segments end at `.` and `:`), `**` anything, `?` one character of a segment,
- * `{a,b}` alternatives (nestable),
- * `{0..3}` the numbers 0 to 3. Everything else stands for itself, spaces around commas of the list excepted.
- * Throws `BAD_ARGUMENT` for an empty glob, an unbalanced or empty brace, braces nested more than 100 deep, a
- * range that runs backwards or has more than 10,000 numbers.
+ * `{a,b}` alternatives (nestable), `{0..3}` the numbers 0 to 3. Everything else stands for itself, spaces
+ * around commas of the list excepted. Throws `BAD_ARGUMENT` for an empty glob, an unbalanced or empty brace,
+ * braces nested more than 100 deep, a range that runs backwards or has more than 10,000 numbers.
  *
  * @example tapPattern('layers.{0..3}.mlp.**,lm_head')('layers.2.mlp.experts:down') // true
  */

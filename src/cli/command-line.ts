@@ -39,8 +39,7 @@ export type ExitCode = 0 | 1 | 2 | 130 | 143;
 
 /**
  * Runs one command line and gives its exit code. Never throws: an error becomes one line with its code, never
- * a stack (and with `--json` a document
- * `{"error": ...}` besides), and 2.
+ * a stack (and with `--json` a document `{"error": ...}` besides), and 2.
  * @param args without node and script.
  */
 export async function runCommandLine(args: readonly string[], output: Terminal): Promise<number> {

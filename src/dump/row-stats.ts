@@ -8,8 +8,8 @@ import type { TapDtype } from './format.js';
  * @param columns elements per row; `BAD_ARGUMENT` unless it divides the number of values.
  * @returns 7 numbers a row: min, max, mean, rms, largest magnitude, all over the finite elements and NaN
  * where a row has none; count of NaN; count of infinities. Accumulated in float64 over the values as stored
- * (I64 rounded to doubles; quantised types decoded, which throws
- * `DTYPE_UNSUPPORTED` for those that only ggml decodes).
+ * (I64 rounded to doubles; quantised types decoded, which throws `DTYPE_UNSUPPORTED` for those that only ggml
+ * decodes).
  */
 export function rowStats(values: TapElements, dtype: TapDtype, columns: number): Float64Array {
   const numbers = dtype === 'F32' ? (values as Float32Array) : toFloat64(values, dtype);

@@ -10,8 +10,8 @@
  *
  * Contract
  * - When `append` resolves, its bytes are on disk (written to the file, not synced to the device): nothing is
- *   queued or copied behind the
- *   caller's back, so the memory that the values view may be reused. Until then it must not change.
+ *   queued or copied behind the caller's back, so the memory that the values view may be reused. Until then
+ *   it must not change.
  * - Appends to one file are served in the order of the calls; different blocks may be written at the same
  *   time.
  * - One writer at a time: a folder is locked by a file beside it (`lock.ts`), which a killed process leaves

@@ -65,8 +65,8 @@ export interface FoundLibrary {
 
 /**
  * Looks for the library of a kind of backend: in the folder that `ZAYASCOPE_GGML_DIR` names, then in the
- * packages of this platform. Loads nothing. A library of another ggml version is a
- * `problem`: it would read our structures wrongly.
+ * packages of this platform. Loads nothing. A library of another ggml version is a `problem`: it would read
+ * our structures wrongly.
  */
 export function findBackendLibrary(kind: string): FoundLibrary {
   const folder = process.env.ZAYASCOPE_GGML_DIR;

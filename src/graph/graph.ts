@@ -80,8 +80,8 @@ export class Graph {
 
   /**
    * Makes a value readable after a run, under a unique name. Its memory is not reused within the graph.
-   * Throws `BAD_ARGUMENT` for a name that is taken or a tensor of another graph,
-   * `SHAPE_MISMATCH` for a strided one, whose bytes are no array of its shape (`cont` makes it one).
+   * Throws `BAD_ARGUMENT` for a name that is taken or a tensor of another graph, `SHAPE_MISMATCH` for a
+   * strided one, whose bytes are no array of its shape (`cont` makes it one).
    */
   output(name: string, tensor: Tensor): void {
     if (this.outputs.has(name))

@@ -239,9 +239,9 @@ export function repeat(x: Tensor, shape: Shape): Tensor {
 
 /**
  * Rows of a table by index: `table` [n, width], `ids` I32 [count] gives [count, width] (F32; I32 for an I32
- * table). With a leading axis on both,
- * `table` [batch, n, width] and `ids` [batch, count] gives [batch, count, width]. Indices out of range abort
- * inside ggml, so they must come from the graph itself (argmax, argsort) or have been checked by the caller.
+ * table). With a leading axis on both, `table` [batch, n, width] and `ids` [batch, count] gives [batch,
+ * count, width]. Indices out of range abort inside ggml, so they must come from the graph itself (argmax,
+ * argsort) or have been checked by the caller.
  */
 export function getRows(table: Tensor, ids: Tensor): Tensor {
   requireDtype('getRows', 'table', table, ROW_SOURCES);

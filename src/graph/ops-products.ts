@@ -14,10 +14,10 @@ const MATRICES: readonly Dtype[] = ['F32', 'F16', 'BF16', ...QUANTIZED_DTYPES];
 
 /**
  * `b · aᵀ`, batched: `a` [.., m, k], `b` [.., n, k] gives F32 [.., n, m]; a weight comes first, as in
- * `ggml_mul_mat`. Leading sizes of `b` are multiples of those of
- * `a`; matrix i of `b` uses matrix ⌊i / ratio⌋ of `a` (grouped-query attention needs no repeat). `b` is F32,
- * or has the half-width dtype of `a`. On the CPU an F32 `b` is first rounded to what the dtype of `a`
- * multiplies with: F16, BF16, Q8_0, Q8_K, or F32 for F32.
+ * `ggml_mul_mat`. Leading sizes of `b` are multiples of those of `a`; matrix i of `b` uses matrix ⌊i / ratio⌋
+ * of `a` (grouped-query attention needs no repeat). `b` is F32, or has the half-width dtype of `a`. On the
+ * CPU an F32 `b` is first rounded to what the dtype of `a` multiplies with: F16, BF16, Q8_0, Q8_K, or F32 for
+ * F32.
  */
 export function mulMat(a: Tensor, b: Tensor): Tensor {
   requireOperand('mulMat', a);

@@ -21,9 +21,8 @@ export interface TokenizerConfigs {
 
 /**
  * Applies the files beside a tokenizer.json to it as transformers does: `added_tokens_decoder` of the config
- * is what is added; without one,
- * `special_tokens_map.json` goes before the config and `added_tokens.json` is added. Special tokens that the
- * vocabulary lacks are added last.
+ * is what is added; without one, `special_tokens_map.json` goes before the config and `added_tokens.json` is
+ * added. Special tokens that the vocabulary lacks are added last.
  *
  * @returns tokenizer.json with all added tokens, and the texts of special tokens by name.
  * @throws `BAD_CONFIG` naming the file for what is malformed.

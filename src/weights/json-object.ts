@@ -119,8 +119,7 @@ export function parsePythonJson(text: string): unknown {
 
 /**
  * Looks for duplicate keys and excessive nesting before the text is parsed. It needs no valid JSON: what it
- * misreads in an invalid text,
- * `JSON.parse` rejects afterwards.
+ * misreads in an invalid text, `JSON.parse` rejects afterwards.
  */
 function scanKeys(text: string): string | undefined {
   const open: (Set<string> | undefined)[] = [];

@@ -38,8 +38,7 @@ export class ReusableBuffer {
 /**
  * Random access to the record batches of one Arrow IPC file, by byte ranges. A file without a footer is
  * scanned as a stream up to its last whole batch. Nothing in the file is trusted: sizes are checked against
- * the file's before anything is allocated or read. Errors are
- * `BAD_DUMP` and `IO`, and name the file.
+ * the file's before anything is allocated or read. Errors are `BAD_DUMP` and `IO`, and name the file.
  */
 export class ArrowReader {
   /** File name without folder. */

@@ -42,8 +42,8 @@ export function squeezed(sizes: readonly number[]): string {
  * A file's tensors under the transformers layout's names; those that the model does not use keep their own.
  *
  * @param names for every required tensor its names in the file, the likeliest first. @param reshaped a shape
- * of a tensor that the file has in another order of axes; other differences stay, for
- * `checkWeights` to report. @throws `MISSING_TENSOR` naming the first missing tensor by its GGUF name.
+ * of a tensor that the file has in another order of axes; other differences stay, for `checkWeights` to
+ * report. @throws `MISSING_TENSOR` naming the first missing tensor by its GGUF name.
  */
 export function nativeView(
   op: string,

@@ -8,8 +8,7 @@
  * - the matrix that gives the logits (`output`, or `token_embd` where it is tied): Q6_K in every quantised
  *   type but q8_0;
  * - `q4_k_m`, `q5_k_m`: Q6_K instead of the type's own for what has a layer (value and down projections) in
- *   the first and last eighth of the layers and every third between
- *   ("use more bits");
+ *   the first and last eighth of the layers and every third between ("use more bits");
  * - everything else: the type's own dtype.
  * Rows that a dtype's blocks do not divide: Q4_K becomes Q5_0, Q5_K becomes Q5_1, Q6_K becomes Q8_0; rows
  * that are no multiple of 32 either become F16. Left out of llama.cpp's rules: those for 8 experts (Mixtral),

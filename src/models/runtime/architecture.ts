@@ -44,8 +44,8 @@ export interface ModelConfig {
 
 /**
  * What a tensor is used for, which decides its dtype in a run: `matmul` and `embedding` may stay in the
- * stored dtype, `conv` kernels and
- * `vector`s (norms, biases, scales) are small, a `buffer` is FP32 in the reference whatever the load dtype.
+ * stored dtype, `conv` kernels and `vector`s (norms, biases, scales) are small, a `buffer` is FP32 in the
+ * reference whatever the load dtype.
  */
 export type WeightRole = 'embedding' | 'matmul' | 'conv' | 'vector' | 'buffer';
 

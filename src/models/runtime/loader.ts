@@ -43,9 +43,9 @@ export interface ModelWeights extends Disposable {
   readonly skipReachable: readonly boolean[];
   /**
    * Set if the blocks' matrices do not fit the device and take turns in two slots. Then segment n (0 the
-   * embedding, 1 … L the blocks, L + 1 the head) may run only after
-   * `ensure(n)` has resolved, and `ensure(n + 2)` may be called only after segment n has run: on the CPU,
-   * block n + 1 can be read while block n computes.
+   * embedding, 1 … L the blocks, L + 1 the head) may run only after `ensure(n)` has resolved, and
+   * `ensure(n + 2)` may be called only after segment n has run: on the CPU, block n + 1 can be read while
+   * block n computes.
    */
   readonly ensure: ((segment: number) => Promise<void>) | undefined;
   close(): void;

@@ -38,8 +38,7 @@ export interface ModelContext<C extends ModelConfig = ModelConfig> {
   /**
    * A value that depends on the run but not on the weights: `mask` F32 [T, S] or [B, 1, T, S], `cos` and
    * `sin` F32 [N, 1, d] (`cos_product` and `sin_product` of angles that were multiplied up), for the layer
-   * type of the block at hand; the architecture's
-   * `tables`.
+   * type of the block at hand; the architecture's `tables`.
    */
   constant(name: string): Tensor;
   /** F32 [N, 1], 0 for padding and 1 for tokens; absent where nothing is padded. */

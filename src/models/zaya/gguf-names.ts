@@ -2,13 +2,11 @@
  * Names of the public GGUF dialects with `general.architecture` = `zaya`, which are told apart by their
  * tensors only.
  * - `half-layers`: llama.cpp PR 23112. Two GGUF blocks per block of the model, attention in the even and MoE
- *   in the odd one, a residual
- *   scaling at the entry of each and one more without a block;
+ *   in the odd one, a residual scaling at the entry of each and one more without a block;
  *   https://github.com/ggml-org/llama.cpp/pull/23112
  * - `half-layers-cca`: the first version of that port, kept in forks of it (llama-yggdrasil): the same
  *   half-layers, the depthwise convolution and the first parts of the router under names of their own, the
- *   router's width
- *   in no key.
+ *   router's width in no key.
  * - `blocks`: 1bit-MONSTER's continuation. One GGUF block per block of the model, scalings at the exits, the
  *   grouped convolution tap-major.
  */
