@@ -1,7 +1,7 @@
 /**
  * The public API. Importing it loads no native code: the addon is loaded by the first call that computes.
  *
- * - Models: `openZaya`, its `session`; `openZayaSource`, `convertZaya`, `synthZaya`, `readWeight`,
+ * - Models: `openModel`, its `session`; `openZaya`, `openZayaSource`, `convertZaya`, `synthZaya`, `readWeight`,
  *   `diffWeights`
  * - Text: `openTokenizer`, `promptTokens`, `promptTokensInWorker`, `generate`, `sampler`, `greedy`,
  *   `stopTokens`, `evaluate`
@@ -151,9 +151,10 @@ export {
 export type { ModelConfig } from './models/runtime/architecture.js';
 export type { ModelWeights as ZayaWeights } from './models/runtime/loader.js';
 export {
-  type Model as ZayaModel,
+  type Model,
+  type OpenModelOptions,
   type OpenModelOptions as OpenZayaOptions,
-  openModel as openZaya,
+  openModel,
 } from './models/runtime/model.js';
 export type {
   ModelPlan as ZayaPlan,
@@ -169,6 +170,7 @@ export { checkPolicy, modelSites as zayaSites, type PolicySite } from './models/
 export type { Taps } from './models/runtime/tap.js';
 export { type ModelTap as ZayaTap, modelTaps as zayaTaps } from './models/runtime/trace.js';
 export { type LayerType, parseZayaConfig, readZayaConfig, type ZayaConfig } from './models/zaya/config.js';
+export { openZaya, type ZayaModel } from './models/zaya/open.js';
 export {
   SYNTH_SIZES,
   type SynthOptions,

@@ -12,6 +12,7 @@ import { openStepper } from '../../src/locate/step/step.js';
 import { convertModel } from '../../src/models/gguf/convert.js';
 import { openModel } from '../../src/models/runtime/model.js';
 import { settingOf } from '../../src/models/runtime/model-policy.js';
+import { openZaya } from '../../src/models/zaya/open.js';
 import { generate } from '../../src/text/generate.js';
 import { greedy } from '../../src/text/sampling.js';
 import { compileProgram, hasLibllama, runProgram } from '../llamacpp/libllama.js';
@@ -55,6 +56,13 @@ describe.each(NAMES)('Qwen3, %s', (name) => {
     using session = model.session();
     const { tokens: ids } = await generate(session, tokens, { sampler: greedy, maxTokens: 32 });
     expect(ids).toEqual(continued[name]);
+  });
+});
+
+it('a Qwen3-MoE is refused by the function that promises the configuration of a ZAYA', async () => {
+  await expect(openZaya(at('moe'))).rejects.toMatchObject({
+    code: 'BAD_CONFIG',
+    message: expect.stringMatching(/^openZaya: expected model_type zaya, got qwen3_moe/),
   });
 });
 

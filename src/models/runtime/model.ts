@@ -35,8 +35,8 @@ export interface OpenModelOptions {
 const SMALL_BYTES = 64e6;
 
 /** A loaded model. Close it when done: weights live outside the JavaScript heap. */
-export interface Model extends Disposable {
-  readonly config: ModelConfig;
+export interface Model<C extends ModelConfig = ModelConfig> extends Disposable {
+  readonly config: C;
   readonly policy: Policy;
   readonly backend: Backend;
   readonly weights: ModelWeights;

@@ -1,0 +1,27 @@
+import { ZayascopeError } from '../../errors.js';
+import { type Model, type OpenModelOptions, openModel } from '../runtime/model.js';
+import type { ZayaConfig } from './config.js';
+
+/** A loaded ZAYA model. */
+export type ZayaModel = Model<ZayaConfig>;
+
+/**
+ * {@link openModel} of a ZAYA model, with its own configuration.
+ *
+ * @throws as that; `BAD_CONFIG` for a model of another family.
+ */
+export async function openZaya(path: string, options: OpenModelOptions = {}): Promise<ZayaModel> {
+  const model = await openModel(path, options);
+  if (isZaya(model)) return model;
+  const { model_type } = model.config;
+  model.close();
+  throw new ZayascopeError(
+    'BAD_CONFIG',
+    `openZaya: expected model_type zaya, got ${model_type}: openModel opens every family (${path})`,
+    { op: 'openZaya' },
+  );
+}
+
+function isZaya(model: Model): model is ZayaModel {
+  return model.config.model_type === 'zaya';
+}
