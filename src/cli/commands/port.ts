@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -7,6 +7,7 @@ import { Command } from 'commander';
 import { ZayascopeError } from '../../errors.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
+import { JOURNEY_FILES, openJourneyFolder } from '../port-folder.js';
 import type { Terminal } from '../terminal.js';
 
 interface PortCommandOptions {
@@ -43,7 +44,11 @@ export function portCommand(context: CommandContext): Command {
     .option('--map <map>', 'which name is which tap, as in import', 'llamacpp')
     .option('--config <file>', "the model's config.json (default: that of the reference)")
     .option('--sequences <lengths>', 'as in import')
-    .option('--out <folder>', 'folder for dump, reference and report; made if absent', 'out/journey')
+    .option(
+      '--out <folder>',
+      'folder for dump, reference and report; new, empty or of an earlier journey',
+      'out/journey',
+    )
     .option('--threads <count>', 'CPU threads of locate, 1 to 512')
     .option('--json', "print the commands, their exit codes and locate's report as JSON")
     .addHelpText(
@@ -66,8 +71,23 @@ async function runPort(folder: string, options: PortCommandOptions, context: Com
       join(options.reference, CONFIG),
       `a dump (with ${MANIFEST}) or a checkpoint (with ${CONFIG}) as --reference`,
     );
-  await mkdir(out, { recursive: true });
-  const [dump, page] = [join(out, 'dump'), join(out, 'report.html')];
+  const inputs = [
+    folder,
+    model,
+    options.reference,
+    ...(options.config === undefined ? [] : [options.config]),
+  ];
+  // What it makes of the reference is not made where it is given.
+  const given = new Set<string>([
+    ...(isDump ? [JOURNEY_FILES.reference, JOURNEY_FILES.tokens] : [JOURNEY_FILES.config]),
+    ...(options.config === undefined ? [] : [JOURNEY_FILES.config]),
+  ]);
+  await openJourneyFolder(
+    out,
+    inputs,
+    Object.values(JOURNEY_FILES).filter((name) => !given.has(name)),
+  );
+  const [dump, page] = [join(out, JOURNEY_FILES.dump), join(out, JOURNEY_FILES.report)];
   const config = options.config ?? (await referenceConfig(options.reference, isDump, out));
   const imported = await journey.run([
     ...['import', folder, '--map', map, '--out', dump, '--overwrite'],
@@ -75,7 +95,7 @@ async function runPort(folder: string, options: PortCommandOptions, context: Com
     ...(sequences === undefined ? [] : ['--sequences', sequences]),
   ]);
   if (imported.code !== 0) return journey.end(context, imported.code);
-  const reference = isDump ? options.reference : join(out, 'reference');
+  const reference = isDump ? options.reference : join(out, JOURNEY_FILES.reference);
   if (!isDump) await makeReference(options.reference, { dump, out, reference }, journey);
   const compared = await journey.run(['diff', reference, dump]);
   if (compared.code > 1) return journey.end(context, compared.code);
@@ -156,7 +176,7 @@ async function referenceConfig(reference: string, isDump: boolean, out: string):
   await using dump = await Dump.open(reference);
   const { config } = dump.manifest.model;
   if (config === undefined || Object.keys(config).length === 0) return undefined;
-  const own = join(out, CONFIG);
+  const own = join(out, JOURNEY_FILES.config);
   await writeFile(own, JSON.stringify(config));
   return own;
 }
@@ -168,7 +188,7 @@ async function makeReference(
   journey: Journey,
 ): Promise<void> {
   const { Dump } = await import('../../dump/reader.js');
-  const tokens = join(out, 'tokens.json');
+  const tokens = join(out, JOURNEY_FILES.tokens);
   await using dump = await Dump.open(folder);
   const sequences = dump.manifest.sequences.map((sequence) => sequence.tokens ?? []);
   const [first] = sequences;
