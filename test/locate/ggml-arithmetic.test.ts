@@ -62,6 +62,32 @@ describe('RoPE with angles that were multiplied up, over 400 tokens and heads of
   });
 });
 
+describe('attention over an F16 cache in a build that sums in F16', () => {
+  it.each([
+    ['wide-decode', 'in steps of one token their products are summed', 'AVX512-FP16'],
+    ['wide-neon', 'their products are summed', "ARM's FP16 vectors"],
+  ])('%s errs in both products, each named with its cause', async (tested, sums, build) => {
+    const { kinds } = await locate(['wide-few', tested], join(scratch, 'wide'));
+    expect(kinds.map(({ kind }) => kind).sort()).toEqual([
+      '.self_attn:attn_output',
+      '.self_attn:attn_weights',
+    ]);
+    for (const { kind, sentence, largest } of kinds) {
+      expect(largest).toBeGreaterThan(1e-8);
+      expect(largest).toBeLessThan(1e-6);
+      const rounded = kind.endsWith('weights') ? 'Keys and queries' : 'Values and attention weights';
+      const words = `^${rounded} are rounded to F16 .*, and ${sums} in F16, as ggml does row by row where it was built for ${build}: recomputed so, its error falls from \\S+e-[78] to (0|\\S+e-1\\d)\\.`;
+      expect(sentence).toMatch(new RegExp(words));
+    }
+  });
+});
+
+it('does not name sums in F16 that no build of ggml makes', async () => {
+  const { kinds } = await locate(['wide-few', 'wide-unknown'], join(scratch, 'wide'));
+  expect(kinds).toHaveLength(2);
+  for (const { sentence } of kinds) expect(sentence).not.toContain('summed in F16');
+});
+
 describe('an f16 file in a build that sums in F16', () => {
   const file: Policy = {
     name: 'matrices of an f16 file',

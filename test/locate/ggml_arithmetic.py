@@ -3,6 +3,8 @@
     python test/locate/ggml_arithmetic.py --out DIR
 
 - DIR/wide: a random checkpoint with heads of 128. DIR/wide-reference, and DIR/wide-ggml with RoPE angles multiplied up from pair to pair in float32.
+- of the first 24 tokens DIR/wide-few, and with attention over an F16 cache DIR/wide-decode, whose four last steps of one token are summed in F16 as for AVX512-FP16, and DIR/wide-neon, one step whose products all
+  are summed as for ARM's vectors; DIR/wide-unknown like that with one running sum, which no build has.
 - of the tiny model DIR/tiny-reference, and DIR/tiny-f16 with matrices and their inputs in F16, as with an f16 file, where the experts' first product and the head are summed in F16, as `ggml_vec_dot_f16` does
   in a build for AVX512-FP16; DIR/tiny-neon the same for ARM's vectors.
 """
@@ -19,6 +21,7 @@ import numpy as np  # noqa: E402
 import random_checkpoint  # noqa: E402
 import torch  # noqa: E402
 from checkpoint import load_model  # noqa: E402
+from transformers.models.zaya import modeling_zaya  # noqa: E402
 
 SIZES = {"layers": 1, "hidden": 64, "heads": 2, "kv-heads": 2, "head-dim": 128, "intermediate": 32, "rope-theta": 5e6}
 TINY = ROOT / "dumps" / "tiny" / "model"
@@ -93,14 +96,47 @@ def with_f16_products(model, lanes: int):
     return model
 
 
-def dump_model(model: Path, tokens: list[int], out: Path, change=lambda model: model) -> None:
+def running_sums(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """As `f16_sums`, product by product in their order."""
+    sums = np.zeros((len(x), len(w)), np.float16)
+    for a, b in zip(x.T.astype(np.float64), w.T.astype(np.float64)):
+        sums = (np.outer(a, b) + sums.astype(np.float64)).astype(np.float16)
+    return sums.astype(np.float32)
+
+
+def with_f16_attention(model, sums, every_step: bool):
+    """The model with queries, keys, weights and values in F16 as both products take them; in steps of one token, or in every step, those are summed by `sums`."""
+
+    def product(x, y):
+        """[B, heads, T, K] times [B, heads, N, K]."""
+        x, y = x.half(), y.half()
+        if x.shape[2] > 1 and not every_step:
+            return x.float() @ y.float().transpose(2, 3)
+        pairs = zip(x.flatten(0, 1).numpy(), y.flatten(0, 1).numpy())
+        return torch.from_numpy(np.stack([sums(*pair) for pair in pairs])).unflatten(0, x.shape[:2])
+
+    def attention(module, query, key, value, mask, scaling, **_):
+        key, value = (part.repeat_interleave(module.num_key_value_groups, dim=1) for part in (key, value))
+        scores = product(query, key) * scaling
+        weights = torch.softmax(scores if mask is None else scores + mask, dim=-1)
+        # The cache is read in whole rows of 256 cells.
+        cells = -weights.shape[-1] % 256
+        padded = [torch.nn.functional.pad(part, (0, cells)) for part in (weights, value.transpose(2, 3))]
+        return product(*padded).transpose(1, 2).contiguous(), weights
+
+    modeling_zaya.eager_attention_forward = attention
+    return model
+
+
+def dump_model(model: Path, tokens: list[int], out: Path, change=lambda model: model, more: tuple[str, ...] = ()) -> None:
     ids = ",".join(map(str, tokens))
-    options = ["--model", model, "--tokens", ids, "--dtype", "float32", "--no-verify", "--quiet", "--out", out]
-    plain = torch.nn.functional.linear
+    options = ["--model", model, "--tokens", ids, "--dtype", "float32", "--no-verify", "--quiet", "--out", out, *more]
+    plain, attention = torch.nn.functional.linear, modeling_zaya.eager_attention_forward
     try:
         dump.dump(dump.parse([str(option) for option in options]), lambda *args: change(load_model(*args)))
     finally:
         torch.nn.functional.linear = plain
+        modeling_zaya.eager_attention_forward = attention
 
 
 def main(out: Path) -> None:
@@ -110,6 +146,12 @@ def main(out: Path) -> None:
     many = [3 + (k * k) % 196 for k in range(400)]
     dump_model(out / "wide", many, out / "wide-reference")
     dump_model(out / "wide", many, out / "wide-ggml", with_ggml_angles)
+    wide = [("few", lambda model: model, ())]
+    wide.append(("decode", lambda model: with_f16_attention(model, lambda x, w: f16_sums(x, w, 32), False), ("--steps", "20,1,1,1,1")))
+    wide.append(("neon", lambda model: with_f16_attention(model, lambda x, w: f16_sums(x, w, 8), True), ()))
+    wide.append(("unknown", lambda model: with_f16_attention(model, running_sums, True), ()))
+    for name, change, more in wide:
+        dump_model(out / "wide", many[:24], out / f"wide-{name}", change, more)
     few = list(b"[Tuesday 11:05] captain ")
     dump_model(TINY, few, out / "tiny-reference")
     for name, lanes in (("f16", 32), ("neon", 8)):

@@ -12,7 +12,7 @@ import { roundTo } from '../../weights/round.js';
 const MAX_ROWS = 64;
 
 /** Rows of a value from position 0 on, F32 [rows, heads, width]. */
-interface HeadRows {
+export interface HeadRows {
   data: Float32Array;
   rows: number;
   heads: number;
@@ -61,7 +61,11 @@ export async function flashErrors(
   };
 }
 
-async function headRows(dump: DumpView, name: string): Promise<HeadRows | undefined> {
+/**
+ * A value of attention in the first sequence; undefined where the dump lacks it, or some position before its
+ * last.
+ */
+export async function headRows(dump: DumpView, name: string): Promise<HeadRows | undefined> {
   if (!dump.taps.some((tap) => tap.name === name)) return undefined;
   const { data, dtype, shape, position } = await dump.read(name, { sequence: 0 });
   const [rows, heads, width] = shape;

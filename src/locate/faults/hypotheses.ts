@@ -12,9 +12,10 @@ import { traceModel } from '../../models/runtime/trace.js';
 import { flashErrors } from '../causes/flash-attention.js';
 import { tapPlace } from '../replay/tap-graph.js';
 import { storedProducts } from './dtypes/stored-types.js';
+import { halfAttention } from './ggml/half-attention.js';
 import { halfSums } from './ggml/half-sums.js';
 import { type LocalOptions, localErrors } from './local.js';
-import { choiceSentence, halfSumsSentence } from './plain-words.js';
+import { choiceSentence, halfAttentionSentence, halfSumsSentence } from './plain-words.js';
 import type { LocatedKind } from './report.js';
 import type { PolicyRunners } from './runners.js';
 
@@ -77,6 +78,12 @@ export async function explainFaults(
         attention.kind.kind,
         `flash attention over an F16 cache rounds keys, queries, values and the sum of the weighted values to F16: recomputed so, its error falls from ${errors.exact.toExponential(1)} to ${errors.flash.toExponential(1)}.`,
       );
+  }
+  for (const { kind } of open) {
+    const part = (['weights', 'output'] as const).find((each) => kind.inside.join() === names?.[each]);
+    if (explained.has(kind.kind) || names === undefined || part === undefined) continue;
+    const sums = await halfAttention(tested, tapPlace(kind.worst).block!, names, part, EXPLAINS);
+    if (sums !== null) explained.set(kind.kind, halfAttentionSentence(kind.kind, sums, family));
   }
   for (const { kind } of open) {
     if (explained.has(kind.kind) || kind.inside.length > 1 || !isProduct(kind.worst)) continue;

@@ -3,6 +3,7 @@ import type { Family } from '../../families/family.js';
 
 /** What the ops of the model are called in sentences, and what tends to go wrong in each. */
 
+import type { HalfAttention } from './ggml/half-attention.js';
 import type { HalfSums } from './ggml/half-sums.js';
 
 /** An op in words. */
@@ -55,6 +56,18 @@ export function choiceSentence(kind: string, set: string, suffix: string, family
 /** A product that a build of ggml sums in F16: see `ggml/half-sums.ts`. */
 export function halfSumsSentence(suffix: string, { build, same, sampled }: HalfSums, family: Family): string {
   return `the sums of ${opWords(suffix, family).name} are made in F16, as ggml makes them row by row where it was built for ${build}: computed so, ${same} of ${sampled} sampled values are the dump's to the bit.`;
+}
+
+/** One of attention's products over an F16 cache, summed in F16: see `ggml/half-attention.ts`. */
+export function halfAttentionSentence(
+  suffix: string,
+  { build, steps, exact, left }: HalfAttention,
+  family: Family,
+): string {
+  const rounded = choiceSentence('dtype', 'F16', suffix, family);
+  const sums =
+    steps === 'one' ? 'in steps of one token their products are summed' : 'their products are summed';
+  return `${rounded}, and ${sums} in F16, as ggml does row by row where it was built for ${build}: recomputed so, its error falls from ${exact.toExponential(1)} to ${left === 0 ? '0' : left.toExponential(1)}.`;
 }
 
 /** `blocks 0–7, 9`, `block 3`, `every block`; '' where none is named. */

@@ -24,7 +24,7 @@ const SAME = 0.9;
 const LEAST = 32;
 
 /** In words, the builds of ggml whose dot product sums in F16. */
-const BUILDS: Readonly<Record<HalfForm, string>> = {
+export const BUILDS: Readonly<Record<HalfForm, string>> = {
   avx512: 'AVX512-FP16',
   neon: "ARM's FP16 vectors",
 };
