@@ -27,7 +27,11 @@ function gemmaLike(): Record<string, unknown> {
     ...new Set(letters),
     ...merged,
   ];
-  const special = (id: number) => ({ id, content: tokens[id], special: true, normalized: false });
+  const special = (id: number) => ({
+    ...{ id, content: tokens[id], special: true, normalized: false },
+    ...{ single_word: false, lstrip: false, rstrip: false },
+  });
+  const added = (token: string) => ({ id: token, ids: [tokens.indexOf(token)], tokens: [token] });
   const piece = (id: string) => ({ SpecialToken: { id, type_id: 0 } });
   return {
     version: '1.0',
@@ -37,8 +41,8 @@ function gemmaLike(): Record<string, unknown> {
     post_processor: {
       type: 'TemplateProcessing',
       single: [piece('<bos>'), { Sequence: { id: 'A', type_id: 0 } }, piece('<end_of_turn>')],
-      pair: [],
-      special_tokens: {},
+      pair: [{ Sequence: { id: 'A', type_id: 0 } }, { Sequence: { id: 'B', type_id: 1 } }],
+      special_tokens: { '<bos>': added('<bos>'), '<end_of_turn>': added('<end_of_turn>') },
     },
     decoder: {
       type: 'Sequence',
