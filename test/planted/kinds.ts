@@ -44,6 +44,7 @@ export const KINDS: readonly DumpKind[] = [
   kind('whole, BF16, no noise run', 'bfloat16', whole, { noise: false }),
   kind('unknown program, BF16', 'bfloat16', foreign, { noise: true }),
   kind('unknown program, BF16 in F32', 'bfloat16', widened, { noise: true }),
+  kind('whole, F16, no noise run', 'float16', whole, { noise: false }),
   kind('unknown program, F16', 'float16', foreign, { noise: true }),
   kind('unknown program, F16 in F32', 'float16', widened, { noise: true }),
   {

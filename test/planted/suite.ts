@@ -54,6 +54,7 @@ export interface SuiteCase {
 /** Of kinds that hold the same values as another every second fault is enough. */
 const HALVED = new Set([
   'whole, BF16, no noise run',
+  'whole, F16, no noise run',
   'unknown program, BF16 in F32',
   'unknown program, F16 in F32',
   'weights as BF16',

@@ -113,7 +113,7 @@ export async function locateDumps(
   const followed =
     runners === undefined || !isUnknown || own.half === null || own.mismatch !== null
       ? null
-      : await followedDtypes(runners, tested, own.half, own.local, {
+      : await followedDtypes(runners, { tested, noise }, own.half, own.local, {
           holds,
           spreads: () => true,
           ...run('trying dtypes'),

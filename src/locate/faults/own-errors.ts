@@ -179,7 +179,7 @@ export async function ownErrors(
 }
 
 /** True for a noise run that rounds as the policy says: what differs there is usual. */
-function isNoiseOf(base: Policy, noise: DumpView | undefined): boolean {
+export function isNoiseOf(base: Policy, noise: DumpView | undefined): boolean {
   return noise !== undefined && ownPolicy(noise).name === base.name;
 }
 

@@ -3,13 +3,12 @@
  * for bit, what transformers makes of their inputs in half precision, an op in which a few elements are not
  * is at fault: sums in another order change fewer, and an op that rounds in other places changes many.
  */
-import type { DumpView } from '../../../dump/dump-view.js';
 import { policy as presetPolicy } from '../../../graph/policy.js';
 import { settingOf } from '../../../models/runtime/model-policy.js';
 import { type LocalError, type LocalOptions, localErrors } from '../local.js';
 import { label } from '../notes.js';
 import { LIMIT_FACTOR } from '../ops.js';
-import type { OwnErrors } from '../own-errors.js';
+import { isNoiseOf, type OwnErrorDumps, type OwnErrors } from '../own-errors.js';
 import type { PolicyRunners } from '../runners.js';
 import { geluTaps, pooledFaults, spannedRoundings } from './pooled.js';
 import type { HalfDtype } from './rounding.js';
@@ -37,11 +36,12 @@ export interface FollowedDtypes {
 
 /**
  * Tries whether a dump follows transformers' dtypes. Null where it does not.
+ * @param noise a run that counts as right: where it rounds alike, what differs in it is usual.
  * @param plain own errors of its ops with nothing rounded.
  */
 export async function followedDtypes(
   runners: PolicyRunners,
-  tested: DumpView,
+  { tested, noise }: Pick<OwnErrorDumps, 'tested' | 'noise'>,
   half: HalfDtype,
   plain: ReadonlyMap<string, LocalError>,
   options: Pick<LocalOptions, 'holds' | 'signal' | 'onProgress' | 'spreads'>,
@@ -57,15 +57,16 @@ export async function followedDtypes(
   if (followed.length < MOST_OPS * rounded.length || followed.length === 0) return null;
   const leftOut = spannedRoundings(local.keys(), setting, runner.config.model_type);
   for (const [name, { roundedOnce }] of plain) if (roundedOnce >= ROUNDS_ONCE) leftOut.add(name);
+  const counted = (measured: ReadonlyMap<string, LocalError> | null) =>
+    pooledFaults({ local, measured, setting, leftOut, gelus: geluTaps(runner.config), most: FEW });
+  let pooled = counted(null);
+  // the noise run only allows more: recomputing it can wait until something fails
+  if (pooled.size > 0 && noise !== undefined && isNoiseOf(policy, noise))
+    pooled = counted(
+      await localErrors(runner, noise, { ...options, right: 'computed', spreads: () => false }),
+    );
   return {
-    pooled: pooledFaults({
-      local,
-      measured: null,
-      setting,
-      leftOut,
-      gelus: geluTaps(runner.config),
-      most: FEW,
-    }),
+    pooled,
     local,
     note: `${label(tested)} rounds where transformers does: recomputed under ${policy.name}, ${followed.length} of ${rounded.length} values have the same bits.`,
   };

@@ -8,9 +8,14 @@ import type { ModelConfig } from '../../../models/runtime/architecture.js';
 import { modelSites } from '../../../models/runtime/sites.js';
 import { blockCount, tapPlace, tapSpan } from '../../replay/tap-graph.js';
 import type { LocalError } from '../local.js';
+import type { HalfDtype } from './rounding.js';
 
-/** Share of the elements of a kind of op that a right program may have with other bits. */
-const USUAL = 1e-3;
+/**
+ * Share of the elements of a kind of op that a right program may have with other bits. A sum in another order
+ * is off by some units of F32, whatever it is rounded to; F16 has three more bits than BF16, so 8 times as
+ * many sums lie within that of a tie.
+ */
+const USUAL: Readonly<Record<HalfDtype, number>> = { BF16: 1e-3, F16: 8e-3 };
 /** Where a run of the same policy has more, this many times its share is allowed. */
 const FACTOR = 4;
 /** So many elements may always differ. */
@@ -35,8 +40,9 @@ export interface PooledInput {
   most?: number;
 }
 
-/** Elements that differ of a kind of op. */
+/** Elements that differ of a kind of op, among those that the policy rounds to one dtype. */
 interface Count {
+  dtype: HalfDtype;
   differing: number;
   elements: number;
   taps: string[];
@@ -49,9 +55,9 @@ interface Count {
 export function pooledFaults({ most = 1, measured, ...input }: PooledInput): Map<string, number> {
   const found = new Map<string, number>();
   const usual = measured === null ? null : counts({ ...input, local: measured });
-  for (const [kind, { differing, elements, taps }] of counts(input)) {
+  for (const [kind, { dtype, differing, elements, taps }] of counts(input)) {
     const other = usual?.get(kind);
-    const least = taps.some((tap) => input.gelus.has(tap)) ? USUAL_GELU : USUAL;
+    const least = taps.some((tap) => input.gelus.has(tap)) ? USUAL_GELU : USUAL[dtype];
     const share = other === undefined ? least : Math.max(least, (FACTOR * other.differing) / other.elements);
     const allowed = Math.max(LEAST, share * elements);
     if (differing <= allowed || differing > most * elements) continue;
@@ -85,11 +91,11 @@ export function spannedRoundings(names: Iterable<string>, setting: Setting, type
 function counts({ local, setting, leftOut }: Omit<PooledInput, 'measured' | 'gelus'>): Map<string, Count> {
   const byKind = new Map<string, Count>();
   for (const [name, { tap, bitEqual, elements }] of local) {
-    const rounds = setting(`${name}#round`) !== 'none';
-    if (!rounds || tap.dtype === 'I32' || leftOut.has(name)) continue;
-    const { suffix } = tapPlace(name);
-    const count = byKind.get(suffix) ?? { differing: 0, elements: 0, taps: [] };
-    byKind.set(suffix, count);
+    const dtype = setting(`${name}#round`) as 'none' | HalfDtype;
+    if (dtype === 'none' || tap.dtype === 'I32' || leftOut.has(name)) continue;
+    const kind = `${tapPlace(name).suffix} ${dtype}`;
+    const count = byKind.get(kind) ?? { dtype, differing: 0, elements: 0, taps: [] };
+    byKind.set(kind, count);
     count.differing += Math.round((1 - bitEqual) * elements);
     count.elements += elements;
     count.taps.push(name);
