@@ -137,7 +137,7 @@ export async function locateDumps(
   const wrongChoices = new Set(wrong.map(({ block }) => roleTap(family, 'router.expert', block)!));
   const judging: LocateOpsOptions = {
     failAbove,
-    ties: await tiedChoices(tested, own.local),
+    ties: await tiedChoices(tested, own.local, own.half !== null),
     alone: model === undefined ? { wrongChoices } : undefined,
     type: reference.manifest.model.type,
     family,

@@ -3,14 +3,15 @@
  * rounding may send a token elsewhere than it went, which says nothing of the op: tokens whose choice is
  * close are left out of its error.
  */
+import { changedExperts } from '../../diff/routing.js';
 import type { TensorBatch } from '../../dump/reader.js';
 import type { Family } from '../../families/family.js';
-import { hasRole } from '../../families/roles.js';
+import { hasRole, roleTap } from '../../families/roles.js';
 import type { ModelConfig } from '../../models/runtime/architecture.js';
 import { tapPlace, tapSpan } from '../replay/tap-graph.js';
 
 /** Lead of the best biased probability that rounding to BF16 may turn round, and one that F32 may. */
-const CLOSE = { half: 0.02, single: 1e-4 } as const;
+export const CLOSE = { half: 0.02, single: 1e-4 } as const;
 /** Fewer tokens than this share say too little: then only those are left out that F32 may turn. */
 const LEAST_SHARE = 0.25;
 
@@ -96,4 +97,36 @@ export function hiddenChoices(
 /** The block whose choices' leads a value holds; null for other values. */
 export function leadBlock(name: string, family: Family): number | null {
   return hasRole(family, 'router.margin', name) ? tapPlace(name).block : null;
+}
+
+/** Choices that a dump shows without the probabilities that they were made by: by value, those. */
+export function unseenProbabilities(held: ReadonlySet<string>, family: Family): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const name of held) {
+    const { block } = tapPlace(name);
+    if (block === null || !hasRole(family, 'router.expert', name)) continue;
+    const probabilities = roleTap(family, 'router.probabilities', block);
+    if (probabilities !== undefined && !held.has(probabilities)) found.set(name, probabilities);
+  }
+  return found;
+}
+
+/**
+ * By how much the recomputed biased probabilities prefer the recomputed choices to the dump's: the most of
+ * all rows, 0 where all are the same.
+ * @param probabilities of as many rows.
+ */
+export function lostLead(right: TensorBatch, other: TensorBatch, probabilities: Float32Array): number {
+  const rows = right.shape[0]!;
+  const [a, b] = [right, other].map(({ data }) => data as Int32Array) as [Int32Array, Int32Array];
+  const [width, classes] = [a.length / rows, probabilities.length / rows];
+  let most = 0;
+  for (let row = 0; row < rows; row++) {
+    const of = (data: Int32Array) => [...data.subarray(row * width, (row + 1) * width)];
+    for (const [mine, others] of changedExperts(of(a), of(b))) {
+      const lead = probabilities[row * classes + mine]! - probabilities[row * classes + others]!;
+      most = Math.max(most, Number.isNaN(lead) ? Number.POSITIVE_INFINITY : Math.abs(lead));
+    }
+  }
+  return most;
 }

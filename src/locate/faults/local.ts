@@ -8,7 +8,7 @@ import { architectureOf } from '../../models/architectures.js';
 import { type ReplayOptions, type Runner, replay } from '../replay/replay.js';
 import { countRoundedOnce, type HalfDtype, narrow, RoundingSums } from './dtypes/rounding.js';
 import { ColumnErrors, type SystematicError } from './dtypes/systematic.js';
-import { hiddenChoices, leadBlock, SureTokens } from './hidden-choices.js';
+import { hiddenChoices, leadBlock, lostLead, SureTokens, unseenProbabilities } from './hidden-choices.js';
 import { ErrorSpread, type Spread } from './spread.js';
 import { axisSizes, EntryErrors } from './where/entries.js';
 import { RowErrors } from './where/row-errors.js';
@@ -44,6 +44,11 @@ export interface LocalError {
   systematic: SystematicError | null;
   /** Entries that differ; 0 for floats. */
   differing: number;
+  /**
+   * Of choices of experts whose probabilities the dump does not hold: by how much the recomputed ones prefer
+   * other experts than the dump's, at most. null for all else.
+   */
+  lostLead: number | null;
   /** NaNs and infinities of each side. */
   nonFinite: { dumped: number; computed: number };
   /** Where the largest error stands, with the right value as `reference`; null without error. */
@@ -80,14 +85,20 @@ export async function localErrors(
   const hidden = hiddenChoices(held, runner.config, family);
   const watched = new Set([...hidden.values()].flat());
   const leads = new Map<number, Float32Array>();
+  const unseen = unseenProbabilities(held, family);
+  const wanted = new Set(unseen.values());
+  const probabilities = new Map<string, Float32Array>();
   const sizes = axisSizes(dump.taps);
   // The last choice of each block: what follows in it depends on it.
   const choices = new Map<number | null, Int32Array>();
   await replay(runner, {
     dump,
     ...rest,
-    watches: (name) => watched.has(leadBlock(name, family) ?? -1),
-    watch: (name, values) => leads.set(leadBlock(name, family)!, values.slice()),
+    watches: (name) => wanted.has(name) || watched.has(leadBlock(name, family) ?? -1),
+    watch(name, values) {
+      if (wanted.has(name)) probabilities.set(name, values.slice());
+      else leads.set(leadBlock(name, family)!, values.slice());
+    },
     visit({ tap, dumped, shown }) {
       let sum = sums.get(tap.name);
       if (sum === undefined) {
@@ -97,6 +108,8 @@ export async function localErrors(
         sums.set(tap.name, sum);
       }
       sum.add(dumped, shown, leads, choices.get(tap.block));
+      const by = probabilities.get(unseen.get(tap.name) ?? '');
+      if (by !== undefined) sum.lostLead = Math.max(sum.lostLead ?? 0, lostLead(shown, dumped, by));
       if (dumped.dtype === 'I32' && tap.scope === 'token' && tap.shape.length === 0)
         choices.set(tap.block, (dumped.data as Int32Array).slice());
     },
@@ -107,6 +120,8 @@ export async function localErrors(
 }
 
 class LocalSums {
+  /** As {@link LocalError.lostLead}. */
+  lostLead: number | null = null;
   readonly #tap: TapInfo;
   readonly #right: LocalOptions['right'];
   readonly #comparison: TapComparison;
@@ -185,6 +200,7 @@ class LocalSums {
         roundedOnce: 0,
         systematic: null,
         differing,
+        lostLead: this.lostLead,
         nonFinite: { dumped: 0, computed: 0 },
         place: report.first[0] ?? null,
         differences: report.first,
@@ -208,6 +224,7 @@ class LocalSums {
       roundedOnce: precision === 'F32' || elements === 0 ? 0 : this.#once[precision] / elements,
       systematic: this.#columns.error(),
       differing: 0,
+      lostLead: null,
       nonFinite: { dumped, computed },
       place: report.worst,
       differences: [],

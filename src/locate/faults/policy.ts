@@ -105,7 +105,7 @@ export async function locatePolicy(
   const { family } = architectureOf(plain.config);
   const located = locateOps(evidence, {
     failAbove,
-    ties: await tiedChoices(reference, local),
+    ties: await tiedChoices(reference, local, false),
     type: plain.config.model_type,
     family,
   });

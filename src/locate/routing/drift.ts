@@ -6,6 +6,7 @@ import { familyOf } from '../../dump/roles.js';
 import { FAMILIES } from '../../families/families.js';
 import type { Family } from '../../families/family.js';
 import { hasRole, roleTap } from '../../families/roles.js';
+import { CLOSE } from '../faults/hidden-choices.js';
 import type { LocalError } from '../faults/local.js';
 import { noiseRatio } from '../faults/verdict.js';
 import { tapPlace } from '../replay/tap-graph.js';
@@ -263,15 +264,19 @@ const PRECISIONS: Partial<Record<string, number>> = { F32: 2 ** -22, F16: 2 ** -
 /**
  * Taps of experts whose every difference in a replay is a tie: the two experts' biased probabilities, as the
  * dump holds them, are equal to within their dtype's precision. Another order of the same rounding may then
- * choose either.
+ * choose either. Where the dump does not hold them, the recomputed ones are closer than what it does not show
+ * may turn.
+ * @param half true for a program that rounds to half precision.
  */
 export async function tiedChoices(
   dump: DumpView,
   local: ReadonlyMap<string, LocalError>,
+  half: boolean,
 ): Promise<Set<string>> {
   const family = familyOf(dump.manifest);
   const tied = new Set<string>();
-  for (const [name, { differing, differences }] of local) {
+  for (const [name, { differing, differences, lostLead }] of local) {
+    if (lostLead !== null && lostLead <= (half ? CLOSE.half : CLOSE.single)) tied.add(name);
     if (!hasRole(family, 'router.expert', name) || differing === 0 || differing > differences.length)
       continue;
     const probabilities = roleTap(family, 'router.probabilities', tapPlace(name).block!);
