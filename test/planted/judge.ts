@@ -124,7 +124,10 @@ function namesFirst(
   const isRightPlace =
     seen('').keeps === undefined
       ? firstFault === tap
-      : firstFault === first && op.inside.some((each) => tapPlace(each).suffix === tapPlace(tap).suffix);
+      : firstFault === first &&
+        // a convolution's `:lead` is its own output over the rows that go before the first token
+        (firstFault === tap.replace(/:lead$/, '') ||
+          op.inside.some((each) => tapPlace(each).suffix === tapPlace(tap).suffix));
   return isOfKind && beginsRight && isRightPlace;
 }
 

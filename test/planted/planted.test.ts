@@ -1,4 +1,4 @@
-/** A seeded sample of the planted suite, in every kind of dump; `planted.slow.test.ts` runs all of it. */
+/** A seeded sample of the planted suite, in every kind of dump; `planted.slow.test.ts` runs more of it. */
 import { appendFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LEAST_CHANGED, type Outcome } from './judge.js';
