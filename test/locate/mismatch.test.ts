@@ -5,12 +5,14 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import {
   capture,
+  createReport,
   Dump,
   exportSafetensors,
   formatLocate,
   importDump,
   locateDumps,
   NAME_MAPS,
+  noiseFloor,
   openForeignSource,
   openZaya,
 } from '../../src/index.js';
@@ -65,6 +67,18 @@ it.each([model, undefined])('another prompt, with model %s', async (withModel) =
   expect(lines[1]).toBe(
     `DIFFERENT TOKENS  other-prompt ran another prompt than reference-float32: 2 of 56 tokens differ, first at position 5: token ${tokens[5]} became 12.`,
   );
+});
+
+it('a noise floor of another prompt is refused, by the report too', async () => {
+  await using other = await Dump.open(join(scratch, 'other-prompt'));
+  const refusal = {
+    code: 'UNPAIRED',
+    message: expect.stringContaining(
+      `DIFFERENT TOKENS: other-prompt ran another prompt than reference-float32: 2 of 56 tokens differ, first at position 5`,
+    ),
+  };
+  await expect(createReport(reference, reference, { noiseFloor: other })).rejects.toMatchObject(refusal);
+  await expect(noiseFloor(reference, reference, other)).rejects.toMatchObject(refusal);
 });
 
 it('another checkpoint, by what the manifest says', async () => {

@@ -7,6 +7,7 @@ import { toFloat32 } from '../../dump/float.js';
 import { isMasked, type TapInfo } from '../../dump/format.js';
 import type { TensorBatch } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
+import { tokenMismatch } from '../faults/mismatch.js';
 import { judge, noiseRatio, type Verdict } from '../faults/verdict.js';
 
 /** A tap's error beside the noise of the reference itself. */
@@ -91,9 +92,18 @@ export class TapNoiseSums {
 /**
  * Compares a tested dump and the reference's own low-precision run with the F32 reference, value by value,
  * streaming. Values and rows that not all three hold, and integers, are left out; in execution order. Throws
- * `UNPAIRED` where nothing is left; `BAD_ARGUMENT` for another tier than full.
+ * `UNPAIRED` where nothing is left, or where a dump ran other tokens than the reference; `BAD_ARGUMENT` for
+ * another tier than full.
  */
 export async function noiseFloor(reference: DumpView, low: DumpView, tested: DumpView): Promise<TapNoise[]> {
+  const tokens = tokenMismatch(reference, [low, tested]);
+  // Rows are paired by position: errors of another prompt would pass for large noise, which covers all.
+  if (tokens !== null)
+    throw new ZayascopeError(
+      'UNPAIRED',
+      `noiseFloor: expected three dumps of one prompt, got DIFFERENT TOKENS: ${tokens.sentence} (${reference.dir}, ${low.dir}, ${tested.dir})`,
+      { op: 'noiseFloor' },
+    );
   const reports: TapNoise[] = [];
   for (const tap of reference.taps) {
     const all = [reference, low, tested].map((dump) => dump.taps.find(({ name }) => name === tap.name));
