@@ -3,6 +3,7 @@ import type { DumpView } from '../../dump/dump-view.js';
 import { ZayascopeError } from '../../errors.js';
 import { POLICIES, type Policy, resolvePolicy } from '../../graph/policy.js';
 import type { Model } from '../../models/runtime/model.js';
+import { heldColumns } from '../replay/graft.js';
 import { directInputs } from '../replay/tap-graph.js';
 import { buildPiece, opTap, requiredByName } from '../repro/piece.js';
 
@@ -43,7 +44,7 @@ export function nextCommand(tap: string, step: NextStep, blocks: number): string
  * reads.
  */
 function canReproduce(tap: string, tested: DumpView, { config, weights }: Model, base: Policy): boolean {
-  const names = new Set(tested.manifest.taps.map(({ name }) => name));
+  const names = new Map(tested.manifest.taps.map((tap) => [tap.name, tap]));
   if (!names.has(tap) || tested.manifest.tier !== 'full') return false;
   try {
     const { leaves } = buildPiece(
@@ -54,6 +55,7 @@ function canReproduce(tap: string, tested: DumpView, { config, weights }: Model,
         tokens: 2,
         stored: new Map([...weights.checkpoint.tensors.values()].map(({ name, dtype }) => [name, dtype])),
         isGiven: (name) => names.has(name),
+        columns: (name, shape) => heldColumns(tested, names.get(name)!, shape),
       },
       resolvePolicy(base),
     );

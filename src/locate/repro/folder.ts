@@ -43,6 +43,11 @@ export interface ReproDescription {
   tokens: number;
   /** Positions whose values are compared; all for a value that is no row of tokens. */
   positions: { start: number; end: number };
+  /**
+   * Entries of the last axis that the dump held of values of which it may hold the first ones only. Default:
+   * every value is whole.
+   */
+  prefixes?: Record<string, number>;
   config: ModelConfig;
   /** The policy, and its values at the sites that matter to the op. */
   policy: { name: string; settings: Record<string, string> };
@@ -112,6 +117,7 @@ function parseDescription(json: Record<string, unknown>, file: string): ReproDes
     op,
     tokens,
     positions: { start, end },
+    ...(json.prefixes === undefined ? {} : { prefixes: parsePrefixes(json.prefixes, file) }),
     config: parseConfig(object(json.config, 'config', file), file),
     policy: { name: text(policy, 'policy.name', file), settings: parseSettings(policy.settings, file) },
     dump: {
@@ -138,6 +144,14 @@ function parseSettings(value: unknown, file: string): Record<string, string> {
       throw badRepro(`${site} in policy.settings to be ${values.join(' or ')}`, describeValue(set), file);
   }
   return settings as Record<string, string>;
+}
+
+function parsePrefixes(value: unknown, file: string): Record<string, number> {
+  const prefixes = object(value, 'prefixes', file);
+  for (const [name, columns] of Object.entries(prefixes))
+    if (!isCount(columns) || columns < 1)
+      throw badRepro(`prefixes["${name}"] to be an integer from 1`, describeValue(columns), file);
+  return prefixes as Record<string, number>;
 }
 
 function parseWeights(value: unknown, file: string): ReproDescription['weights'] {

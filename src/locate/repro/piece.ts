@@ -6,7 +6,7 @@ import type { Dtype } from '../../dtype.js';
 import { ZayascopeError } from '../../errors.js';
 import { needed } from '../../graph/compile.js';
 import type { Graph } from '../../graph/graph.js';
-import { cast } from '../../graph/ops-layout.js';
+import { cast, concat, cont, slice } from '../../graph/ops-layout.js';
 import { parametersSite, type Setting } from '../../graph/policy.js';
 import type { Shape } from '../../graph/shape.js';
 import type { Tensor } from '../../graph/tensor.js';
@@ -36,6 +36,13 @@ export interface PieceSource {
   stored: ReadonlyMap<string, Dtype>;
   /** True for values that are given: the graph is cut at them. */
   isGiven(name: string): boolean;
+  /**
+   * Entries of the last axis that are known of a value, the first ones: of what is given the rest is
+   * computed, of the op's own value it is left out. Default: all.
+   *
+   * @param shape of the whole value.
+   */
+  columns?(name: string, shape: Shape): number;
 }
 
 /**
@@ -103,6 +110,13 @@ export function buildPiece(source: PieceSource, setting: Setting): Piece {
   );
   for (const name of [...graph.outputs.keys()]) if (name !== op.name) graph.outputs.delete(name);
   graph.effects.length = 0; // states go nowhere
+  const whole = graph.outputs.get(op.name)!;
+  const axis = whole.shape.length - 1;
+  const known = source.columns?.(op.name, whole.shape);
+  if (known !== undefined && known < whole.shape[axis]!) {
+    graph.outputs.delete(op.name);
+    graph.output(op.name, cont(slice(whole, axis, 0, known)));
+  }
   const nodes = needed(graph);
   const leaves = nodes.filter((node) => node.op === 'input').map(leafOf);
   return { graph, nodes, leaves, sites };
@@ -125,7 +139,7 @@ function segmentOf({ name, block }: ModelTap, blocks: number): number {
 
 function pieceContext(
   graph: Graph,
-  { config, required, op, tokens, stored, isGiven }: PieceSource,
+  { config, required, op, tokens, stored, isGiven, columns }: PieceSource,
   setting: Setting,
   segment: number,
 ): ModelContext {
@@ -136,6 +150,14 @@ function pieceContext(
     inputs.set(input, tensor);
     return tensor;
   };
+  const given = (name: string, value: Tensor): Tensor => {
+    const { dtype, shape } = value;
+    const axis = shape.length - 1;
+    const known = columns?.(name, shape) ?? shape[axis];
+    if (known === shape[axis]) return leaf('tap', name, dtype, shape);
+    const first = leaf('tap', name, dtype, shape.with(axis, known!));
+    return concat(first, cont(slice(value, axis, known!, shape[axis]!)), axis);
+  };
   return modelContexts({
     config,
     setting,
@@ -143,8 +165,7 @@ function pieceContext(
     hasHead: required.has('lm_head.weight') || stored.has('lm_head.weight'),
     taps: {
       wants: (name) => name === op.name,
-      apply: (name, value) =>
-        name !== op.name && isGiven(name) ? leaf('tap', name, value.dtype, value.shape) : value,
+      apply: (name, value) => (name !== op.name && isGiven(name) ? given(name, value) : value),
     },
     leaf(_, { kind, name, block, dtype, shape, role }) {
       if (kind === 'weight') {

@@ -16,6 +16,7 @@ import { weightsSha256 } from '../../weights/identity.js';
 import type { SafetensorsDtype } from '../../weights/safetensors.js';
 import { type TensorSource, type WrittenDtype, writeSafetensors } from '../../weights/safetensors-write.js';
 import { tensorChunks } from '../../weights/tensor-data.js';
+import { heldColumns } from '../replay/graft.js';
 import { REPRO_FILES, REPRO_FORMAT, REPRO_VERSION, type ReproDescription } from './folder.js';
 import { leafValue } from './leaves.js';
 import { buildPiece, describeNodes, type Leaf, opTap, type PieceSource, requiredByName } from './piece.js';
@@ -70,6 +71,7 @@ export async function writeRepro(options: ReproOptions): Promise<ReproDescriptio
     tokens,
     stored: new Map(checked.tensors.map(({ name, info }) => [name, info.dtype])),
     isGiven: (name) => held.has(name),
+    columns: (name, shape) => heldColumns(dump, dump.tap(name), shape),
   };
   dump.tap(options.op);
   const setting = settingOf(policy, model.config);
@@ -82,6 +84,13 @@ export async function writeRepro(options: ReproOptions): Promise<ReproDescriptio
   const weights = leaves
     .filter(({ kind }) => kind === 'weight')
     .map(({ name }) => model.checkpoint.tensors.get(name)!);
+  const prefixes = [
+    options.op,
+    ...leaves.filter(({ kind }) => kind === 'tap').map(({ name }) => name),
+  ].flatMap((name): [string, number][] => {
+    const own = dump.tap(name).shape.at(-1);
+    return dump.prefixes.has(name) && typeof own === 'number' ? [[name, own]] : [];
+  });
   const identity = await weightsSha256(model.checkpoint);
   const { manifest } = dump;
   const description: ReproDescription = {
@@ -90,6 +99,7 @@ export async function writeRepro(options: ReproOptions): Promise<ReproDescriptio
     op: options.op,
     tokens,
     positions,
+    ...(prefixes.length === 0 ? {} : { prefixes: Object.fromEntries(prefixes) }),
     config: model.config,
     policy: { name: policy.name, settings },
     dump: {

@@ -155,6 +155,11 @@ function sourceOf({ description, inputs }: Repro): PieceSource {
     tokens: description.tokens,
     stored: new Map(Object.entries(description.weights).map(([name, { dtype }]) => [name, dtype])),
     isGiven: (name) => inputs.tensors.has(`tap:${name}`),
+    columns: (name, shape) => {
+      const { prefixes = {} } = description;
+      const whole = shape.at(-1)!;
+      return Object.hasOwn(prefixes, name) ? Math.min(prefixes[name]!, whole) : whole;
+    },
   };
 }
 
