@@ -394,6 +394,13 @@ describe('a damaged folder is an error, never an abort', () => {
       'BAD_DUMP',
     ],
     [
+      'entries of rows that are none',
+      edit((json) => {
+        json.prefixes = { 'layers.3.self_attn.o_proj': 0 };
+      }),
+      'BAD_DUMP',
+    ],
+    [
       'a config of other sizes',
       edit((json) => {
         (json.config as Json).head_dim = 32;

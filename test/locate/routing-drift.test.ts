@@ -143,6 +143,12 @@ describe('why a token took another expert', () => {
     });
   });
 
+  it('is unknown, as its margin is, where the probability of a choice was not held', () => {
+    const sums = new RoutingSums();
+    addBlock(sums, 0, [calm], [calm], [3]);
+    expect(sums.report()).toMatchObject({ flips: [{ tested: 3, cause: 'unknown', margin: null }] });
+  });
+
   it('is not asked where no expert was compared', () => {
     expect(new RoutingSums().report()).toBeNull();
   });

@@ -18,7 +18,15 @@ import { explainFaults } from './hypotheses.js';
 import { type KindInput, locatedKinds } from './kinds.js';
 import { type Mismatch, tokenMismatch } from './mismatch.js';
 import { nextCommand } from './next-command.js';
-import { AS_STORED, label, noiseNotes, partialNotes, recomputedNotes, unexplained } from './notes.js';
+import {
+  AS_STORED,
+  label,
+  noiseNotes,
+  partialNotes,
+  recomputedNotes,
+  swappedNotes,
+  unexplained,
+} from './notes.js';
 import { type LocateOpsOptions, locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
 import { ownErrors, ownPolicy } from './own-errors.js';
@@ -212,6 +220,7 @@ export async function locateDumps(
     routing: routing === null ? null : { ...routing, pinned: null },
     notes: [
       ...partialNotes(dumps),
+      ...swappedNotes(reference, tested),
       ...(found ? [] : unexplained(final, own.half !== null, recompute)),
       ...(stored === null ? recomputedNotes(tested, base) : [stored.note]),
       ...(followed === null ? [] : [followed.note]),

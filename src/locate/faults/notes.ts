@@ -40,6 +40,17 @@ export function partialNotes(dumps: readonly Pick<DumpView, 'dir' | 'manifest'>[
   );
 }
 
+/** Says where another program's values stand in the place of transformers' own. */
+export function swappedNotes(reference: DumpView, tested: DumpView): string[] {
+  const [first, second] = [reference.manifest.producer, tested.manifest.producer];
+  const isOwn = second.name === 'transformers' && second.importedBy === undefined;
+  return first.importedBy !== undefined && first.name !== 'transformers' && isOwn
+    ? [
+        `The two dumps look swapped: the reference (${label(reference)}) is an import of ${first.name}, the tested one (${label(tested)}) is transformers' own. The reference comes first.`,
+      ]
+    : [];
+}
+
 /**
  * What a reader must know about a model and the dumps it is compared with: which were made with other
  * weights.

@@ -307,10 +307,9 @@ function describeFlip(
 ): RoutingFlip {
   const [sequence, position] = key.split(' ').map(Number) as [number, number];
   const probabilities = biased.get(key);
-  const margin =
-    probabilities === undefined
-      ? null
-      : (probabilities.values[reference] ?? Number.NaN) - (probabilities.values[tested] ?? Number.NaN);
+  // A dump may hold the probabilities of the first classes only.
+  const [best, other] = [probabilities?.values[reference], probabilities?.values[tested]];
+  const margin = best === undefined || other === undefined ? null : best - other;
   const error = probabilities?.error ?? null;
   const sees = [...gone].some((other) => {
     const [otherSequence, otherPosition] = other.split(' ').map(Number) as [number, number];

@@ -17,6 +17,17 @@ it.each(['before-f32', 'before-f32-decode'] as const)(
   },
 );
 
+it('says that the two look swapped, and no margin where the skip class has no probability', async () => {
+  const [reference, dump] = [portReference(), await portDump('before-f32')];
+  const swapped = await runCommand(['locate', dump, reference]);
+  expect(swapped.stderr).toBe('');
+  expect(swapped.stdout).toContain('note: The two dumps look swapped: the reference (');
+  expect(swapped.stdout).toContain('became 8, unknown (margin –, ');
+  expect(swapped.stdout).not.toContain('NaN');
+  const { stdout } = await runCommand(['locate', reference, dump]);
+  expect(stdout).not.toContain('swapped');
+});
+
 it.each(['mlp.gate:expert', 'mlp.gate:biased_router_probs'])(
   '%s is reproduced, though the branch holds 8 of 9 classes of the router',
   async (name) => {
