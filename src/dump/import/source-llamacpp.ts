@@ -137,7 +137,8 @@ function isCutView(name: string): boolean {
 function numberRepeats<T extends IndexedValue>(values: readonly T[], unfinished: number | undefined): T[] {
   const counts = new Map<string, number>();
   const key = ({ graph, name }: IndexedValue): string => `${graph} ${name}`;
-  const kind = (name: string): string => name.replace(/-\d+$/, '');
+  // `norm` of the whole model is none of the blocks' `norm-0`.
+  const kind = (name: string): string => name.replace(/-\d+$/, '-');
   for (const value of values) counts.set(key(value), (counts.get(key(value)) ?? 0) + 1);
   const most = new Map<string, number>();
   for (const value of values)

@@ -61,7 +61,7 @@ export function resolveNames(
     const found = map.resolve(name, blocks).filter(({ tap }) => targets?.has(tap) ?? true);
     for (const { tap, rule, priority } of found) offer(tap, name, rule, priority);
     if (found.length > 0) candidates.push({ from: name, taps: found.map(({ tap }) => tap) });
-    else if (map.ignores(name) || isEarlier(name, byName, map)) result.ignored.push(name);
+    else if (map.ignores(name) || isEarlier(name, source, byName, map)) result.ignored.push(name);
     else {
       result.unmapped.push(name);
       if (unmapped === 'keep') offer(name, name, undefined, Number.POSITIVE_INFINITY);
@@ -92,10 +92,19 @@ export function listNames(names: readonly string[], most = 12): string {
   return names.length > most ? `${shown} and ${names.length - most} more` : shown;
 }
 
-/** True for `name#k`, a value that the graph names again later, of a name that is known. */
-function isEarlier(name: string, names: ReadonlyMap<string, unknown>, map: CompiledNameMap): boolean {
+/**
+ * True for `name#k`, a value that the graph names again later (or would have, had the run gone on), of a name
+ * that is known.
+ */
+function isEarlier(
+  name: string,
+  { mayLackValuesFrom }: ForeignSource,
+  names: ReadonlyMap<string, unknown>,
+  map: CompiledNameMap,
+): boolean {
   const plain = /^(.+)#\d+$/.exec(name)?.[1];
-  return plain !== undefined && names.has(plain) && (map.ignores(plain) || map.resolve(plain, 1).length > 0);
+  if (plain === undefined || !(names.has(plain) || mayLackValuesFrom !== undefined)) return false;
+  return map.ignores(plain) || map.resolve(plain, 1).length > 0;
 }
 
 function countBlocks(

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { Dump } from '../../../src/dump/reader.js';
+import { runCommand } from '../../cli/run-command.js';
 import {
   CUT_FOLDERS,
   PORT_IDS,
@@ -10,8 +11,29 @@ import {
   portDump,
   portFolder,
   portReference,
+  portScratch,
+  TINY_MODEL,
   WHOLE_FOLDERS,
 } from './port-folders.js';
+
+const MAP = ['--map', 'llamacpp', '--config', join(TINY_MODEL, 'config.json'), '--overwrite'];
+
+/** The first lines of a folder's index, and the values of one. */
+function folderOf(index: PortName, lines: number | undefined, values: PortName = index): string {
+  const folder = portScratch(`${index}-${lines}-${values}`);
+  const text = readFileSync(join(portFolder(index), 'index.jsonl'), 'utf8');
+  mkdirSync(folder);
+  writeFileSync(
+    join(folder, 'index.jsonl'),
+    text.split('\n', lines).join('\n') + (lines === undefined ? '' : '\n'),
+  );
+  symlinkSync(join(portFolder(values), 'tensors.bin'), join(folder, 'tensors.bin'));
+  return folder;
+}
+
+function importOf(folder: string, ...args: string[]) {
+  return runCommand(['import', folder, ...MAP, '--out', portScratch('broken-dump'), ...args]);
+}
 
 /**
  * Of the files before they were packed: the first 16 digits of the SHA-256 of `tensors.bin`, up to where a
@@ -93,5 +115,22 @@ it('takes the input of the convolution from where the branch builds it', async (
       return own[c % 2]!(t, 80 * sequence + Math.floor(c / 2));
     });
     expect([...mixed]).toEqual(predicted);
+  }
+});
+
+it('imports what there is of a run cut at any line', async () => {
+  await using whole = await Dump.open(await portDump('before-f32'));
+  const names = new Set(whole.taps.map(({ name }) => name));
+  // The last ten lines; the only `norm-2`, the first of two `norm-1`, and inside blocks.
+  for (const lines of [455, 454, 453, 452, 451, 450, 449, 448, 447, 446, 240, 63, 37, 5]) {
+    const { code, stderr } = await importOf(folderOf('before-f32', lines));
+    expect({ lines, code, stderr }).toEqual({ lines, code: 0, stderr: '' });
+    await using cut = await Dump.open(portScratch('broken-dump'));
+    expect(cut.taps.filter(({ name }) => !names.has(name))).toEqual([]);
+    if (lines !== 455) continue;
+    // All but the last line is there: so is every value, `norm` of the whole model among them.
+    expect(cut.taps.map(({ name }) => name)).toEqual([...names]);
+    for (const name of ['norm', 'lm_head'])
+      expect((await cut.read(name)).data).toEqual((await whole.read(name)).data);
   }
 });
