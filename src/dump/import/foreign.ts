@@ -101,6 +101,11 @@ export interface ForeignSource extends AsyncDisposable {
    * whole.
    */
   mayLackValuesFrom?: number | undefined;
+  /**
+   * Whole values of calls whose sequences the user gave, since the source does not say, with the tokens of
+   * each sequence in the call: their shapes may contradict.
+   */
+  claimed?: readonly { name: string; shape: readonly number[]; lengths: readonly number[] }[] | undefined;
   /** What a layout that does not fit may come from: a sentence for its message. */
   misfitHint?: string | undefined;
   /** What the source said about itself. */

@@ -6,6 +6,7 @@ import { compileNameMap, type NameMap } from '../names/name-map.js';
 import { listNames, type ResolvedTap, resolveNames, type UnmappedChoice } from '../names/resolve-names.js';
 import { rowStats } from '../row-stats.js';
 import { DumpWriter, type TapStats, type TapValue } from '../writer.js';
+import { checkClaimedSequences } from './claimed-sequences.js';
 import { type ForeignSource, toTapElements, UNKNOWN } from './foreign.js';
 import { type ImportSequences, importSequences } from './import-steps.js';
 import { type PlannedTap, planTap } from './plan-import.js';
@@ -77,7 +78,9 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
   const sequences = importSequences(source, options.tokens);
   const { steps } = sequences;
   const known = targets && new Map(targets.map((tap) => [tap.name, tap]));
-  const names = resolveNames(source, steps.length, compileNameMap(map), known, unmapped);
+  const compiled = compileNameMap(map);
+  checkClaimedSequences(source, compiled, known);
+  const names = resolveNames(source, steps.length, compiled, known, unmapped);
   const [shared, own] = splitBy(names.taps, showsOthersCache);
   const lacksFrom = source.mayLackValuesFrom;
   const planned = withHint(

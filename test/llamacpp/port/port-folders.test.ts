@@ -134,3 +134,22 @@ it('imports what there is of a run cut at any line', async () => {
       expect((await cut.read(name)).data).toEqual((await whole.read(name)).data);
   }
 });
+
+it('refuses lengths of sequences that the convolution contradicts, and no others', async () => {
+  const [one, two] = [portFolder('before-f32'), portFolder('before-f32-two-sequences')];
+  const wrong = [
+    [one, '12,12', '[1, 1, 160, 26], which is one sequence of 24'],
+    [two, '10,14', '[1, 2, 160, 14], which is 2 sequences of 12'],
+    [two, '8,8,8', '[1, 2, 160, 14], which is 2 sequences of 12'],
+    [two, '24', '[1, 2, 160, 14], which is 2 sequences of 12'],
+  ] as const;
+  for (const [folder, lengths, got] of wrong) {
+    const { code, stderr } = await importOf(folder, '--sequences', lengths);
+    expect(code).toBe(2);
+    const given = lengths.replaceAll(',', ' and ');
+    expect(stderr).toContain(`expected a value of sequences of ${given} tokens, as given, got shape ${got}`);
+    expect(stderr).toContain('cca_conv_input-0 of ');
+  }
+  // 12,12 is imported in another test.
+  expect(await importOf(one, '--sequences', '24')).toMatchObject({ code: 0, stderr: '' });
+});
