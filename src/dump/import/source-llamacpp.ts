@@ -20,7 +20,7 @@ const LONGEST_NAME = 63;
  *
  * The folder of a run that did not finish can be read up to its last whole value.
  * @param lengths tokens of each sequence of the only batch, where the header did not record them.
- * @throws `BAD_DUMP` naming the line at fault, `BAD_ARGUMENT` for tokens that do not add up, `IO`.
+ * @throws `BAD_DUMP` naming the line at fault, or for values of another size than the index lists, `BAD_ARGUMENT` for tokens that do not add up, `IO`.
  */
 export async function openLlamacppSource(
   folder: string,
@@ -47,6 +47,14 @@ export async function openLlamacppSource(
       `${lost.bytes} bytes at ${lost.offset}`,
       `a file of ${dataBytes}`,
       `${lost.name} in ${dataFile}`,
+    );
+  const end = sized.reduce((most, { offset, bytes }) => Math.max(most, offset + bytes), 0);
+  if (finished && dataBytes > end)
+    throw importError(
+      'BAD_DUMP',
+      `the ${end} bytes that ${LLAMACPP_INDEX} lists`,
+      `a file of ${dataBytes}; is it of another run?`,
+      dataFile,
     );
   const whole = sized.filter(({ offset, bytes }) => offset + bytes <= dataBytes);
   const last = index.graphs.length - 1;

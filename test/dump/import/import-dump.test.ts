@@ -430,7 +430,7 @@ describe('a folder of a llama.cpp port', () => {
         value(long, 0, [2, 2, 1, 1], 0),
         { finished: true },
       ],
-      12,
+      4,
     );
     const out = join(temporaryFolder(), 'dump');
     await using source = await openForeignSource(folder);
@@ -452,7 +452,7 @@ describe('a folder of a llama.cpp port', () => {
     [
       'lacks a value in one step',
       [...twoSteps.slice(0, 8), { finished: true }],
-      12,
+      10,
       'a value in each of the 2 steps, got none in step 1',
     ],
   ])('is refused where it %s', async (_what, lines, floats, message) => {

@@ -153,3 +153,15 @@ it('refuses lengths of sequences that the convolution contradicts, and no others
   // 12,12 is imported in another test.
   expect(await importOf(one, '--sequences', '24')).toMatchObject({ code: 0, stderr: '' });
 });
+
+it('refuses the values of another run beside an index', async () => {
+  // 6405408 bytes and 6463776.
+  const longer = await importOf(folderOf('before-f32', undefined, 'before-f32-two-sequences'));
+  expect(longer.code).toBe(2);
+  expect(longer.stderr).toMatch(
+    /BAD_DUMP: .*expected the 6405408 bytes that index.jsonl lists, got a file of 6463776/,
+  );
+  const shorter = await importOf(folderOf('before-f32-two-sequences', undefined, 'before-f32'));
+  expect(shorter.code).toBe(2);
+  expect(shorter.stderr).toMatch(/BAD_DUMP: .*got a file of 6405408/);
+});
