@@ -160,7 +160,7 @@ class Journey {
 
   end({ exitWith }: CommandContext, code: number): void {
     if (this.#json) this.#terminal.result(toJson({ steps: this.#steps, code }));
-    if (code !== 0) exitWith(code === 1 ? 1 : 2);
+    if (code !== 0) exitWith(code === 1 || code === 130 || code === 143 ? code : 2);
   }
 
   #show(command: string): void {

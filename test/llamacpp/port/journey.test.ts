@@ -241,3 +241,23 @@ it('says once that a BF16 file was multiplied with as stored, where it got the f
   expect(report.firstFault).toBe(own.firstFault);
   expect(own.notes.join()).not.toContain('file stores them');
 });
+
+it.each([
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const)('ends with the code of a step that %s cancels', async (signal, expected) => {
+  // Made first: convert listens too.
+  const model = await portModel('before-f32');
+  const listening = process.listenerCount(signal);
+  // Of the steps here locate is the first that listens.
+  const poll = setInterval(() => {
+    if (process.listenerCount(signal) > listening) process.emit(signal, signal);
+  }, 1);
+  const { code, stderr } = await runCommand([
+    ...['port', portFolder('before-f32'), '--reference', portReference()],
+    ...['--model', model, '--config', join(TINY_MODEL, 'config.json')],
+    ...['--out', portScratch(`cancelled-${signal}`), '--threads', '1'],
+  ]);
+  clearInterval(poll);
+  expect({ code, stderr }).toEqual({ code: expected, stderr: expect.stringContaining('CANCELLED') });
+});
