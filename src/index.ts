@@ -1,8 +1,8 @@
 /**
  * The public API. Importing it loads no native code: the addon is loaded by the first call that computes.
  *
- * - Models: `openModel`, its `session`; `openZaya`, `openZayaSource`, `convertZaya`, `synthZaya`, `readWeight`,
- *   `diffWeights`
+ * - Models: `openModel`, its `session`; `openZaya`, `openZayaSource`, `convertZaya`, `synthZaya`,
+ *   `readWeight`, `diffWeights`
  * - Text: `openTokenizer`, `promptTokens`, `promptTokensInWorker`, `generate`, `sampler`, `greedy`,
  *   `stopTokens`, `evaluate`
  * - Dumps: `capture`, `captureSession`, `Dump`, `DumpWriter`, `exportSafetensors`

@@ -1,7 +1,7 @@
 /**
  * A larger sample of the planted suite than `npm test` has. `PLANTED_ALL=1` runs every planted fault in every
- * kind of dump, and all that must not be accused, half an hour; `PLANTED=PATTERN` those whose words it matches;
- * `PLANTED_LOG=FILE` gets each outcome as a line of JSON.
+ * kind of dump, and all that must not be accused, half an hour; `PLANTED=PATTERN` those whose words it
+ * matches; `PLANTED_LOG=FILE` gets each outcome as a line of JSON.
  */
 import { appendFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

@@ -20,7 +20,8 @@ const LONGEST_NAME = 63;
  *
  * The folder of a run that did not finish can be read up to its last whole value.
  * @param lengths tokens of each sequence of the only batch, where the header did not record them.
- * @throws `BAD_DUMP` naming the line at fault, or for values of another size than the index lists, `BAD_ARGUMENT` for tokens that do not add up, `IO`.
+ * @throws `BAD_DUMP` naming the line at fault, or for values of another size than the index lists,
+ * `BAD_ARGUMENT` for tokens that do not add up, `IO`.
  */
 export async function openLlamacppSource(
   folder: string,
