@@ -47,8 +47,9 @@ it.each(['half-layers', 'blocks'] as const)(
         outcomes.filter(({ outcome }) => outcome === each).length,
       ]),
     );
-    // Names that are no UTF-8 are refused as a damaged file before the configuration is looked at.
-    for (const count of Object.values(counts)) expect(count).toBeGreaterThan(10);
+    // Every kind of answer occurs. Names that are no UTF-8 are refused as a damaged file before the
+    // configuration is looked at, which few files reach.
+    for (const count of Object.values(counts)) expect(count).toBeGreaterThanOrEqual(5);
   },
   180_000,
 );
