@@ -139,7 +139,7 @@ it('a fault between two values that are held is named by all that lies between',
     'layers.*.mlp.gate.router_mlp.{fc1,fc2,out_proj}',
   );
   open.push(tested);
-  const report = await locateDumps(reference!, tested, model, { recompute: withTanh, explain: false });
+  const report = await locateDumps(reference!, tested, model, { recompute: withTanh });
   const [first] = report.kinds;
   expect(first).toMatchObject({
     kind: '.mlp.gate.router_mlp.fc2',
