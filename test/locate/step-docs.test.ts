@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { expect, it } from 'vitest';
 import { Dump } from '../../src/dump/reader.js';
 import { openStepper } from '../../src/locate/step/step.js';
-import { openModel } from '../../src/models/runtime/model.js';
+import { openZaya } from '../../src/models/zaya/open.js';
 
 const AsyncFunction = (async () => {}).constructor as new (
   ...args: string[]
@@ -19,7 +19,7 @@ it('the examples of docs/stepping.md print what they say', async () => {
   const log = (...values: unknown[]) =>
     printed.push(values.map((value) => (typeof value === 'string' ? value : inspect(value))).join(' '));
   const body = code.replace(/^import .*$/gm, '');
-  await new AsyncFunction('Dump', 'openStepper', 'openModel', 'console', body)(Dump, openStepper, openModel, {
+  await new AsyncFunction('Dump', 'openStepper', 'openZaya', 'console', body)(Dump, openStepper, openZaya, {
     log,
   });
   expect(printed).toEqual(promised);
