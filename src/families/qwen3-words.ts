@@ -1,18 +1,16 @@
+import { ATTENTION_WORDS, NORM, PROJECTION } from './attention-words.js';
+
 /**
  * What the ops of Qwen3 are called in sentences, and what tends to go wrong in each: by the name of the value
  * that they make, without its block.
  */
 
-const PROJECTION =
-  'a weight row, its transposition, a bias left out or added, the dtype in which the product accumulates';
-const NORM = 'epsilon, whether the input is rounded before it, a weight of w or 1 + w, mean over which axis';
 const HEAD_NORM =
   'over each head and not over all of them, epsilon, before the rotary embedding, the weight of the right one';
 const ROPE = 'base, pairs in split halves and not interleaved, positions';
-const CACHE = 'at their own positions, those of the calls before unchanged; dtype of the cache';
 
 export const QWEN3_WORDS = {
-  '.input_layernorm': ['the norm before attention', NORM],
+  ...ATTENTION_WORDS,
   '.self_attn.q_proj': ['the query projection', PROJECTION],
   '.self_attn.q_norm': ['the norm of the queries', HEAD_NORM],
   '.self_attn.k_proj': ['the key projection', PROJECTION],
@@ -20,17 +18,6 @@ export const QWEN3_WORDS = {
   '.self_attn.v_proj': ['the value projection', PROJECTION],
   '.self_attn:query_rope': ['the rotary embedding of the queries', ROPE],
   '.self_attn:key_rope': ['the rotary embedding of the keys', ROPE],
-  '.self_attn:k_cache': ['the cache of keys', `rotated keys ${CACHE}`],
-  '.self_attn:v_cache': ['the cache of values', `values ${CACHE}`],
-  '.self_attn:attn_weights': [
-    'attention scores and their soft-max',
-    'scale 1/√d, causal mask and window, which KV head a query head reads, dtype of keys and soft-max',
-  ],
-  '.self_attn:attn_output': [
-    'the weighted sum of the values',
-    'which KV head a query head reads, dtype of the values',
-  ],
-  '.self_attn.o_proj': ['the output projection of attention', PROJECTION],
   ':residual': ['the residual sum after attention', 'dtype of the residual stream'],
   '.post_attention_layernorm': ['the norm before the MLP', NORM],
   '.mlp.gate_proj': ["the MLP's gate projection", PROJECTION],

@@ -1,3 +1,4 @@
+import { pytorchPresets, storedPresets } from './presets.js';
 import { QWEN3_WORDS } from './qwen3-words.js';
 
 /** Presets of a dtype: transformers rounds everything but the router's probabilities. */
@@ -14,14 +15,6 @@ const LLAMACPP = [
   { sites: '**.self_attn:rope#angles', set: 'product' },
 ];
 
-function storedAs(type: string) {
-  return {
-    name: `llamacpp-${type}`,
-    description: `llama.cpp with a ${type} file: as llamacpp, with matrices as such a file stores them and activations rounded as ggml multiplies with them`,
-    rules: [...LLAMACPP, { sites: '**#weight', set: type }],
-  };
-}
-
 /** Plain data of Qwen3 and Qwen3-MoE, see `family.ts`. */
 export const QWEN3 = {
   name: 'qwen3',
@@ -29,23 +22,16 @@ export const QWEN3 = {
   gguf: ['qwen3', 'qwen3moe'],
   words: QWEN3_WORDS,
   policies: {
-    'pytorch-bf16': {
-      name: 'pytorch-bf16',
-      description: 'F32 arithmetic, rounded to BF16 exactly where transformers rounds with a BF16 model',
-      rules: asTransformers('BF16'),
-    },
-    'pytorch-f16': {
-      name: 'pytorch-f16',
-      description: 'F32 arithmetic, rounded to F16 exactly where transformers rounds with an F16 model',
-      rules: asTransformers('F16'),
-    },
+    ...pytorchPresets(asTransformers),
     llamacpp: {
       name: 'llamacpp',
       description: 'llama.cpp with an F32 file (products in F32): F16 KV cache, RoPE angles multiplied up',
       rules: LLAMACPP,
     },
-    ...Object.fromEntries(
-      ['bf16', 'f16', 'q8_0', 'q6_k', 'q4_0'].map((type) => [`llamacpp-${type}`, storedAs(type)]),
+    ...storedPresets(
+      (type) =>
+        `llama.cpp with a ${type} file: as llamacpp, with matrices as such a file stores them and activations rounded as ggml multiplies with them`,
+      LLAMACPP,
     ),
   },
   examples: { op: 'layers.3.self_attn.o_proj', breakpoint: 'layers.3.mlp.gate:router_probs' },

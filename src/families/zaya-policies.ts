@@ -1,3 +1,5 @@
+import { pytorchPresets, storedPresets } from './presets.js';
+
 /** ZAYA's presets of dtype policies (`src/graph/policy.ts`). */
 
 /**
@@ -30,27 +32,9 @@ const LLAMACPP = [
 
 const LLAMACPP_BEFORE = [...LLAMACPP, { sites: '**.conv_qk_grouped#patches', set: 'F16' }];
 
-/** The port with matrices as a GGUF file of a type stores them. */
-function storedAs(type: string) {
-  return {
-    name: `llamacpp-${type}`,
-    description: `the public llama.cpp port with a ${type} file: as llamacpp, with matrices as such a file stores them (the router's in F32) and activations rounded as ggml multiplies with them`,
-    rules: [...LLAMACPP_BEFORE, { sites: '**#weight', set: type }],
-  };
-}
-
 /** By name. */
 export const ZAYA_POLICIES = {
-  'pytorch-bf16': {
-    name: 'pytorch-bf16',
-    description: 'F32 arithmetic, rounded to BF16 exactly where transformers rounds with a BF16 model',
-    rules: asTransformers('BF16'),
-  },
-  'pytorch-f16': {
-    name: 'pytorch-f16',
-    description: 'F32 arithmetic, rounded to F16 exactly where transformers rounds with an F16 model',
-    rules: asTransformers('F16'),
-  },
+  ...pytorchPresets(asTransformers),
   llamacpp: {
     name: 'llamacpp',
     description:
@@ -63,7 +47,9 @@ export const ZAYA_POLICIES = {
       'the public llama.cpp port after its fix, with an F32 file (products in F32): as llamacpp, with an F32 im2col',
     rules: LLAMACPP,
   },
-  ...Object.fromEntries(
-    ['bf16', 'f16', 'q8_0', 'q6_k', 'q4_0'].map((type) => [`llamacpp-${type}`, storedAs(type)]),
+  ...storedPresets(
+    (type) =>
+      `the public llama.cpp port with a ${type} file: as llamacpp, with matrices as such a file stores them (the router's in F32) and activations rounded as ggml multiplies with them`,
+    LLAMACPP_BEFORE,
   ),
 };

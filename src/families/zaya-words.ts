@@ -1,14 +1,12 @@
+import { ATTENTION_WORDS, NORM, PROJECTION } from './attention-words.js';
+
 /**
  * What ZAYA's ops are called in sentences, and what tends to go wrong in each: by the name of the value that
  * they make, without its block.
  */
 
-const PROJECTION =
-  'a weight row, its transposition, a bias left out or added, the dtype in which the product accumulates';
-const NORM = 'epsilon, whether the input is rounded before it, a weight of w or 1 + w, mean over which axis';
-
 export const ZAYA_WORDS = {
-  '.input_layernorm': ['the norm before attention', NORM],
+  ...ATTENTION_WORDS,
   '.self_attn.qkv_proj.q_proj': ['the query projection', PROJECTION],
   '.self_attn.qkv_proj.k_proj': ['the key projection', PROJECTION],
   '.self_attn.qkv_proj:conv_input': ['the joining of queries and keys', 'queries come first, then keys'],
@@ -68,23 +66,6 @@ export const ZAYA_WORDS = {
     'the rotary embedding of the keys',
     'base, share of the head that is rotated, pairs in split halves and not interleaved, positions',
   ],
-  '.self_attn:k_cache': [
-    'the cache of keys',
-    'rotated keys at their own positions, those of the calls before unchanged; dtype of the cache',
-  ],
-  '.self_attn:v_cache': [
-    'the cache of values',
-    'values at their own positions, those of the calls before unchanged; dtype of the cache',
-  ],
-  '.self_attn:attn_weights': [
-    'attention scores and their soft-max',
-    'scale 1/√d, causal mask and window, which KV head a query head reads, dtype of keys and soft-max',
-  ],
-  '.self_attn:attn_output': [
-    'the weighted sum of the values',
-    'which KV head a query head reads, dtype of the values',
-  ],
-  '.self_attn.o_proj': ['the output projection of attention', PROJECTION],
   '.post_attention_residual_scale:hidden_states': [
     'the scaling of the attention output',
     'bias first, then scale; which of the four vectors',
