@@ -10,6 +10,18 @@ export function configError(op: string, expected: string, got: string, where: st
 }
 
 /**
+ * Upper bounds far above any real model: they keep a malformed config from asking for absurd tables or
+ * overflowing a product.
+ */
+export const MAX = {
+  layers: 4096,
+  experts: 65_536,
+  heads: 65_536,
+  width: 2 ** 24,
+  count: 2 ** 31 - 1,
+} as const;
+
+/**
  * Typed access to the keys of a parsed config. Every getter returns a valid value or throws `BAD_CONFIG`
  * naming the key; `absent` is the value of a missing key, and without it the key is required. Null counts as
  * a value except where a getter says so.

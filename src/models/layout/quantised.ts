@@ -5,6 +5,7 @@
  */
 import { ZayascopeError } from '../../errors.js';
 import type { Checkpoint, StoredTensor } from '../../weights/checkpoint.js';
+import { configError } from './config-keys.js';
 
 const OP = 'openModelSource';
 
@@ -65,8 +66,24 @@ const CONFIG_KEYS = {
   quantization: 'mode',
 } as const;
 
+/** Throws `BAD_CONFIG` for a config that says that the weights are quantised. */
+export function refuseQuantisedConfig(
+  config: Readonly<Record<string, unknown>>,
+  op: string,
+  where: string,
+): void {
+  const quantised = quantisationIn(config);
+  if (quantised !== undefined)
+    throw configError(
+      op,
+      'weights that are used as they stand',
+      `a quantised model by its ${quantised}; dequantise it with the library that made it`,
+      where,
+    );
+}
+
 /** What a config says of quantised weights, for an error; undefined where it says nothing. */
-export function quantisationIn(config: Readonly<Record<string, unknown>>): string | undefined {
+function quantisationIn(config: Readonly<Record<string, unknown>>): string | undefined {
   for (const [key, method] of Object.entries(CONFIG_KEYS)) {
     const value = config[key] as Record<string, unknown> | null | undefined | false;
     if (value === undefined || value === null || value === false) continue;

@@ -5,8 +5,8 @@
  * Known deviations, all towards an error where the reference goes on: scaled RoPE, activations other than
  * SiLU, odd heads.
  */
-import { ConfigKeys, configError } from '../layout/config-keys.js';
-import { quantisationIn } from '../layout/quantised.js';
+import { ConfigKeys, configError, MAX } from '../layout/config-keys.js';
+import { refuseQuantisedConfig } from '../layout/quantised.js';
 import type { ModelConfig } from '../runtime/architecture.js';
 
 const OP = 'readQwen3Config';
@@ -38,9 +38,6 @@ export interface Qwen3Config extends ModelConfig {
   mlp_only_layers: readonly number[];
 }
 
-/** Upper bounds far above any real model. */
-const MAX = { layers: 4096, experts: 65_536, heads: 65_536, width: 2 ** 24, count: 2 ** 31 - 1 };
-
 /**
  * Validates a parsed `config.json`; absent keys take the reference's defaults. Throws `BAD_CONFIG` naming the
  * key.
@@ -49,14 +46,7 @@ export function parseQwen3Config(json: Record<string, unknown>, where = 'config.
   const keys = new ConfigKeys(json, OP, where);
   const model_type = keys.literal('model_type', ['qwen3', 'qwen3_moe']);
   const isMoe = model_type === 'qwen3_moe';
-  const quantised = quantisationIn(json);
-  if (quantised !== undefined)
-    throw configError(
-      OP,
-      'weights that are used as they stand',
-      `a quantised model by its ${quantised}; dequantise it with the library that made it`,
-      where,
-    );
+  refuseQuantisedConfig(json, OP, where);
   const heads = keys.size('num_attention_heads', MAX.heads, 32);
   const hidden_size = keys.size('hidden_size', MAX.width, isMoe ? 2048 : 4096);
   const layers = keys.size('num_hidden_layers', MAX.layers, isMoe ? 24 : 32);

@@ -11,8 +11,9 @@ import { join } from 'node:path';
 import { describeValue } from '../../weights/describe-value.js';
 import { readSmallFile } from '../../weights/file-access.js';
 import { parseJsonObject } from '../../weights/json-object.js';
-import { ConfigKeys, configError } from '../layout/config-keys.js';
-import { quantisationIn } from '../layout/quantised.js';
+import { ConfigKeys, configError, MAX } from '../layout/config-keys.js';
+import { refuseQuantisedConfig } from '../layout/quantised.js';
+import type { ModelConfig } from '../runtime/architecture.js';
 import { fromLegacyConfig, isLegacyConfig } from './legacy-config.js';
 
 const OP = 'readZayaConfig';
@@ -47,33 +48,16 @@ export interface RopeParameters {
 }
 
 /** A validated configuration. Sizes are positive integers. */
-export interface ZayaConfig {
+export interface ZayaConfig extends ModelConfig {
   model_type: 'zaya';
-  vocab_size: number;
-  hidden_size: number;
-  /** Blocks; each has CCA attention and an MoE. */
-  num_hidden_layers: number;
-  num_attention_heads: number;
-  num_key_value_heads: number;
-  head_dim: number;
   hidden_act: 'silu';
-  max_position_embeddings: number;
-  rms_norm_eps: number;
-  tie_word_embeddings: boolean;
   /** An entry for every layer type that occurs in `layer_types`. */
   rope_parameters: Readonly<Partial<Record<LayerType, RopeParameters>>>;
-  /**
-   * Positions that a `hybrid_sliding` block sees, the query's own included; null when there is no such block.
-   */
-  sliding_window: number | null;
   moe_intermediate_size: number;
   num_experts_per_tok: 1;
   /** Real experts; the router has one class more, which skips the MoE. */
   num_experts: number;
   layer_types: readonly LayerType[];
-  pad_token_id: number | null;
-  bos_token_id: number | null;
-  eos_token_id: number | readonly number[] | null;
   attention_bias: boolean;
   lm_head_bias: boolean;
   router_hidden_size: number;
@@ -89,15 +73,7 @@ const DEFAULT_ROPE = {
   hybrid_sliding: { rope_type: 'default', rope_theta: 10_000, partial_rotary_factor: 0.5 },
 } as const satisfies Record<LayerType, RopeParameters>;
 
-/**
- * Upper bounds far above any real model: they keep a malformed config from asking for absurd tables or
- * overflowing a product.
- */
-const MAX_LAYERS = 4096;
-const MAX_EXPERTS = 65_536;
-const MAX_HEADS = 65_536;
-const MAX_WIDTH = 2 ** 24;
-const MAX_COUNT = 2 ** 31 - 1;
+/** Upper bound of a kernel size, far above any real model. */
 const MAX_KERNEL = 1024;
 
 /**
@@ -123,32 +99,32 @@ export function parseZayaConfig(json: Record<string, unknown>, where = 'config.j
   new ConfigKeys(json, OP, where).literal('model_type', ['zaya']);
   const native = isLegacyConfig(json) ? fromLegacyConfig(json, OP, where) : json;
   const keys = new ConfigKeys(native, OP, where);
-  const num_hidden_layers = keys.size('num_hidden_layers', MAX_LAYERS, 40);
+  const num_hidden_layers = keys.size('num_hidden_layers', MAX.layers, 40);
   const layer_types = parseLayerTypes(keys, num_hidden_layers);
   const config: ZayaConfig = {
     model_type: 'zaya',
-    vocab_size: keys.size('vocab_size', MAX_COUNT, 262_272),
-    hidden_size: keys.size('hidden_size', MAX_WIDTH, 2048),
+    vocab_size: keys.size('vocab_size', MAX.count, 262_272),
+    hidden_size: keys.size('hidden_size', MAX.width, 2048),
     num_hidden_layers,
-    num_attention_heads: keys.size('num_attention_heads', MAX_HEADS, 8),
-    num_key_value_heads: keys.size('num_key_value_heads', MAX_HEADS, 2),
-    head_dim: keys.size('head_dim', MAX_WIDTH, 128),
+    num_attention_heads: keys.size('num_attention_heads', MAX.heads, 8),
+    num_key_value_heads: keys.size('num_key_value_heads', MAX.heads, 2),
+    head_dim: keys.size('head_dim', MAX.width, 128),
     hidden_act: keys.literal('hidden_act', ['silu'], 'silu'),
-    max_position_embeddings: keys.size('max_position_embeddings', MAX_COUNT, 131_072),
+    max_position_embeddings: keys.size('max_position_embeddings', MAX.count, 131_072),
     rms_norm_eps: keys.positive('rms_norm_eps', 1e-5),
     tie_word_embeddings: keys.flag('tie_word_embeddings', true),
     rope_parameters: parseRope(keys, layer_types),
     sliding_window: parseWindow(keys, layer_types),
-    moe_intermediate_size: keys.size('moe_intermediate_size', MAX_WIDTH, 2048),
+    moe_intermediate_size: keys.size('moe_intermediate_size', MAX.width, 2048),
     num_experts_per_tok: keys.literal('num_experts_per_tok', [1], 1),
-    num_experts: keys.size('num_experts', MAX_EXPERTS, 16),
+    num_experts: keys.size('num_experts', MAX.experts, 16),
     layer_types,
     pad_token_id: keys.token('pad_token_id', 0),
     bos_token_id: keys.token('bos_token_id', 2),
     eos_token_id: keys.tokens('eos_token_id', 106),
     attention_bias: keys.flag('attention_bias', false),
     lm_head_bias: keys.flag('lm_head_bias', false),
-    router_hidden_size: keys.size('router_hidden_size', MAX_WIDTH, 256),
+    router_hidden_size: keys.size('router_hidden_size', MAX.width, 256),
     cca_time0: keys.size('cca_time0', MAX_KERNEL, 2),
     cca_time1: keys.size('cca_time1', MAX_KERNEL, 2),
   };
@@ -161,14 +137,7 @@ export function parseZayaConfig(json: Record<string, unknown>, where = 'config.j
  * silence.
  */
 function refuseMeaning(json: Record<string, unknown>, where: string): void {
-  const quantised = quantisationIn(json);
-  if (quantised !== undefined)
-    throw configError(
-      OP,
-      'weights that are used as they stand',
-      `a quantised model by its ${quantised}; dequantise it with the library that made it`,
-      where,
-    );
+  refuseQuantisedConfig(json, OP, where);
   if (typeof json.text_config === 'object' && json.text_config !== null)
     throw configError(
       OP,
@@ -199,7 +168,7 @@ function parseLayerTypes(keys: ConfigKeys, count: number): LayerType[] {
 
 function parseWindow(keys: ConfigKeys, layerTypes: readonly LayerType[]): number | null {
   if (!layerTypes.includes('hybrid_sliding')) return null;
-  return keys.size('sliding_window', MAX_COUNT);
+  return keys.size('sliding_window', MAX.count);
 }
 
 /**
@@ -287,8 +256,8 @@ function checkRelations(config: ZayaConfig, where: string): void {
     `${heads} and ${kvHeads}`,
   );
   check(
-    convChannels(config) <= MAX_WIDTH,
-    `(num_attention_heads + num_key_value_heads) * head_dim of at most ${MAX_WIDTH}`,
+    convChannels(config) <= MAX.width,
+    `(num_attention_heads + num_key_value_heads) * head_dim of at most ${MAX.width}`,
     `${convChannels(config)}`,
   );
   check(
