@@ -28,7 +28,7 @@ export const UNMEASURED_LIMIT = 1e-11;
 export interface LocateOpsOptions {
   /** Smallest limit of an op's own error, energy NMSE; default {@link LEAST_LIMIT}. */
   failAbove?: number | undefined;
-  /** Choices of experts that differ only by a tie: see `routing/drift.ts`. */
+  /** Choices of experts that differ only by a tie: see `routing/tied-choices.ts`. */
   ties: ReadonlySet<string>;
   /**
    * Two dumps without a model: an op fails where its cumulative error is above {@link aloneLimit} while those

@@ -3,7 +3,7 @@ import type { DumpView } from '../../dump/dump-view.js';
 import { type Policy, policy as presetPolicy } from '../../graph/policy.js';
 import { architectureOf } from '../../models/architectures.js';
 import { blockCount } from '../replay/tap-graph.js';
-import { tiedChoices } from '../routing/drift.js';
+import { tiedChoices } from '../routing/tied-choices.js';
 import { choiceGroups } from './choices.js';
 import { errorOf, type OpEvidence } from './evidence.js';
 import { locatedKinds } from './kinds.js';

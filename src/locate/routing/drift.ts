@@ -1,55 +1,12 @@
 import { changedExperts } from '../../diff/routing.js';
-import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32, toFloat64 } from '../../dump/float.js';
 import type { TensorBatch } from '../../dump/reader.js';
-import { familyOf } from '../../dump/roles.js';
 import { FAMILIES } from '../../families/families.js';
 import type { Family } from '../../families/family.js';
-import { hasRole, roleTap } from '../../families/roles.js';
-import { CLOSE } from '../faults/hidden-choices.js';
-import type { LocalError } from '../faults/local.js';
+import { hasRole } from '../../families/roles.js';
 import { noiseRatio } from '../faults/verdict.js';
 import { tapPlace } from '../replay/tap-graph.js';
-
-/**
- * Why a token took another expert.
- * - `close call`: its margin is within 4 times the error that the block's other tokens have in their biased
- *   probabilities, and no more than rounding makes; never where so many tokens flip that rounding cannot be
- *   the cause, nor of a token that flipped before and is off by more than those others
- * - `inherited`: a token that it sees (itself included) flipped in an earlier block, so its input is another
- *   one
- * - `large error`: neither; this token's probabilities are off by more than others' are
- * - `wrong choice`: the margin is more than the token's own error explains: the choice contradicts the tested
- *   run's own probabilities. No rounding does that
- * - `no skip class`: the reference chose the class without an expert, which the tested program never does,
- *   against its own probabilities or for want of one
- * - `unknown`: the probabilities were not held
- */
-export type FlipCause =
-  | 'close call'
-  | 'inherited'
-  | 'large error'
-  | 'wrong choice'
-  | 'no skip class'
-  | 'unknown';
-
-/** A token whose expert differs. */
-export interface RoutingFlip {
-  block: number;
-  sequence: number;
-  position: number;
-  /** Experts; the number of experts stands for the skip class. */
-  reference: number;
-  tested: number;
-  /**
-   * Lead of the reference's choice over the tested one in the reference's biased probabilities; null where
-   * they were not held.
-   */
-  margin: number | null;
-  /** Largest error of the token's own biased probabilities; null where they were not held. */
-  error: number | null;
-  cause: FlipCause;
-}
+import { type BlockRows, describeFlip, type RoutingFlip, sameExperts, withoutSkipClass } from './flips.js';
 
 /**
  * Routing of one block, and the error of its output over tokens that have kept their experts so far, and over
@@ -110,14 +67,6 @@ const MOST_CLOSE = 0.1;
 const MOST_OF_NOISE = 3;
 /** Fewer choices have no share to speak of. */
 const LEAST_CHOICES = 32;
-
-interface BlockRows {
-  experts: Map<string, readonly [reference: readonly number[], tested: readonly number[]]>;
-  /** Biased probabilities: the reference's, and the token's largest error. */
-  biased: Map<string, { values: Float64Array; error: number }>;
-  /** Energies of the output's error and of the reference. */
-  outputs: Map<string, readonly [error: number, size: number]>;
-}
 
 const ROUTING_ROLES = ['residual', 'router.expert', 'router.probabilities'] as const;
 
@@ -253,114 +202,6 @@ export function changedChoices(reference: TensorBatch, tested: TensorBatch): num
   for (let row = 0; row < rows; row++)
     changed += changedExperts(rowOf(a, row, width), rowOf(b, row, others)).length;
   return changed;
-}
-
-function sameExperts([mine, others]: readonly [readonly number[], readonly number[]]): boolean {
-  return changedExperts(mine, others).length === 0;
-}
-
-const PRECISIONS: Partial<Record<string, number>> = { F32: 2 ** -22, F16: 2 ** -10, BF16: 2 ** -7 };
-
-/**
- * Taps of experts whose every difference in a replay is a tie: the two experts' biased probabilities, as the
- * dump holds them, are equal to within their dtype's precision. Another order of the same rounding may then
- * choose either. Where the dump does not hold them, the recomputed ones are closer than what it does not show
- * may turn.
- * @param half true for a program that rounds to half precision.
- */
-export async function tiedChoices(
-  dump: DumpView,
-  local: ReadonlyMap<string, LocalError>,
-  half: boolean,
-): Promise<Set<string>> {
-  const family = familyOf(dump.manifest);
-  const tied = new Set<string>();
-  for (const [name, { differing, differences, lostLead }] of local) {
-    if (lostLead !== null && lostLead <= (half ? CLOSE.half : CLOSE.single)) tied.add(name);
-    if (!hasRole(family, 'router.expert', name) || differing === 0 || differing > differences.length)
-      continue;
-    const probabilities = roleTap(family, 'router.probabilities', tapPlace(name).block!);
-    const biased = dump.taps.find((tap) => tap.name === probabilities);
-    if (biased === undefined) continue;
-    const precision = PRECISIONS[biased.dtype] ?? 0;
-    const rows = await dump.rows(biased.name);
-    let all = true;
-    for (const { sequence, position, reference, tested } of differences) {
-      const row = rows.position.findIndex((at, k) => at === position && rows.sequence[k] === sequence);
-      const batch = await dump.readRows(biased.name, row, row + 1);
-      const values = batch === undefined ? undefined : toFloat32(batch.data, batch.dtype);
-      const [a, b] = [values?.[reference] ?? Number.NaN, values?.[tested] ?? Number.NaN];
-      all &&= Math.abs(a - b) <= precision * Math.max(Math.abs(a), Math.abs(b));
-    }
-    if (all) tied.add(name);
-  }
-  return tied;
-}
-
-function describeFlip(
-  block: number,
-  key: string,
-  [reference, tested]: readonly [number, number],
-  { biased }: BlockRows,
-  { clean, close }: { clean: number; close: number },
-  gone: ReadonlySet<string>,
-): RoutingFlip {
-  const [sequence, position] = key.split(' ').map(Number) as [number, number];
-  const probabilities = biased.get(key);
-  // A dump may hold the probabilities of the first classes only.
-  const [best, other] = [probabilities?.values[reference], probabilities?.values[tested]];
-  const margin = best === undefined || other === undefined ? null : best - other;
-  const error = probabilities?.error ?? null;
-  const sees = [...gone].some((other) => {
-    const [otherSequence, otherPosition] = other.split(' ').map(Number) as [number, number];
-    return otherSequence === sequence && otherPosition <= position;
-  });
-  return {
-    block,
-    sequence,
-    position,
-    reference,
-    tested,
-    margin,
-    error,
-    cause: causeOf(margin, error, close, sees, gone.has(key) && error !== null && error > clean),
-  };
-}
-
-/**
- * @param isOther true for a token that took another expert in an earlier block and whose probabilities are
- * off by more than those of any that did not.
- */
-function causeOf(
-  margin: number | null,
-  error: number | null,
-  close: number,
-  sees: boolean,
-  isOther: boolean,
-): FlipCause {
-  if (margin === null || error === null || Number.isNaN(margin)) return 'unknown';
-  // Both probabilities may be off by the error, in opposite directions; rounding of the sums is F32's.
-  if (margin > 2 * error + 2 ** -22) return 'wrong choice';
-  if (margin <= close && !isOther) return 'close call';
-  return sees ? 'inherited' : 'large error';
-}
-
-/**
- * Names the true cause where the tested program never chooses the skip class, though the reference does and
- * rounding does not explain it.
- */
-function withoutSkipClass(flips: readonly RoutingFlip[], blocks: readonly BlockRows[]): RoutingFlip[] {
-  const classes = Math.max(
-    0,
-    ...blocks.flatMap(({ biased }) => [...biased.values()].map(({ values }) => values.length)),
-  );
-  const skip = classes - 1;
-  const isChosen = blocks.some(({ experts }) =>
-    [...experts.values()].some(([, tested]) => tested.includes(skip)),
-  );
-  const isRefused = flips.some(({ reference, cause }) => reference === skip && cause === 'wrong choice');
-  if (classes === 0 || isChosen || !isRefused) return [...flips];
-  return flips.map((flip) => (flip.reference === skip ? { ...flip, cause: 'no skip class' } : flip));
 }
 
 /** Largest error of the biased probabilities of tokens that have always taken the reference's expert. */

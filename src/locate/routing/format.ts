@@ -1,5 +1,6 @@
 import { type Cell, formatError, formatShare, textTable } from '../../text-table.js';
-import type { RoutingDrift, RoutingFlip } from './drift.js';
+import type { RoutingDrift } from './drift.js';
+import type { RoutingFlip } from './flips.js';
 
 /** What a cause is called, where not by its name. */
 const CAUSES: Partial<Record<RoutingFlip['cause'], string>> = {
