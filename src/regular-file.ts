@@ -2,7 +2,7 @@
  * Opening files that other people name: only regular files are read, and opening anything else never waits.
  */
 import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { utf8Text } from './utf8.js';
 
 /**
@@ -54,4 +54,12 @@ export function explained(cause: NodeJS.ErrnoException): Error {
   if (code === 'ENXIO')
     cause.message = `${code}: a socket or a device that is not there in place of a regular file`;
   return cause;
+}
+
+/** True if something is there, of whatever kind, and can be looked at. */
+export function pathExists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
 }

@@ -1,6 +1,7 @@
-import { mkdir, readdir, realpath, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, realpath, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
 import { ZayascopeError } from '../errors.js';
+import { pathExists } from '../regular-file.js';
 
 /** Tells the folder of an earlier journey, whose files may be replaced. */
 const MARK = 'journey.json';
@@ -39,7 +40,8 @@ export async function openJourneyFolder(
   }
   const entries = await listFolder(out);
   const known = new Set<string>([MARK, ...Object.values(JOURNEY_FILES)]);
-  const isEarlier = entries.includes(MARK) || (await exists(join(out, JOURNEY_FILES.dump, 'manifest.json')));
+  const isEarlier =
+    entries.includes(MARK) || (await pathExists(join(out, JOURNEY_FILES.dump, 'manifest.json')));
   const foreign = isEarlier ? entries.find((entry) => !known.has(entry) && !isLeftOver(entry)) : entries[0];
   if (foreign !== undefined)
     throw refusal(
@@ -81,13 +83,6 @@ async function realPath(path: string): Promise<string> {
 
 function isWithin(path: string, folder: string): boolean {
   return path === folder || path.startsWith(`${folder}${sep}`);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 function refusal(expectedAndGot: string, out: string): ZayascopeError {

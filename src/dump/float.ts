@@ -59,11 +59,6 @@ function plainNumbers(values: TapElements): ArrayLike<number> {
   return stored instanceof BigInt64Array ? Float64Array.from(stored, Number) : values;
 }
 
-/** An array for `length` stored items of a dtype: elements, or bytes of quantised blocks. */
-export function newElements(dtype: TapDtype, length: number): TapElements {
-  return new ARRAYS[arrayName(dtype)](length);
-}
-
 /** Stored bytes as elements, without a copy; their start must be aligned to an element. */
 export function elementsOf(dtype: TapDtype, { buffer, byteOffset, byteLength }: Uint8Array): TapElements {
   const Elements = ARRAYS[arrayName(dtype)];

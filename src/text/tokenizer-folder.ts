@@ -1,6 +1,6 @@
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../errors.js';
+import { pathExists } from '../regular-file.js';
 import { describeValue } from '../weights/describe-value.js';
 import { readSmallFile } from '../weights/file-access.js';
 import { parseJsonObject } from '../weights/json-object.js';
@@ -33,10 +33,10 @@ export async function readTokenizerDefinition(folder: string): Promise<Tokenizer
   checkTokenizerJson(json, source);
   const optional = async (name: string) => {
     const file = join(folder, name);
-    return (await exists(file)) ? readObject(file, MAX_CONFIG_BYTES) : undefined;
+    return (await pathExists(file)) ? readObject(file, MAX_CONFIG_BYTES) : undefined;
   };
   const config = await optional('tokenizer_config.json');
-  const chatTemplate = (await exists(templateFile))
+  const chatTemplate = (await pathExists(templateFile))
     ? templateText(await readSmallFile(OP, templateFile, MAX_CONFIG_BYTES), templateFile)
     : configTemplate(config?.chat_template, configFile);
   const specialMap = await optional('special_tokens_map.json');
@@ -74,12 +74,5 @@ function configTemplate(value: unknown, file: string): string | undefined {
     'BAD_CONFIG',
     `${OP}: expected chat_template to be a text, or named texts with a default, got ${describeValue(value)} (${file})`,
     { op: OP, tensor: file },
-  );
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
   );
 }

@@ -2,6 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, normalize, sep } from 'node:path';
 import type { Dtype } from '../dtype.js';
 import { ZayascopeError } from '../errors.js';
+import { pathExists } from '../regular-file.js';
 import { describeValue } from './describe-value.js';
 import { ioError, readSmallFile } from './file-access.js';
 import { sniffFile } from './formats/file-kind.js';
@@ -96,10 +97,10 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
     return path.endsWith('.json')
       ? openIndex(dirname(path), basename(path))
       : openFiles(dirname(path), [path]);
-  if (await exists(join(path, SINGLE))) return openFiles(path, [join(path, SINGLE)]);
-  if (await exists(join(path, INDEX))) return openIndex(path, INDEX);
-  if (await exists(join(path, PYTORCH))) return openFiles(path, [join(path, PYTORCH)]);
-  if (await exists(join(path, PYTORCH_INDEX))) return openIndex(path, PYTORCH_INDEX);
+  if (await pathExists(join(path, SINGLE))) return openFiles(path, [join(path, SINGLE)]);
+  if (await pathExists(join(path, INDEX))) return openIndex(path, INDEX);
+  if (await pathExists(join(path, PYTORCH))) return openFiles(path, [join(path, PYTORCH)]);
+  if (await pathExists(join(path, PYTORCH_INDEX))) return openIndex(path, PYTORCH_INDEX);
   throw bad(`${SINGLE}, ${PYTORCH} or the index of one in the folder`, await otherWeights(path), path);
 }
 
@@ -127,7 +128,7 @@ async function openIndex(folder: string, name: string): Promise<Checkpoint> {
   if (located.length === 0) throw bad('a weight_map with at least one tensor', 'none', file);
   const shards = [...new Set(located.map(([, shard]) => shard))].sort();
   for (const shard of shards)
-    if (!(await exists(shard))) throw bad('every shard that the index names', `no file ${shard}`, file);
+    if (!(await pathExists(shard))) throw bad('every shard that the index names', `no file ${shard}`, file);
   const checkpoint = await openFiles(folder, shards);
   const stale: string[] = [];
   for (const [tensor, shard] of located) {
@@ -181,13 +182,6 @@ async function readHeader(file: string): Promise<Pick<SafetensorsHeader, 'tensor
 
 function isReadable(stored: StoredTensor): stored is TensorInfo {
   return isSafetensorsDtype(stored.dtype);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 function bad(expected: string, got: string, file: string, tensor?: string): ZayascopeError {

@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process';
-import { stat, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Command } from 'commander';
 import { ZayascopeError } from '../../errors.js';
+import { pathExists } from '../../regular-file.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
 import { JOURNEY_FILES, openJourneyFolder } from '../port-folder.js';
@@ -65,7 +66,7 @@ async function runPort(folder: string, options: PortCommandOptions, context: Com
   // Before minutes are spent: the model is read by the last steps only.
   await expectPath(folder, 'the folder that the port wrote');
   await expectPath(model, 'the model that ran as --model');
-  const isDump = await exists(join(options.reference, MANIFEST));
+  const isDump = await pathExists(join(options.reference, MANIFEST));
   if (!isDump)
     await expectPath(
       join(options.reference, CONFIG),
@@ -77,16 +78,13 @@ async function runPort(folder: string, options: PortCommandOptions, context: Com
     options.reference,
     ...(options.config === undefined ? [] : [options.config]),
   ];
-  // What it makes of the reference is not made where it is given.
-  const given = new Set<string>([
-    ...(isDump ? [JOURNEY_FILES.reference, JOURNEY_FILES.tokens] : [JOURNEY_FILES.config]),
-    ...(options.config === undefined ? [] : [JOURNEY_FILES.config]),
-  ]);
-  await openJourneyFolder(
-    out,
-    inputs,
-    Object.values(JOURNEY_FILES).filter((name) => !given.has(name)),
-  );
+  // Of the reference it makes only what is not given.
+  const made = isDump
+    ? options.config === undefined
+      ? [JOURNEY_FILES.config]
+      : []
+    : [JOURNEY_FILES.reference, JOURNEY_FILES.tokens];
+  await openJourneyFolder(out, inputs, [JOURNEY_FILES.dump, JOURNEY_FILES.report, ...made]);
   const [dump, page] = [join(out, JOURNEY_FILES.dump), join(out, JOURNEY_FILES.report)];
   const config = options.config ?? (await referenceConfig(options.reference, isDump, out));
   const imported = await journey.run([
@@ -211,15 +209,8 @@ async function makeReference(
 }
 
 async function expectPath(path: string, what: string): Promise<void> {
-  if (!(await exists(path)))
+  if (!(await pathExists(path)))
     throw new ZayascopeError('IO', `port: expected ${what}, got nothing (${path})`, { op: 'port' });
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 /** As a POSIX shell reads it. */

@@ -1,6 +1,6 @@
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { GgufScalar, GgufValue } from '../../native.js';
+import { pathExists } from '../../regular-file.js';
 import { describeValue } from '../../weights/describe-value.js';
 import { mergePair, readTokens } from '../added-tokens.js';
 import { jsonTokenizer, type TokenizerDefinition } from '../json-tokenizer.js';
@@ -47,7 +47,7 @@ export async function convertTokenizer(
   folder: string,
   special: SpecialIds = {},
 ): Promise<GgufTokenizer | undefined> {
-  if (!(await exists(join(folder, 'tokenizer.json')))) return undefined;
+  if (!(await pathExists(join(folder, 'tokenizer.json')))) return undefined;
   const definition = await readTokenizerDefinition(folder);
   const opened = jsonTokenizer(definition);
   const added = addedAround(definition);
@@ -211,11 +211,4 @@ function specialIds(
     unknown: named(undefined, model.unk_token ?? specialTexts.unk_token),
     padding: named(config.padding, specialTexts.pad_token),
   };
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }
