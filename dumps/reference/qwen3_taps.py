@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from observer import WITH_HEAD, NotSeen, Observed
-from taps import F32, I32, MODEL, Behind, Reader, Tap, flat, heads_first, local, make_tap, output
+from taps import F32, I32, MODEL, Behind, DecoderSizes, Reader, Tap, flat, heads_first, local, make_tap, output
 
 # Variables read inside `forward`, by the module's path from its decoder block ("" is the block itself).
 LOCALS: dict[str, tuple[str, ...]] = {
@@ -18,19 +18,13 @@ MODEL_LOCALS = ("inputs_embeds", "hidden_states")
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """The sizes that taps are made of."""
+class Sizes(DecoderSizes):
+    """Those of Qwen3; the sizes of experts are 0 in a dense model."""
 
-    H: int
-    nq: int
-    nk: int
-    d: int
     I: int
     E: int
     k: int
     F: int
-    V: int
-    blocks: int
     dense: frozenset[int]
 
     @classmethod
@@ -38,26 +32,15 @@ class Sizes:
         experts = getattr(config, "num_experts", 0) or 0
         step = getattr(config, "decoder_sparse_step", 1)
         only = getattr(config, "mlp_only_layers", None) or []
-        blocks = config.num_hidden_layers
-        dense = [n for n in range(blocks) if experts == 0 or n in only or (n + 1) % step != 0]
+        dense = [n for n in range(config.num_hidden_layers) if experts == 0 or n in only or (n + 1) % step != 0]
         return cls(
-            H=config.hidden_size,
-            nq=config.num_attention_heads,
-            nk=config.num_key_value_heads,
-            d=config.head_dim,
+            **cls.fields_of(config),
             I=config.intermediate_size,
             E=experts,
             k=config.num_experts_per_tok if experts else 0,
             F=config.moe_intermediate_size if experts else 0,
-            V=config.vocab_size,
-            blocks=blocks,
             dense=frozenset(dense),
         )
-
-    def axis(self, name: str) -> int | None:
-        """Size of an axis such as `nq*d`; None for S, which depends on the step."""
-        derived = {"S": None, "nq*d": self.nq * self.d, "nk*d": self.nk * self.d}
-        return derived[name] if name in derived else getattr(self, name)
 
 
 def model_taps(size: Sizes) -> tuple[list[Tap], list[Tap]]:

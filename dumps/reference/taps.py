@@ -44,45 +44,62 @@ class Tap:
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """The sizes that taps are made of, by the letters of the architecture notes."""
+class DecoderSizes:
+    """The sizes that every family's taps are made of, by the letters of the architecture notes."""
 
     H: int
     nq: int
     nk: int
     d: int
+    V: int
+    blocks: int
+
+    @staticmethod
+    def fields_of(config) -> dict[str, int]:
+        return {
+            "H": config.hidden_size,
+            "nq": config.num_attention_heads,
+            "nk": config.num_key_value_heads,
+            "d": config.head_dim,
+            "V": config.vocab_size,
+            "blocks": config.num_hidden_layers,
+        }
+
+    def derived(self) -> dict[str, int | None]:
+        """Sizes of the axes that are no field."""
+        return {"S": None, "nq*d": self.nq * self.d, "nk*d": self.nk * self.d}
+
+    def axis(self, name: str) -> int | None:
+        """Size of an axis such as `nq*d` or `E+1`; None for S, which depends on the step."""
+        derived = self.derived()
+        return derived[name] if name in derived else getattr(self, name)
+
+
+@dataclass(frozen=True)
+class Sizes(DecoderSizes):
+    """Those of ZAYA."""
+
     R: int
     E: int
     F: int
-    V: int
     conv_leads: int
     conv_state: int
-    blocks: int
 
     @classmethod
     def of(cls, config) -> "Sizes":
         return cls(
-            H=config.hidden_size,
-            nq=config.num_attention_heads,
-            nk=config.num_key_value_heads,
-            d=config.head_dim,
+            **cls.fields_of(config),
             R=config.router_hidden_size,
             E=config.num_experts,
             F=config.moe_intermediate_size,
-            V=config.vocab_size,
             # rows that the depthwise convolution makes before the first token, for the grouped one to reach back to
             conv_leads=config.cca_time1 - 1,
             # rows that both convolutions reach back, kept between calls
             conv_state=config.cca_time0 + config.cca_time1 - 2,
-            blocks=config.num_hidden_layers,
         )
 
-    def axis(self, name: str) -> int | None:
-        """Size of an axis such as `nq*d` or `E+1`; None for S, which depends on the step."""
-        derived = {
-            "S": None,
-            "nq*d": self.nq * self.d,
-            "nk*d": self.nk * self.d,
+    def derived(self) -> dict[str, int | None]:
+        return super().derived() | {
             "nk*d/2": self.nk * self.d // 2,
             "C": (self.nq + self.nk) * self.d,
             "E+1": self.E + 1,
@@ -90,7 +107,6 @@ class Sizes:
             "leads": self.conv_leads,
             "L": self.conv_state,
         }
-        return derived[name] if name in derived else getattr(self, name)
 
 
 # --- layouts: from the tensor's axes in the model to [B, T, ...] ---
