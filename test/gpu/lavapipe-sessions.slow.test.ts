@@ -4,19 +4,23 @@ import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { Dump } from '../../src/dump/reader.js';
 import { describeWith } from '../system-package.js';
-import { hasLavapipe, program, promptFile, tinyModel, zayascope } from './lavapipe.js';
+import {
+  hasLavapipe,
+  LIMIT,
+  onLavapipe,
+  onTiny,
+  program,
+  promptFile,
+  strict,
+  tinyModel,
+  zayascope,
+} from './lavapipe.js';
 
 // What compiles many graphs or runs many passes on a Vulkan device in software: nearly two minutes.
 
 const scratch = mkdtempSync(join(tmpdir(), 'zayascope-gpu-'));
 const at = (name: string) => join(scratch, name);
-const onTiny = ['--model', tinyModel, '--tokens-file', promptFile];
-const onLavapipe = ['--backend', 'lavapipe'];
-const strict = [...onLavapipe, '--strict-f32'];
 afterAll(() => rmSync(scratch, { recursive: true }));
-
-/** F32 sums in another order: the CPU is held to the same limit against PyTorch. */
-const LIMIT = 1e-10;
 
 describeWith('Vulkan driver (lavapipe)', hasLavapipe(), 'a session on Vulkan', () => {
   it('prefills, decodes, goes back and runs padded batches as the CPU does', async () => {

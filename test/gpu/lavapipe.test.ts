@@ -5,17 +5,22 @@ import { afterAll, expect, it } from 'vitest';
 import { diffDumps } from '../../src/diff/diff.js';
 import { Dump } from '../../src/dump/reader.js';
 import { describeWith } from '../system-package.js';
-import { hasLavapipe, program, promptFile, root, tinyModel, vulkanPackage, zayascope } from './lavapipe.js';
+import {
+  hasLavapipe,
+  LIMIT,
+  onLavapipe,
+  onTiny,
+  program,
+  root,
+  strict,
+  tinyModel,
+  vulkanPackage,
+  zayascope,
+} from './lavapipe.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'zayascope-gpu-'));
 const at = (name: string) => join(scratch, name);
-const onTiny = ['--model', tinyModel, '--tokens-file', promptFile];
-const onLavapipe = ['--backend', 'lavapipe'];
-const strict = [...onLavapipe, '--strict-f32'];
 afterAll(() => rmSync(scratch, { recursive: true }));
-
-/** F32 sums in another order: the CPU is held to the same limit against PyTorch. */
-const LIMIT = 1e-10;
 
 async function diffTiny(tested: string, failAbove?: number) {
   await using reference = await Dump.open(join(root, 'dumps', 'tiny', 'reference-float32'));

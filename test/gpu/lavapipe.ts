@@ -11,6 +11,13 @@ export const vulkanPackage = join(
   'node_modules/@node-llama-cpp/linux-x64-vulkan/bins/linux-x64-vulkan',
 );
 
+export const onTiny = ['--model', tinyModel, '--tokens-file', promptFile];
+export const onLavapipe = ['--backend', 'lavapipe'];
+export const strict = [...onLavapipe, '--strict-f32'];
+
+/** F32 sums in another order: the CPU is held to the same limit against PyTorch. */
+export const LIMIT = 1e-10;
+
 /** True where Mesa's Vulkan device on the CPU and ggml's Vulkan library are installed. */
 export function hasLavapipe(): boolean {
   const folder = '/usr/share/vulkan/icd.d';
