@@ -47,14 +47,10 @@ export interface NativeBackend {
   extraBufferType(context: NativeContext, tensor: number): string | undefined;
   /**
    * Runs the graphs in order, off the JavaScript thread. Rejects with `CANCELLED` after {@link cancel}, with
-   * `BACKEND` if ggml fails. With `nodewise`, every node is computed alone, waited for, and its value copied
-   * out, as ggml's eval callback does.
+   * `BACKEND` if ggml fails.
    * @returns wall time in ms, and nodes computed.
    */
-  compute(
-    graphs: readonly NativeGraph[],
-    options?: { nodewise?: boolean },
-  ): Promise<{ elapsedMs: number; nodes: number }>;
+  compute(graphs: readonly NativeGraph[]): Promise<{ elapsedMs: number; nodes: number }>;
   /**
    * Stops the computation in flight as soon as the device can (between nodes on the CPU, between graphs
    * elsewhere), and those that wait behind it.
@@ -89,15 +85,6 @@ export interface NativeContext {
    * tensor, not a copy.
    */
   adopt(other: NativeContext, tensor: number): number;
-  /** Type, sizes, strides (bytes) and whether data is attached. */
-  describe(tensor: number): {
-    type: number;
-    ne: number[];
-    nb: number[];
-    sizeBytes: number;
-    hasData: boolean;
-    op: string;
-  };
   /**
    * Marks a tensor (and the tensor it is a view of) as an output, whose memory is not reused inside its
    * graph.

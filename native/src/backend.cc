@@ -102,15 +102,10 @@ Napi::Value Backend::extraBufferType(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Backend::compute(const Napi::CallbackInfo& info) {
-  const Arguments arguments(info, "compute", 1, 2);
+  const Arguments arguments(info, "compute", 1);
   const std::shared_ptr<BackendState>& state = open(arguments.op());
   const Napi::Array list = arguments.list(0, "graphs");
   auto computation = std::make_shared<Computation>();
-  if (arguments.has(1)) {
-    const Napi::Value nodewise = arguments.object(1, "options").Get("nodewise");
-    if (!nodewise.IsUndefined() && !nodewise.IsBoolean()) arguments.reject("options.nodewise", "a boolean", nodewise);
-    computation->nodewise = nodewise.ToBoolean().Value();
-  }
   for (uint32_t i = 0; i < list.Length(); i++) {
     Graph* graph = Graph::from(list[i]);
     if (graph == nullptr) arguments.reject("graphs", "an array of Graphs", list[i]);

@@ -23,24 +23,12 @@ void runGraph(BackendState& state, Computation& computation, ggml_cgraph* graph)
   fail("BACKEND", op, "expected the graph to run, got " + std::string(ggml_status_to_string(status)) + ": " + lastGgmlMessage());
 }
 
-void runNodewise(BackendState& state, Computation& computation, GraphState& graph) {
-  std::vector<uint8_t> copy;
-  for (const GraphState::Single& single : graph.singles()) {
-    runGraph(state, computation, single.graph);
-    copy.resize(ggml_nbytes(single.node));
-    ggml_backend_tensor_get(single.node, copy.data(), 0, copy.size());
-  }
-}
-
 void run(BackendState& state, Computation& computation) {
   state.prepareThreads();
   if (state.setAbortCallback != nullptr) state.setAbortCallback(state.backend, isCancelled, computation.cancelled.get());
   const auto start = std::chrono::steady_clock::now();
   for (const std::shared_ptr<GraphState>& graph : computation.graphs) {
-    if (computation.nodewise)
-      runNodewise(state, computation, *graph);
-    else
-      runGraph(state, computation, graph->ggml());
+    runGraph(state, computation, graph->ggml());
     computation.nodes += graph->computeNodes();
   }
   computation.elapsedMs = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();

@@ -16,7 +16,6 @@ class GraphState;
 struct Computation {
   std::vector<std::shared_ptr<GraphState>> graphs;
   std::vector<std::shared_ptr<Memory>> memory;
-  bool nodewise = false;
   std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
   double elapsedMs = 0;
   size_t nodes = 0;

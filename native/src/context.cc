@@ -11,12 +11,6 @@ namespace {
 
 constexpr double maxTensorsPerContext = 1 << 24;
 
-Napi::Array toArray(Napi::Env env, const int64_t* values) {
-  Napi::Array array = Napi::Array::New(env, GGML_MAX_DIMS);
-  for (uint32_t i = 0; i < GGML_MAX_DIMS; i++) array.Set(i, static_cast<double>(values[i]));
-  return array;
-}
-
 std::string shapeText(const int64_t* ne) {
   std::string text = "[";
   for (int i = 0; i < GGML_MAX_DIMS; i++) text += (i == 0 ? "" : ", ") + std::to_string(ne[i]);
@@ -72,7 +66,6 @@ Napi::Function Context::define(Napi::Env env) {
                                           method<&Context::tensor>("tensor"),
                                           method<&Context::op>("op"),
                                           method<&Context::adopt>("adopt"),
-                                          method<&Context::describe>("describe"),
                                           method<&Context::setOutput>("setOutput"),
                                           method<&Context::setInput>("setInput"),
                                           method<&Context::write>("write"),
@@ -153,21 +146,6 @@ Napi::Value Context::adopt(const Napi::CallbackInfo& info) {
   const std::shared_ptr<ContextState>& other = arguments.instance<Context>(0, "other").open(arguments.op());
   const size_t handle = state->adopt(arguments.op(), other, arguments.integer(1, "tensor", 0, maxSafeInteger));
   return Napi::Number::New(info.Env(), static_cast<double>(handle));
-}
-
-Napi::Value Context::describe(const Napi::CallbackInfo& info) {
-  const Arguments arguments(info, "describe", 1);
-  const ggml_tensor* tensor = tensorAt(arguments, 0);
-  int64_t nb[GGML_MAX_DIMS];
-  for (int i = 0; i < GGML_MAX_DIMS; i++) nb[i] = static_cast<int64_t>(tensor->nb[i]);
-  Napi::Object result = Napi::Object::New(info.Env());
-  result.Set("type", static_cast<double>(tensor->type));
-  result.Set("ne", toArray(info.Env(), tensor->ne));
-  result.Set("nb", toArray(info.Env(), nb));
-  result.Set("sizeBytes", static_cast<double>(ggml_nbytes(tensor)));
-  result.Set("hasData", state_->findRegion(tensor) != nullptr);
-  result.Set("op", ggml_op_desc(tensor));
-  return result;
 }
 
 Napi::Value Context::setOutput(const Napi::CallbackInfo& info) {

@@ -18,7 +18,6 @@ class Context : public Object<Context, ContextState> {
   Napi::Value tensor(const Napi::CallbackInfo& info);
   Napi::Value op(const Napi::CallbackInfo& info);
   Napi::Value adopt(const Napi::CallbackInfo& info);
-  Napi::Value describe(const Napi::CallbackInfo& info);
   Napi::Value setOutput(const Napi::CallbackInfo& info);
   Napi::Value setInput(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);

@@ -75,10 +75,7 @@ GraphState::GraphState(std::shared_ptr<ContextState> context, const std::vector<
       static_cast<size_t>(std::count_if(ggml_graph_nodes(graph_), ggml_graph_nodes(graph_) + ggml_graph_n_nodes(graph_), computes));
 }
 
-GraphState::~GraphState() {
-  ggml_free(singlesHolder_);
-  ggml_free(holder_);
-}
+GraphState::~GraphState() { ggml_free(holder_); }
 
 void GraphState::hold(const char* op, const BackendState& backend, std::vector<std::shared_ptr<Memory>>& memory) {
   if (regions_.empty()) {
@@ -104,19 +101,6 @@ void GraphState::hold(const char* op, const BackendState& backend, std::vector<s
            "expected ops that " + std::string(ggml_backend_dev_name(backend.device)) + " has for these types, got " + ggml_op_desc(tensor) +
                " (" + tensor->name + ")");
   checkedFor_ = backend.weak_from_this();
-}
-
-const std::vector<GraphState::Single>& GraphState::singles() {
-  if (!singles_.empty() || computeNodes_ == 0) return singles_;
-  singlesHolder_ = newHolder("compute", computeNodes_ * ggml_graph_overhead_custom(1, false));
-  for (int i = 0; i < ggml_graph_n_nodes(graph_); i++) {
-    ggml_tensor* node = ggml_graph_node(graph_, i);
-    if (!computes(node)) continue;
-    ggml_cgraph* single = ggml_new_graph_custom(singlesHolder_, 1, false);
-    ggml_graph_add_node(single, node);
-    singles_.push_back({node, single});
-  }
-  return singles_;
 }
 
 Napi::Function Graph::define(Napi::Env env) {

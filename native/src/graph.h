@@ -16,12 +16,6 @@ struct BackendState;
 // An ordered list of nodes of one context, in a ggml context of its own.
 class GraphState {
  public:
-  // One node as a graph, for nodewise computation.
-  struct Single {
-    ggml_tensor* node;
-    ggml_cgraph* graph;
-  };
-
   GraphState(std::shared_ptr<ContextState> context, const std::vector<ggml_tensor*>& outputs);
   ~GraphState();
   GraphState(const GraphState&) = delete;
@@ -36,8 +30,6 @@ class GraphState {
   // Checks that everything has memory that this backend can use and that it has the ops, and adds a hold on
   // that memory.
   void hold(const char* op, const BackendState& backend, std::vector<std::shared_ptr<Memory>>& memory);
-  // Graphs of one node each, made on first use; called on the thread that computes.
-  const std::vector<Single>& singles();
 
  private:
   std::shared_ptr<ContextState> context_;
@@ -47,8 +39,6 @@ class GraphState {
   size_t computeNodes_ = 0;
   std::vector<std::shared_ptr<Region>> regions_;  // of all tensors, once all have memory
   std::weak_ptr<const BackendState> checkedFor_;  // the backend that passed the check for ops
-  ggml_context* singlesHolder_ = nullptr;
-  std::vector<Single> singles_;
 };
 
 class Graph : public Object<Graph, GraphState> {

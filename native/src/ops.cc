@@ -13,7 +13,6 @@ using Unary = ggml_tensor* (*)(ggml_context*, ggml_tensor*);
 using Binary = ggml_tensor* (*)(ggml_context*, ggml_tensor*, ggml_tensor*);
 using Ternary = ggml_tensor* (*)(ggml_context*, ggml_tensor*, ggml_tensor*, ggml_tensor*);
 using Normalise = ggml_tensor* (*)(ggml_context*, ggml_tensor*, float);
-using Spatial = ggml_tensor* (*)(ggml_context*, ggml_tensor*, int, int, int, int);
 
 ggml_tensor* source(const OpCall& call, size_t index) { return index < call.sources.size() ? call.sources[index] : nullptr; }
 float real(const OpCall& call, size_t index) { return static_cast<float>(call.params[index]); }
@@ -41,11 +40,6 @@ ggml_tensor* normalise(const OpCall& call) {
   return Function(call.context, source(call, 0), real(call, 0));
 }
 
-template <Spatial Function>
-ggml_tensor* spatial(const OpCall& call) {
-  return Function(call.context, source(call, 0), integer(call, 0), integer(call, 1), integer(call, 2), integer(call, 3));
-}
-
 ggml_tensor* scale(const OpCall& call) {
   if (call.params.size() == 1) return ggml_scale(call.context, source(call, 0), real(call, 0));
   return ggml_scale_bias(call.context, source(call, 0), real(call, 0), real(call, 1));
@@ -71,6 +65,10 @@ ggml_tensor* reshape(const OpCall& call) {
   return ggml_reshape_4d(call.context, source(call, 0), wide(call, 0), wide(call, 1), wide(call, 2), wide(call, 3));
 }
 
+ggml_tensor* permute(const OpCall& call) {
+  return ggml_permute(call.context, source(call, 0), integer(call, 0), integer(call, 1), integer(call, 2), integer(call, 3));
+}
+
 ggml_tensor* view(const OpCall& call) {
   return ggml_view_4d(call.context, source(call, 0), wide(call, 0), wide(call, 1), wide(call, 2), wide(call, 3), bytes(call, 4),
                       bytes(call, 5), bytes(call, 6), bytes(call, 7));
@@ -93,19 +91,10 @@ ggml_tensor* im2col(const OpCall& call) {
 ggml_tensor* argsort(const OpCall& call) {
   return ggml_argsort(call.context, source(call, 0), static_cast<ggml_sort_order>(integer(call, 0)));
 }
-ggml_tensor* topK(const OpCall& call) { return ggml_top_k(call.context, source(call, 0), integer(call, 0)); }
-ggml_tensor* arange(const OpCall& call) { return ggml_arange(call.context, real(call, 0), real(call, 1), real(call, 2)); }
 ggml_tensor* clamp(const OpCall& call) { return ggml_clamp(call.context, source(call, 0), real(call, 0), real(call, 1)); }
 
-ggml_tensor* flashAttnExt(const OpCall& call) {
-  return ggml_flash_attn_ext(call.context, source(call, 0), source(call, 1), source(call, 2), source(call, 3), real(call, 0), real(call, 1),
-                             real(call, 2));
-}
-
 constexpr OpSpec table[] = {
-    {"abs", 1, 1, "", unary<ggml_abs>},
     {"add", 2, 2, "", binary<ggml_add>},
-    {"arange", 0, 0, "fff", arange},
     {"argmax", 1, 1, "", unary<ggml_argmax>},
     {"argsort", 1, 1, "i", argsort},
     {"cast", 1, 1, "|t", cast},
@@ -114,11 +103,8 @@ constexpr OpSpec table[] = {
     {"cont", 1, 1, "", unary<ggml_cont>},
     {"cpy", 2, 2, "", binary<ggml_cpy>},
     {"div", 2, 2, "", binary<ggml_div>},
-    {"exp", 1, 1, "", unary<ggml_exp>},
-    {"flash_attn_ext", 3, 4, "fff", flashAttnExt},
     {"gelu", 1, 1, "", unary<ggml_gelu>},
     {"gelu_erf", 1, 1, "", unary<ggml_gelu_erf>},
-    {"gelu_quick", 1, 1, "", unary<ggml_gelu_quick>},
     {"get_rows", 2, 2, "", binary<ggml_get_rows>},
     {"im2col", 2, 2, "iiiiiibt", im2col},
     {"l2_norm", 1, 1, "f", normalise<ggml_l2_norm>},
@@ -126,31 +112,20 @@ constexpr OpSpec table[] = {
     {"mul", 2, 2, "", binary<ggml_mul>},
     {"mul_mat", 2, 2, "|i", mulMat},
     {"mul_mat_id", 3, 3, "", ternary<ggml_mul_mat_id>},
-    {"neg", 1, 1, "", unary<ggml_neg>},
-    {"norm", 1, 1, "f", normalise<ggml_norm>},
-    {"pad", 1, 1, "iiii", spatial<ggml_pad>},
-    {"permute", 1, 1, "iiii", spatial<ggml_permute>},
-    {"relu", 1, 1, "", unary<ggml_relu>},
+    {"permute", 1, 1, "iiii", permute},
     {"repeat", 1, 1, "iiii", repeat},
     {"reshape", 1, 1, "iiii", reshape},
     {"rms_norm", 1, 1, "f", normalise<ggml_rms_norm>},
-    {"roll", 1, 1, "iiii", spatial<ggml_roll>},
     {"rope_ext", 2, 3, "iiiffffff", ropeExt},
     {"scale", 1, 1, "f|f", scale},
     {"set_rows", 3, 3, "", ternary<ggml_set_rows>},
-    {"sigmoid", 1, 1, "", unary<ggml_sigmoid>},
     {"silu", 1, 1, "", unary<ggml_silu>},
     {"soft_max_ext", 1, 2, "ff", softMaxExt},
-    {"sqr", 1, 1, "", unary<ggml_sqr>},
     {"sqrt", 1, 1, "", unary<ggml_sqrt>},
     {"ssm_conv", 2, 2, "", binary<ggml_ssm_conv>},
     {"sub", 2, 2, "", binary<ggml_sub>},
-    {"sum", 1, 1, "", unary<ggml_sum>},
     {"sum_rows", 1, 1, "", unary<ggml_sum_rows>},
     {"swiglu", 1, 1, "", unary<ggml_swiglu>},
-    {"swiglu_split", 2, 2, "", binary<ggml_swiglu_split>},
-    {"tanh", 1, 1, "", unary<ggml_tanh>},
-    {"top_k", 1, 1, "i", topK},
     {"transpose", 1, 1, "", unary<ggml_transpose>},
     {"view", 1, 1, "iiiiiiii", view},
 };

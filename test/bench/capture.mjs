@@ -1,7 +1,6 @@
 // What capturing costs, on synthetic blocks of ZAYA1-8B's width: a 128-token prefill and repeated one-token
 // prefills, without taps, with all taps in each tier, to a memory-backed folder and to disk, beside a raw
-// write of the same bytes and a per-node callback loop over the same graph. Ratios are of medians within one
-// run.
+// write of the same bytes. Ratios are of medians within one run.
 //
 //   npm run bench -- capture [--blocks 4] [--tokens 128] [--steps 32] [--repeats 5] [--policy f32] [--threads
 //   N] [--disk FOLDER]
@@ -90,10 +89,7 @@ async function measure(model, title, sequences) {
     ['memory', memoryRoot],
     ['disk', values.disk],
   ].filter(([, root]) => root !== undefined);
-  const modes = [
-    ['no taps', () => uncaptured(model, sequences)],
-    ['per-node callback loop', () => nodewise(model, sequences)],
-  ];
+  const modes = [['no taps', () => uncaptured(model, sequences)]];
   let dumpBytes = 0;
   for (const [where, root] of targets)
     for (const tier of ['full', 'stats', 'hash'])
@@ -133,17 +129,6 @@ async function uncaptured(model, sequences) {
   const plan = model.plan({ tokens: sequences[0].length });
   const start = performance.now();
   for (const ids of sequences) await plan.run(ids);
-  const elapsed = performance.now() - start;
-  plan.close();
-  return elapsed;
-}
-
-async function nodewise(model, sequences) {
-  const plan = model.plan({ tokens: sequences[0].length });
-  const graphs = plan.segments.map(({ native }) => native);
-  await plan.run(sequences[0]);
-  const start = performance.now();
-  for (const _ of sequences) await model.backend.native.compute(graphs, { nodewise: true });
   const elapsed = performance.now() - start;
   plan.close();
   return elapsed;

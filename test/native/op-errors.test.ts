@@ -33,39 +33,39 @@ describe('errors while a graph is built', () => {
   it('refuses further ops in a context in which ggml stopped half-way', () => {
     const wrong = leaf(context, [5], 'wrong');
     expect(code(() => context.op('add', [x, wrong], [], F32, SIZE_3, 'y'))).toBe('BACKEND');
-    expect(() => context.op('sqr', [x], [], F32, SIZE_3, 'y')).toThrow(/build a new one/);
+    expect(() => context.op('sqrt', [x], [], F32, SIZE_3, 'y')).toThrow(/build a new one/);
   });
 
   it('reports a result other than the caller expected as SHAPE_MISMATCH, and the context stays usable', () => {
-    expect(code(() => context.op('sqr', [x], [], F32, [4, 1, 1, 1], 'y'))).toBe('SHAPE_MISMATCH');
-    expect(code(() => context.op('sqr', [x], [], 1, SIZE_3, 'y'))).toBe('SHAPE_MISMATCH');
-    expect(context.op('sqr', [x], [], F32, SIZE_3, 'y')).toBe(1);
+    expect(code(() => context.op('sqrt', [x], [], F32, [4, 1, 1, 1], 'y'))).toBe('SHAPE_MISMATCH');
+    expect(code(() => context.op('sqrt', [x], [], 1, SIZE_3, 'y'))).toBe('SHAPE_MISMATCH');
+    expect(context.op('sqrt', [x], [], F32, SIZE_3, 'y')).toBe(1);
   });
 
   it('refuses more tensors than the context was made for', () => {
     const small = new (native().Context)(1);
     leaf(small, [1], 'a');
     expect(code(() => leaf(small, [1], 'b'))).toBe('BACKEND');
-    expect(code(() => small.op('sqr', [0], [], F32, [1, 1, 1, 1], 'c'))).toBe('BACKEND');
+    expect(code(() => small.op('sqrt', [0], [], F32, [1, 1, 1, 1], 'c'))).toBe('BACKEND');
   });
 
   it.each([
     ['an unknown op', () => context.op('nope', [x], [], F32, SIZE_3, 'y')],
     ['too few sources', () => context.op('add', [x], [], F32, SIZE_3, 'y')],
-    ['too many sources', () => context.op('sqr', [x, x], [], F32, SIZE_3, 'y')],
+    ['too many sources', () => context.op('sqrt', [x, x], [], F32, SIZE_3, 'y')],
     ['a missing parameter', () => context.op('scale', [x], [], F32, SIZE_3, 'y')],
-    ['a surplus parameter', () => context.op('sqr', [x], [1], F32, SIZE_3, 'y')],
+    ['a surplus parameter', () => context.op('sqrt', [x], [1], F32, SIZE_3, 'y')],
     ['a fraction for an integer', () => context.op('argsort', [x], [0.5], 26, SIZE_3, 'y')],
     ['NaN for a float', () => context.op('scale', [x], [Number.NaN], F32, SIZE_3, 'y')],
     ['a negative size', () => context.op('reshape', [x], [-3, 1, 1, 1], F32, SIZE_3, 'y')],
     ['a type that ggml dropped', () => context.op('cast', [x], [4], F32, SIZE_3, 'y')],
-    ['a handle of no tensor', () => context.op('sqr', [99], [], F32, SIZE_3, 'y')],
-    ['a negative handle', () => context.op('sqr', [-1], [], F32, SIZE_3, 'y')],
-    ['three sizes', () => context.op('sqr', [x], [], F32, [3, 1, 1], 'y')],
+    ['a handle of no tensor', () => context.op('sqrt', [99], [], F32, SIZE_3, 'y')],
+    ['a negative handle', () => context.op('sqrt', [-1], [], F32, SIZE_3, 'y')],
+    ['three sizes', () => context.op('sqrt', [x], [], F32, [3, 1, 1], 'y')],
     ['a size of 0', () => context.tensor(F32, [0, 1, 1, 1], 'y')],
     ['sizes beyond any memory', () => context.tensor(F32, [2 ** 40, 2 ** 40, 1, 1], 'y')],
     ['rows that break a block', () => context.tensor(8, [33, 1, 1, 1], 'y')],
-    ['an input that is a node', () => context.setInput(context.op('sqr', [x], [], F32, SIZE_3, 'y'))],
+    ['an input that is a node', () => context.setInput(context.op('sqrt', [x], [], F32, SIZE_3, 'y'))],
   ])('refuses %s with BAD_ARGUMENT', (_, run) => {
     expect(code(run)).toBe('BAD_ARGUMENT');
   });
@@ -101,14 +101,14 @@ describe('errors while a graph is built', () => {
       'compute()': () => loose(backend).compute(),
       'compute(graph)': () => backend.compute(loose(graph)),
       'compute([{}])': () => backend.compute([loose({})]),
-      'compute(options)': () => backend.compute([graph], loose({ nodewise: 'yes' })),
+      'compute(graphs, options)': () => loose(backend).compute([graph], {}),
       'plan([arena])': () => arena.plan([loose(arena)]),
       'tensor(sparse)': () => context.tensor(F32, loose([1, undefined, 1, 1]), 'y'),
       'tensor(name)': () => context.tensor(F32, [1, 1, 1, 1], loose(5)),
       'tensor(type)': () => context.tensor(999, [1, 1, 1, 1], 'y'),
-      'op(sources)': () => context.op('sqr', loose({ length: 1 }), [], F32, SIZE_3, 'y'),
+      'op(sources)': () => context.op('sqrt', loose({ length: 1 }), [], F32, SIZE_3, 'y'),
       'op(params)': () => context.op('scale', [x], loose(['2']), F32, SIZE_3, 'y'),
-      'describe(text)': () => context.describe(loose('0')),
+      'view(text)': () => context.view(loose('0')),
       'write(array)': () => context.write(0, loose([1, 2, 3]), 0),
       'write(Float32Array)': () => context.write(0, loose(new Float32Array(3)), 0),
       'read(negative)': () => context.read(0, new Uint8Array(1), -1),

@@ -29,11 +29,12 @@ export function leaf(
 }
 
 /**
- * Runs what `build` adds to a context and returns its last node's values, which must be F32 or I32. Inputs
+ * Runs what `build` adds to a context and returns its last node's values, F32 unless `dtype` says I32. Inputs
  * are the leaves that `build` makes through its second argument.
  */
 export async function evaluate(
   build: (context: NativeContext, input: (operand: Operand) => number, addon: NativeAddon) => number,
+  dtype: 'F32' | 'I32' = 'F32',
 ): Promise<number[]> {
   const addon = native();
   const backend = new addon.Backend('CPU');
@@ -54,11 +55,9 @@ export async function evaluate(
   const graph = new addon.Graph(context, [node]);
   const arena = new addon.Arena(backend);
   arena.plan([graph]);
-  for (const [tensor, { values, dtype }] of inputs) context.write(tensor, bytesOf(values, dtype), 0);
+  for (const [tensor, operand] of inputs) context.write(tensor, bytesOf(operand.values, operand.dtype), 0);
   await backend.compute([graph]);
-  const { type, sizeBytes } = context.describe(node);
-  const bytes = new Uint8Array(sizeBytes);
-  context.read(node, bytes, 0);
+  const bytes = Uint8Array.from(context.view(node));
   for (const object of [graph, arena, buffer, context, backend]) object.close();
-  return [...(type === ggmlType('I32') ? new Int32Array(bytes.buffer) : new Float32Array(bytes.buffer))];
+  return [...(dtype === 'I32' ? new Int32Array(bytes.buffer) : new Float32Array(bytes.buffer))];
 }

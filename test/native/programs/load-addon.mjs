@@ -25,7 +25,7 @@ export function loadAddon() {
 export function squareGraph(addon, backend, size) {
   const context = new addon.Context(8);
   const x = context.tensor(0, [size, 1, 1, 1], 'x');
-  const square = context.op('sqr', [x], [], 0, [size, 1, 1, 1], 'square');
+  const square = context.op('mul', [x, x], [], 0, [size, 1, 1, 1], 'square');
   const y = context.op('add', [square, x], [], 0, [size, 1, 1, 1], 'y');
   context.setOutput(y);
   addon.Buffer.allocate(backend, context);
