@@ -58,6 +58,7 @@ function parsed(template: string, where: string): readonly Node[] {
     // Jinja reads every line end as \n.
     const text = template.replace(/\r\n?/g, '\n');
     const tokens = withTests(tokenize(text, { lstrip_blocks: true, trim_blocks: true }));
+    checkConditions(tokens);
     return (parse(tokens) as unknown as { body: Node[] }).body;
   } catch (cause) {
     const { message } = cause as Error;
@@ -98,6 +99,30 @@ function withTests(tokens: Tokens): Tokens {
     } else changed.push(word);
   }
   return changed;
+}
+
+/**
+ * Jinja allows no bare `a if b else c` as the condition of an `if`, and none that a loop goes over: what
+ * stands there is the loop's filter. The library's parser reads both.
+ */
+function checkConditions(tokens: Tokens): void {
+  for (let at = 0; at < tokens.length; at++) {
+    if (tokens[at]!.type !== 'OpenStatement') continue;
+    const kind = tokens[at + 1]?.value ?? '';
+    if (!['if', 'elif', 'for'].includes(kind)) continue;
+    let depth = 0;
+    let [ifs, elses] = [0, 0];
+    for (at += 2; at < tokens.length && tokens[at]!.type !== 'CloseStatement'; at++) {
+      const { type, value } = tokens[at]!;
+      if (/^Open(Paren|Curly|Square)/.test(type)) depth++;
+      else if (/^Close(Paren|Curly|Square)/.test(type)) depth--;
+      else if (depth === 0 && type === 'Identifier' && value === 'if') ifs++;
+      else if (depth === 0 && type === 'Identifier' && value === 'else') elses++;
+    }
+    const most = kind === 'for' ? Math.max(0, ifs - 1) : 0;
+    if ((kind !== 'for' && ifs > 0) || elses > most)
+      throw new SyntaxError(`a condition without brackets in {% ${kind} %}`);
+  }
 }
 
 function shortened(message: string): string {

@@ -52,7 +52,7 @@ export function parseJsonObject(bytes: Uint8Array, source: JsonSource): Record<s
   }
   let value: unknown;
   try {
-    const problem = scanKeys(text);
+    const problem = jsonProblem(text);
     if (problem !== undefined) fail('JSON with unique keys, nested at most 32 deep', problem);
     value = source.plain === true ? JSON.parse(text) : parsePythonJson(text);
   } catch (cause) {
@@ -119,9 +119,10 @@ export function parsePythonJson(text: string): unknown {
 
 /**
  * Looks for duplicate keys and excessive nesting before the text is parsed. It needs no valid JSON: what it
- * misreads in an invalid text, `JSON.parse` rejects afterwards.
+ * misreads in an invalid text, `JSON.parse` rejects afterwards (or it throws a SyntaxError itself).
+ * @returns what is wrong, or undefined.
  */
-function scanKeys(text: string): string | undefined {
+export function jsonProblem(text: string): string | undefined {
   const open: (Set<string> | undefined)[] = [];
   let expectsKey = false;
   for (let at = 0; at < text.length; at++) {

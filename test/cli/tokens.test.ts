@@ -85,6 +85,8 @@ describe('token ids', () => {
 
   it.each([
     ['broken JSON', '[5, 17', 'a syntax error'],
+    ['tokens twice', '{"tokens": [5], "tokens": [6]}', 'the key "tokens" twice'],
+    ['deep nesting', `{"tokens": [5], "x": ${'['.repeat(40)}${']'.repeat(40)}}`, 'nesting deeper than 32'],
     ['a JSON object without tokens', '{"text": "abc"}', 'none of these'],
     ['strings', '["5"]', '"5" at position 0'],
     ['fractions', '[1, 2.5]', '2.5 at position 1'],

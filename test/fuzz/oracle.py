@@ -40,17 +40,9 @@ def by_name(entries):
 
 
 def arrow_table(path):
-    """A file's table; where a part of the footer that says nothing of the batches is damaged, that of the stream inside."""
     import pyarrow as pa
 
-    try:
-        return pa.ipc.open_file(path).read_all()
-    except OSError as error:
-        if "Footer failed" not in str(error):
-            raise
-        with pa.OSFile(path) as file:
-            file.seek(8)
-            return pa.ipc.open_stream(file).read_all()
+    return pa.ipc.open_file(path).read_all()
 
 
 def arrow(path):
@@ -129,7 +121,8 @@ def npz(path):
 def pytorch(path):
     import torch
 
-    return torch_values(torch.load(path, weights_only=True, map_location="cpu"))
+    found = torch.load(path, weights_only=True, map_location="cpu")
+    return torch_values({"": found} if isinstance(found, torch.Tensor) else found)
 
 
 def gguf(path):
@@ -200,8 +193,10 @@ def template(path):
 def tokens(path):
     data = open(path, "rb").read()
     try:
+        if b"\0" in data:
+            raise ValueError("no text")
         text = data.decode("utf-8-sig").strip()
-    except UnicodeDecodeError:
+    except ValueError:
         # As llama.cpp's scripts write them.
         value = np.frombuffer(data, "<i4").tolist()
         return [["tokens", [], digest_text(json.dumps([value], separators=(",", ":")))]]

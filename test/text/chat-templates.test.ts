@@ -29,6 +29,7 @@ const REFUSED: Record<string, string> = {
   'unparsed-3': 'Unknown statement, got UnaryOperator',
   'unparsed-4': 'it does not parse',
   'unparsed-5': 'it does not parse',
+  'condition-7': 'it does not parse',
   'unparsed-6': 'the filter center is not supported',
 };
 

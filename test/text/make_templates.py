@@ -56,6 +56,9 @@ add("loop", LOOP + "{{ loop.index }}{{ loop.revindex }}{{ loop.revindex0 }}{{ lo
     LOOP + "{{ loop.previtem.role if loop.previtem is defined }}>{{ loop.nextitem is defined }};{% endfor %}",
     LOOP + "{% for c in m.role %}{{ loop.depth }}{{ loop.index0 }}{% endfor %}{% endfor %}", LOOP + "{{ loop.changed(m.role) }}{% endfor %}",
     "{% for a, b in [(1, 2), [3, 4]] %}{{ a + b }} {% endfor %}", "{% for x in nothing %}a{% else %}b{% endfor %}", "{{ range(3) }}")
+add("condition", "{% if 1 if 0 %}a{% endif %}", "{% if (1 if 0 else 1) %}a{% endif %}", "{% for x in [1] if true else [2] %}{{ x }}{% endfor %}",
+    "{% for x in ([1] if true else [2]) %}{{ x }}{% endfor %}", "{% for x in [1, 2] if (x if true else 0) %}{{ x }}{% endfor %}",
+    "{% if 0 %}{% elif 1 if 1 else 0 %}a{% endif %}", "{% if [1 if 1 else 2][0] %}q{% endif %}", "{% for x in [1, 2] if x if true else 0 %}{{ x }}{% endfor %}")
 add("scope", "{% for m in messages %}{% if loop.first %}{% set s = m.content %}{% endif %}{% endfor %}{{ s is defined }}",
     "{% set n = namespace(n=0, last='') %}" + LOOP + "{% set n.n = n.n + 1 %}{% set n.last = m.role %}{% endfor %}{{ n.n }} {{ n.last }}",
     "{% set x = 1 %}{% if true %}{% set x = 2 %}{% endif %}{{ x }}", "{% set a, b = 1, [2] %}{{ a }}{{ b }}", "{% set t %}in {{ 1 + 1 }}{% endset %}[{{ t }}]",

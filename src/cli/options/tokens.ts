@@ -3,7 +3,7 @@ import { utf8Text } from '../../utf8.js';
 import { describeValue } from '../../weights/describe-value.js';
 import { readSmallFile } from '../../weights/file-access.js';
 import { sniffBytes, wrongKind } from '../../weights/formats/file-kind.js';
-import { parsePythonJson } from '../../weights/json-object.js';
+import { jsonProblem, parsePythonJson } from '../../weights/json-object.js';
 
 const OP = 'readTokens';
 /** A million ids of seven digits fit. */
@@ -52,11 +52,14 @@ export async function readSequences(file: string): Promise<number[][]> {
   if (text === undefined) throw bad('text in UTF-8', 'other bytes', file);
   if (!text.startsWith('[') && !text.startsWith('{')) return [parseTokens(text, file)];
   let value: unknown;
+  let problem: string | undefined;
   try {
+    problem = jsonProblem(text);
     value = parsePythonJson(text);
   } catch (cause) {
     throw bad('valid JSON', `a syntax error: ${(cause as Error).message}`, file);
   }
+  if (problem !== undefined) throw bad('JSON with unique keys, nested at most 32 deep', problem, file);
   if (Array.isArray(value)) return sequencesOf(value, file);
   const object = value as Record<string, unknown>;
   const [key, ...more] = ['tokens', 'sequences', 'input_ids'].filter((each) => Array.isArray(object[each]));

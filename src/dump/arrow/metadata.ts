@@ -13,6 +13,7 @@ import {
   MESSAGE_HEADER_TYPE,
 } from './batch-template.js';
 import { CorruptBytes, FlatTable, readSize } from './flatbuffer.js';
+import { FOOTER, MESSAGE, verifyFlatBuffer } from './verify.js';
 
 /** A column of a schema; `type` is spelled as apache-arrow prints types, e.g. `FixedSizeList[6]<Float32>`. */
 export interface Column {
@@ -64,6 +65,7 @@ const HEADER_KINDS: Record<number, StreamMessage['kind']> = { 1: 'schema', 2: 'd
  * file.
  */
 export function parseMessage(bytes: Uint8Array): StreamMessage {
+  verifyFlatBuffer(bytes, MESSAGE);
   const message = FlatTable.root(bytes);
   const kind = HEADER_KINDS[message.byte(MESSAGE_HEADER_TYPE)];
   const header = message.table(MESSAGE_HEADER);
@@ -101,6 +103,7 @@ export function parseFooter(
   bytes: Uint8Array,
   fileBytes: number,
 ): { schema: ParsedSchema; batches: readonly Block[]; dictionaries: readonly Block[] } {
+  verifyFlatBuffer(bytes, FOOTER);
   const footer = FlatTable.root(bytes);
   const schema = footer.table(1);
   if (schema === undefined) throw new CorruptBytes('a footer without schema');
@@ -143,29 +146,37 @@ export function parseSchema(schema: FlatTable): ParsedSchema {
     const column = { name: field.string(0), type: typeName(field), metadata: keyValues(field, 6) };
     if (dictionary === undefined) return column;
     const keys = dictionary.table(1);
-    const type = `Dictionary<${keys === undefined ? 'Int32' : intName(keys)}, ${column.type}>`;
+    if (keys === undefined) throw new CorruptBytes('a dictionary without the type of its indices');
+    const type = `Dictionary<${intName(keys)}, ${column.type}>`;
     return { ...column, type };
   });
   return { columns, metadata: keyValues(schema, 2) };
 }
 
 function keyValues(table: FlatTable, index: number): ReadonlyMap<string, string> {
-  return new Map(table.tables(index).map((entry) => [entry.string(0), entry.string(1)]));
+  return new Map(
+    table.tables(index).map((entry) => {
+      if (entry.position(0) === undefined || entry.position(1) === undefined)
+        throw new CorruptBytes('metadata without a key or a value');
+      return [entry.string(0), entry.string(1)];
+    }),
+  );
 }
 
 function typeName(field: FlatTable): string {
   const type = field.table(3);
+  if (type === undefined) throw new CorruptBytes('a field without a type');
   switch (field.byte(2)) {
     case 2:
-      return type === undefined ? 'Int' : intName(type);
+      return intName(type);
     case 3:
-      return `Float${[16, 32, 64][type?.short(0) ?? 0] ?? '?'}`;
+      return `Float${[16, 32, 64][type.short(0)] ?? '?'}`;
     case 5:
       return 'Utf8';
     case 12:
       return `List<${itemName(field)}>`;
     case 16:
-      return `FixedSizeList[${type?.int(0) ?? 0}]<${itemName(field)}>`;
+      return `FixedSizeList[${type.int(0)}]<${itemName(field)}>`;
     default:
       return `type ${field.byte(2)}`;
   }

@@ -1,4 +1,6 @@
 /** The index of a folder that `dumps/llamacpp/zayascope_dump.h` wrote: a line of JSON per event. */
+import { describeValue } from '../../weights/describe-value.js';
+import { parseJsonObject } from '../../weights/json-object.js';
 import { FOREIGN_DTYPES, type ForeignDtype, importError } from './foreign.js';
 
 const FORMAT = 'zayascope-llamacpp';
@@ -60,19 +62,13 @@ export function parseLlamacppIndex(text: string, file: string): LlamacppIndex {
   const lines = text.split('\n');
   for (const [at, line] of lines.slice(0, -1).entries()) {
     const where = `line ${at + 1} of ${file}`;
-    let entry: Record<string, unknown>;
-    try {
-      entry = JSON.parse(line) as Record<string, unknown>;
-    } catch (cause) {
-      throw importError('BAD_DUMP', 'JSON', (cause as Error).message.slice(0, 80), where);
-    }
-    if (typeof entry !== 'object' || entry === null) throw importError('BAD_DUMP', 'an object', line, where);
+    const entry = parseJsonObject(Buffer.from(line), { code: 'BAD_DUMP', op: 'importDump', where });
     if (at === 0) {
       if (entry.format !== FORMAT || entry.version !== 1)
         throw importError(
           'BAD_DUMP',
           `format ${FORMAT}, version 1`,
-          `${entry.format} ${entry.version}`,
+          `${describeValue(entry.format)}, ${describeValue(entry.version)}`,
           where,
         );
       const { format: _, version: __, ...producer } = entry;
@@ -89,19 +85,35 @@ function addLine(index: LlamacppIndex, entry: Record<string, unknown>, where: st
   else if (rows !== undefined) {
     const tokens = optionalList(entry.tokens, 'token ids', where);
     if (graph !== index.graphs.length || !isSizes([rows]) || index.batches.length === 0)
-      throw importError('BAD_DUMP', `graph ${index.graphs.length} of a batch`, `graph ${graph}`, where);
+      throw importError(
+        'BAD_DUMP',
+        `graph ${index.graphs.length} of a batch`,
+        `graph ${describeValue(graph)}`,
+        where,
+      );
     const batch = index.batches.length - 1;
     index.graphs.push({ rows: rows as number, batch, tokens, positions: undefined });
   } else if (graph !== undefined && entry.positions !== undefined) {
     const last = index.graphs.at(-1);
     const positions = optionalList(entry.positions, 'positions', where);
     if (last === undefined || graph !== index.graphs.length - 1 || positions?.length !== last.rows)
-      throw importError('BAD_DUMP', `${last?.rows} positions of the last graph`, `graph ${graph}`, where);
+      throw importError(
+        'BAD_DUMP',
+        `${last?.rows} positions of the last graph`,
+        `graph ${describeValue(graph)}`,
+        where,
+      );
     last.positions = positions;
   } else if (entry.tokens !== undefined) addBatch(index, entry, where);
-  else if (skipped !== undefined) index.notes.add(`${skipped} was not written: ${note}.`);
+  else if (typeof skipped === 'string') index.notes.add(`${skipped} was not written: ${noteText(note)}.`);
   else if (entry.finished === true) index.finished = true;
-  else throw importError('BAD_DUMP', 'a line of a known kind', JSON.stringify(entry).slice(0, 80), where);
+  else
+    throw importError(
+      'BAD_DUMP',
+      'a line of a known kind',
+      `keys ${Object.keys(entry).join(', ').slice(0, 80)}`,
+      where,
+    );
 }
 
 function addBatch(index: LlamacppIndex, entry: Record<string, unknown>, where: string): void {
@@ -122,16 +134,25 @@ function addValue(index: LlamacppIndex, entry: Record<string, unknown>, where: s
   const { graph, name, type, ne, offset, note } = entry;
   const dtype = FOREIGN_DTYPES.find((known) => known === type);
   if (typeof name !== 'string' || dtype === undefined || !isSizes(ne) || !isSizes([offset]))
-    throw importError('BAD_DUMP', 'name, type, ne and offset', JSON.stringify(entry).slice(0, 80), where);
+    throw importError(
+      'BAD_DUMP',
+      'name, type, ne and offset',
+      `keys ${Object.keys(entry).join(', ').slice(0, 80)}`,
+      where,
+    );
   if (graph !== index.graphs.length - 1)
-    throw importError('BAD_DUMP', `graph ${index.graphs.length - 1}`, `graph ${graph}`, where);
+    throw importError('BAD_DUMP', `graph ${index.graphs.length - 1}`, `graph ${describeValue(graph)}`, where);
   if (typeof note === 'string') index.notes.add(`${name}: ${note}.`);
   index.values.push({ name, graph: graph as number, type: dtype, ne, offset: offset as number });
 }
 
+function noteText(note: unknown): string {
+  return typeof note === 'string' ? note : describeValue(note);
+}
+
 function optionalList(value: unknown, what: string, where: string): readonly number[] | undefined {
   if (value === undefined || isSizes(value)) return value;
-  throw importError('BAD_DUMP', what, JSON.stringify(value).slice(0, 60), where);
+  throw importError('BAD_DUMP', what, describeValue(value), where);
 }
 
 function isSizes(value: unknown): value is number[] {

@@ -73,9 +73,9 @@ export function parseNpyHeader(
   const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
   if (start.length < 12 || magic.some((byte, at) => start[at] !== byte))
     throw importError('BAD_DUMP', 'a .npy file', 'other bytes at its start', where);
-  const major = start[6]!;
-  if (major < 1 || major > 3)
-    throw importError('BAD_DUMP', 'version 1 to 3 of the .npy format', `${major}`, where);
+  const [major, minor] = [start[6]!, start[7]!];
+  if (major < 1 || major > 3 || minor !== 0)
+    throw importError('BAD_DUMP', 'version 1.0, 2.0 or 3.0 of the .npy format', `${major}.${minor}`, where);
   const view = new DataView(start.buffer, start.byteOffset);
   const lengthBytes = major === 1 ? 2 : 4;
   const dataOffset = 8 + lengthBytes + (major === 1 ? view.getUint16(8, true) : view.getUint32(8, true));
@@ -87,14 +87,15 @@ export function parseNpyHeader(
   const header = parsePythonLiteral(text);
   const field = (key: string): unknown => (header instanceof Map ? header.get(key) : undefined);
   const [fortran, shape, descr] = [field('fortran_order'), field('shape'), field('descr')];
-  if (typeof fortran !== 'boolean' || !isShape(shape) || descr === undefined)
+  const keys = header instanceof Map ? header.size : 0;
+  if (typeof fortran !== 'boolean' || !isShape(shape) || descr === undefined || keys !== 3)
     throw importError(
       'BAD_DUMP',
-      'descr, fortran_order and shape in the header',
+      'descr, fortran_order, a tuple shape and nothing else in the header',
       text.trim().slice(0, 80),
       where,
     );
-  const [, order, kind] = /^([<>|=]?)(.*)$/.exec(String(descr)) as unknown as [string, string, string];
+  const [, order, kind] = /^([<>|=]?)(.*)$/s.exec(String(descr)) as unknown as [string, string, string];
   if (typeof descr !== 'string')
     return { unusable: 'a structured dtype; save its fields as arrays of their own' };
   const isBits = kind === 'u2';

@@ -2,13 +2,20 @@
  * The literals that NumPy's headers are made of: a dictionary of strings, booleans, numbers, tuples and
  * lists.
  */
-type Literal = string | number | boolean | null | Literal[] | Map<string, Literal>;
+type Literal =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly Literal[]
+  | { list: readonly Literal[] }
+  | Map<string, Literal>;
 
 const MAX_DEPTH = 16;
 
 /**
- * The value of a literal as Python's `ast.literal_eval` reads it (and Python 2's long integers); undefined
- * for anything else.
+ * The value of a literal as Python's `ast.literal_eval` reads it (and Python 2's long integers): a tuple is an
+ * array, a list `{ list }`; undefined for anything else.
  */
 export function parsePythonLiteral(text: string): Literal | undefined {
   let at = 0;
@@ -40,16 +47,21 @@ export function parsePythonLiteral(text: string): Literal | undefined {
     if (depth > MAX_DEPTH) fail();
     blank();
     const rest = text.slice(at, at + 4096);
-    const string = /^[uUbB]?('(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")/.exec(rest);
+    const string = /^[uU]?('(?:[^'\\\n\r]|\\.)*'|"(?:[^"\\\n\r]|\\.)*")/.exec(rest);
     if (string !== null) {
       at += string[0].length;
       return string[1]!.slice(1, -1);
     }
-    const word = /^(True|False|None|[-+]?\d+(?:\.\d+)?)[lL]?/.exec(rest);
+    const word = /^(?:True|False|None)(?!\w)/.exec(rest);
     if (word !== null) {
       at += word[0].length;
-      const constants: Record<string, Literal> = { True: true, False: false, None: null };
-      return constants[word[1]!] ?? (word[1] === 'None' ? null : Number(word[1]));
+      return word[0] === 'None' ? null : word[0] === 'True';
+    }
+    // An integer has no zeros in front; no header has a fraction.
+    const number = /^([-+]?(?:0+|[1-9]\d*))L?(?![\w.])/.exec(rest);
+    if (number !== null) {
+      at += number[0].length;
+      return Number(number[1]);
     }
     if (take('(')) {
       const list = items(')', depth);
@@ -58,7 +70,7 @@ export function parsePythonLiteral(text: string): Literal | undefined {
         ? list[0]!
         : list;
     }
-    if (take('[')) return items(']', depth);
+    if (take('[')) return { list: items(']', depth) };
     if (!take('{')) return fail();
     const map = new Map<string, Literal>();
     while (!take('}')) {

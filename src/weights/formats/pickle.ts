@@ -138,13 +138,13 @@ export function readPickle(bytes: Uint8Array): Pickled {
       case 0x95: // FRAME
         need(8);
         break;
-      case 0x2e: // STOP
-        return pop();
+      case 0x2e: {
+        const root = pop();
+        if (stack.length > 0) throw new PickleError('one value, got several');
+        return root;
+      }
       case 0x28:
         push(MARK);
-        break;
-      case 0x30: // POP, of a mark too
-        if (stack.pop() === undefined) throw new PickleError('a value on the stack, got none');
         break;
       case 0x4e:
         push(null);
@@ -183,7 +183,6 @@ export function readPickle(bytes: Uint8Array): Pickled {
         push([]);
         break;
       case 0x74: // TUPLE
-      case 0x6c: // LIST
         push(popMark());
         break;
       case 0x85:
@@ -194,13 +193,6 @@ export function readPickle(bytes: Uint8Array): Pickled {
         push(items);
         break;
       }
-      case 0x64: // DICT
-        {
-          const items = popMark();
-          push(new Map());
-          setItems(items);
-          break;
-        }
       case 0x73: {
         const value = pop();
         const key = pop();
@@ -253,6 +245,8 @@ export function readPickle(bytes: Uint8Array): Pickled {
       }
       case 0x62: // BUILD: attributes of an OrderedDict (a state dict's _metadata)
         pop();
+        if (!(top() instanceof Map))
+          throw new PickleError('attributes of a dictionary, got those of another value');
         break;
       default:
         throw new PickleError(`tensors alone, got opcode 0x${opcode.toString(16)} of pickle`);
@@ -269,8 +263,9 @@ function long(bytes: Uint8Array, need: (count: number) => number, length: number
 }
 
 function storageOf(id: Pickled): PickledStorage {
-  const [kind, type, key, , elements] = Array.isArray(id) ? id : [];
-  if (kind !== 'storage' || !isGlobal(type) || typeof key !== 'string' || !isCount(elements))
+  const [kind, type, key, place, elements, ...more] = Array.isArray(id) ? id : [];
+  const isWhole = typeof place === 'string' && more.length === 0;
+  if (kind !== 'storage' || !isGlobal(type) || typeof key !== 'string' || !isCount(elements) || !isWhole)
     throw new PickleError('a storage, got another persistent value');
   return { type: type.global, key, elements };
 }
@@ -278,29 +273,47 @@ function storageOf(id: Pickled): PickledStorage {
 function call(callee: Pickled, args: Pickled): Pickled {
   if (!isGlobal(callee) || !Array.isArray(args))
     throw new PickleError('a call of a function, got another value');
-  switch (callee.global) {
+  const { global: name } = callee;
+  const wrong = (): PickleError => new PickleError(`the arguments of ${name}, got others`);
+  switch (name) {
     case 'collections.OrderedDict':
+      // Its items follow the call.
+      if (args.length > 0) throw wrong();
       return new Map();
     case 'torch.Size':
-      return args[0] ?? [];
+      if (args.length !== 1 || !isCounts(args[0])) throw wrong();
+      return args[0]!;
     case 'torch._utils._rebuild_parameter':
-      return args[0] ?? null;
+      if (args.length !== 3 || !isTensor(args[0]) || typeof args[1] !== 'boolean') throw wrong();
+      return args[0]!;
     case 'torch._utils._rebuild_tensor':
+      if (args.length !== 4) throw wrong();
+      return { tensor: tensorOf(args) };
     case 'torch._utils._rebuild_tensor_v2': {
-      const [source, offset, shape, strides] = args;
-      if (
-        !isStorage(source) ||
-        !isCount(offset) ||
-        !isCounts(shape) ||
-        !isCounts(strides) ||
-        shape.length !== strides.length
-      )
-        throw new PickleError('storage, offset, shape and strides of a tensor, got others');
-      return { tensor: { storage: source.storage, offset, shape, strides } };
+      const [, , , , needsGradient, , metadata = null] = args;
+      if (args.length < 6 || args.length > 7 || typeof needsGradient !== 'boolean') throw wrong();
+      if (metadata !== null) throw new PickleError('plain tensors, got one with bits of its own (conj, neg)');
+      return { tensor: tensorOf(args) };
     }
     default:
-      throw new PickleError(`tensors alone, got a call of ${callee.global}`);
+      throw new PickleError(`tensors alone, got a call of ${name}`);
   }
+}
+
+function tensorOf([source, offset, shape, strides]: Pickled[]): PickledTensor {
+  if (
+    !isStorage(source) ||
+    !isCount(offset) ||
+    !isCounts(shape) ||
+    !isCounts(strides) ||
+    shape.length !== strides.length
+  )
+    throw new PickleError('storage, offset, shape and strides of a tensor, got others');
+  return { storage: source.storage, offset, shape, strides };
+}
+
+function isTensor(value: Pickled | undefined): boolean {
+  return typeof value === 'object' && value !== null && 'tensor' in value;
 }
 
 function isGlobal(value: Pickled | undefined): value is { global: string } {

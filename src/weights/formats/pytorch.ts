@@ -83,8 +83,12 @@ export async function readPytorchFile(op: string, code: ErrorCode, file: string)
         { op, tensor: file, cause },
       );
     }
-    const found: Found = { tensors: new Map(), others: [], visited: 0 };
+    const found: Found = { tensors: new Map(), twice: undefined, others: [], visited: 0 };
     collect(root, '', 0, found);
+    if (found.twice !== undefined)
+      throw bad('each name once', `several tensors ${found.twice}`, `${pickleName} in ${file}`);
+    if (found.tensors.size === 0 && found.others.includes(''))
+      throw bad('tensors', 'another value', `${pickleName} in ${file}`);
     if (found.visited > MAX_VALUES)
       throw bad(`at most ${MAX_VALUES} values`, 'more', `${pickleName} in ${file}`);
     const tensors: StoredTensor[] = [];
@@ -156,6 +160,8 @@ function axesByStride({ shape, strides }: PickledTensor): number[] | undefined {
 
 interface Found {
   tensors: Map<string, PickledTensor>;
+  /** A name that two tensors have, where there is one: of keys 1 and '1'. */
+  twice: string | undefined;
   others: string[];
   visited: number;
 }
@@ -164,8 +170,10 @@ function collect(value: Pickled, name: string, depth: number, found: Found): voi
   if (++found.visited > MAX_VALUES) return;
   const entries =
     depth < MAX_DEPTH && (value instanceof Map || Array.isArray(value)) ? value.entries() : undefined;
-  if (typeof value === 'object' && value !== null && 'tensor' in value) found.tensors.set(name, value.tensor);
-  else if (entries === undefined) found.others.push(name);
+  if (typeof value === 'object' && value !== null && 'tensor' in value) {
+    if (found.tensors.has(name)) found.twice ??= name;
+    found.tensors.set(name, value.tensor);
+  } else if (entries === undefined) found.others.push(name);
   else
     for (const [key, item] of entries) {
       if (found.visited > MAX_VALUES) return;

@@ -15,6 +15,8 @@ const MAX_DIRECTORY_BYTES = 256 * 1024 * 1024;
 const NEEDS_ZIP64 = 0xffffffff;
 /** Deflate cannot make less than one byte of 1,032; a few bytes more for the last block. */
 const MAX_INFLATION = 1032;
+/** The version of the format of which all is known, times ten; Python's zipfile has the same. */
+const NEWEST = 63;
 
 /** Who reads an archive, for errors. */
 export interface ZipReader {
@@ -98,7 +100,16 @@ function parseDirectory(bytes: Uint8Array, count: number, reader: ZipReader): Zi
     const name = utf8Text(bytes.subarray(at + 46, extraStart));
     if (name === undefined) throw bad(reader, 'names of UTF-8 in the directory', 'other bytes');
     const method = view.getUint16(at + 10, true);
-    const isEncrypted = (view.getUint16(at + 8, true) & 1) !== 0;
+    const flags = view.getUint16(at + 8, true);
+    const isEncrypted = (flags & 0x41) !== 0;
+    const needed = view.getUint16(at + 6, true) & 0xff;
+    if (needed > NEWEST || (flags & 0x20) !== 0)
+      throw bad(
+        reader,
+        `members that version ${NEWEST / 10} of the zip format unpacks`,
+        flags & 0x20 ? 'patched data' : `one that needs version ${needed / 10}`,
+        name,
+      );
     if ((method !== 0 && method !== 8) || isEncrypted)
       throw bad(
         reader,

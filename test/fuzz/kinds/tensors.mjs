@@ -107,6 +107,10 @@ export const TENSOR_KINDS = [
         /invalid literal for int|parse the version|hasRecord\("version"\)|PyTorch file with version|reading file \.?(version|format_version|storage_alignment|data\/serialization_id)|can't decode byte/,
         'members that hold no tensor (versions, the alignment, the id of the writing) are not needed to read those that do',
       ],
+      [
+        /Unsupported operand (140|147|148|149)\b/,
+        'protocol 4, which torch.load reads unless it is asked for weights only',
+      ],
       [/multidisk|not in a subdirectory/, 'fields of the archive that say nothing of its members'],
     ],
   },

@@ -1,0 +1,46 @@
+/** Damage that the writer's own library refuses is refused here too, however little it says of the values. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { openForeignSource } from '../../../src/dump/import/open-source.js';
+import { ZayascopeError } from '../../../src/errors.js';
+import { pythonJson } from '../../reference/python.js';
+
+const files = mkdtempSync(join(tmpdir(), 'zayascope-damaged-'));
+let verdicts: Map<string, boolean>;
+
+beforeAll(() => {
+  verdicts = new Map(pythonJson<[string, boolean][]>(['test/dump/import/make_damaged.py', files]));
+});
+afterAll(() => rmSync(files, { recursive: true, force: true }));
+
+/** The values of a file, or the code of the error. */
+async function outcome(name: string): Promise<number[][] | string> {
+  try {
+    await using source = await openForeignSource(join(files, name));
+    const values: number[][] = [];
+    for (const value of source.values)
+      values.push([...new Float32Array((await value.read()).slice().buffer)]);
+    return values;
+  } catch (error) {
+    expect(error, name).toBeInstanceOf(ZayascopeError);
+    return (error as ZayascopeError).code;
+  }
+}
+
+const PLAIN = [Array.from({ length: 10 }, (_, k) => k)];
+
+it('is refused where NumPy, zipfile or torch refuse it, and read alike where they read it', async () => {
+  expect(verdicts.size).toBeGreaterThan(25);
+  for (const [name, isRead] of verdicts) {
+    if (name === 'metadata.pt') continue;
+    const found = await outcome(name);
+    if (isRead) expect(found, name).toEqual(PLAIN);
+    else expect(found, name).toBe('BAD_DUMP');
+  }
+});
+
+it('is refused also where torch goes on with other values: a tensor with the bit that negates it', async () => {
+  expect([verdicts.get('metadata.pt'), await outcome('metadata.pt')]).toEqual([true, 'BAD_DUMP']);
+});
