@@ -14,8 +14,8 @@ type Literal =
 const MAX_DEPTH = 16;
 
 /**
- * The value of a literal as Python's `ast.literal_eval` reads it (and Python 2's long integers): a tuple is an
- * array, a list `{ list }`; undefined for anything else.
+ * The value of a literal as Python's `ast.literal_eval` reads it (and Python 2's long integers): a tuple is
+ * an array, a list `{ list }`; undefined for anything else.
  */
 export function parsePythonLiteral(text: string): Literal | undefined {
   let at = 0;
