@@ -2,6 +2,8 @@ import { isExact } from '../dump/dtypes.js';
 import type { DumpView } from '../dump/dump-view.js';
 import { numberAt, toFloat64 } from '../dump/float.js';
 import type { TensorBatch } from '../dump/reader.js';
+import type { DumpRoles } from '../dump/roles.js';
+import { tokenKey, tokensWithoutScores } from './routing-scores.js';
 
 /** Flips beyond this many are counted, not listed. */
 const MAX_FLIPS = 1000;
@@ -28,28 +30,51 @@ export interface RoutingReport {
   /** Share of choices that are the same; 1 without any. */
   same: number;
   flipped: number;
+  /**
+   * Choices that a side made from scores that are not finite: neither the same nor flipped, for the largest
+   * of them is any expert.
+   */
+  nonFinite: number;
+  /** The first of those in execution order; null where there is none. */
+  firstNonFinite: { block: number; sequence: number; position: number } | null;
   /** In execution order; blocks without a flip have 0. */
-  blocks: { block: number; choices: number; flipped: number }[];
+  blocks: { block: number; choices: number; flipped: number; nonFinite: number }[];
   /** The first flips in execution order, at most 1000. */
   flips: ExpertFlip[];
 }
 
 /** Accumulates a {@link RoutingReport}. */
 export class RoutingComparison {
-  readonly #blocks = new Map<number, { choices: number; flipped: number }>();
+  readonly #blocks = new Map<number, { choices: number; flipped: number; nonFinite: number }>();
+  readonly #unscored = new Map<number, readonly ReadonlySet<string>[]>();
+  #firstNonFinite: RoutingReport['firstNonFinite'] = null;
   readonly #flips: (ExpertFlip & { row: number })[] = [];
+
+  /** Looks for scores that are not finite, before a block's choices are added. */
+  async prepare(block: number, dumps: readonly DumpView[], roles: DumpRoles | undefined): Promise<void> {
+    const found: ReadonlySet<string>[] = [];
+    for (const dump of dumps) found.push(await tokensWithoutScores(dump, roles, block));
+    this.#unscored.set(block, found);
+  }
 
   /** Adds rows of a block's chosen experts; `row` is the first row's number in the reference's file. */
   add(block: number, row: number, reference: TensorBatch, tested: TensorBatch): void {
     let counts = this.#blocks.get(block);
     if (counts === undefined) {
-      counts = { choices: 0, flipped: 0 };
+      counts = { choices: 0, flipped: 0, nonFinite: 0 };
       this.#blocks.set(block, counts);
     }
     counts.choices += reference.data.length;
     const rows = reference.shape[0]!;
     const width = reference.data.length / rows;
-    for (let k = 0; k < rows; k++)
+    const unscored = this.#unscored.get(block) ?? [];
+    for (let k = 0; k < rows; k++) {
+      if (unscored.some((tokens) => tokens.size > 0 && tokens.has(tokenKey(reference, k)))) {
+        counts.nonFinite += width;
+        const [sequence, position] = [reference.sequence[k]!, reference.position[k]!];
+        this.#firstNonFinite ??= { block, sequence, position };
+        continue;
+      }
       for (const [mine, other] of changedExperts(
         expertsOf(reference, k, width),
         expertsOf(tested, k, width),
@@ -66,6 +91,7 @@ export class RoutingComparison {
             row: row + k,
           });
       }
+    }
   }
 
   /** The report, with margins read from the reference dump. */
@@ -77,7 +103,9 @@ export class RoutingComparison {
     const blocks = [...this.#blocks].map(([block, counts]) => ({ block, ...counts }));
     const choices = blocks.reduce((sum, block) => sum + block.choices, 0);
     const flipped = blocks.reduce((sum, block) => sum + block.flipped, 0);
-    return { choices, same: choices === 0 ? 1 : 1 - flipped / choices, flipped, blocks, flips };
+    const nonFinite = blocks.reduce((sum, block) => sum + block.nonFinite, 0);
+    const same = choices === 0 ? 1 : 1 - (flipped + nonFinite) / choices;
+    return { choices, same, flipped, nonFinite, firstNonFinite: this.#firstNonFinite, blocks, flips };
   }
 }
 

@@ -5,6 +5,7 @@ import type { DumpView } from '../dump/dump-view.js';
 import { hasNumbers } from '../dump/float.js';
 import type { TapScope } from '../dump/format.js';
 import type { FileRows, TensorBatch } from '../dump/reader.js';
+import type { DumpRoles } from '../dump/roles.js';
 import { sequenceLengths } from '../dump/sequences.js';
 import { LogitsComparison } from './logits/logits.js';
 import { PairedReader, type Part, type Piece, partsOf } from './paired-reader.js';
@@ -69,6 +70,7 @@ class TensorDiff {
   readonly #notCaptured = { reference: 0, tested: 0 };
   readonly #reader: PairedReader;
   readonly #routing = new RoutingComparison();
+  readonly #roles: DumpRoles | undefined;
   readonly #excludes: { reference: Excludes; tested: Excludes };
   readonly #experts: ReadonlySet<string>;
   readonly #logitTaps: ReadonlySet<string>;
@@ -83,7 +85,8 @@ class TensorDiff {
       reference: positionFilter(reference.manifest),
       tested: positionFilter(tested.manifest),
     };
-    const roles = sharedRoles(reference, tested) ?? {};
+    this.#roles = sharedRoles(reference, tested);
+    const roles = this.#roles ?? {};
     this.#experts = new Set(roles['router.expert']);
     for (const role of ['state', 'cache.key', 'cache.value'] as const)
       for (const name of roles[role] ?? []) this.#states.add(name);
@@ -110,6 +113,9 @@ class TensorDiff {
         rows: 0,
         example: null,
       });
+    for (const { reference } of pairs)
+      if (this.#experts.has(reference.name) && reference.block !== null)
+        await this.#routing.prepare(reference.block, [this.#reference, this.#tested], this.#roles);
     const misfits = new Map(pairs.map((pair) => [pair, new UnpairedRows()]));
     for (const pair of pairs)
       this.#comparisons.set(pair.reference.name, compareTap(pair, this.#allowNonFinite));

@@ -144,8 +144,14 @@ async function readTable(path: string, schema: Schema, mayLack: boolean): Promis
       plainBytes(table, batch, 0, 4);
       table.rows += batch.message.rows;
     }
+    if (reader.dictionaryCount > 1) throw corrupt('one dictionary', String(reader.dictionaryCount));
     if (reader.dictionaryCount > 0) {
-      const { message, body } = await reader.dictionary(0);
+      const { message, body, id } = await reader.dictionary(0);
+      const [node, ...more] = message.nodes;
+      if (node?.length !== message.rows || node.nulls > 0 || more.length > 0)
+        throw corrupt(`${message.rows} texts without nulls in the dictionary`, `${node?.length ?? 'none'}`);
+      const own = reader.columns.find(({ dictionary }) => dictionary !== undefined)?.dictionary;
+      if (id !== own) throw corrupt(`dictionary ${own}`, String(id));
       table.dictionary = strings(table, { message, body }, 0, message.rows);
     }
     return table;

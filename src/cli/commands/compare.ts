@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { nonFiniteLines } from '../../diff/format/non-finite.js';
+import type { RoutingReport } from '../../diff/routing.js';
 import { ZayascopeError } from '../../errors.js';
 import type { BackendComparison } from '../../locate/compare-backends.js';
 import { printableLine } from '../../printable.js';
@@ -150,7 +151,7 @@ function format(
         formatCount(report.tapReports.length),
         short(worst),
         short(logits),
-        formatCount(report.routing?.flips.length ?? 0),
+        report.routing === null ? '·' : flipsOf(report.routing),
         parts?.tap ?? 'none',
       ];
     }),
@@ -190,6 +191,10 @@ function format(
     ...(details.length > 0 ? [details.map(printableLine).join('\n')] : []),
     blocks,
   ].join('\n\n');
+}
+
+function flipsOf({ flipped, nonFinite }: RoutingReport): string {
+  return `${formatCount(flipped)}${nonFinite === 0 ? '' : `, ${formatCount(nonFinite)} not finite`}`;
 }
 
 function short(nmse: number | null): string {

@@ -67,7 +67,9 @@ function describeLogits({ logits }: DiffReport): string {
 }
 
 function describeRouting({ routing }: DiffReport): string {
-  return routing === null ? '·' : `${routing.flipped} of ${routing.choices} flipped`;
+  return routing === null
+    ? '·'
+    : `${routing.flipped} of ${routing.choices} flipped${routing.nonFinite === 0 ? '' : `, ${routing.nonFinite} not finite`}`;
 }
 
 function describeVerdict({ pass, failAbove, unpaired, nonFinite }: DiffReport): Cell {

@@ -9,6 +9,7 @@ import {
 } from '../../text-table.js';
 import type { DiffReport, NotCaptured, TapReport, Unpaired } from '../report.js';
 import { tapDiffering, tapError, tapNonFinite } from '../report.js';
+import { unscoredChoices } from '../routing-scores.js';
 import { exceeds } from '../summary.js';
 import { orderWords } from '../tap-order.js';
 import { nonFiniteLines, placeWords, sideCounts } from './non-finite.js';
@@ -169,7 +170,7 @@ function routingLines({ routing }: DiffReport, verbose: boolean): string[] {
   if (routing === null) return [];
   const { choices, same, flipped, flips } = routing;
   const lines = [
-    `routing: ${formatShare(same)} of ${choices} choices take the same expert, ${flipped} flipped`,
+    `routing: ${formatShare(same)} of ${choices} choices take the same expert, ${flipped} flipped${unscoredChoices(routing)}`,
   ];
   const shown = verbose ? flips : flips.slice(0, FEW);
   for (const { block, sequence, position, reference, tested, margin } of shown)

@@ -21,6 +21,8 @@ export interface Column {
   type: string;
   /** The field's own metadata. */
   metadata: ReadonlyMap<string, string>;
+  /** Number of its dictionary, where it has one. */
+  dictionary?: number;
 }
 
 /** What a schema says besides its columns. */
@@ -49,6 +51,8 @@ export interface BatchMessage {
   /** Length and null count per field node. */
   nodes: readonly { length: number; nulls: number }[];
   buffers: readonly BufferRange[];
+  /** Number of the dictionary that it holds; absent of a record batch. */
+  dictionary?: number;
 }
 
 /** A message of the stream part. */
@@ -95,7 +99,10 @@ export function parseBatch(bytes: Uint8Array, bodyBytes: number): BatchMessage {
       throw new CorruptBytes(`a buffer that ends beyond the batch's ${bodyBytes} bytes`);
     else if (offset % 8 !== 0)
       throw new CorruptBytes(`a buffer that begins at byte ${offset}, not at a multiple of 8`);
-  return { rows: batch.size(BATCH_LENGTH), nodes, buffers };
+  const rows = batch.size(BATCH_LENGTH);
+  if (kind === 'batch') return { rows, nodes, buffers };
+  if (header.byte(2) !== 0) throw new CorruptBytes('an addition to a dictionary');
+  return { rows, nodes, buffers, dictionary: header.size(0) };
 }
 
 /** Decodes the footer of a file of `fileBytes`. */
@@ -148,7 +155,7 @@ export function parseSchema(schema: FlatTable): ParsedSchema {
     const keys = dictionary.table(1);
     if (keys === undefined) throw new CorruptBytes('a dictionary without the type of its indices');
     const type = `Dictionary<${intName(keys)}, ${column.type}>`;
-    return { ...column, type };
+    return { ...column, type, dictionary: dictionary.size(0) };
   });
   return { columns, metadata: keyValues(schema, 2) };
 }

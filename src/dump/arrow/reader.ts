@@ -123,10 +123,12 @@ export class ArrowReader {
   }
 
   /** Metadata and whole body of a dictionary batch. */
-  async dictionary(index: number): Promise<{ message: BatchMessage; body: Uint8Array }> {
+  async dictionary(index: number): Promise<{ message: BatchMessage; body: Uint8Array; id: number }> {
     const block = this.#dictionaries[index]!;
+    const message = await this.#message(block);
     return {
-      message: await this.#message(block),
+      message,
+      id: message.dictionary ?? -1,
       body: await this.#range(block, 0, block.bodyBytes, undefined),
     };
   }

@@ -1,5 +1,6 @@
 import { changedExperts } from '../../diff/routing.js';
 import { toFloat32, toFloat64 } from '../../dump/float.js';
+import { isMasked } from '../../dump/format.js';
 import type { TensorBatch } from '../../dump/reader.js';
 import { FAMILIES } from '../../families/families.js';
 import type { Family } from '../../families/family.js';
@@ -16,6 +17,8 @@ export interface RoutingBlock {
   block: number;
   choices: number;
   flipped: number;
+  /** Choices that a side made from scores that are not finite: neither the same nor flipped. */
+  nonFinite: number;
   /**
    * Tokens that took the reference's expert in this block and all before (with a noise floor: in that run
    * too).
@@ -44,6 +47,10 @@ export interface PinnedRouting {
 export interface RoutingDrift {
   choices: number;
   flipped: number;
+  /** Choices that a side made from scores that are not finite: neither the same nor flipped. */
+  nonFinite: number;
+  /** The first of those in execution order; null where there is none. */
+  firstNonFinite: { block: number; sequence: number; position: number } | null;
   blocks: RoutingBlock[];
   /** In execution order, at most 1000. */
   flips: RoutingFlip[];
@@ -98,6 +105,7 @@ export class RoutingSums {
     const width = reference.data.length / count;
     // A program without the skip class has fewer.
     const others = tested.data.length / count;
+    const masked = isMasked(reference.tap) || isMasked(tested.tap);
     const isExpert = hasRole(this.#family, 'router.expert', name);
     if (hasRole(this.#family, 'residual', name)) {
       addOutputs(rows, reference, tested);
@@ -111,8 +119,13 @@ export class RoutingSums {
       else {
         const values = a.subarray(row * width, (row + 1) * width);
         let error = 0;
-        for (let k = 0; k < Math.min(width, others); k++)
-          error = Math.max(error, Math.abs(values[k]! - b[row * others + k]!));
+        for (let k = 0; k < Math.min(width, others); k++) {
+          const other = b[row * others + k]!;
+          // The same infinity of a value that is masked is by design; any other makes the choice worthless.
+          if (masked && values[k] === other) continue;
+          error = Math.max(error, Math.abs(values[k]! - other));
+          if (!Number.isFinite(values[k]! + other)) error = Number.NaN;
+        }
         rows.biased.set(key, { values, error });
       }
     }
@@ -124,7 +137,8 @@ export class RoutingSums {
   report(noise?: RoutingSums): Omit<RoutingDrift, 'pinned'> | null {
     const blocks: RoutingBlock[] = [];
     const flips: RoutingFlip[] = [];
-    let [choices, flipped] = [0, 0];
+    let [choices, flipped, nonFinite] = [0, 0, 0];
+    let firstNonFinite: RoutingDrift['firstNonFinite'] = null;
     const gone = new Set<string>();
     const goneInNoise = new Set<string>();
     const numbers = [...this.#blocks.keys()].filter((block) => this.#blocks.get(block)!.experts.size > 0);
@@ -136,7 +150,16 @@ export class RoutingSums {
     for (const block of numbers.sort((a, b) => a - b)) {
       const rows = this.#blocks.get(block)!;
       const noiseRows = noise === undefined ? undefined : noise.#blocks.get(block);
-      const found = [...rows.experts].filter(([, taken]) => !sameExperts(taken));
+      const isScored = (key: string): boolean => Number.isFinite(rows.biased.get(key)?.error ?? 0);
+      const found = [...rows.experts].filter(([key, taken]) => !sameExperts(taken) && isScored(key));
+      let unscored = 0;
+      for (const [key, [mine]] of rows.experts) {
+        if (isScored(key)) continue;
+        unscored += mine.length;
+        gone.add(key);
+        const [sequence, position] = key.split(' ').map(Number) as [number, number];
+        firstNonFinite ??= { block, sequence, position };
+      }
       let flippedHere = 0;
       const clean = largestCleanError(noiseRows ?? rows, noiseRows === undefined ? gone : goneInNoise);
       for (const [key, [mine, others]] of found)
@@ -159,10 +182,12 @@ export class RoutingSums {
       const choicesHere = [...rows.experts.values()].reduce((sum, [mine]) => sum + mine.length, 0);
       choices += choicesHere;
       flipped += flippedHere;
+      nonFinite += unscored;
       blocks.push({
         block,
         choices: choicesHere,
         flipped: flippedHere,
+        nonFinite: unscored,
         ...outputErrors(rows, gone, noiseRows, goneInNoise),
       });
     }
@@ -170,6 +195,8 @@ export class RoutingSums {
     return {
       choices,
       flipped,
+      nonFinite,
+      firstNonFinite,
       blocks,
       flips: this.#family.hasSkipClass ? withoutSkipClass(flips, [...this.#blocks.values()]) : flips,
     };

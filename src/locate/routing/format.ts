@@ -1,3 +1,4 @@
+import { unscoredChoices } from '../../diff/routing-scores.js';
 import { type Cell, formatError, formatShare, textTable } from '../../text-table.js';
 import type { RoutingDrift } from './drift.js';
 import type { RoutingFlip } from './flips.js';
@@ -14,14 +15,17 @@ const CAUSES: Partial<Record<RoutingFlip['cause'], string>> = {
 export function routingLines(routing: RoutingDrift | null, color: boolean, few: number): string[] {
   if (routing === null) return [];
   const { choices, flipped, flips, blocks, pinned } = routing;
-  if (flipped === 0) return [`routing: all ${choices} choices take the reference's expert`];
+  const unscored = unscoredChoices(routing);
+  if (flipped === 0 && unscored === '')
+    return [`routing: all ${choices} choices take the reference's expert`];
+  if (flipped === 0) return [`routing: 0 of ${choices} choices flipped${unscored}`, ...pinnedLines(pinned)];
   const causes = new Map<string, number>();
   for (const { cause } of flips) causes.set(cause, (causes.get(cause) ?? 0) + 1);
   const listed = [...causes]
     .map(([cause, count]) => `${count} ${CAUSES[cause as RoutingFlip['cause']] ?? cause}`)
     .join(', ');
   const lines = [
-    `routing: ${flipped} of ${choices} choices (${formatShare(flipped / choices)}) took another expert: ${listed}`,
+    `routing: ${flipped} of ${choices} choices (${formatShare(flipped / choices)}) took another expert: ${listed}${unscored}`,
   ];
   const more = pinnedLines(pinned);
   if (few === 0) return [...lines, ...more];

@@ -1,6 +1,7 @@
 import { orderWords } from '../../diff/tap-order.js';
 import { createHash } from 'node:crypto';
 import type { DiffReport } from '../../diff/report.js';
+import { unscoredChoices } from '../../diff/routing-scores.js';
 import { formatError, formatShare } from '../../text-table.js';
 import type { LocateReport } from '../../locate/faults/report.js';
 import type { TapNoise } from '../../locate/noise/noise-floor.js';
@@ -166,7 +167,7 @@ function keyFacts({ diff, noise, located }: ReportContent): string {
       ['KL of the logits', `mean ${formatError(logits.klMean)}, max ${formatError(logits.klMax)} nats`],
       ['same top token', `${formatShare(logits.top1Agreement)} of ${logits.tokens.length}`],
     );
-  if (routing !== null) facts.push(['routing', `${routing.flipped} of ${routing.choices} choices flipped`]);
+  if (routing !== null) facts.push(['routing', `${routing.flipped} of ${routing.choices} choices flipped${unscoredChoices(routing)}`]);
   if (noise !== null) {
     const { label, taps } = noise;
     const within = taps.filter(({ verdict }) => verdict === 'identical' || verdict === 'within noise').length;
