@@ -18,7 +18,8 @@ Alteration = Callable[[ZayaForCausalLM], AbstractContextManager[None]]
 class Fault:
     """One wrong model. `tap` is where it first differs from the right one on the tiny prompt, as the equations say.
 
-    `shows` is False where no value of that prompt reaches the altered code.
+    `shows` is False where no value of that prompt reaches the altered code. `also` are other values that the same alteration makes wrong by
+    itself, of right inputs: a dump that lacks `tap` shows it there first.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Fault:
     tap: str
     alter: Alteration
     shows: bool = True
+    also: tuple[str, ...] = ()
 
 
 def edit(function: Callable, old: str, new: str) -> Alteration:

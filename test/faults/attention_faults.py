@@ -110,12 +110,14 @@ ATTENTION_FAULTS = [
         "RoPE turns neighbouring dims against each other instead of the two halves.",
         "layers.0.self_attn:query_rope",
         edit(zaya.apply_rotary_pos_emb, ROTATION, PAIRWISE_ROTATION),
+        also=("layers.0.self_attn:key_rope",),
     ),
     Fault(
         "rope-base",
         "RoPE has ZAYA1-base's base of 1e6 instead of 5e6.",
         "layers.0.self_attn:query_rope",
         change(lambda model: _set_rope_base(model.model.rotary_emb, 1e6)),
+        also=("layers.0.self_attn:key_rope",),
     ),
     Fault(
         "attention-scale-missing",

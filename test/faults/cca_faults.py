@@ -20,6 +20,7 @@ CCA_FAULTS = [
         "The current value is projected with the delayed one's matrix, and the other way round.",
         f"{QKV}.v_proj_current",
         change(lambda model: _exchange_value_projections(model)),
+        also=(f"{QKV}.v_proj_delayed",),
     ),
     Fault(
         "key-projection-in-four-bits",

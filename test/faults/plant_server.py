@@ -75,7 +75,7 @@ def answer(request: dict) -> dict:
 
 def main() -> None:
     torch.set_num_threads(1)
-    faults = [{"name": f.name, "tap": f.tap, "shows": f.shows} for f in FAULTS.values()]
+    faults = [{"name": f.name, "tap": f.tap, "also": f.also, "shows": f.shows} for f in FAULTS.values()]
     keys = ("name", "tap", "sequence", "position", "step", "padded")
     steps = [{key: getattr(fault, key) for key in keys} for fault in STEP_FAULTS]
     programs = [{"name": p.name, "dtype": p.dtype} for p in RIGHT_PROGRAMS]

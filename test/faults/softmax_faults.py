@@ -35,6 +35,7 @@ SOFTMAX_FAULTS = [
         "RoPE turns queries and keys the other way.",
         f"{ATTENTION}:query_rope",
         change(lambda model: model.model.rotary_emb.hybrid_inv_freq.neg_()),
+        also=(f"{ATTENTION}:key_rope",),
     ),
     Fault(
         "rope-keys-one-late",
@@ -51,6 +52,7 @@ SOFTMAX_FAULTS = [
         "The table of cosines is rounded to BF16.",
         f"{ATTENTION}:query_rope",
         edit(zaya.ZayaRotaryEmbedding.forward, "return cos.to(", "return cos.bfloat16().to("),
+        also=(f"{ATTENTION}:key_rope",),
     ),
     Fault(
         "keys-of-the-other-head",

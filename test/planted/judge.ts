@@ -12,6 +12,10 @@ import type { ListedStepFault } from './plant-server.js';
 export interface Planted {
   /** Where it first shows in F32. */
   tap: string;
+  /**
+   * Other values that the same alteration makes wrong by itself: the first where the dump does not hold `tap`.
+   */
+  also?: readonly string[];
   /** Of continued calls: where it begins. */
   begins?: Pick<ListedStepFault, 'sequence' | 'position' | 'step'>;
 }
@@ -106,7 +110,7 @@ async function locate(
  */
 function namesFirst(
   { found, firstFault, kinds, ops }: LocateReport,
-  { tap, begins }: Planted,
+  { tap, also = [], begins }: Planted,
   first: string | null,
   { seen }: DumpKind,
 ): boolean {
@@ -127,6 +131,7 @@ function namesFirst(
       : firstFault === first &&
         // a convolution's `:lead` is its own output over the rows that go before the first token
         (firstFault === tap.replace(/:lead$/, '') ||
+          also.includes(firstFault!) ||
           op.inside.some((each) => tapPlace(each).suffix === tapPlace(tap).suffix));
   return isOfKind && beginsRight && isRightPlace;
 }

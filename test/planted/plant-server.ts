@@ -27,6 +27,8 @@ export interface Planting {
 export interface ListedFault {
   name: string;
   tap: string;
+  /** Other values that the same alteration makes wrong by itself. */
+  also: string[];
   shows: boolean;
 }
 

@@ -66,8 +66,8 @@ export function allCases({ faults, steps, programs }: Plantable): SuiteCase[] {
   for (const kind of KINDS) {
     const { steps: calls, batch = false } = kind.plants;
     if (calls === undefined)
-      for (const { name, tap } of faults.filter((_, at) => !HALVED.has(kind.name) || at % 2 === 0))
-        cases.push({ kind, checkpoint: 'tiny', fault: name, planted: { tap } });
+      for (const { name, tap, also } of faults.filter((_, at) => !HALVED.has(kind.name) || at % 2 === 0))
+        cases.push({ kind, checkpoint: 'tiny', fault: name, planted: { tap, also } });
     else
       for (const { name, tap, padded, ...begins } of steps)
         if (batch || !padded) cases.push({ kind, checkpoint: 'tiny', fault: name, planted: { tap, begins } });

@@ -44,3 +44,8 @@ export function formatKinds(counts: readonly KindCount[]): string {
     ...lines,
   ].join('\n');
 }
+
+/** One line of a case. */
+export function formatOutcome({ kind, name, checkpoint, isRight, elapsedMs, says }: Outcome): string {
+  return `${isRight ? 'right' : 'WRONG'} ${elapsedMs.toFixed(0).padStart(6)} ms  ${kind}: ${name} (${checkpoint})${isRight ? '' : `: ${says}`}\n`;
+}

@@ -21,6 +21,11 @@ const FACTOR = 4;
 /** So many elements may always differ. */
 const LEAST = 8;
 /**
+ * An op that differs in no more than is usual, and in less than this part of what its kind does, is right:
+ * another block's is at fault.
+ */
+const LITTLE = 0.25;
+/**
  * The same of a GELU: torch approximates erf, which shows in up to 1 of 100 elements in BF16 and 2 in F16.
  */
 const USUAL_GELU = 0.04;
@@ -62,8 +67,12 @@ export function pooledFaults({ most = 1, measured, ...input }: PooledInput): Map
     const allowed = Math.max(LEAST, share * elements);
     if (differing <= allowed || differing > most * elements) continue;
     for (const tap of taps) {
-      const { nmse } = input.local.get(tap)!;
-      if (nmse > 0) found.set(tap, (nmse * allowed) / differing);
+      const own = input.local.get(tap)!;
+      const count = differingOf(own);
+      // The fault may lie in some blocks of the kind only.
+      const isUsual = count <= Math.max(LEAST, share * own.elements);
+      if (isUsual && count / own.elements < (LITTLE * differing) / elements) continue;
+      if (own.nmse > 0) found.set(tap, (own.nmse * allowed) / differing);
     }
   }
   return found;
@@ -88,16 +97,21 @@ export function spannedRoundings(names: Iterable<string>, setting: Setting, type
   );
 }
 
+function differingOf({ bitEqual, elements }: LocalError): number {
+  return Math.round((1 - bitEqual) * elements);
+}
+
 function counts({ local, setting, leftOut }: Omit<PooledInput, 'measured' | 'gelus'>): Map<string, Count> {
   const byKind = new Map<string, Count>();
-  for (const [name, { tap, bitEqual, elements }] of local) {
+  for (const [name, error] of local) {
+    const { tap } = error;
     const dtype = setting(`${name}#round`) as 'none' | HalfDtype;
     if (dtype === 'none' || tap.dtype === 'I32' || leftOut.has(name)) continue;
     const kind = `${tapPlace(name).suffix} ${dtype}`;
     const count = byKind.get(kind) ?? { dtype, differing: 0, elements: 0, taps: [] };
     byKind.set(kind, count);
-    count.differing += Math.round((1 - bitEqual) * elements);
-    count.elements += elements;
+    count.differing += differingOf(error);
+    count.elements += error.elements;
     count.taps.push(name);
   }
   return byKind;
