@@ -7,7 +7,7 @@ import type { ModelConfig } from '../../models/runtime/architecture.js';
 import { settingOf } from '../../models/runtime/model-policy.js';
 import { traceModel } from '../../models/runtime/trace.js';
 import { blockCount, tapSpan } from '../replay/tap-graph.js';
-import { geluTaps, pooledFaults, spannedRoundings } from './dtypes/pooled.js';
+import { geluTaps, pooledFaults, spannedRoundings, USUAL } from './dtypes/pooled.js';
 import type { HalfDtype } from './dtypes/rounding.js';
 import { systematicFaults } from './dtypes/systematic.js';
 import { type LocalError, type LocalOptions, localErrors } from './local.js';
@@ -19,10 +19,10 @@ import type { PolicyRunners } from './runners.js';
 
 /**
  * Recomputed in its own dtypes an op gives the dump's bits, but for sums in another order that fall on the
- * other side of a tie: an error of a unit in the last place, whose energy is 12 times that of rounding, in up
- * to one element of a thousand.
+ * other side of a tie: an error of a unit in the last place, whose energy is 12 times that of rounding, in the
+ * share of elements that is usual of the dtype.
  */
-const FLIPPED_ULPS = 12 / 1000;
+const FLIPPED_ULPS: Readonly<Record<HalfDtype, number>> = { BF16: 12 * USUAL.BF16, F16: 12 * USUAL.F16 };
 
 /** The dumps of {@link ownErrors}. */
 export interface OwnErrorDumps {
@@ -141,7 +141,7 @@ export async function ownErrors(
     // Inside an op a value that falls on the other side of a tie changes sums, and those many ties: nothing
     // less than all roundings is to be allowed.
     const table = isTableOfUnseen(name, local, setting, runner.config.model_type)
-      ? FLIPPED_ULPS * own.rounding.F16
+      ? FLIPPED_ULPS.F16 * own.rounding.F16
       : 0;
     if (table > 0) found.push(table);
     const inside = half !== null || hidden.has(name) ? derived?.get(name)?.nmse : undefined;
@@ -207,7 +207,8 @@ function outputRounding({ tap, rounding }: LocalError, setting: Setting, half: H
   if (tap.dtype === 'I32') return 0;
   const stored = tap.dtype === 'BF16' || tap.dtype === 'F16' ? tap.dtype : null;
   const rounded = setting(`${tap.name}#round`) as 'none' | HalfDtype;
-  if (rounded !== 'none' && (stored === null || stored === rounded)) return FLIPPED_ULPS * rounding[rounded];
+  if (rounded !== 'none' && (stored === null || stored === rounded))
+    return FLIPPED_ULPS[rounded] * rounding[rounded];
   const dtype = stored ?? half;
   return dtype === null ? 0 : rounding[dtype];
 }

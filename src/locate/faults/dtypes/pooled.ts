@@ -15,7 +15,7 @@ import type { HalfDtype } from './rounding.js';
  * is off by some units of F32, whatever it is rounded to; F16 has three more bits than BF16, so 8 times as
  * many sums lie within that of a tie.
  */
-const USUAL: Readonly<Record<HalfDtype, number>> = { BF16: 1e-3, F16: 8e-3 };
+export const USUAL: Readonly<Record<HalfDtype, number>> = { BF16: 1e-3, F16: 8e-3 };
 /** Where a run of the same policy has more, this many times its share is allowed. */
 const FACTOR = 4;
 /** So many elements may always differ. */

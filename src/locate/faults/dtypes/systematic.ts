@@ -1,16 +1,20 @@
 /**
- * The part of an own error that is the same for all tokens: its mean by column, and its share in the value
- * itself, a wrong scale. Roundings average out over tokens, a bias that is added in the wrong place does not:
- * so a fault shows that is no larger than the op's own rounding.
+ * The parts of an own error that have a system: its mean by column, its share in the value itself (a wrong
+ * scale), and its mean over all right values of about the same size (a function approximated). Roundings
+ * average out, a bias that is added in the wrong place does not: so a fault shows that is no larger than the
+ * op's own rounding.
  */
 import type { LocalError } from '../local.js';
+import { SizeErrors } from './size-errors.js';
 
-/** Energy NMSE of the parts of an error that are the same for all tokens, over so many tokens and columns. */
+/** Energy NMSE of the parts of an error that have a system, over so many tokens and columns. */
 export interface SystematicError {
   mean: number;
   scale: number;
+  size: number;
+  /** What each part would be of errors without any system. */
+  expected: Readonly<Record<'mean' | 'scale' | 'size', number>>;
   columns: number;
-  rows: number;
 }
 
 /** Sums errors over tokens. */
@@ -19,6 +23,8 @@ export class ColumnErrors {
   #size = 0;
   #along = 0;
   #rows = 0;
+  #errors = 0;
+  readonly #bySize = new SizeErrors();
 
   /**
    * Adds rows: the right ones and the others, of `columns` each. Elements that are not finite are left out.
@@ -35,7 +41,9 @@ export class ColumnErrors {
       this.#sums[k % columns]! += error;
       this.#size += right[k]! ** 2;
       this.#along += error * right[k]!;
+      this.#errors += error * error;
     }
+    this.#bySize.add(right, other);
     this.#rows += right.length / columns;
   }
 
@@ -43,9 +51,17 @@ export class ColumnErrors {
   error(): SystematicError | null {
     const [columns, rows, size] = [this.#sums.length, this.#rows, this.#size];
     if (rows === 0) return null;
-    if (size === 0) return { mean: 0, scale: 0, columns, rows };
+    if (size === 0) return { mean: 0, scale: 0, size: 0, expected: { mean: 0, scale: 0, size: 0 }, columns };
     const mean = this.#sums.reduce((sum, error) => sum + error * error, 0) / rows / size;
-    return { mean, scale: (this.#along / size) ** 2, columns, rows };
+    const bySize = this.#bySize.energies();
+    const byToken = this.#errors / size / rows;
+    return {
+      mean,
+      scale: (this.#along / size) ** 2,
+      size: bySize.systematic / size,
+      expected: { mean: byToken, scale: byToken, size: bySize.expected / size },
+      columns,
+    };
   }
 }
 
@@ -71,8 +87,8 @@ export function systematicFaults(
   for (const [name, { nmse, systematic }] of local) {
     const usual = noise.get(name);
     if (systematic === null || usual?.systematic == null || systematic.columns < LEAST_COLUMNS) continue;
-    for (const part of ['mean', 'scale'] as const) {
-      const limit = FACTOR * Math.max(usual.systematic[part], usual.nmse / systematic.rows);
+    for (const part of ['mean', 'scale', 'size'] as const) {
+      const limit = FACTOR * Math.max(usual.systematic[part], usual.systematic.expected[part]);
       const excess = systematic[part] / limit;
       if (excess > 1 && Number.isFinite(excess))
         found.set(name, Math.min(nmse / excess, found.get(name) ?? Number.POSITIVE_INFINITY));
