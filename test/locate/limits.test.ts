@@ -2,7 +2,7 @@
  * Right programs are not accused: their limits are measured over the values and in the dtypes in which they
  * are judged.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -113,6 +113,29 @@ describe('the BF16 values of a program of unknown policy', () => {
     expect(widened.taps.every(({ dtype }) => dtype !== 'BF16')).toBe(true);
     expect(await accused(widened, { recompute: policy('pytorch-bf16') })).toEqual(nobody);
   });
+});
+
+it('a value in BF16 of an F32 run is at fault, and tells nothing of the others', async () => {
+  (await foreign(join(tiny, 'reference-float32'), 'single', '**')).close();
+  const [from, to] = ['single', 'one-in-bf16'].map((name) => join(scratch, `${name}.safetensors`));
+  runPython([
+    '-c',
+    'import sys, torch\nfrom safetensors.torch import load_file, save_file\nsave_file({k: v.bfloat16() if k.endswith(":router_probs") else v for k, v in load_file(sys.argv[1]).items()}, sys.argv[2])',
+    from!,
+    to!,
+  ]);
+  const unknown = await imported(to!, 'one-in-bf16', tokens);
+  open.push(unknown);
+  // A program that is not known may have rounded what it wrote.
+  expect((await locateDumps(reference!, unknown, model)).notes.join()).not.toContain('may round to');
+  const manifest = join(scratch, 'one-in-bf16', 'manifest.json');
+  const { policy: _, ...rest } = JSON.parse(readFileSync(manifest, 'utf8'));
+  writeFileSync(manifest, JSON.stringify({ ...rest, policy: { name: 'transformers-float32' } }));
+  const own = await Dump.open(join(scratch, 'one-in-bf16'));
+  open.push(own);
+  const report = await locateDumps(reference!, own, model);
+  expect(report.firstFault).toBe('layers.0.mlp.gate:router_probs');
+  expect(report.notes.join()).not.toContain('may round to');
 });
 
 describe.each(Object.entries(SPARSE))('a dump with %s', (name, taps) => {

@@ -89,8 +89,8 @@ export async function localErrors(
   const wanted = new Set(unseen.values());
   const probabilities = new Map<string, Float32Array>();
   const sizes = axisSizes(dump.taps);
-  // The last choice of each block: what follows in it depends on it.
-  const choices = new Map<number | null, Int32Array>();
+  // The choice of each block in the last call: what follows in that call depends on it.
+  const choices = new Map<number | null, { call: string; experts: Int32Array }>();
   await replay(runner, {
     dump,
     ...rest,
@@ -107,16 +107,22 @@ export async function localErrors(
         sum = new LocalSums(tap, right, spreads, sure, sizes);
         sums.set(tap.name, sum);
       }
-      sum.add(dumped, shown, leads, choices.get(tap.block));
+      const choice = tap.scope === 'token' ? choices.get(tap.block) : undefined;
+      sum.add(dumped, shown, leads, choice?.call === callOf(dumped) ? choice.experts : undefined);
       const by = probabilities.get(unseen.get(tap.name) ?? '');
       if (by !== undefined) sum.lostLead = Math.max(sum.lostLead ?? 0, lostLead(shown, dumped, by));
       if (dumped.dtype === 'I32' && tap.scope === 'token' && tap.shape.length === 0)
-        choices.set(tap.block, (dumped.data as Int32Array).slice());
+        choices.set(tap.block, { call: callOf(dumped), experts: (dumped.data as Int32Array).slice() });
     },
   });
   return new Map(
     dump.taps.filter(({ name }) => sums.has(name)).map(({ name }) => [name, sums.get(name)!.error()]),
   );
+}
+
+/** The rows of one sequence in one forward call. */
+function callOf({ sequence, step, position }: TensorBatch): string {
+  return `${sequence[0]} ${step[0]} ${position[0]}`;
 }
 
 class LocalSums {

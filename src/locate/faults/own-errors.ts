@@ -136,7 +136,7 @@ export async function ownErrors(
     const own = local.get(name);
     if (own === undefined) return [];
     const found = measured.flatMap((floor) => floor.get(name)?.nmse ?? []);
-    const rounding = outputRounding(own, setting, half);
+    const rounding = outputRounding(own, setting, half, isSingle(tested));
     if (rounding > 0) found.push(rounding);
     // Inside an op a value that falls on the other side of a tie changes sums, and those many ties: nothing
     // less than all roundings is to be allowed.
@@ -202,9 +202,22 @@ function isWrong({ nmse, rounding, precision }: LocalError): boolean {
   return nmse > (precision === 'BF16' || precision === 'F16' ? 100 * rounding[precision] : 1e-7);
 }
 
-/** Energy NMSE that the rounding of an op's output may leave between the dump and what is recomputed. */
-function outputRounding({ tap, rounding }: LocalError, setting: Setting, half: HalfDtype | null): number {
-  if (tap.dtype === 'I32') return 0;
+/** True for an F32 run of transformers, whose dump has every value in the dtype that it was computed in. */
+function isSingle({ manifest }: DumpView): boolean {
+  return manifest.policy.name === 'transformers-float32';
+}
+
+/**
+ * Energy NMSE that the rounding of an op's output may leave between the dump and what is recomputed.
+ * @param isInSingle half precision is an error there, and no way of storing.
+ */
+function outputRounding(
+  { tap, rounding }: LocalError,
+  setting: Setting,
+  half: HalfDtype | null,
+  isInSingle: boolean,
+): number {
+  if (tap.dtype === 'I32' || isInSingle) return 0;
   const stored = tap.dtype === 'BF16' || tap.dtype === 'F16' ? tap.dtype : null;
   const rounded = setting(`${tap.name}#round`) as 'none' | HalfDtype;
   if (rounded !== 'none' && (stored === null || stored === rounded))
@@ -214,23 +227,22 @@ function outputRounding({ tap, rounding }: LocalError, setting: Setting, half: H
 }
 
 /**
- * The half-width dtype of a program that rounds: one of its values is stored so, or most of those that
- * transformers would round are such as it holds (a BF16 run may be stored in F32). Rows of the embedding tell
- * nothing.
+ * The half-width dtype of a program that rounds: most of its values that transformers would round are such as
+ * it holds (a BF16 run may be stored in F32), or of a dump without such values those that are stored so. Rows
+ * of the embedding tell nothing.
  */
 function halfOf(local: ReadonlyMap<string, LocalError>, config: ModelConfig): HalfDtype | null {
   const rounded = settingOf(presetPolicy('pytorch-bf16'), config);
   const embedding = traceModel(config).taps[0]!.name;
-  const stored = { BF16: 0, F16: 0 };
-  const counts = { BF16: 0, F16: 0, F32: 0 };
+  const stored = { BF16: 0, F16: 0, F32: 0 };
+  const held = { BF16: 0, F16: 0, F32: 0 };
   for (const { tap, precision } of local.values()) {
-    if (tap.name === embedding) continue;
-    if (tap.dtype === 'BF16' || tap.dtype === 'F16') stored[tap.dtype]++;
-    else if (precision !== null && rounded(`${tap.name}#round`) !== 'none') counts[precision]++;
+    if (tap.name === embedding || precision === null) continue;
+    stored[tap.dtype === 'BF16' || tap.dtype === 'F16' ? tap.dtype : 'F32']++;
+    if (rounded(`${tap.name}#round`) !== 'none') held[precision]++;
   }
-  const isStored = stored.BF16 + stored.F16 > 0;
-  const { BF16, F16 } = isStored ? stored : counts;
-  return isStored || BF16 + F16 > counts.F32 ? (BF16 >= F16 ? 'BF16' : 'F16') : null;
+  const { BF16, F16, F32 } = held.BF16 + held.F16 + held.F32 > 0 ? held : stored;
+  return BF16 + F16 > F32 ? (BF16 >= F16 ? 'BF16' : 'F16') : null;
 }
 
 /**
