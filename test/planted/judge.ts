@@ -13,7 +13,8 @@ export interface Planted {
   /** Where it first shows in F32. */
   tap: string;
   /**
-   * Other values that the same alteration makes wrong by itself: the first where the dump does not hold `tap`.
+   * Other values that the same alteration makes wrong by itself: the first where the dump does not hold
+   * `tap`.
    */
   also?: readonly string[];
   /** Of continued calls: where it begins. */

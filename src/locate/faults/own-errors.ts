@@ -19,8 +19,8 @@ import type { PolicyRunners } from './runners.js';
 
 /**
  * Recomputed in its own dtypes an op gives the dump's bits, but for sums in another order that fall on the
- * other side of a tie: an error of a unit in the last place, whose energy is 12 times that of rounding, in the
- * share of elements that is usual of the dtype.
+ * other side of a tie: an error of a unit in the last place, whose energy is 12 times that of rounding, in
+ * the share of elements that is usual of the dtype.
  */
 const FLIPPED_ULPS: Readonly<Record<HalfDtype, number>> = { BF16: 12 * USUAL.BF16, F16: 12 * USUAL.F16 };
 
