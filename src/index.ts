@@ -53,6 +53,7 @@ export type { LogitsReport, TokenLogits } from './diff/logits/logits.js';
 export { type VerifyLogitsOptions, verifyLogits } from './diff/logits/verify-logits.js';
 export { type TensorMetrics, tensorMetrics } from './diff/metrics.js';
 export type { NonFiniteCounts, ReportNonFinite, TapNonFinite } from './diff/non-finite.js';
+export type { Outcome } from './diff/outcome.js';
 export { openPairedDumps, type PairedDumps } from './diff/paired-dumps.js';
 export type {
   BlockReport,

@@ -51,6 +51,8 @@ export function explained(cause: NodeJS.ErrnoException): Error {
   const { code } = cause;
   if (code === 'EMFILE' || code === 'ENFILE')
     cause.message = `${code}: the ${code === 'EMFILE' ? 'process' : 'system'} has as many files open as it may; raise the limit (ulimit -n) or open fewer at once`;
+  if (code === 'EEXIST') cause.message = 'a file in place of a folder';
+  if (code === 'ENOTDIR') cause.message = 'a path through a file';
   if (code === 'ENXIO')
     cause.message = `${code}: a socket or a device that is not there in place of a regular file`;
   return cause;

@@ -297,6 +297,7 @@ describe('the public API', () => {
         "OpName",
         "OpenModelOptions",
         "OpenZayaOptions",
+        "Outcome",
         "OutputValue",
         "PairedDumps",
         "PartingInput",

@@ -1,5 +1,6 @@
 import { mkdir, readdir, realpath, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
+import { describePlace } from '../describe-place.js';
 import { ZayascopeError } from '../errors.js';
 import { pathExists } from '../regular-file.js';
 
@@ -63,10 +64,14 @@ async function listFolder(out: string): Promise<string[]> {
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === 'ENOENT') return [];
-    throw new ZayascopeError('IO', `port: expected a folder as --out, got ${code} (${out})`, {
-      op: 'port',
-      cause,
-    });
+    throw new ZayascopeError(
+      'IO',
+      `port: expected a folder as --out, got ${await describePlace(out)} (${out})`,
+      {
+        op: 'port',
+        cause,
+      },
+    );
   }
 }
 

@@ -1,12 +1,15 @@
 import { basename, resolve } from 'node:path';
 import type { DumpView } from '../dump/dump-view.js';
 import type { TapOrder } from '../dump/format.js';
-import { UNKNOWN } from '../dump/import/foreign.js';
 import { mapDump } from '../dump/names/mapped-dump.js';
 import type { NameMap } from '../dump/names/name-map.js';
 import { ZayascopeError } from '../errors.js';
+import { tapPattern } from '../tap-pattern.js';
 import { diffHashes } from './hash-diff.js';
+import { modelNotes } from './model-notes.js';
+import { namesApart } from './names-apart.js';
 import { sumNonFinite } from './non-finite.js';
+import { outcomeOf } from './outcome.js';
 import { pairTaps, type TapPair } from './pairing.js';
 import type { DiffReport, NotCaptured, SideReport } from './report.js';
 import { sharedRoles } from './roles.js';
@@ -72,8 +75,13 @@ export async function diffDumps(
   const { tapReports } = comparison;
   const unpaired = [...pairing.unpaired, ...comparison.unpaired];
   const compared = tapReports.some((tap) => tap.rows > 0);
+  const apart = namesApart(reference, tested, pairing, tapPattern(taps));
   const nonFinite = sumNonFinite(tapReports);
   const fails = tapReports.some((tap) => failAbove !== undefined && exceeds(tap, failAbove));
+  const judged = {
+    failAbove: failAbove ?? null,
+    pass: compared && apart === null && unpaired.length === 0 && !fails && nonFinite.counted === 0,
+  };
   return {
     format: 'zayascope-diff',
     version: 1,
@@ -81,12 +89,14 @@ export async function diffDumps(
     reference: describeSide(reference),
     tested: describeSide(tested),
     taps,
-    failAbove: failAbove ?? null,
-    pass: compared && unpaired.length === 0 && !fails && nonFinite.counted === 0,
+    ...judged,
+    outcome: outcomeOf(judged, tapReports),
+    namesApart: apart,
     nonFinite,
     order,
     firstDivergence: firstDivergence(tapReports, failAbove),
     notes: [
+      ...(apart === null ? [] : [apart]),
       ...(await notes(reference, tested, kind)),
       ...orderNotes(order),
       ...onlyTestedNotes(pairing.onlyTested),
@@ -160,21 +170,7 @@ function describeSide({ dir, manifest }: DumpView): SideReport {
 }
 
 async function notes(reference: DumpView, tested: DumpView, kind: DiffReport['kind']): Promise<string[]> {
-  const [a, b] = [reference.manifest.model, tested.manifest.model];
-  const found: string[] = [];
-  const unknown = [a, b].findIndex(
-    ({ weightsSha256 }) => weightsSha256 === undefined || weightsSha256 === UNKNOWN,
-  );
-  if (unknown >= 0)
-    found.push(
-      `The ${unknown === 0 ? 'reference' : 'tested'} dump does not say which weights it is of: that both are the same model is taken on trust.`,
-    );
-  else if ((a.configSha256 ?? b.configSha256) !== (b.configSha256 ?? a.configSha256))
-    found.push(`DIFFERENT MODELS: the config.json of ${a.name} (reference) and ${b.name} (tested) differ.`);
-  else if (a.weightsSha256 !== b.weightsSha256)
-    found.push(
-      `DIFFERENT WEIGHTS: ${a.name} (reference) and ${b.name} (tested) share their config.json only.`,
-    );
+  const found = modelNotes(reference.manifest.model, tested.manifest.model);
   for (const [side, dump] of [['reference', reference] as const, ['tested', tested] as const])
     found.push(...dumpNotes(side, dump));
   if (kind === 'tensors' && sharedRoles(reference, tested) === undefined)

@@ -7,6 +7,7 @@ import type { IntegerMetrics } from './integers.js';
 import type { LogitsReport } from './logits/logits.js';
 import type { TensorMetrics } from './metrics.js';
 import type { ReportNonFinite, TapNonFinite } from './non-finite.js';
+import type { Outcome } from './outcome.js';
 import type { RoutingReport } from './routing.js';
 import type { UlpDistances } from './ulp.js';
 
@@ -174,11 +175,18 @@ export interface DiffReport {
   /** Largest energy NMSE allowed for a floating tap; null where the diff only reports. */
   failAbove: number | null;
   /**
-   * False if anything is unpaired, nothing was compared, or something is not finite (see {@link
+   * False if anything is unpaired, hardly a tap pairs, nothing was compared, or something is not finite (see {@link
    * TapNonFinite}); and, with a threshold, if a floating tap's energy NMSE exceeds it, or any integer, or any
    * hash, differs.
    */
   pass: boolean;
+  /** `pass` in a word; without a threshold values that differ are not judged. */
+  outcome: Outcome;
+  /**
+   * Where hardly a tap of one side has a partner on the other (fewer than a tenth): a sentence that says so
+   * and which map to pass; it is the first of `notes` too. null: enough pair.
+   */
+  namesApart: string | null;
   /** What is not finite in all that was compared. */
   nonFinite: ReportNonFinite;
   /**

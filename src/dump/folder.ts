@@ -3,7 +3,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../errors.js';
-import { readRegularText } from '../regular-file.js';
+import { explained, readRegularText } from '../regular-file.js';
 import { DUMP_FORMAT, GRAPH_FILE, isDumpFile, MANIFEST_FILE } from './format.js';
 import { TEMPORARY_MANIFEST, writeManifest } from './manifest.js';
 
@@ -21,7 +21,7 @@ export async function prepareFolder(dir: string, overwrite: boolean): Promise<vo
     for (const name of [TEMPORARY_MANIFEST, `.${GRAPH_FILE}.tmp`]) await rm(join(dir, name), { force: true });
     entries = await readdir(dir);
   } catch (cause) {
-    throw folderError(dir, 'a folder to write', (cause as Error).message, cause);
+    throw folderError(dir, 'a folder to write', explained(cause as Error).message, cause);
   }
   if (entries.length === 0) return;
   if (!overwrite) throw folderError(dir, 'an empty folder', `${entries.length} entries`);

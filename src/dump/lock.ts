@@ -6,7 +6,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { ZayascopeError } from '../errors.js';
 import { isGone, ownIdentity, type ProcessIdentity } from '../process-identity.js';
-import { readRegularText } from '../regular-file.js';
+import { explained, readRegularText } from '../regular-file.js';
 
 /** File systems without hard links. */
 const NO_LINKS: readonly unknown[] = ['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP', 'EMLINK'];
@@ -54,7 +54,7 @@ export async function lockHolder(path: string): Promise<ProcessIdentity | null |
 
 async function lockFile(path: string): Promise<FolderLock> {
   await mkdir(dirname(path), { recursive: true }).catch((cause: Error) => {
-    throw lockError(path, 'a folder for the lock', cause.message, cause);
+    throw lockError(path, 'a folder for the lock', explained(cause).message, cause);
   });
   for (let tries = 0; tries < TRIES; tries++) {
     const lock = await tryLock(path);

@@ -1,5 +1,6 @@
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { describePlace } from '../describe-place.js';
 import { ZayascopeError } from '../errors.js';
 import { readRegularFile } from '../regular-file.js';
 import { parseJsonObject } from '../weights/json-object.js';
@@ -39,9 +40,13 @@ export async function readManifest(dir: string): Promise<Manifest> {
   try {
     bytes = await readRegularFile(join(dir, MANIFEST_FILE));
   } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    const isAbsent = code === 'ENOENT' || code === 'ENOTDIR';
     throw new ZayascopeError(
       'IO',
-      `openDump: expected a readable ${MANIFEST_FILE}, got ${reason(cause)} (${dir})`,
+      isAbsent
+        ? `openDump: expected a dump (a folder with ${MANIFEST_FILE}), got ${await describePlace(dir)} (${dir})`
+        : `openDump: expected a readable ${MANIFEST_FILE}, got ${reason(cause)} (${dir})`,
       {
         op: 'openDump',
         tensor: MANIFEST_FILE,

@@ -1,5 +1,6 @@
 import { basename, resolve } from 'node:path';
 import { diffDumps } from '../diff/diff.js';
+import type { Outcome } from '../diff/outcome.js';
 import { pairTaps, type TapPair } from '../diff/pairing.js';
 import type { DiffReport } from '../diff/report.js';
 import type { DumpView } from '../dump/dump-view.js';
@@ -41,11 +42,8 @@ export interface Report {
   /** The page: one HTML file that needs nothing else and reads nothing from the network. */
   html: string;
   diff: DiffReport;
-  /**
-   * `PASS` and `FAIL` as {@link diffDumps} means them; `NOT JUDGED` where no limit was given and values
-   * differ.
-   */
-  outcome: 'PASS' | 'FAIL' | 'NOT JUDGED';
+  /** As {@link diffDumps} means it. */
+  outcome: Outcome;
   sentence: string;
   /** Taps whose tensors the page shows. */
   tensorTaps: number;

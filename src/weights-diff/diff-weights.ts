@@ -6,6 +6,7 @@ import {
   type ReportNonFinite,
   sumNonFinite,
 } from '../diff/non-finite.js';
+import { type Outcome, outcomeOf } from '../diff/outcome.js';
 import { ZayascopeError } from '../errors.js';
 import type { ModelLayout, ModelSource } from '../models/layout/source.js';
 import { tapPattern } from '../tap-pattern.js';
@@ -64,6 +65,8 @@ export interface WeightsDiffReport {
    * `failAbove`.
    */
   pass: boolean;
+  /** `pass` in a word; without a threshold tensors that differ are not judged. */
+  outcome: Outcome;
   /** What is not finite in all tensors. */
   nonFinite: ReportNonFinite;
   unpaired: UnpairedTensor[];
@@ -109,11 +112,15 @@ export async function diffWeights(
   }
   const fails = tensors.some(({ metrics }) => failAbove !== undefined && !(metrics.nmse <= failAbove));
   const nonFinite = sumNonFinite(tensors);
+  const judged = {
+    failAbove: failAbove ?? null,
+    pass: tensors.length > 0 && unpaired.length === 0 && !fails && nonFinite.counted === 0,
+  };
   return {
     reference: describe(reference),
     tested: describe(tested),
-    failAbove: failAbove ?? null,
-    pass: tensors.length > 0 && unpaired.length === 0 && !fails && nonFinite.counted === 0,
+    ...judged,
+    outcome: outcomeOf(judged, tensors),
     nonFinite,
     unpaired,
     tensors: tensors.sort((a, b) => b.metrics.nmse - a.metrics.nmse || 0),

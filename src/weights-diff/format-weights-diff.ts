@@ -1,4 +1,5 @@
 import { nonFiniteLines } from '../diff/format/non-finite.js';
+import { limitWords, OUTCOME_STYLES } from '../diff/outcome.js';
 import { type Cell, formatError, formatShare, rendered, styled, textTable } from '../text-table.js';
 import type { WeightDiff, WeightsDiffReport } from './diff-weights.js';
 import type { UnpairedTensor } from './pair-tensors.js';
@@ -26,13 +27,12 @@ export function formatWeightsDiff(report: WeightsDiffReport, options: FormatWeig
 }
 
 function headLines(report: WeightsDiffReport, color: boolean): string[] {
-  const { reference, tested, pass, failAbove, tensors, unpaired } = report;
+  const { reference, tested, outcome, failAbove, tensors, unpaired } = report;
   const identical = tensors.filter((tensor) => tensor.identical).length;
-  const limit = failAbove === null ? 'no threshold' : `energy NMSE at most ${failAbove}`;
-  const verdict = styled(pass ? 'PASS' : 'FAIL', pass ? 'good' : 'bad', color);
+  const verdict = styled(outcome, OUTCOME_STYLES[outcome], color);
   return [
     `${reference.name} (reference, ${reference.layout}) against ${tested.name} (${tested.layout})`,
-    `${verdict}  ${limit}; ${tensors.length} tensors compared, ${identical} identical, ${unpaired.length} unpaired`,
+    `${verdict}  ${limitWords(failAbove)}; ${tensors.length} tensors compared, ${identical} identical, ${unpaired.length} unpaired`,
     ...nonFiniteLines(report.nonFinite, 'tensors').map((line) => styled(line, 'bad', color)),
     ...tensors.flatMap(({ name, note }) => (note === undefined ? [] : [`note: ${name}: ${note}`])),
   ];

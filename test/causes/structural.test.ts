@@ -150,7 +150,7 @@ describe('the next step', () => {
       const { stdout } = await runCommand(['locate', unaltered, dumpOf(name), ...options]);
       const [first] = /(?<=^first fault: ).*$/m.exec(stdout)!;
       const [, next] = /^ +next: zayascope (.*)$/m.exec(stdout)!;
-      const words = next!.replace('--out repro', `--out ${join(folder, 'repro', name)}`).split(' ');
+      const words = next!.replace(/--out repro\S*/, `--out ${join(folder, 'repro', name)}`).split(' ');
       expect(words[0]).toBe(command);
       expect(words.find((word) => word.split(',').at(-1) === first)).toBeDefined();
       mkdirSync(join(folder, 'repro'), { recursive: true });

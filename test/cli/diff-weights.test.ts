@@ -28,7 +28,9 @@ describe('zayascope diff-weights', () => {
   it('says so where all values are identical', async () => {
     const { code, stdout, stderr } = await runCommand(['diff-weights', model, model]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(stdout).toContain('PASS  no threshold; 259 tensors compared, 259 identical, 0 unpaired');
+    expect(stdout).toContain(
+      'PASS  no limit given (--fail-above); 259 tensors compared, 259 identical, 0 unpaired',
+    );
     expect(stdout).toContain('every compared value is identical');
   });
 

@@ -22,7 +22,8 @@ function tensor(name: string, error: number): WeightDiff {
 function weights(...tensors: WeightDiff[]): WeightsDiffReport {
   const side = { name: 'model', layout: 'transformers' } as const;
   const nonFinite = sumNonFinite(tensors);
-  return { reference: side, tested: side, failAbove: null, pass: true, nonFinite, unpaired: [], tensors };
+  const judged = { failAbove: null, pass: true, outcome: 'NOT JUDGED' } as const;
+  return { reference: side, tested: side, ...judged, nonFinite, unpaired: [], tensors };
 }
 
 describe('weightErrors', () => {

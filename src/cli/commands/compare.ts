@@ -147,7 +147,7 @@ function format(
       const logits = report.blocks.at(-1)?.last?.nmse ?? null;
       return [
         backend,
-        report.pass ? 'PASS' : 'FAIL',
+        report.outcome,
         formatCount(report.tapReports.length),
         short(worst),
         short(logits),

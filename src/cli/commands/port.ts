@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Command } from 'commander';
+import { describePlace } from '../../describe-place.js';
 import { ZayascopeError } from '../../errors.js';
 import { pathExists } from '../../regular-file.js';
 import type { CommandContext } from '../command-line.js';
@@ -26,6 +27,8 @@ const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 /** Of the reference's manifest, which tells it from a checkpoint. */
 const MANIFEST = 'manifest.json';
 const CONFIG = 'config.json';
+/** Of a folder that zayascope_dump.h wrote. */
+const LLAMACPP_INDEX = 'index.jsonl';
 
 /**
  * `zayascope port`: from the folder that a port wrote to the op that errs, each step a command that can be
@@ -64,13 +67,21 @@ async function runPort(folder: string, options: PortCommandOptions, context: Com
   const { model, map, sequences, out, threads } = options;
   const journey = new Journey(context.terminal, options.json === true);
   // Before minutes are spent: the model is read by the last steps only.
-  await expectPath(folder, 'the folder that the port wrote');
-  await expectPath(model, 'the model that ran as --model');
+  if (!(await pathExists(join(folder, LLAMACPP_INDEX))))
+    throw refusal(
+      `the folder that the port wrote (with ${LLAMACPP_INDEX})`,
+      folder,
+      await describePlace(folder),
+    );
+  if (!(await pathExists(model)))
+    throw refusal('the GGUF file that ran as --model', model, await describePlace(model));
+  await expectModel(model);
   const isDump = await pathExists(join(options.reference, MANIFEST));
-  if (!isDump)
-    await expectPath(
-      join(options.reference, CONFIG),
-      `a dump (with ${MANIFEST}) or a checkpoint (with ${CONFIG}) as --reference`,
+  if (!isDump && !(await pathExists(join(options.reference, CONFIG))))
+    throw refusal(
+      `a dump (with ${MANIFEST}) or a checkpoint of transformers (with ${CONFIG}) as --reference`,
+      options.reference,
+      await describePlace(options.reference),
     );
   const inputs = [
     folder,
@@ -93,6 +104,7 @@ async function runPort(folder: string, options: PortCommandOptions, context: Com
     ...(sequences === undefined ? [] : ['--sequences', sequences]),
   ]);
   if (imported.code !== 0) return journey.end(context, imported.code);
+  await expectFit(model, dump);
   const reference = isDump ? options.reference : join(out, JOURNEY_FILES.reference);
   if (!isDump) await makeReference(options.reference, { dump, out, reference }, journey);
   const compared = await journey.run(['diff', reference, dump]);
@@ -208,9 +220,23 @@ async function makeReference(
   ]);
 }
 
-async function expectPath(path: string, what: string): Promise<void> {
-  if (!(await pathExists(path)))
-    throw new ZayascopeError('IO', `port: expected ${what}, got nothing (${path})`, { op: 'port' });
+/** Before the reference is made, which takes longest. */
+async function expectFit(model: string, folder: string): Promise<void> {
+  const { openModelSource } = await import('../../models/layout/source.js');
+  const { requireModelFit } = await import('../../locate/model-fit.js');
+  const { Dump } = await import('../../dump/reader.js');
+  await using dump = await Dump.open(folder);
+  requireModelFit('port', await openModelSource(model), dump);
+}
+
+/** Opens the model's headers: what is no model ends the journey before it begins. */
+async function expectModel(model: string): Promise<void> {
+  const { openModelSource } = await import('../../models/layout/source.js');
+  await openModelSource(model);
+}
+
+function refusal(expected: string, path: string, got: string): ZayascopeError {
+  return new ZayascopeError('IO', `port: expected ${expected}, got ${got} (${path})`, { op: 'port' });
 }
 
 /** As a POSIX shell reads it. */

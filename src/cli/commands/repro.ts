@@ -90,6 +90,7 @@ async function writeFolder(
     );
   const { Dump } = await import('../../dump/reader.js');
   const { loadPolicy } = await import('../../graph/policy.js');
+  const { policyWords, weightsWords } = await import('../../locate/repro/readme.js');
   const { writeRepro } = await import('../../locate/repro/repro.js');
   const policy = await loadPolicy(options.policy);
   await using dump = await Dump.open(path);
@@ -109,10 +110,10 @@ async function writeFolder(
     fields([
       ['folder', summary.out],
       ['op', `${summary.op}, ${summary.nodes} nodes`],
-      ['from', `${summary.dump.producer}, policy ${summary.dump.policy}`],
+      ['from', `${summary.dump.producer}${policyWords(summary.dump.policy)}`],
       [
         'weights',
-        `${summary.model.name}${summary.model.sameWeights ? '' : ' (not those that the dump names)'}`,
+        `${summary.model.name}${summary.model.sameWeights ? '' : ` (${weightsWords(summary.model)})`}`,
       ],
       ['policy', `${summary.policy.name}${settings.length === 0 ? '' : `: ${settings.join(', ')}`}`],
       ['next', `zayascope repro run ${summary.out} --dtype-variants`],

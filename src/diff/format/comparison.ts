@@ -1,4 +1,5 @@
 import { type Cell, formatError, formatShare, rendered, styled, textTable } from '../../text-table.js';
+import { OUTCOME_STYLES } from '../outcome.js';
 import type { BlockReport, DiffReport } from '../report.js';
 import { nonFiniteLines } from './non-finite.js';
 import type { FormatOptions } from './report.js';
@@ -72,8 +73,7 @@ function describeRouting({ routing }: DiffReport): string {
     : `${routing.flipped} of ${routing.choices} flipped${routing.nonFinite === 0 ? '' : `, ${routing.nonFinite} not finite`}`;
 }
 
-function describeVerdict({ pass, failAbove, unpaired, nonFinite }: DiffReport): Cell {
-  if (failAbove === null && pass) return { text: 'not gated', style: 'faint' };
+function describeVerdict({ outcome, unpaired, nonFinite }: DiffReport): Cell {
   const why = `${unpaired.length > 0 ? `, ${unpaired.length} unpaired` : ''}${nonFinite.counted > 0 ? ', not finite' : ''}`;
-  return { text: `${pass ? 'PASS' : 'FAIL'}${why}`, style: pass ? 'good' : 'bad' };
+  return { text: `${outcome}${why}`, style: OUTCOME_STYLES[outcome] };
 }

@@ -7,6 +7,7 @@ import {
   styled,
   textTable,
 } from '../../text-table.js';
+import { limitWords, OUTCOME_STYLES } from '../outcome.js';
 import type { DiffReport, NotCaptured, TapReport, Unpaired } from '../report.js';
 import { tapDiffering, tapError, tapNonFinite } from '../report.js';
 import { unscoredChoices } from '../routing-scores.js';
@@ -48,14 +49,13 @@ export function formatReport(
 }
 
 function headLines(report: DiffReport, color: boolean): string[] {
-  const { reference, tested, failAbove, pass, firstDivergence, notes, tapReports, unpaired } = report;
+  const { reference, tested, failAbove, outcome, firstDivergence, notes, tapReports, unpaired } = report;
   const identical = tapReports.filter((tap) => tap.identical).length;
   const lines = [
     `${reference.label} (reference, ${reference.policy}) against ${tested.label} (${tested.policy})`,
   ];
-  const limit = failAbove === null ? 'no threshold' : `energy NMSE at most ${failAbove}`;
   const counts = `${tapReports.length} taps compared, ${identical} identical, ${unpaired.length} unpaired`;
-  lines.push(`${styled(pass ? 'PASS' : 'FAIL', pass ? 'good' : 'bad', color)}  ${limit}; ${counts}`);
+  lines.push(`${styled(outcome, OUTCOME_STYLES[outcome], color)}  ${limitWords(failAbove)}; ${counts}`);
   for (const line of nonFiniteLines(report.nonFinite, 'taps')) lines.push(styled(line, 'bad', color));
   for (const note of notes) lines.push(styled(`note: ${note}`, 'bad', color));
   if (firstDivergence === null) {

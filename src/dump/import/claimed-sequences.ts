@@ -17,7 +17,7 @@ export function checkClaimedSequences(
   map: CompiledNameMap,
   targets: ReadonlyMap<string, TapSpec> | undefined,
 ): void {
-  for (const { name, shape, lengths } of claimed) {
+  for (const { name, shape, lengths, isAssumed } of claimed) {
     const tokens = lengths.reduce((sum, length) => sum + length, 0);
     const counts = map
       .resolve(name, undefined)
@@ -29,11 +29,20 @@ export function checkClaimedSequences(
     if (lengths.length === count && lengths.every((own) => own === length)) continue;
     throw importError(
       'BAD_ARGUMENT',
-      `a value of sequences of ${lengths.join(' and ')} tokens, as given`,
-      `shape [${shape.join(', ')}], which is ${count === 1 ? 'one sequence' : `${count} sequences`} of ${length}; give their lengths with --sequences, or record them with begin(batch)`,
+      isAssumed
+        ? `a value of one sequence of ${tokens} tokens, since the folder records none`
+        : `a value of sequences of ${lengths.join(' and ')} tokens, as given`,
+      `shape [${shape.join(', ')}], which is ${count === 1 ? 'one sequence' : `${count} sequences`} of ${length}. ${advice(count, length)}`,
       `${name} of ${file}`,
     );
   }
+}
+
+/** What to give, or where the port may be at fault. */
+function advice(count: number, length: number): string {
+  if (count > 1)
+    return `Pass --sequences ${Array.from({ length: count }, () => length).join()}, or record them with begin(batch)`;
+  return `Leave --sequences out if it is one. If there were several, the port runs this over all of them as one, so that the first tokens of a sequence see the last ones of another: a fault of the port`;
 }
 
 function hasStates({ layout = [] }: NameRule): boolean {

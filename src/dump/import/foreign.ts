@@ -102,10 +102,12 @@ export interface ForeignSource extends AsyncDisposable {
    */
   mayLackValuesFrom?: number | undefined;
   /**
-   * Whole values of calls whose sequences the user gave, since the source does not say, with the tokens of
-   * each sequence in the call: their shapes may contradict.
+   * Whole values of calls whose sequences the user gave, or that are taken for one, since the source does not
+   * say, with the tokens of each sequence in the call: their shapes may contradict.
    */
-  claimed?: readonly { name: string; shape: readonly number[]; lengths: readonly number[] }[] | undefined;
+  claimed?:
+    | readonly { name: string; shape: readonly number[]; lengths: readonly number[]; isAssumed: boolean }[]
+    | undefined;
   /** What a layout that does not fit may come from: a sentence for its message. */
   misfitHint?: string | undefined;
   /** What the source said about itself. */

@@ -3,7 +3,13 @@ import { ZayascopeError } from '../../errors.js';
 import { FAMILIES } from '../../families/families.js';
 import type { DumpModel, RowIndex, TapOrder, TapSpec } from '../format.js';
 import { compileNameMap, type NameMap } from '../names/name-map.js';
-import { listNames, type ResolvedTap, resolveNames, type UnmappedChoice } from '../names/resolve-names.js';
+import {
+  listNames,
+  otherMap,
+  type ResolvedTap,
+  resolveNames,
+  type UnmappedChoice,
+} from '../names/resolve-names.js';
 import { rowStats } from '../row-stats.js';
 import { DumpWriter, type TapStats, type TapValue } from '../writer.js';
 import { checkClaimedSequences } from './claimed-sequences.js';
@@ -97,10 +103,12 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
   const taps = ordered.map((name) => planned.get(name)!);
   const notes = [
     ...source.notes,
+    ...mapNotes(source, map.name, names.unmapped),
     ...remarks(sequences, names.superseded, shared, taps),
     ...orderNotes(order),
   ];
   const kept = unmapped === 'keep' ? names.unmapped : [];
+  const dropped = unmapped === 'drop' ? names.unmapped : [];
   const prefixes = own.filter(({ rule }) => rule?.prefix).map(({ name }) => name);
   const first = steps[0]!.start;
   const writer = await DumpWriter.create(
@@ -116,6 +124,7 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
         nameMap: map.name,
         ...(prefixes.length === 0 ? {} : { prefixes }),
         ...(kept.length === 0 ? {} : { unmapped: kept }),
+        ...(dropped.length === 0 ? {} : { dropped }),
         ...(notes.length === 0 ? {} : { notes }),
       },
       model: {
@@ -211,6 +220,14 @@ function remarks(
       ? []
       : [`Not used, since another value is the same tap: ${listNames(superseded)}.`]),
   ];
+}
+
+/** Says where another map knows more of the names. */
+function mapNotes({ values }: ForeignSource, map: string, unmapped: readonly string[]): string[] {
+  const names = new Map(values.map(({ name }) => [name, true]));
+  const known = names.size - unmapped.length;
+  const advice = unmapped.length === 0 ? '' : otherMap(map, names, known);
+  return advice === '' ? [] : [`The map ${map} knows ${known} of ${names.size} names${advice}.`];
 }
 
 function orderNotes(order: TapOrder): string[] {

@@ -125,16 +125,14 @@ export async function openLlamacppSource(
     mayLackFirstRows: false,
     mayLackValuesFrom: finished ? undefined : last,
     // A recorded list of sequences is no claim.
-    claimed:
-      lengths === undefined
-        ? undefined
-        : numbered
-            .filter(({ graph }) => index.batches[index.graphs[graph]!.batch]!.sequences === undefined)
-            .map(({ name, ne, graph }) => ({
-              name,
-              shape: [...ne].reverse(),
-              lengths: byGraph.get(graph)!.map(({ tokens }) => tokens.length),
-            })),
+    claimed: numbered
+      .filter(({ graph }) => index.batches[index.graphs[graph]!.batch]!.sequences === undefined)
+      .map(({ name, ne, graph }) => ({
+        name,
+        shape: [...ne].reverse(),
+        lengths: byGraph.get(graph)!.map(({ tokens }) => tokens.length),
+        isAssumed: lengths === undefined,
+      })),
     misfitHint:
       lengths === undefined && index.batches.every(({ sequences }) => sequences === undefined)
         ? 'Had the batch several sequences? This folder does not say: give their lengths with --sequences, or record them with begin(batch)'

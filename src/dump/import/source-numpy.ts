@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import { describePlace } from '../../describe-place.js';
 import { openRegularFile } from '../../regular-file.js';
 import { fileSizeBytes, ioError, readInto, withFile } from '../../weights/file-access.js';
 import { sniffFile, wrongKind } from '../../weights/formats/file-kind.js';
@@ -27,7 +28,12 @@ export async function openNpyFolder(folder: string, options: NumpyOptions = {}):
   });
   const files = entries.filter((entry) => entry.endsWith('.npy')).sort();
   if (files.length === 0)
-    throw importError('BAD_ARGUMENT', '.npy files', `${entries.length} other files`, folder);
+    throw importError(
+      'BAD_ARGUMENT',
+      'a folder that zayascope_dump.h wrote (with index.jsonl) or one of .npy files',
+      await describePlace(folder),
+      folder,
+    );
   const values: ForeignValue[] = [];
   for (const file of files) values.push(await npyValue(join(folder, file), options));
   return plainSource('npy folder', basename(resolve(folder)), values);

@@ -1,6 +1,7 @@
 /** Decides which value of a source becomes which tap. */
 import type { TapSpec } from '../format.js';
 import { type ForeignSource, type ForeignValue, importError } from '../import/foreign.js';
+import { bestMap } from './best-map.js';
 import { blockOfTap, type CompiledNameMap, type NameRule } from './name-map.js';
 
 /**
@@ -71,7 +72,7 @@ export function resolveNames(
     throw importError(
       'BAD_ARGUMENT',
       `names that the map '${map.name}' knows (or --keep-unmapped, --drop-unmapped)`,
-      `${result.unmapped.length} others: ${listNames(result.unmapped)}`,
+      `${result.unmapped.length} others: ${listNames(result.unmapped)}${otherMap(map.name, byName, candidates.length)}`,
       source.name,
     );
   for (const { from, taps } of candidates)
@@ -84,6 +85,14 @@ export function resolveNames(
   if (result.taps.length === 0)
     throw importError('BAD_ARGUMENT', `a value that the map '${map.name}' knows`, 'none', source.name);
   return result;
+}
+
+/** Names the map that knows more of the names; nothing where none does. */
+export function otherMap(map: string, names: ReadonlyMap<string, unknown>, known: number): string {
+  const best = bestMap([...names.keys()]);
+  return best === null || best.map === map || best.count <= known
+    ? ''
+    : `. Pass --map ${best.map}, which knows ${best.count} of them`;
 }
 
 /** Names for a message: the first few and how many more. */

@@ -7,7 +7,9 @@ import { familyOf } from '../../dump/roles.js';
 import { ZayascopeError } from '../../errors.js';
 import { roleTap } from '../../families/roles.js';
 import type { Policy } from '../../graph/policy.js';
+import { openModelSource } from '../../models/layout/source.js';
 import { explainStructures } from '../causes/explain.js';
+import { requireModelFit } from '../model-fit.js';
 import { commonRows, noiseFloor } from '../noise/noise-floor.js';
 import { blockCount } from '../replay/tap-graph.js';
 import { isRoutingTap, RoutingSums } from '../routing/drift.js';
@@ -18,12 +20,13 @@ import { errorOf, type OpEvidence, valueReports } from './evidence.js';
 import { explainFaults } from './hypotheses.js';
 import { type KindInput, locatedKinds } from './kinds.js';
 import { type Mismatch, tokenMismatch } from './mismatch.js';
-import { nextCommand } from './next-command.js';
+import { isAllF32, nextCommand } from './next-command.js';
 import {
   AS_STORED,
   label,
   noiseNotes,
   partialNotes,
+  partnerNotes,
   recomputedNotes,
   swappedNotes,
   unexplained,
@@ -69,6 +72,7 @@ export async function locateDumps(
     ...(signal === undefined ? {} : { signal }),
     onProgress: (done: number, total: number) => onProgress?.(what, done, total),
   });
+  const source = model === undefined ? undefined : await openModelSource(model);
   const diff = await diffDumps(reference, tested, {
     allowNonFinite,
     ...(order === undefined ? {} : { order }),
@@ -83,6 +87,14 @@ export async function locateDumps(
       `locate: expected two dumps with values in common, got none${tokens === null ? '' : `: ${tokens.sentence}`} (${reference.dir}, ${tested.dir})`,
       { op: 'locate' },
     );
+  if (tokens === null && diff.namesApart !== null)
+    throw new ZayascopeError(
+      'UNPAIRED',
+      `locate: expected two dumps of the same values. ${diff.namesApart} (${reference.dir}, ${tested.dir})`,
+      { op: 'locate' },
+    );
+  if (source !== undefined && tokens === null)
+    for (const dump of [tested, reference]) requireModelFit('locate', source, dump);
   const header = {
     format: 'zayascope-locate',
     version: 1,
@@ -95,7 +107,7 @@ export async function locateDumps(
   const noiseByTap = noise === undefined ? null : await noiseFloor(reference, noise, tested);
   const noises = new Map(noiseByTap?.map((entry) => [entry.tap, entry]));
   using runners = model === undefined ? undefined : new PolicyRunners(model, open);
-  let base = recompute ?? (model?.endsWith('.gguf') ? ggufPolicy(tested) : ownPolicy(tested));
+  let base = recompute ?? (source?.metadata !== undefined ? ggufPolicy(tested) : ownPolicy(tested));
   const holds = heldByAll(dumps);
   const judge = () =>
     ownErrors(
@@ -110,9 +122,9 @@ export async function locateDumps(
       run,
     );
   let own = await judge();
-  const stored =
-    runners === undefined || tested.manifest.policy.name !== UNKNOWN || hasStoredWeights(base)
-      ? null
+  const { stored, otherWeights } =
+    runners === undefined || recompute !== undefined || !mayHaveOtherFile(tested)
+      ? { stored: null, otherWeights: null }
       : await findStoredType(runners, tested, base, own, { holds, ...run('trying the types of files') });
   if (stored !== null) {
     base = stored.policy;
@@ -130,6 +142,13 @@ export async function locateDumps(
   if (followed !== null) own = withFollowed(own, followed);
   if (own.mismatch !== null)
     return mismatched({ ...header, order: diff.order }, own.mismatch, reports, dumps);
+  if (otherWeights !== null)
+    return mismatched(
+      { ...header, order: diff.order },
+      { kind: 'weights', sentence: otherWeights },
+      reports,
+      dumps,
+    );
   const evidence = new Map<string, OpEvidence>(
     reports.map((cumulative): [string, OpEvidence] => {
       const { name } = cumulative;
@@ -196,6 +215,12 @@ export async function locateDumps(
     });
     kinds = locatedKinds({ ...input, explained, causes: structures.causes });
   }
+  const isStored = base.name === AS_STORED && runners?.model !== undefined && !isAllF32(runners.model);
+  const storedTypes = stored?.policy.rules.length
+    ? `weights as a ${stored.type} file stores them`
+    : isStored
+      ? `the ${AS_STORED}`
+      : null;
   const found = faults.length > 0 || located.nonFinite !== null;
   const final = {
     tap: located.final,
@@ -208,6 +233,7 @@ export async function locateDumps(
     recomputed: model === undefined || base.name === 'f32' ? null : base.name,
     found,
     mismatch: null,
+    otherFile: stored?.isOtherFile === true ? stored.note : null,
     order: diff.order,
     firstFault: located.nonFinite?.tap ?? faults[0]?.tap ?? null,
     nonFinite: located.nonFinite,
@@ -220,10 +246,12 @@ export async function locateDumps(
     noiseByTap,
     routing: routing === null ? null : { ...routing, pinned: null },
     notes: [
+      ...(stored === null || stored.isOtherFile ? [] : [stored.note]),
       ...partialNotes(dumps),
       ...swappedNotes(reference, tested),
-      ...(found ? [] : unexplained(final, own.half !== null, recompute)),
-      ...(stored === null ? recomputedNotes(tested, base) : [stored.note]),
+      ...partnerNotes(reference, tested, reports),
+      ...(found ? [] : unexplained(final, own.half !== null, recompute, storedTypes)),
+      ...(stored === null ? recomputedNotes(tested, base) : []),
       ...(followed === null ? [] : [followed.note]),
       ...own.notes,
       ...structures.notes,
@@ -240,8 +268,26 @@ function isContinued({ manifest }: DumpView): boolean {
   return manifest.steps > 1;
 }
 
-function hasStoredWeights({ rules }: Policy): boolean {
-  return rules.some(({ sites, set }) => sites.includes('#weight') && set !== 'F32');
+/** True for a run of which nothing says that its weights are a checkpoint's, or that of a GGUF file. */
+function mayHaveOtherFile({ manifest }: DumpView): boolean {
+  return manifest.policy.name === UNKNOWN || manifest.model.layout?.startsWith('gguf') === true;
+}
+
+/** Of a capture that says in which types it kept a GGUF file's matrices: these; all else is to be found. */
+function recordedWeights({ manifest }: DumpView): Policy | undefined {
+  const { rules } = manifest.policy;
+  if (manifest.model.layout?.startsWith('gguf') !== true || !Array.isArray(rules)) return undefined;
+  const weights = rules.filter(
+    (rule): rule is Policy['rules'][number] =>
+      typeof rule?.sites === 'string' && typeof rule.set === 'string' && rule.sites.endsWith('#weight'),
+  );
+  return weights.length === 0
+    ? undefined
+    : {
+        name: AS_STORED,
+        description: `matrices as policy ${manifest.policy.name} keeps them`,
+        rules: weights,
+      };
 }
 
 /**
@@ -249,7 +295,7 @@ function hasStoredWeights({ rules }: Policy): boolean {
  * the types of the file.
  */
 function ggufPolicy(tested: DumpView): Policy {
-  if (tested.manifest.policy.name !== UNKNOWN) return ownPolicy(tested);
+  if (tested.manifest.policy.name !== UNKNOWN) return recordedWeights(tested) ?? ownPolicy(tested);
   return {
     name: AS_STORED,
     description: 'matrices and activations in the types of the GGUF file',
@@ -270,6 +316,7 @@ function mismatched(
     recomputed: null,
     found: true,
     mismatch,
+    otherFile: null,
     firstFault: null,
     nonFinite: null,
     final: { tap: last.name, nmse: errorOf(last), floorNmse: null, noise: null },

@@ -96,6 +96,7 @@ function headLines(report: LocateReport, color: boolean, few: number): string[] 
   const against = mode === 'policy' ? `policy ${tested}` : tested;
   const floor = noise === null ? '' : `, noise floor ${noise}`;
   const lines = [`${reference} (reference) against ${against}${floor}`];
+  if (report.otherFile !== null) lines.push(`${styled('WRONG FILE', 'bad', color)}  ${report.otherFile}`);
   // Nothing errs by itself, and yet nothing may pass.
   const unjudged = found && kinds.length === 0;
   const what = unjudged

@@ -135,7 +135,9 @@ function sentenceOf(
       : `${name}${where} fails while its inputs pass. Check: ${check}.`;
   const spread = local?.spread ?? null;
   // Heads and channels say more than columns.
-  const hasEntries = (within.get(worst.tap) ?? []).some(({ axis }) => axis !== 'expert');
+  const hasEntries = (within.get(worst.tap) ?? []).some(
+    ({ axis }) => axis !== 'expert' && axis !== 'skip class',
+  );
   const columns = spread === null || hasEntries ? '' : axisWords(spread.columns, 'column', 'columns');
   const tokens = spread === null ? '' : axisWords(spread.tokens, 'token position', 'token positions');
   const held = [columns, tokens].filter((words) => words !== '').join(' and ');

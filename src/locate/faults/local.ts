@@ -81,7 +81,8 @@ export async function localErrors(
   const { holds = () => true } = options;
   const sums = new Map<string, LocalSums>();
   const held = new Set(dump.taps.map(({ name }) => name).filter(holds));
-  const { family } = architectureOf(runner.config);
+  const { family, skipBiases } = architectureOf(runner.config);
+  const skip = skipBiases === undefined ? undefined : runner.config.num_experts;
   const hidden = hiddenChoices(held, runner.config, family);
   const watched = new Set([...hidden.values()].flat());
   const leads = new Map<number, Float32Array>();
@@ -104,7 +105,7 @@ export async function localErrors(
       if (sum === undefined) {
         const blocks = tap.dtype === 'I32' || tap.scope !== 'token' ? undefined : hidden.get(tap.name);
         const sure = blocks === undefined ? null : new SureTokens(blocks, tap.block);
-        sum = new LocalSums(tap, right, spreads, sure, sizes);
+        sum = new LocalSums(tap, right, spreads, sure, sizes, skip);
         sums.set(tap.name, sum);
       }
       const choice = tap.scope === 'token' ? choices.get(tap.block) : undefined;
@@ -147,9 +148,10 @@ class LocalSums {
     spreads: NonNullable<LocalOptions['spreads']>,
     sure: SureTokens | null,
     sizes: ReadonlyMap<string, number>,
+    skip: number | undefined,
   ) {
     this.#sure = sure;
-    this.#entries = new EntryErrors(tap, sizes);
+    this.#entries = new EntryErrors(tap, sizes, skip);
     this.#tap = tap;
     this.#right = right;
     this.#spreads = spreads;

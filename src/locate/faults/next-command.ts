@@ -6,6 +6,7 @@ import type { Model } from '../../models/runtime/model.js';
 import { heldColumns } from '../replay/graft.js';
 import { directInputs } from '../replay/tap-graph.js';
 import { buildPiece, opTap, requiredByName } from '../repro/piece.js';
+import { AS_STORED } from './notes.js';
 
 /** What a step is made of. */
 export interface NextStep {
@@ -26,8 +27,10 @@ export interface NextStep {
 export function nextCommand(tap: string, step: NextStep, blocks: number): string {
   const { reference, tested, folder, model, base, mapArgument } = step;
   if (folder !== undefined && model !== undefined && canReproduce(tap, tested, model, base)) {
-    const policy = base.name !== 'f32' && Object.hasOwn(POLICIES, base.name) ? ` --policy ${base.name}` : '';
-    return `zayascope repro ${shell(tested.dir)} --model ${shell(folder)} --op ${tap}${policy} --out repro`;
+    const name = base.name === AS_STORED ? 'bf16-weights' : base.name;
+    const isPlain = name === 'f32' || (base.name === AS_STORED && isAllF32(model));
+    const policy = !isPlain && Object.hasOwn(POLICIES, name) ? ` --policy ${name}` : '';
+    return `zayascope repro ${shell(tested.dir)} --model ${shell(folder)} --op ${tap}${policy} --out ${reproFolder(tap)}`;
   }
   const map = mapArgument === undefined ? '' : ` --map ${shell(mapArgument)}`;
   const held = new Set(
@@ -37,6 +40,16 @@ export function nextCommand(tap: string, step: NextStep, blocks: number): string
   );
   const taps = [...directInputs(tap, blocks).inputs.filter((name) => held.has(name)), tap];
   return `zayascope diff ${shell(reference.dir)} ${shell(tested.dir)}${map} --taps ${taps.join()} --all`;
+}
+
+/** A folder for each op, so that one does not stand in another's way. */
+export function reproFolder(tap: string): string {
+  return `repro-${tap.replace(/[^\w.-]+/g, '-')}`;
+}
+
+/** True for a file whose stored types are no choice. */
+export function isAllF32({ weights }: Model): boolean {
+  return [...weights.checkpoint.tensors.values()].every(({ dtype }) => dtype === 'F32');
 }
 
 /**

@@ -1,6 +1,7 @@
 import { basename, resolve } from 'node:path';
 import type { DumpView } from '../../dump/dump-view.js';
 import { UNKNOWN } from '../../dump/import/foreign.js';
+import { sequenceLengths } from '../../dump/sequences.js';
 import type { Policy } from '../../graph/policy.js';
 import type { Model } from '../../models/runtime/model.js';
 import { weightsSha256 } from '../../weights/identity.js';
@@ -38,6 +39,28 @@ export function partialNotes(dumps: readonly Pick<DumpView, 'dir' | 'manifest'>[
       ? [`${basename(resolve(dir))} is partial: its producer did not finish.`]
       : [],
   );
+}
+
+/** Says how many tokens of a side the other lacks: what stands there is not compared. */
+export function partnerNotes(
+  reference: DumpView,
+  tested: DumpView,
+  reports: readonly { name: string; rows: number }[],
+): string[] {
+  const perToken = new Set(reference.taps.filter(({ scope }) => scope === 'token').map(({ name }) => name));
+  const paired = reports.reduce((most, { name, rows }) => Math.max(most, perToken.has(name) ? rows : 0), 0);
+  const count = ({ manifest }: DumpView) =>
+    sequenceLengths(manifest.sequences).reduce((sum, length) => sum + length, 0);
+  const [theirs, own] = [count(reference), count(tested)];
+  if (paired === Math.max(theirs, own)) return [];
+  const lacks = (dump: DumpView, all: number) => `${all - paired} of ${all} tokens of ${label(dump)}`;
+  const sides = [
+    ...(paired < theirs ? [lacks(reference, theirs)] : []),
+    ...(paired < own ? [lacks(tested, own)] : []),
+  ];
+  return [
+    `${sides.join(' and ')} have no partner (same sequence, position and id) in the other dump: only ${paired} are compared.`,
+  ];
 }
 
 /** Says where another program's values stand in the place of transformers' own. */
@@ -93,17 +116,23 @@ const GATHERS = { single: 1e-6, half: 0.1 } as const;
 /**
  * What a silent report says of a large error at the end.
  * @param given the policy that the user says the tested program has.
+ * @param stored the types of weights that it was recomputed with, where they are no F32.
  */
 export function unexplained(
   { tap, nmse, noise }: LocateReport['final'],
   rounds: boolean,
   given: Policy | undefined,
+  stored: string | null,
 ): string[] {
   const isLarge =
     noise === null ? nmse > (rounds ? GATHERS.half : GATHERS.single) : noise.verdict === 'broken';
   if (isLarge && given !== undefined && given.name !== 'f32')
     return [
       `Every op does what policy ${given.name} says: what it chooses otherwise than the reference makes the error of ${tap}.`,
+    ];
+  if (isLarge && stored !== null)
+    return [
+      `Every op is right with ${stored}: these types, and what is rounded to match them, make the error of ${tap}.`,
     ];
   return isLarge
     ? [

@@ -2,13 +2,15 @@ import { tapOrder } from '../../diff/tap-order.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { type Policy, policy as presetPolicy } from '../../graph/policy.js';
 import { architectureOf } from '../../models/architectures.js';
+import { openModelSource } from '../../models/layout/source.js';
+import { requireModelFit } from '../model-fit.js';
 import { blockCount } from '../replay/tap-graph.js';
 import { tiedChoices } from '../routing/tied-choices.js';
 import { choiceGroups } from './choices.js';
 import { errorOf, type OpEvidence } from './evidence.js';
 import { locatedKinds } from './kinds.js';
 import { localErrors } from './local.js';
-import { shell } from './next-command.js';
+import { reproFolder, shell } from './next-command.js';
 import { label, modelNotes, noiseNotes, partialNotes } from './notes.js';
 import { locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
@@ -47,6 +49,7 @@ export async function locatePolicy(
     ...(signal === undefined ? {} : { signal }),
     onProgress: (done: number, total: number) => onProgress?.(what, done, total),
   });
+  requireModelFit('locate', await openModelSource(model), reference);
   const f32 = presetPolicy('f32');
   const plain = await runners.use(f32);
   const dumps = [reference, ...(noise === undefined ? [] : [noise])];
@@ -153,7 +156,7 @@ export async function locatePolicy(
     within,
     steps,
     next: (tap) =>
-      `zayascope repro ${shell(reference.dir)} --model ${shell(model)} --op ${tap} --policy ${shell(policyArgument)} --out repro`,
+      `zayascope repro ${shell(reference.dir)} --model ${shell(model)} --op ${tap} --policy ${shell(policyArgument)} --out ${reproFolder(tap)}`,
   });
   const finalNoise = evidence.get(located.final)?.noise ?? null;
   return {
@@ -166,6 +169,7 @@ export async function locatePolicy(
     recomputed: null,
     found: faults.length > 0 || located.nonFinite !== null,
     mismatch: null,
+    otherFile: null,
     order: tapOrder(reference),
     firstFault: located.nonFinite?.tap ?? faults[0]?.tap ?? null,
     nonFinite: located.nonFinite,

@@ -143,6 +143,11 @@ export interface LocateReport {
   /** The runs are of other prompts or other weights: nothing else was judged. null: they are not. */
   mismatch: Mismatch | null;
   /**
+   * Set where the tested dump was not computed with the GGUF file given, but with another type of the same
+   * weights, under which it was judged: a sentence that names it.
+   */
+  otherFile: string | null;
+  /**
    * What is known of the order of the reference's values: unless it is `execution` or `declared`, what comes
    * first is by name only.
    */

@@ -53,8 +53,11 @@ export interface ReproDescription {
   policy: { name: string; settings: Record<string, string> };
   /** Who computed inputs and expected output, and under which policy of its own. */
   dump: { producer: string; policy: string; model: string };
-  /** The model whose weights are in the folder. `sameWeights`: the dump says it was made with the same. */
-  model: { name: string; weightsSha256: string; sameWeights: boolean };
+  /**
+   * The model whose weights are in the folder. `sameWeights`: the dump says it was made with the same; null:
+   * it does not say with which.
+   */
+  model: { name: string; weightsSha256: string; sameWeights: boolean | null };
   /** Weights in the dtype that the model stores; quantised ones lie in the file as bytes (I8). */
   weights: Record<string, { dtype: Dtype; shape: Shape }>;
   /** The piece of graph under the policy, in execution order: for people and other programs. */
@@ -128,7 +131,7 @@ function parseDescription(json: Record<string, unknown>, file: string): ReproDes
     model: {
       name: text(model, 'model.name', file),
       weightsSha256: text(model, 'model.weightsSha256', file),
-      sameWeights: model.sameWeights === true,
+      sameWeights: model.sameWeights === null ? null : model.sameWeights === true,
     },
     weights: parseWeights(json.weights, file),
     graph,

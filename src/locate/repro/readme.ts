@@ -1,4 +1,16 @@
+import { UNKNOWN } from '../../dump/import/foreign.js';
 import { REPRO_FILES, type ReproDescription } from './folder.js';
+
+/** Whose the weights of a folder are. */
+export function weightsWords({ sameWeights }: ReproDescription['model']): string {
+  if (sameWeights === null) return 'the dump does not say which weights ran';
+  return sameWeights ? 'those that the dump was made with' : 'not those that the dump names';
+}
+
+/** The policy of a dump; nothing where another program's is not known. */
+export function policyWords(policy: string): string {
+  return policy === UNKNOWN ? '' : `, policy ${policy}`;
+}
 
 /** `README.md` of a folder: what it is, how to run it, what is in it. */
 export function reproReadme({
@@ -20,8 +32,8 @@ Computes this value again from the values that it was computed from. No model an
 
     npx zayascope repro run . --dtype-variants
 
-- Inputs and expected output: ${dump.producer}, policy ${dump.policy}, model ${dump.model}; ${tokens} tokens, positions ${positions.start} to ${positions.end - 1} are compared
-- Weights: ${model.name}, ${model.sameWeights ? 'those that the dump was made with' : 'which the dump does not name as its own'} (${model.weightsSha256})
+- Inputs and expected output: ${dump.producer}${policyWords(dump.policy)}, model ${dump.model}; ${tokens} tokens, positions ${positions.start} to ${positions.end - 1} are compared
+- Weights: ${model.name}, ${weightsWords(model)} (${model.weightsSha256})
 - Policy: ${policy.name}
 
 | file | what |

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { isQuantized } from '../../dtype.js';
+import { UNKNOWN } from '../../dump/import/foreign.js';
 import type { Dump } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
 import type { Policy } from '../../graph/policy.js';
@@ -10,12 +11,14 @@ import { settingOf } from '../../models/runtime/model-policy.js';
 import { checkPolicy } from '../../models/runtime/sites.js';
 import { checkWeights } from '../../models/runtime/weights.js';
 import { parsePositions } from '../../positions.js';
+import { explained } from '../../regular-file.js';
 import type { TensorInfo } from '../../weights/checkpoint.js';
 import { ioError } from '../../weights/file-access.js';
 import { weightsSha256 } from '../../weights/identity.js';
 import type { SafetensorsDtype } from '../../weights/safetensors.js';
 import { type TensorSource, type WrittenDtype, writeSafetensors } from '../../weights/safetensors-write.js';
 import { tensorChunks } from '../../weights/tensor-data.js';
+import { requireModelFit } from '../model-fit.js';
 import { heldColumns } from '../replay/graft.js';
 import { REPRO_FILES, REPRO_FORMAT, REPRO_VERSION, type ReproDescription } from './folder.js';
 import { leafValue } from './leaves.js';
@@ -60,6 +63,7 @@ const OP = 'repro';
 export async function writeRepro(options: ReproOptions): Promise<ReproDescription> {
   const { dump, policy, sequence = 0, positions: selection = 'all', out } = options;
   const model = await openModelSource(options.model);
+  requireModelFit('repro', model, dump);
   const checked = checkWeights(model.checkpoint, model.config);
   checkPolicy(policy, model.config, checked.tensors);
   const { tokens, positions, ids } = chooseRows(dump, sequence, selection);
@@ -103,14 +107,17 @@ export async function writeRepro(options: ReproOptions): Promise<ReproDescriptio
     config: model.config,
     policy: { name: policy.name, settings },
     dump: {
-      producer: `${manifest.producer.name} ${manifest.producer.version}`,
+      producer: producerWords(manifest),
       policy: manifest.policy.name,
       model: manifest.model.name,
     },
     model: {
       name: basename(resolve(options.model)),
       weightsSha256: identity,
-      sameWeights: identity === manifest.model.weightsSha256,
+      sameWeights:
+        (manifest.model.weightsSha256 ?? UNKNOWN) === UNKNOWN
+          ? null
+          : identity === manifest.model.weightsSha256,
     },
     weights: Object.fromEntries(weights.map(({ name, dtype, shape }) => [name, { dtype, shape }])),
     graph: describeNodes(base.nodes),
@@ -130,6 +137,14 @@ export async function writeRepro(options: ReproOptions): Promise<ReproDescriptio
     await writeFile(join(folder, REPRO_FILES.description), `${JSON.stringify(description, null, 1)}\n`);
   });
   return description;
+}
+
+/** E.g. `transformers 5.9.0`, or of an import `llama.cpp (imported from out/port)`. */
+function producerWords({ producer }: Dump['manifest']): string {
+  const { name, version, importedBy, source } = producer;
+  const known = version === UNKNOWN ? name : `${name} ${version}`;
+  if (importedBy === undefined) return known;
+  return `${known} (imported${typeof source === 'string' ? ` from ${source}` : ''})`;
 }
 
 function chooseRows(dump: Dump, sequence: number, selection: string) {
@@ -191,7 +206,9 @@ async function writeFolder(out: string, fill: (folder: string) => Promise<void>)
     await fill(folder);
     await rename(folder, out);
   } catch (error) {
-    await rm(folder, { recursive: true, force: true });
-    throw error instanceof ZayascopeError ? error : ioError(OP, 'a writable folder', out, error);
+    await rm(folder, { recursive: true, force: true }).catch(() => {});
+    throw error instanceof ZayascopeError
+      ? error
+      : ioError(OP, 'a writable folder', out, explained(error as Error));
   }
 }

@@ -10,6 +10,7 @@ import { type Setting, SITE_KINDS, siteKind } from '../../graph/policy.js';
 import { openRepro, type Repro } from './folder.js';
 import { folderValue, leafBytes, storedWeight } from './inputs.js';
 import { buildPiece, describeNodes, opTap, type Piece, type PieceSource, requiredByName } from './piece.js';
+import { policyWords } from './readme.js';
 import { pieceVariants } from './variants.js';
 import { weightValues } from './weights.js';
 
@@ -137,7 +138,7 @@ export async function runRepro(dir: string, options: ReproRunOptions = {}): Prom
   return {
     op: description.op,
     policy: name,
-    reference: `${description.dump.producer}, policy ${description.dump.policy}`,
+    reference: `${description.dump.producer}${policyWords(description.dump.policy)}`,
     positions: description.positions,
     reference64:
       exact === undefined ? undefined : compare(exact, reference, isInteger ? undefined : expected.dtype),

@@ -1,5 +1,6 @@
 import { orderWords } from '../../diff/tap-order.js';
 import { createHash } from 'node:crypto';
+import type { Outcome } from '../../diff/outcome.js';
 import type { DiffReport } from '../../diff/report.js';
 import { unscoredChoices } from '../../diff/routing-scores.js';
 import { formatError, formatShare } from '../../text-table.js';
@@ -16,7 +17,7 @@ import type { ReproduceCommand } from './reproduce.js';
 /** Everything that a page shows. */
 export interface ReportContent {
   title: string;
-  outcome: 'PASS' | 'FAIL' | 'NOT JUDGED';
+  outcome: Outcome;
   sentence: string;
   diff: DiffReport;
   /** The noise floor, and the name of its dump. */
@@ -146,6 +147,7 @@ function warnings({ diff, located, notes: leftOut }: ReportContent): string {
     ),
     ...(kind === 'tensors' ? [] : ['The dumps do not both hold tensors: there are no tensor views.']),
     ...leftOut,
+    ...(located?.otherFile ? [located.otherFile] : []),
     ...(located?.notes ?? []).filter((note) => !notes.includes(note)),
   ];
   if (lines.length === 0) return '';

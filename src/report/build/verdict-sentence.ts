@@ -1,6 +1,7 @@
 import type { DiffReport, TapReport } from '../../diff/report.js';
 import { tapDiffering, tapError, tapNonFinite } from '../../diff/report.js';
 import { nonFiniteLines, sideCounts } from '../../diff/format/non-finite.js';
+import type { Outcome } from '../../diff/outcome.js';
 import { exceeds } from '../../diff/summary.js';
 import { orderWords } from '../../diff/tap-order.js';
 import { formatError } from '../../text-table.js';
@@ -9,11 +10,8 @@ import type { TapNoise } from '../../locate/noise/noise-floor.js';
 
 /** The outcome that stands on top of a report. */
 export interface ReportVerdict {
-  /**
-   * `PASS` and `FAIL` as `zayascope diff` means them; `NOT JUDGED` where everything was paired but no limit
-   * was given and values differ.
-   */
-  outcome: 'PASS' | 'FAIL' | 'NOT JUDGED';
+  /** As `zayascope diff` means it. */
+  outcome: Outcome;
   /** Outcome, first divergence and worst tap in one sentence. */
   sentence: string;
 }
@@ -27,10 +25,9 @@ export function reportVerdict(
   noise: readonly TapNoise[] | null,
   located: LocateReport | null,
 ): ReportVerdict {
-  const { tapReports, unpaired, failAbove, pass, firstDivergence } = report;
+  const { tapReports, unpaired, outcome, firstDivergence } = report;
   const identical = tapReports.every((tap) => tap.identical);
-  const outcome = !pass ? 'FAIL' : failAbove === null && !identical ? 'NOT JUDGED' : 'PASS';
-  const parts = [judged(report, identical), ...nonFiniteLines(report.nonFinite, 'taps')];
+  const parts = [...(report.namesApart === null ? [] : [report.namesApart.replace(/\.$/, '')]), judged(report, identical), ...nonFiniteLines(report.nonFinite, 'taps')];
   if (unpaired.length > 0) parts.push(`${count(unpaired.length, 'entry')} could not be paired`);
   if (firstDivergence !== null) {
     const what = firstDivergence.criterion === 'threshold' ? 'first above it' : 'first that differs';

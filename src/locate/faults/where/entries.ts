@@ -7,7 +7,8 @@ import { entryWords, HEAD_AXES } from '../../causes/words.js';
 
 /** Entries of one axis that are wrong while the others of it are right. */
 export interface WrongEntries {
-  /** Axis as the dump names it, or a part of one, e.g. `nk`; `expert` for the tokens of an expert. */
+  /** Axis as the dump names it, or a part of one, e.g. `nk`; `expert` for the tokens of an expert,
+   * `skip class` for those of the class that runs none. */
   axis: string;
   /** The first of them. */
   first: number;
@@ -49,13 +50,18 @@ interface Sums {
 export class EntryErrors {
   readonly #tap: TapInfo;
   readonly #sizes: ReadonlyMap<string, number>;
+  readonly #skip: number | undefined;
   readonly #axes = new Map<string, Sums>();
   readonly #experts = new Map<number, { error: number; size: number; rows: number; wrong: number }>();
 
-  /** @param sizes of {@link axisSizes}. */
-  constructor(tap: TapInfo, sizes: ReadonlyMap<string, number>) {
+  /**
+   * @param sizes of {@link axisSizes}.
+   * @param skip the class of the router that runs no expert, where the model has one.
+   */
+  constructor(tap: TapInfo, sizes: ReadonlyMap<string, number>, skip?: number) {
     this.#tap = tap;
     this.#sizes = sizes;
+    this.#skip = skip;
   }
 
   /**
@@ -115,7 +121,7 @@ export class EntryErrors {
     if (whole && isPart(bad.length, experts.length))
       found.push(
         told(
-          'expert',
+          bad.length === 1 && bad[0]![0] === this.#skip ? 'skip class' : 'expert',
           bad.map(([expert]) => expert),
           experts.length,
         ),
@@ -178,7 +184,7 @@ export function entriesWords(within: readonly WrongEntries[]): string {
   if (within.length === 0) return '';
   const parts = within.map(words);
   const isOne = within.length === 1 && within[0]!.count === 1;
-  const isTokens = within.at(-1)!.axis === 'expert';
+  const isTokens = ['expert', 'skip class'].includes(within.at(-1)!.axis);
   return ` Only ${parts.join(' and ')} ${isOne && !isTokens ? 'is' : 'are'} wrong.`;
 }
 
@@ -188,6 +194,7 @@ function words({ axis, first, count, size, wrong }: WrongEntries): string {
     isRange && count > 2
       ? `${first}–${first + count - 1}`
       : `${wrong.join(', ')}${count > wrong.length ? ', …' : ''}`;
+  if (axis === 'skip class') return `tokens of the skip class (${first}, which runs no expert)`;
   if (axis === 'expert')
     return `tokens of ${count === 1 ? `expert ${first}` : `experts ${list}`} (of ${size} that are chosen)`;
   return `${entryWords(axis, count)} ${list} of ${size}${axis === HEAD_AXES.channels ? ' in every head' : ''}`;
