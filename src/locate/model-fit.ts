@@ -53,15 +53,20 @@ function hasAllBlocks(taps: readonly TapInfo[], blocks: number): boolean {
   return Array.from({ length: blocks }, (_, block) => `layers.${block}`).every((name) => names.has(name));
 }
 
+/**
+ * An import without a config may lack axes of size 1, or have heads and channels as one: what counts is how
+ * many elements there are. Sizes that vary by step are left to the replay.
+ */
 function fits(dumped: TapInfo, made: Pick<TapInfo, 'shape'>, isPrefix: boolean): boolean {
-  const last = made.shape.length - 1;
-  return (
-    dumped.shape.length === made.shape.length &&
-    made.shape.every((size, axis) => {
-      const own = dumped.shape[axis];
-      if (size === null || own === null || own === undefined) return own !== undefined;
-      return own === size || (isPrefix && axis === last && own < size);
-    })
+  const [own, wanted] = [elements(dumped), elements(made)];
+  if (own === undefined || wanted === undefined) return true;
+  return own === wanted || (isPrefix && own < wanted);
+}
+
+function elements({ shape }: Pick<TapInfo, 'shape'>): number | undefined {
+  return shape.reduce<number | undefined>(
+    (all, size) => (all === undefined || size === null ? undefined : all * size),
+    1,
   );
 }
 

@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { JOURNEY_FILES, openJourneyFolder } from '../../src/cli/port-folder.js';
+import { root } from '../reference/python.js';
 import { temporaryFolder } from '../weights/fixtures.js';
 import { runCommand } from './run-command.js';
 
@@ -48,14 +49,11 @@ describe('the folder of a journey', () => {
 
 it('port writes nothing where its folder is that of the reference', async () => {
   const folder = await temporaryFolder();
-  const [port, model, checkpoint] = [
-    join(folder, 'port'),
-    join(folder, 'm.gguf'),
-    join(folder, 'checkpoint'),
-  ];
+  const [port, checkpoint] = [join(folder, 'port'), join(folder, 'checkpoint')];
+  const model = join(root, 'dumps', 'tiny', 'model');
   await mkdir(port);
   await mkdir(checkpoint);
-  await writeFile(model, 'GGUF');
+  await writeFile(join(port, 'index.jsonl'), '');
   await writeFile(join(checkpoint, 'config.json'), '{"mine":1}');
   const args = ['port', port, '--model', model, '--reference', checkpoint, '--out'];
   for (const out of [checkpoint, port]) {
@@ -65,5 +63,5 @@ it('port writes nothing where its folder is that of the reference', async () => 
   }
   expect(await readdir(checkpoint)).toEqual(['config.json']);
   expect(await readFile(join(checkpoint, 'config.json'), 'utf8')).toBe('{"mine":1}');
-  expect(await readdir(port)).toEqual([]);
+  expect(await readdir(port)).toEqual(['index.jsonl']);
 });
