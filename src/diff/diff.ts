@@ -3,14 +3,14 @@ import type { DumpView } from '../dump/dump-view.js';
 import type { TapOrder } from '../dump/format.js';
 import { mapDump } from '../dump/names/mapped-dump.js';
 import type { NameMap } from '../dump/names/name-map.js';
+import { namesApart } from '../dump/names/names-apart.js';
 import { ZayascopeError } from '../errors.js';
 import { tapPattern } from '../tap-pattern.js';
 import { diffHashes } from './hash-diff.js';
 import { modelNotes } from './model-notes.js';
-import { namesApart } from './names-apart.js';
 import { sumNonFinite } from './non-finite.js';
 import { outcomeOf } from './outcome.js';
-import { pairTaps, type TapPair } from './pairing.js';
+import { type Pairing, pairTaps, type TapPair } from './pairing.js';
 import type { DiffReport, NotCaptured, SideReport } from './report.js';
 import { sharedRoles } from './roles.js';
 import { diffStatistics } from './statistics-diff.js';
@@ -75,7 +75,7 @@ export async function diffDumps(
   const { tapReports } = comparison;
   const unpaired = [...pairing.unpaired, ...comparison.unpaired];
   const compared = tapReports.some((tap) => tap.rows > 0);
-  const apart = namesApart(reference, tested, pairing, tapPattern(taps));
+  const apart = namesApart(reference, tested, pairedNames(pairing), tapPattern(taps));
   const nonFinite = sumNonFinite(tapReports);
   const fails = tapReports.some((tap) => failAbove !== undefined && exceeds(tap, failAbove));
   const judged = {
@@ -110,6 +110,12 @@ export async function diffDumps(
     logits: comparison.logits,
     routing: comparison.routing,
   };
+}
+
+/** Also of values that do not fit each other. */
+function pairedNames({ pairs, unpaired }: Pairing): string[] {
+  const misfits = unpaired.flatMap(({ side, tap }) => (side === 'both' && tap !== null ? [tap] : []));
+  return [...pairs.map(({ reference }) => reference.name), ...misfits];
 }
 
 /** Nothing speaks for or against what only the tested program shows. */

@@ -1,7 +1,6 @@
 /** Two dumps of which hardly a tap has the other's name: a name map was forgotten. */
-import type { DumpView } from '../dump/dump-view.js';
-import { bestMap } from '../dump/names/best-map.js';
-import type { Pairing } from './pairing.js';
+import type { DumpView } from '../dump-view.js';
+import { bestMap } from './best-map.js';
 
 /** Share of the smaller side's taps that must have a partner: fewer are the same name by chance. */
 const LEAST = 0.1;
@@ -9,12 +8,13 @@ const LEAST = 0.1;
 /**
  * Says that almost nothing pairs, and which map would pair more; null where enough does.
  *
+ * @param paired names that both have, whether or not their values fit.
  * @param selects true for the names that are compared at all.
  */
 export function namesApart(
   reference: DumpView,
   tested: DumpView,
-  { pairs, unpaired }: Pick<Pairing, 'pairs' | 'unpaired'>,
+  paired: readonly string[],
   selects: (name: string) => boolean,
 ): string | null {
   const theirs = reference.taps.map(({ name }) => name).filter(selects);
@@ -25,14 +25,13 @@ export function namesApart(
     ...held,
     ...(Array.isArray(dropped) ? dropped.filter((name) => typeof name === 'string') : []),
   ];
-  // What has a partner that does not fit it has one.
-  const partners = pairs.length + unpaired.filter(({ side }) => side === 'both').length;
+  const partners = paired.length;
   const least = Math.min(theirs.length, own.length);
   // The same values of other blocks are a matter of selection, and not of names.
   const kinds = new Set(theirs.map(withoutBlock));
   const alike = own.filter((name) => kinds.has(withoutBlock(name))).length;
   if (least === 0 || Math.max(partners, alike) >= LEAST * least) return null;
-  const only = pairs.length === 1 ? `, ${pairs[0]!.reference.name}` : '';
+  const only = partners === 1 ? `, ${paired[0]}` : '';
   const best = bestMap(own, theirs);
   const isKnown = best !== null && best.count > partners;
   const map = isKnown
