@@ -31,6 +31,10 @@ export interface ReportOptions {
    * tap names.
    */
   mapArgument?: string;
+  /** As for {@link diffDumps}. Default: as the dumps say. */
+  order?: readonly string[];
+  /** The file of that order, as commands of the page spell it. Default: commands name none. */
+  orderArgument?: string;
   /** What `locateDumps` found for the same two dumps, and the model it recomputed them with. */
   located?: { report: LocateReport; model: string };
   /** Called with what is being done, and how far it is. */
@@ -76,6 +80,7 @@ export async function createReport(
     allowNonFinite,
     onProgress: (done, total) => onProgress('diff', done, total),
     ...(failAbove === undefined ? {} : { failAbove }),
+    ...(options.order === undefined ? {} : { order: options.order }),
   });
   if (diff.tapReports.length === 0)
     throw new ZayascopeError(
@@ -123,6 +128,7 @@ export async function createReport(
       tested,
       noiseFloor: options.noiseFloor ?? null,
       map: options.mapArgument ?? null,
+      order: options.orderArgument ?? null,
       model: options.located?.model ?? null,
       failAbove: diff.failAbove,
       allowNonFinite,

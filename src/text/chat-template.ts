@@ -1,5 +1,6 @@
 import { parse, tokenize } from '@huggingface/jinja';
 import { ZayascopeError } from '../errors.js';
+import { withoutBlockSpace } from './template/block-space.js';
 import { Interpreter, type Node } from './template/interpreter.js';
 import { fromJson, TemplateFault } from './template/values.js';
 
@@ -56,9 +57,10 @@ export function renderChatTemplate(
 function parsed(template: string, where: string): readonly Node[] {
   try {
     // Jinja reads every line end as \n.
-    const text = template.replace(/\r\n?/g, '\n');
-    const tokens = withTests(tokenize(text, { lstrip_blocks: true, trim_blocks: true }));
+    const text = withoutBlockSpace(template.replace(/\r\n?/g, '\n'));
+    const tokens = withTests(tokenize(text));
     checkConditions(tokens);
+    checkSubscripts(tokens);
     return (parse(tokens) as unknown as { body: Node[] }).body;
   } catch (cause) {
     const { message } = cause as Error;
@@ -122,6 +124,24 @@ function checkConditions(tokens: Tokens): void {
     const most = kind === 'for' ? Math.max(0, ifs - 1) : 0;
     if ((kind !== 'for' && ifs > 0) || elses > most)
       throw new SyntaxError(`a condition without brackets in {% ${kind} %}`);
+  }
+}
+
+const OPERATORS = new Set(['and', 'or', 'not', 'in', 'is', 'if', 'else']);
+
+/** The library's parser takes the first of several values in square brackets, with nothing between them. */
+function checkSubscripts(tokens: Tokens): void {
+  const open: string[] = [];
+  for (const [at, { type, value }] of tokens.entries()) {
+    if (/^Open(Paren|Curly|Square)/.test(type)) open.push(type);
+    else if (/^Close(Paren|Curly|Square)/.test(type)) open.pop();
+    const next = tokens[at + 1];
+    const ends = /^(Identifier|NumericLiteral|StringLiteral|Close(Paren|Curly|Square)\w*)$/.test(type);
+    const begins = /^(Identifier|NumericLiteral)$/.test(next?.type ?? '');
+    if (!open.at(-1)?.startsWith('OpenSquare') || !ends || !begins) continue;
+    const isOperator = (token: string, kind: string) => kind === 'Identifier' && OPERATORS.has(token);
+    if (!isOperator(value, type) && !isOperator(next!.value, next!.type))
+      throw new SyntaxError(`${next!.value} after a value in square brackets`);
   }
 }
 

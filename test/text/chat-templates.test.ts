@@ -30,6 +30,7 @@ const REFUSED: Record<string, string> = {
   'unparsed-4': 'it does not parse',
   'unparsed-5': 'it does not parse',
   'condition-7': 'it does not parse',
+  'looks-6': 'Unknown statement, got UnaryOperator',
   'unparsed-6': 'the filter center is not supported',
 };
 

@@ -56,6 +56,9 @@ add("loop", LOOP + "{{ loop.index }}{{ loop.revindex }}{{ loop.revindex0 }}{{ lo
     LOOP + "{{ loop.previtem.role if loop.previtem is defined }}>{{ loop.nextitem is defined }};{% endfor %}",
     LOOP + "{% for c in m.role %}{{ loop.depth }}{{ loop.index0 }}{% endfor %}{% endfor %}", LOOP + "{{ loop.changed(m.role) }}{% endfor %}",
     "{% for a, b in [(1, 2), [3, 4]] %}{{ a + b }} {% endfor %}", "{% for x in nothing %}a{% else %}b{% endfor %}", "{{ range(3) }}")
+add("looks", "{{ bos_token }}{ x %}\n{% if true %}\na{% endif %}\n  {- b #}\n{- c -}\nd", "{{ '%}\n  {% x' }}\n{# a\n b #}\nc", "{{ {'a': {'b': 1}}['a']['b'] }}\n{{ '}}' }}\nx",
+    "  {% if true %}  {% if true %}\n  a  {% endif %} {% endif %}\n\n  b", "{{ messages[0]['content' tojson] }}", "{{ messages[0]['con' 'tent'] }}", "\t {#- a -#}\n  b\n {%+ if true %}c{% endif +%}\nd",
+    "{% set x = '%}' %}\n{{ x }}{% set y = \"it's %}\" %}\n{{ y }}", "{{ messages[0 if true else 1].role }}{{ messages[-1].role }}{{ messages[1 - 1].role }}{{ messages[0 if not false else 1].role }}")
 add("condition", "{% if 1 if 0 %}a{% endif %}", "{% if (1 if 0 else 1) %}a{% endif %}", "{% for x in [1] if true else [2] %}{{ x }}{% endfor %}",
     "{% for x in ([1] if true else [2]) %}{{ x }}{% endfor %}", "{% for x in [1, 2] if (x if true else 0) %}{{ x }}{% endfor %}",
     "{% if 0 %}{% elif 1 if 1 else 0 %}a{% endif %}", "{% if [1 if 1 else 2][0] %}q{% endif %}", "{% for x in [1, 2] if x if true else 0 %}{{ x }}{% endfor %}")

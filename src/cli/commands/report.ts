@@ -12,6 +12,7 @@ interface ReportCommandOptions {
   noiseFloor?: string;
   model?: string;
   map?: string;
+  order?: string;
   failAbove?: number;
   allowNonfinite?: boolean;
   title?: string;
@@ -44,6 +45,10 @@ export function reportCommand(context: CommandContext): Command {
       '--map <map>',
       'names and layouts of the tested dump: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file (default: tap names)',
     )
+    .option(
+      '--order <file>',
+      'names or patterns of taps, a line each, in the order in which they were computed (default: as the dumps say)',
+    )
     .option('--title <text>', 'heading of the page (default: the names of the dumps)')
     .option('--overwrite', 'replace a file that is there already')
     .option('--json', 'print the outcome as JSON')
@@ -67,9 +72,11 @@ async function runReport(
   const { openPairedDumps } = await import('../../diff/paired-dumps.js');
   const { Dump } = await import('../../dump/reader.js');
   const { readNameMap } = await import('../../dump/names/file.js');
+  const { readTapOrder } = await import('../../dump/import/tap-order.js');
   const { createReport } = await import('../../report/report.js');
   const { checkReportPath, writeReport } = await import('../../report/write-report.js');
   await checkReportPath(out, overwrite);
+  const order = options.order === undefined ? {} : { order: await readTapOrder(options.order) };
   const map = options.map === undefined ? undefined : await readNameMap(options.map);
   await using dumps = await openPairedDumps(referenceFolder, testedFolder, map);
   const { reference, tested } = dumps;
@@ -84,6 +91,7 @@ async function runReport(
       onProgress: (_what, done, total) => bar.update(done, total),
       ...(noise === null ? {} : { noise }),
       ...mapArgument,
+      ...order,
     });
   }
   const report = await createReport(reference, tested, {
@@ -91,6 +99,8 @@ async function runReport(
     onProgress: (_what, done, total) => bar.update(done, total),
     ...(noise === null ? {} : { noiseFloor: noise }),
     ...mapArgument,
+    ...order,
+    ...(options.order === undefined ? {} : { orderArgument: options.order }),
     ...(located === undefined ? {} : { located: { report: located, model: model! } }),
     ...(failAbove === undefined ? {} : { failAbove }),
     ...(title === undefined ? {} : { title }),

@@ -19,6 +19,8 @@ export interface ReproduceInput {
   noiseFloor: DumpView | null;
   /** Name or file of the map, as given. */
   map: string | null;
+  /** File of the order of the taps, as given. */
+  order: string | null;
   /** Path of the model, as given. */
   model: string | null;
   failAbove: number | null;
@@ -31,8 +33,13 @@ export interface ReproduceInput {
  * comparisons.
  */
 export function reproduceCommands(input: ReproduceInput): ReproduceCommand[] {
-  const { reference, tested, noiseFloor, map, model, failAbove, allowNonFinite, title } = input;
-  const dumps = [reference.dir, tested.dir, ...(map === null ? [] : ['--map', map])];
+  const { reference, tested, noiseFloor, map, order, model, failAbove, allowNonFinite, title } = input;
+  const dumps = [
+    reference.dir,
+    tested.dir,
+    ...(map === null ? [] : ['--map', map]),
+    ...(order === null ? [] : ['--order', order]),
+  ];
   const allow = allowNonFinite ? ['--allow-nonfinite'] : [];
   const limit = [...(failAbove === null ? [] : ['--fail-above', String(failAbove)]), ...allow];
   const noise = noiseFloor === null ? [] : [noiseFloor.dir];

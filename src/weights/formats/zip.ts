@@ -52,6 +52,8 @@ export async function readZipDirectory(reader: ZipReader): Promise<ZipMember[]> 
   let end = tail.length - END_BYTES;
   while (end >= 0 && view.getUint32(end, true) !== 0x06054b50) end--;
   if (end < 0) throw bad(reader, 'a zip archive', 'no end of a central directory (a cut file?)');
+  const disks = [4, 6].map((offset) => view.getUint16(end + offset, true));
+  let onThisDisk: number = view.getUint16(end + 8, true);
   let count: number = view.getUint16(end + 10, true);
   let size: number = view.getUint32(end + 12, true);
   let start: number = view.getUint32(end + 16, true);
@@ -66,11 +68,22 @@ export async function readZipDirectory(reader: ZipReader): Promise<ZipMember[]> 
     const record = new Uint8Array(56);
     await readInto(op, handle, file, at, record);
     const wide = new DataView(record.buffer);
+    if (wide.getUint32(0, true) !== 0x06064b50 || wide.getBigUint64(4, true) < 44n)
+      throw bad(reader, 'a zip64 directory where its locator says', 'other bytes');
+    disks.push(
+      wide.getUint32(16, true),
+      wide.getUint32(20, true),
+      view.getUint32(end - 16, true),
+      view.getUint32(end - 4, true) - 1,
+    );
+    onThisDisk = Number(wide.getBigUint64(24, true));
     count = Number(wide.getBigUint64(32, true));
     size = Number(wide.getBigUint64(40, true));
     start = Number(wide.getBigUint64(48, true));
     directoryEnd = at;
   }
+  if (onThisDisk !== count || disks.some((disk) => disk !== 0 && disk !== 0xffff))
+    throw bad(reader, 'an archive in one file', `${onThisDisk} of ${count} members in this one`);
   // Elsewhere it is an archive that something was put before or into: its offsets may mean other bytes than
   // its writer's.
   if (size > MAX_DIRECTORY_BYTES || start + size !== directoryEnd)

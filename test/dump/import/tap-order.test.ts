@@ -1,5 +1,5 @@
 /** The order of imported taps: from the model, the map, the producer or the user, or said to be unknown. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { compareNatural, declaredOrder } from '../../../src/dump/import/tap-order.js';
@@ -152,6 +152,10 @@ describe('an import', () => {
     expect(ordered.stdout).toMatch(/^first that is not identical: layers\.2\.mlp /m);
     const found = await runCommand(['locate', ...both, '--order', order]);
     expect(found.stdout).toMatch(/^first fault: layers\.2\.mlp$/m);
+    const declaredPage = join(folder, 'declared.html');
+    const report = await runCommand(['report', ...both, '--order', order, '--out', declaredPage]);
+    expect(report.stdout).toContain('first that differs: layers.2.mlp');
+    expect(readFileSync(declaredPage, 'utf8')).toContain(`--order ${order}`);
     const short = join(folder, 'short.txt');
     writeFileSync(short, 'tok\n');
     const refused = await runCommand(['diff', ...both, '--order', short]);

@@ -111,7 +111,7 @@ export const TENSOR_KINDS = [
         /Unsupported operand (140|147|148|149)\b/,
         'protocol 4, which torch.load reads unless it is asked for weights only',
       ],
-      [/multidisk|not in a subdirectory/, 'fields of the archive that say nothing of its members'],
+      [/not in a subdirectory/, 'fields of the archive that say nothing of its members'],
     ],
   },
   one(
