@@ -82,7 +82,7 @@ export async function readZipDirectory(reader: ZipReader): Promise<ZipMember[]> 
     start = Number(wide.getBigUint64(48, true));
     directoryEnd = at;
   }
-  if (onThisDisk !== count || disks.some((disk) => disk !== 0 && disk !== 0xffff))
+  if (onThisDisk !== count || disks.some((disk) => disk !== 0))
     throw bad(reader, 'an archive in one file', `${onThisDisk} of ${count} members in this one`);
   // Elsewhere it is an archive that something was put before or into: its offsets may mean other bytes than
   // its writer's.
@@ -116,6 +116,8 @@ function parseDirectory(bytes: Uint8Array, count: number, reader: ZipReader): Zi
     const flags = view.getUint16(at + 8, true);
     const isEncrypted = (flags & 0x41) !== 0;
     const needed = view.getUint16(at + 6, true) & 0xff;
+    const disk = view.getUint16(at + 34, true);
+    if (disk !== 0) throw bad(reader, 'an archive in one file', `a member in part ${disk}`, name);
     if (needed > NEWEST || (flags & 0x20) !== 0)
       throw bad(
         reader,

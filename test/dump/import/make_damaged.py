@@ -73,6 +73,13 @@ archive('gradient-none.pt', one(REBUILD + STORAGE + SIZES + b'N' + HOOKS + b'tR'
 archive('arguments-more.pt', one(REBUILD + STORAGE + SIZES + b'\x89' + HOOKS + b'NNtR'))
 archive('arguments-fewer.pt', one(REBUILD + STORAGE + SIZES + b'tR'))
 archive('storage-more.pt', one(REBUILD + STORAGE[:-2] + b'NNtQ' + SIZES + b'\x89' + HOOKS + b'tR'))
+whole = open(os.path.join(out, 'tensor.pt'), 'rb').read()
+entry, end = whole.index(b'PK\x01\x02'), whole.rindex(b'PK\x05\x06')
+for name, at, value in (('member-disk', entry + 34, 2), ('disk', end + 4, 2), ('directory-disk', end + 6, 2), ('fewer-here', end + 8, 1)):
+    damaged = bytearray(whole)
+    damaged[at] = value
+    open(os.path.join(out, f'{name}.pt'), 'wb').write(damaged)
+    judged(f'{name}.pt', lambda path: torch.load(path, weights_only=True).items())
 archive('list-opcode.pt', one(b'(l'))
 archive('pop-opcode.pt', one(b'N0' + REBUILD + STORAGE + SIZES + b'\x89' + HOOKS + b'tR'))
 archive('text.pt', b'\x80\x02X\x01\0\0\0a.')
