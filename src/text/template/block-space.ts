@@ -1,11 +1,13 @@
-/** White space around the tags of a chat template, as Jinja drops it with `trim_blocks` and `lstrip_blocks`. */
+/**
+ * White space around the tags of a chat template, as Jinja drops it with `trim_blocks` and `lstrip_blocks`.
+ */
 
 const OPEN = /\{[{%#]/g;
 
 /**
- * A template without the blanks that lead up to a tag at the start of its line, and without the line end after
- * a tag. Only `{% %}` and `{# #}` count, and only where they are tags: what looks like one in a text or inside
- * of quotes stays as it is.
+ * A template without the blanks that lead up to a tag at the start of its line, and without the line end
+ * after a tag. Only `{% %}` and `{# #}` count, and only where they are tags: what looks like one in a text or
+ * inside of quotes stays as it is.
  */
 export function withoutBlockSpace(template: string): string {
   let done = '';
@@ -32,7 +34,9 @@ function blanks(text: string): string {
   return line.trim() === '' ? '' : (/[ \t]+$/.exec(text)?.[0] ?? '');
 }
 
-/** Where a tag ends: after its closing mark, which in expressions counts outside of quotes and brackets alone. */
+/**
+ * Where a tag ends: after its closing mark, which in expressions counts outside of quotes and brackets alone.
+ */
 function endOfTag(template: string, start: number, kind: string): number {
   if (kind === '#') {
     const end = template.indexOf('#}', start + 2);
