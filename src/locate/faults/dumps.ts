@@ -1,6 +1,5 @@
 import { diffDumps } from '../../diff/diff.js';
-import { nonFiniteLines } from '../../diff/format/non-finite.js';
-import type { DiffReport, FloatTapReport, IntegerTapReport } from '../../diff/report.js';
+import type { FloatTapReport, IntegerTapReport } from '../../diff/report.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { UNKNOWN } from '../../dump/import/foreign.js';
 import { familyOf } from '../../dump/roles.js';
@@ -23,7 +22,10 @@ import { type Mismatch, tokenMismatch } from './mismatch.js';
 import { isAllF32, nextCommand } from './next-command.js';
 import {
   AS_STORED,
+  cannotSay,
+  diffNotes,
   label,
+  lackingNotes,
   noiseNotes,
   partialNotes,
   partnerNotes,
@@ -349,50 +351,4 @@ async function routingDrift(reference: DumpView, tested: DumpView, noise: DumpVi
   };
   const own = await gather(tested);
   return own.report(noise === undefined ? undefined : await gather(noise));
-}
-
-function diffNotes(diff: DiffReport): string[] {
-  const { notes, unpaired, notCaptured } = diff;
-  const missing = unpaired.filter(({ tap }) => tap !== null).map(({ tap }) => tap!);
-  const left = notCaptured.reduce((sum, { taps }) => sum + taps, 0) + missing.length;
-  const { allowed, masked } = diff.nonFinite;
-  return [
-    // said first, by name
-    ...notes.filter((note) => !/^The (reference|tested) dump is partial/.test(note)),
-    ...(allowed + masked === 0 ? [] : nonFiniteLines({ ...diff.nonFinite, counted: 0 }, 'values')),
-    ...(left === 0
-      ? []
-      : [
-          `${left} values are held by one side only${missing.length === 0 ? '' : `, first ${missing[0]}`}: ops next to them are judged over the values that both hold.`,
-        ]),
-  ];
-}
-
-function lackingNotes(reports: readonly { name: string }[], noise: DumpView | undefined): string[] {
-  if (noise === undefined) return [];
-  const held = new Set(noise.taps.map(({ name }) => name));
-  const missing = reports.filter(({ name }) => !held.has(name));
-  return missing.length === 0
-    ? []
-    : [
-        `${label(noise)} lacks ${missing.length} of ${reports.length} values, first ${missing[0]!.name}: ops are judged over the values that all three dumps hold.`,
-      ];
-}
-
-/** What these inputs cannot tell. */
-function cannotSay(model: string | undefined, noise: DumpView | undefined, flipped: number): string[] {
-  const lines: string[] = [];
-  if (model === undefined)
-    lines.push(
-      'Without --model no op can be recomputed: what an op errs by itself, which faults lie behind the first, and what share each has cannot be said.',
-    );
-  if (model === undefined && noise === undefined)
-    lines.push(
-      'Without --noise a deviation is judged by fixed thresholds (docs/locate.md), not by the noise of the dtype.',
-    );
-  if (flipped > 0)
-    lines.push(
-      'The tested program was not run: what would remain with routing pinned to the reference cannot be said.',
-    );
-  return lines;
 }

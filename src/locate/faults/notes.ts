@@ -1,4 +1,6 @@
 import { basename, resolve } from 'node:path';
+import { nonFiniteLines } from '../../diff/format/non-finite.js';
+import type { DiffReport } from '../../diff/report.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { UNKNOWN } from '../../dump/import/foreign.js';
 import { sequenceLengths } from '../../dump/sequences.js';
@@ -139,4 +141,52 @@ export function unexplained(
         `No op that was judged makes the error of ${tap}: it comes from outside them (inputs, weights, ops that no dump holds, what follows the last tap) or from experts chosen otherwise${noise === null ? ', or rounding gathers it, which --noise would tell' : ''}.`,
       ]
     : [];
+}
+
+/** What the comparison of two dumps notes, and values that one side only holds. */
+export function diffNotes(diff: DiffReport): string[] {
+  const { notes, unpaired, notCaptured } = diff;
+  const missing = unpaired.filter(({ tap }) => tap !== null).map(({ tap }) => tap!);
+  const left = notCaptured.reduce((sum, { taps }) => sum + taps, 0) + missing.length;
+  const { allowed, masked } = diff.nonFinite;
+  return [
+    // said first, by name
+    ...notes.filter((note) => !/^The (reference|tested) dump is partial/.test(note)),
+    ...(allowed + masked === 0 ? [] : nonFiniteLines({ ...diff.nonFinite, counted: 0 }, 'values')),
+    ...(left === 0
+      ? []
+      : [
+          `${left} values are held by one side only${missing.length === 0 ? '' : `, first ${missing[0]}`}: ops next to them are judged over the values that both hold.`,
+        ]),
+  ];
+}
+
+/** Values that the noise run lacks. */
+export function lackingNotes(reports: readonly { name: string }[], noise: DumpView | undefined): string[] {
+  if (noise === undefined) return [];
+  const held = new Set(noise.taps.map(({ name }) => name));
+  const missing = reports.filter(({ name }) => !held.has(name));
+  return missing.length === 0
+    ? []
+    : [
+        `${label(noise)} lacks ${missing.length} of ${reports.length} values, first ${missing[0]!.name}: ops are judged over the values that all three dumps hold.`,
+      ];
+}
+
+/** What these inputs cannot tell. */
+export function cannotSay(model: string | undefined, noise: DumpView | undefined, flipped: number): string[] {
+  const lines: string[] = [];
+  if (model === undefined)
+    lines.push(
+      'Without --model no op can be recomputed: what an op errs by itself, which faults lie behind the first, and what share each has cannot be said.',
+    );
+  if (model === undefined && noise === undefined)
+    lines.push(
+      'Without --noise a deviation is judged by fixed thresholds (docs/locate.md), not by the noise of the dtype.',
+    );
+  if (flipped > 0)
+    lines.push(
+      'The tested program was not run: what would remain with routing pinned to the reference cannot be said.',
+    );
+  return lines;
 }

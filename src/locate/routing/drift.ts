@@ -7,7 +7,14 @@ import type { Family } from '../../families/family.js';
 import { hasRole } from '../../families/roles.js';
 import { noiseRatio } from '../faults/verdict.js';
 import { tapPlace } from '../replay/tap-graph.js';
-import { type BlockRows, describeFlip, type RoutingFlip, sameExperts, withoutSkipClass } from './flips.js';
+import {
+  type BlockRows,
+  describeFlip,
+  firstPositions,
+  type RoutingFlip,
+  sameExperts,
+  withoutSkipClass,
+} from './flips.js';
 
 /**
  * Routing of one block, and the error of its output over tokens that have kept their experts so far, and over
@@ -162,6 +169,7 @@ export class RoutingSums {
       }
       let flippedHere = 0;
       const clean = largestCleanError(noiseRows ?? rows, noiseRows === undefined ? gone : goneInNoise);
+      const firstGone = firstPositions(gone);
       for (const [key, [mine, others]] of found)
         for (const change of changedExperts(mine, others)) {
           flippedHere++;
@@ -174,6 +182,7 @@ export class RoutingSums {
                 rows,
                 { clean, close: Math.min(widest, 2 * CLOSE_FACTOR * clean) },
                 gone,
+                firstGone,
               ),
             );
         }

@@ -53,7 +53,20 @@ export function sameExperts([mine, others]: readonly [readonly number[], readonl
   return changedExperts(mine, others).length === 0;
 }
 
-/** @param gone tokens that took another expert in an earlier block. */
+/** The first position of each sequence among tokens, by their keys. */
+export function firstPositions(keys: Iterable<string>): Map<number, number> {
+  const first = new Map<number, number>();
+  for (const key of keys) {
+    const [sequence, position] = key.split(' ').map(Number) as [number, number];
+    first.set(sequence, Math.min(position, first.get(sequence) ?? position));
+  }
+  return first;
+}
+
+/**
+ * @param gone tokens that took another expert in an earlier block.
+ * @param firstGone their {@link firstPositions}: a token sees those that are not after it.
+ */
 export function describeFlip(
   block: number,
   key: string,
@@ -61,6 +74,7 @@ export function describeFlip(
   { biased }: BlockRows,
   { clean, close }: { clean: number; close: number },
   gone: ReadonlySet<string>,
+  firstGone: ReadonlyMap<number, number>,
 ): RoutingFlip {
   const [sequence, position] = key.split(' ').map(Number) as [number, number];
   const probabilities = biased.get(key);
@@ -68,10 +82,7 @@ export function describeFlip(
   const [best, other] = [probabilities?.values[reference], probabilities?.values[tested]];
   const margin = best === undefined || other === undefined ? null : best - other;
   const error = probabilities?.error ?? null;
-  const sees = [...gone].some((other) => {
-    const [otherSequence, otherPosition] = other.split(' ').map(Number) as [number, number];
-    return otherSequence === sequence && otherPosition <= position;
-  });
+  const sees = (firstGone.get(sequence) ?? Number.POSITIVE_INFINITY) <= position;
   return {
     block,
     sequence,
