@@ -26,7 +26,10 @@ export function describeError(error: unknown): DescribedError {
   if (!(error instanceof Error))
     return { code: 'UNEXPECTED', message: `expected no failure, got ${String(error)}; please report it` };
   const { code, syscall } = error as NodeJS.ErrnoException;
-  if (typeof code === 'string' && typeof syscall === 'string') return { code: 'IO', message: error.message };
+  if (typeof code === 'string' && typeof syscall === 'string') {
+    const isFull = code === 'EMFILE' || code === 'ENFILE';
+    return { code: 'IO', message: `${error.message}${isFull ? '; raise the limit (ulimit -n)' : ''}` };
+  }
   return {
     code: 'UNEXPECTED',
     message: `expected no failure, got ${error.name}: ${error.message}; please report it`,

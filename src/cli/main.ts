@@ -1,8 +1,4 @@
 #!/usr/bin/env node
-import { runCommandLine } from './command-line.js';
-import { describeError, errorLine } from './describe-error.js';
-import { processTerminal } from './terminal.js';
-
 let isLost = false;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // A reader that has seen enough (`| head`) closes the pipe: that is no failure.
@@ -11,7 +7,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // are.
   if (!isLost)
     process.stderr.write(
-      errorLine({ code: 'IO', message: `expected to write the results, got ${error.message}` }),
+      `zayascope: IO: expected to write the results, got ${error.message.replace(/\s+/g, ' ')}\n`,
     );
   isLost = true;
   process.exitCode = 2;
@@ -23,12 +19,27 @@ process.stderr.on('error', () => {});
 process.on('uncaughtException', end);
 process.on('unhandledRejection', end);
 
-function end(error: unknown): never {
-  process.stderr.write(errorLine(describeError(error)));
-  process.exit(2);
+function end(error: unknown): void {
+  // Loaded here, since the modules themselves may be what cannot be opened.
+  import('./describe-error.js')
+    .then(
+      ({ describeError, errorLine }) => errorLine(describeError(error)),
+      () =>
+        `zayascope: IO: ${error instanceof Error ? error.message : String(error)}; raise the limit of open files (ulimit -n)\n`,
+    )
+    .then((line) => {
+      process.stderr.write(line);
+      process.exit(2);
+    });
 }
 
-// The process ends by itself once its output is flushed; `process.exit` would cut a pipe short.
-runCommandLine(process.argv.slice(2), processTerminal()).then((code) => {
+async function run(): Promise<void> {
+  // One after the other: a process with few descriptors left cannot open all modules at once.
+  const { processTerminal } = await import('./terminal.js');
+  const { runCommandLine } = await import('./command-line.js');
+  const code = await runCommandLine(process.argv.slice(2), processTerminal());
+  // The process ends by itself once its output is flushed; `process.exit` would cut a pipe short.
   if (!isLost) process.exitCode = code;
-});
+}
+
+run().catch(end);

@@ -141,4 +141,22 @@ describe('the program', () => {
     expect(stderr).toMatch(/^zayascope: /);
     expect(status).toBe(2);
   });
+
+  it('says so where too few files may be open to load the commands', () => {
+    const codes: (number | null)[] = [];
+    for (const most of [22, 26, 32, 40, 48, 256]) {
+      const { status, stderr } = spawnSync(
+        'bash',
+        ['-c', 'ulimit -n "$0"; exec "$@"', String(most), process.execPath, main, 'diff', dump, dump],
+        { encoding: 'utf8' },
+      );
+      codes.push(status);
+      if (status !== 0)
+        expect([status, stderr]).toEqual([
+          2,
+          expect.stringMatching(/^zayascope: IO: EMFILE: .*raise the limit .*\(ulimit -n\)\n$/),
+        ]);
+    }
+    expect([codes[0], codes.at(-1)]).toEqual([2, 0]);
+  });
 });

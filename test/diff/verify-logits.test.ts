@@ -157,6 +157,16 @@ describe('the logits check', () => {
     expect((await check(a, a, { failAbove: 0 })).pass).toBe(true);
   });
 
+  it('says that logits which are all equal tell nothing', async () => {
+    const flat = await check(await raw(new Float32Array(16)), await raw(new Float32Array(16)));
+    expect(flat).toMatchObject({ pass: true, band: 'perfect', referenceVariance: 0 });
+    expect(formatLogitsCheck(flat)).toContain('note: the logits of the reference are all equal');
+    const other = await check(await raw(new Float32Array(16)), await raw([1, ...new Float32Array(15)]));
+    expect([other.pass, other.band]).toEqual([false, 'worse than random']);
+    const usual = await check(float32, bfloat16);
+    expect(usual.notes).toEqual([]);
+  });
+
   it('fails for a NaN on one side', async () => {
     const report = await check(await raw([0, 1, 2]), await raw([0, Number.NaN, 2]));
     expect(report).toMatchObject({

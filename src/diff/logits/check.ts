@@ -155,6 +155,10 @@ export async function checkLogits(
     top = { reference: topTokens(a), tested: topTokens(b) };
   }
   const metrics = sums.metrics();
+  if (variance.value() === 0 && metrics.nonFinite === 0)
+    notes.push(
+      'the logits of the reference are all equal: no token is likelier than another, and their variance, by which the error is divided, is 0',
+    );
   const counts = nonFiniteCounts(metrics, rules);
   const allFinite = counts === null || counts.counted === 0;
   // Something must be left to judge.
