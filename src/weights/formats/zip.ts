@@ -68,7 +68,8 @@ export async function readZipDirectory(reader: ZipReader): Promise<ZipMember[]> 
     const record = new Uint8Array(56);
     await readInto(op, handle, file, at, record);
     const wide = new DataView(record.buffer);
-    if (wide.getUint32(0, true) !== 0x06064b50 || wide.getBigUint64(4, true) < 44n)
+    const recordEnd = at + 12 + Number(wide.getBigUint64(4, true));
+    if (wide.getUint32(0, true) !== 0x06064b50 || recordEnd !== fileBytes - tail.length + end - 20)
       throw bad(reader, 'a zip64 directory where its locator says', 'other bytes');
     disks.push(
       wide.getUint32(16, true),
@@ -116,6 +117,9 @@ function parseDirectory(bytes: Uint8Array, count: number, reader: ZipReader): Zi
     const flags = view.getUint16(at + 8, true);
     const isEncrypted = (flags & 0x41) !== 0;
     const needed = view.getUint16(at + 6, true) & 0xff;
+    // PyTorch gives uninitialised memory as the values of one.
+    if ((view.getUint32(at + 38, true) & 0x10) !== 0 && view.getUint32(at + 24, true) > 0)
+      throw bad(reader, 'members with data that are files', 'one that is marked as a folder', name);
     const disk = view.getUint16(at + 34, true);
     if (disk !== 0) throw bad(reader, 'an archive in one file', `a member in part ${disk}`, name);
     if (needed > NEWEST || (flags & 0x20) !== 0)

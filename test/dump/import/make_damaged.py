@@ -80,6 +80,9 @@ for name, at, value in (('member-disk', entry + 34, 2), ('disk', end + 4, 2), ('
     damaged[at] = value
     open(os.path.join(out, f'{name}.pt'), 'wb').write(damaged)
     judged(f'{name}.pt', lambda path: torch.load(path, weights_only=True).items())
+damaged = bytearray(whole)
+damaged[whole.index(b'PK\x01\x02', whole.index(b'archive/data/0', entry) - 60) + 38] = 0x10
+open(os.path.join(out, 'folder.pt'), 'wb').write(damaged)
 archive('list-opcode.pt', one(b'(l'))
 archive('pop-opcode.pt', one(b'N0' + REBUILD + STORAGE + SIZES + b'\x89' + HOOKS + b'tR'))
 archive('text.pt', b'\x80\x02X\x01\0\0\0a.')
