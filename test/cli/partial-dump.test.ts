@@ -67,7 +67,12 @@ describe.each(['a missing file', 'missing and empty statistics and head'])(
       ['diff', (dump) => ['diff', reference, dump], 1, /The tested dump is partial/],
       ['diff, as the reference', (dump) => ['diff', dump, reference], 1, /The reference dump is partial/],
       ['report', (dump) => ['report', reference, dump, '--out', `${dump}.html`, '--overwrite'], 1, /report/],
-      ['locate', (dump) => ['locate', reference, dump], 0, /partial/],
+      [
+        'locate',
+        (dump) => ['locate', reference, dump],
+        0,
+        /partial[\s\S]*Nothing is said of \d+ of 372 values that both dumps list: they have no row of them in common/,
+      ],
       ['export', (dump) => ['export', dump, '--out', `${dump}.safetensors`], 0, /./],
       ['verify-logits', (dump) => ['verify-logits', reference, dump], 0, /PASS/],
     ])('%s', async (_command, args, code, text) => {

@@ -32,6 +32,7 @@ import {
   recomputedNotes,
   swappedNotes,
   unexplained,
+  withoutRowsNotes,
 } from './notes.js';
 import { type LocateOpsOptions, locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
@@ -250,6 +251,7 @@ export async function locateDumps(
     notes: [
       ...(stored === null || stored.isOtherFile ? [] : [stored.note]),
       ...partialNotes(dumps),
+      ...withoutRowsNotes(diff.tapReports),
       ...swappedNotes(reference, tested),
       ...partnerNotes(reference, tested, reports),
       ...(found ? [] : unexplained(final, own.half !== null, recompute, storedTypes)),

@@ -43,6 +43,19 @@ export function partialNotes(dumps: readonly Pick<DumpView, 'dir' | 'manifest'>[
   );
 }
 
+/**
+ * Names values of which there is nothing to compare, though both dumps list them: files that were not
+ * written.
+ */
+export function withoutRowsNotes(reports: readonly { name: string; rows: number }[]): string[] {
+  const without = reports.filter(({ rows }) => rows === 0);
+  return without.length === 0
+    ? []
+    : [
+        `Nothing is said of ${without.length} of ${reports.length} values that both dumps list: they have no row of them in common (first ${without[0]!.name}).`,
+      ];
+}
+
 /** Says how many tokens of a side the other lacks: what stands there is not compared. */
 export function partnerNotes(
   reference: DumpView,
