@@ -7,7 +7,7 @@ import { ZayascopeError } from '../errors.js';
 import type { ModelSource } from '../models/layout/source.js';
 
 /**
- * Throws `BAD_ARGUMENT` for a dump with a value that the model makes in another shape, more blocks than it
+ * Throws `SHAPE_MISMATCH` for a dump with a value that the model makes in another shape, more blocks than it
  * has, or no value of it at all, naming the first, both sizes and both places.
  *
  * @param op name of the command or function, for the message.
@@ -19,7 +19,7 @@ export function requireModelFit(
 ): void {
   const fail = (why: string, tensor?: string): never => {
     throw new ZayascopeError(
-      'BAD_ARGUMENT',
+      'SHAPE_MISMATCH',
       `${op}: expected the model that ran as --model, got one of another shape: ${why} (${path}, ${dump.dir})`,
       { op, ...(tensor === undefined ? {} : { tensor }) },
     );
