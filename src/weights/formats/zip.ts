@@ -115,7 +115,7 @@ function parseDirectory(bytes: Uint8Array, count: number, reader: ZipReader): Zi
     if (name === undefined) throw bad(reader, 'names of UTF-8 in the directory', 'other bytes');
     const method = view.getUint16(at + 10, true);
     const flags = view.getUint16(at + 8, true);
-    const isEncrypted = (flags & 0x41) !== 0;
+    const isEncrypted = (flags & 0x2041) !== 0;
     const needed = view.getUint16(at + 6, true) & 0xff;
     // PyTorch gives uninitialised memory as the values of one.
     if ((view.getUint32(at + 38, true) & 0x10) !== 0 && view.getUint32(at + 24, true) > 0)
