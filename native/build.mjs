@@ -14,7 +14,7 @@ import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ggmlSource, ggmlVersion, PACKAGE_VERSION } from './fetch-headers.mjs';
+import { ggmlSource, ggmlVersion, llamaHeaders, PACKAGE_VERSION } from './fetch-headers.mjs';
 
 const NATIVE = dirname(fileURLToPath(import.meta.url));
 const BUILD = join(NATIVE, 'build');
@@ -50,6 +50,7 @@ function build() {
     ZAYASCOPE_GGML: libraries === undefined ? 'source' : 'prebuilt',
     ZAYASCOPE_GGML_SOURCE: source,
     ZAYASCOPE_GGML_LIBRARIES: folder,
+    ZAYASCOPE_LLAMA_HEADERS: llamaHeaders(),
     ZAYASCOPE_GGML_RPATH: rpath,
     ZAYASCOPE_GGML_VERSION: ggmlVersion(source),
   });

@@ -11,7 +11,9 @@
  * closed or collected. Errors are `ZayascopeError`s; wrong arguments and closed objects throw at once, also
  * from functions that return a promise. Ownership in full: `native/README.md`.
  */
+import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ZayascopeError } from './errors.js';
 
@@ -174,6 +176,78 @@ export interface NativeArena {
   [Symbol.dispose](): void;
 }
 
+/**
+ * A tensor of a graph that libllama runs, or a value of one. Described when a graph reaches it; the value of
+ * a node comes later, without the description.
+ */
+export interface NativeRecorded {
+  /** Number within the context: in the order of the descriptions. */
+  id: number;
+  /** Number of the graph, from 0. */
+  graph: number;
+  /** Sizes of the tensor; of the value of a `SET_ROWS`, those of the rows that it wrote. */
+  ne: number[];
+  /**
+   * `node` computes, `view` does not; `weight`; `input` is given anew for each graph; `state` is kept between
+   * graphs. Absent for a value.
+   */
+  kind?: 'node' | 'view' | 'weight' | 'input' | 'state';
+  name?: string;
+  op?: string;
+  type?: number;
+  /** `op_params` in hex, zero bytes at its end cut. */
+  params?: string;
+  flags?: number;
+  src?: (number | null)[];
+  nb?: number[];
+  viewSrc?: number;
+  viewOffs?: number;
+  buffer?: string;
+  /** Elements in order without gaps: of a node, or of a leaf that has memory. */
+  bytes?: Uint8Array;
+  /** A state of zeros, whose bytes are left out. */
+  isZero?: boolean;
+}
+
+/** What {@link NativeLlama.decode} tells of the graphs: nothing, their tensors, or values too. */
+export const LLAMA_MODE = { off: 0, structure: 1, values: 2 } as const;
+
+/** A model that libllama runs on the CPU. It aborts the process on some bad files: use it in a child. */
+export interface NativeLlama {
+  /** Tokens of the vocabulary. */
+  readonly vocabulary: number;
+  /** libllama's words for the model, e.g. `qwen3 0.6B Q8_0`. */
+  readonly description: string;
+  /** How many tensors and values were sent so far; they may still be on their way to `onTensor`. */
+  readonly sent: number;
+  /** A fresh context, without memory of earlier calls. Types are ggml's numbers. */
+  start(options: {
+    context: number;
+    ubatch: number;
+    threads: number;
+    flashAttention: boolean;
+    keyType: number;
+    valueType: number;
+  }): void;
+  /** Runs tokens at positions `first..`, off the JavaScript thread. @returns logits, a row a token. */
+  decode(tokens: readonly number[], first: number, mode: 0 | 1 | 2): Promise<Float32Array>;
+  /** So many bytes of values are done with; beyond 256 MiB the model waits for this. */
+  release(bytes: number): void;
+  /** Ends the call in flight (`CANCELLED`). */
+  cancel(): void;
+  close(): void;
+}
+
+/** Memory of a replayed node, and the tensors in it. */
+export interface NativeReplayTensor {
+  /** Index of the bytes that hold it, and where in them. */
+  root: number;
+  offset: number;
+  type: number;
+  ne: readonly number[];
+  nb: readonly number[];
+}
+
 export type GgufScalar = number | bigint | boolean | string;
 /**
  * `type` is the GGUF type name as in the format's specification:
@@ -213,6 +287,34 @@ export interface NativeAddon {
   ) => NativeGraph;
   Arena: new (backend: NativeBackend) => NativeArena;
   /**
+   * Loads libllama from `library` on first use, and a model. Throws `BACKEND`, or `BAD_CHECKPOINT` with
+   * libllama's reason.
+   * @param onTensor called with each tensor and value, in order.
+   */
+  Llama: new (
+    library: string,
+    model: string,
+    onTensor: (tensor: NativeRecorded) => void,
+  ) => NativeLlama;
+  /**
+   * Runs one node by itself, waiting for it, and writes the memory that holds its result back into `roots`.
+   * Tensors outside their memory are `BAD_ARGUMENT`; an op that does not fit its sources may abort the
+   * process: use it in a child.
+   */
+  replayNode(
+    backend: NativeBackend,
+    roots: readonly Uint8Array[],
+    tensors: readonly NativeReplayTensor[],
+    node: {
+      /** Index into `tensors` of the result. */
+      tensor: number;
+      op: string;
+      params: Uint8Array;
+      flags: number;
+      src: readonly (number | null)[];
+    },
+  ): void;
+  /**
    * Per row of `columns` elements of type F32, F16, BF16 or I32: min, max, mean, rms, largest magnitude (over
    * finite values; NaN where a row has none), count of NaN, count of infinities; 7 doubles a row, one array
    * per item. One task off the JavaScript thread for all items, accumulated in double; the bytes must not
@@ -245,6 +347,23 @@ export interface NativeAddon {
 }
 
 let loaded: NativeAddon | undefined;
+
+/**
+ * File of the libllama beside the ggml libraries that the addon uses. Throws `BACKEND` where there is none,
+ * as in a build of ggml's source.
+ */
+export function llamaLibraryFile(): string {
+  const { libraries } = createRequire(import.meta.url)('../native/build/paths.json') as { libraries: string };
+  const folder = fileURLToPath(new URL(`../native/build/${libraries}`, import.meta.url));
+  const name = readdirSync(folder).find((file) => /^libllama\.(v[\d.]+\.)?(so|dylib)$/.test(file));
+  if (name === undefined)
+    throw new ZayascopeError(
+      'BACKEND',
+      `native: expected libllama beside the ggml libraries, got none (${folder}); the prebuilt packages have it`,
+      { op: 'native' },
+    );
+  return join(folder, name);
+}
 
 /**
  * Loads the addon on first use, checks that the ggml libraries match the headers it was built with, and loads

@@ -11,8 +11,10 @@
 #include "gguf.h"
 #include "graph.h"
 #include "instance.h"
+#include "llama-run.h"
 #include "mapping.h"
 #include "quantize.h"
+#include "replay-node.h"
 #include "row-stats.h"
 
 namespace zayascope {
@@ -50,6 +52,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   define<Mapping>(exports);                       // mapping.cc
   define<Graph>(exports);                         // graph.cc
   define<Arena>(exports);                         // arena.cc
+  define<Llama>(exports);                         // llama-run.cc, llama-library.cc, recorder.cc
+  define<replayNode>(exports, "replayNode");      // replay-node.cc
   define<rowStats>(exports, "rowStats");          // row-stats.cc
   define<dequantize>(exports, "dequantize");      // quantize.cc
   define<quantize>(exports, "quantize");          // quantize.cc

@@ -1,0 +1,227 @@
+#include "recorder.h"
+
+#include <ggml-backend.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace zayascope {
+namespace {
+
+// Values that wait to be written, beyond which the model waits.
+constexpr size_t maxWaiting = size_t{256} << 20;
+
+bool isView(const ggml_tensor* tensor) {
+  switch (tensor->op) {
+    case GGML_OP_VIEW:
+    case GGML_OP_RESHAPE:
+    case GGML_OP_PERMUTE:
+    case GGML_OP_TRANSPOSE: return true;
+    default: return tensor->op == GGML_OP_NONE && tensor->view_src != nullptr;
+  }
+}
+
+const char* kindOf(const ggml_tensor* tensor) {
+  if (isView(tensor)) return "view";
+  if (tensor->op != GGML_OP_NONE) return "node";
+  if (tensor->buffer == nullptr) return "input";
+  switch (ggml_backend_buffer_get_usage(tensor->buffer)) {
+    case GGML_BACKEND_BUFFER_USAGE_WEIGHTS: return "weight";
+    case GGML_BACKEND_BUFFER_USAGE_COMPUTE: return "input";
+    default: return "state";
+  }
+}
+
+// A tensor's memory on the host, from its first byte to its last.
+class HostBytes {
+ public:
+  explicit HostBytes(const ggml_tensor* tensor) {
+    if (tensor->buffer != nullptr && ggml_backend_buffer_is_host(tensor->buffer)) {
+      data_ = static_cast<const uint8_t*>(tensor->data);
+      return;
+    }
+    copy_.resize(ggml_nbytes(tensor));
+    ggml_backend_tensor_get(tensor, copy_.data(), 0, copy_.size());
+    data_ = copy_.data();
+  }
+  const uint8_t* data() const { return data_; }
+
+ private:
+  std::vector<uint8_t> copy_;
+  const uint8_t* data_;
+};
+
+// The elements in order, slowest axis last to move, without gaps.
+std::vector<uint8_t> packed(const ggml_tensor* tensor) {
+  const size_t row = ggml_row_size(tensor->type, tensor->ne[0]);
+  std::vector<uint8_t> bytes(row * static_cast<size_t>(ggml_nrows(tensor)));
+  if (bytes.empty()) return bytes;
+  const HostBytes memory(tensor);
+  if (ggml_is_contiguous(tensor)) {
+    std::memcpy(bytes.data(), memory.data(), bytes.size());
+    return bytes;
+  }
+  const size_t item = ggml_type_size(tensor->type);
+  const bool rowsAreWhole = tensor->nb[0] == item;
+  uint8_t* out = bytes.data();
+  for (int64_t l = 0; l < tensor->ne[3]; l++)
+    for (int64_t k = 0; k < tensor->ne[2]; k++)
+      for (int64_t j = 0; j < tensor->ne[1]; j++) {
+        const uint8_t* from = memory.data() + l * tensor->nb[3] + k * tensor->nb[2] + j * tensor->nb[1];
+        if (rowsAreWhole)
+          std::memcpy(out, from, row);
+        else
+          for (int64_t i = 0; i < tensor->ne[0]; i++) std::memcpy(out + i * item, from + i * tensor->nb[0], item);
+        out += row;
+      }
+  return bytes;
+}
+
+std::vector<int64_t> rowNumbers(const ggml_tensor* tensor) {
+  const std::vector<uint8_t> bytes = packed(tensor);
+  std::vector<int64_t> numbers(static_cast<size_t>(ggml_nelements(tensor)));
+  for (size_t k = 0; k < numbers.size(); k++)
+    if (tensor->type == GGML_TYPE_I64)
+      std::memcpy(&numbers[k], bytes.data() + 8 * k, 8);
+    else {
+      int32_t number = 0;
+      std::memcpy(&number, bytes.data() + 4 * k, 4);
+      numbers[k] = number;
+    }
+  return numbers;
+}
+
+// The rows that a SET_ROWS has written, in the shape of what it wrote: not the whole cache.
+std::vector<uint8_t> writtenRows(const ggml_tensor* tensor, const std::vector<int64_t>& numbers) {
+  const ggml_tensor* from = tensor->src[0];
+  const ggml_tensor* rows = tensor->src[1];
+  const size_t size = ggml_row_size(tensor->type, tensor->ne[0]);
+  std::vector<uint8_t> bytes(size * static_cast<size_t>(ggml_nrows(from)));
+  const HostBytes memory(tensor);
+  uint8_t* out = bytes.data();
+  for (int64_t l = 0; l < from->ne[3]; l++)
+    for (int64_t k = 0; k < from->ne[2]; k++)
+      for (int64_t j = 0; j < from->ne[1]; j++, out += size) {
+        const int64_t at = (l % rows->ne[2] * rows->ne[1] + k % rows->ne[1]) * rows->ne[0] + j;
+        std::memcpy(out, memory.data() + l * tensor->nb[3] + k * tensor->nb[2] + numbers[static_cast<size_t>(at)] * tensor->nb[1], size);
+      }
+  return bytes;
+}
+
+bool isZero(const std::vector<uint8_t>& bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; });
+}
+
+}  // namespace
+
+bool Recorder::callback(ggml_tensor* tensor, bool ask, void* recorder) {
+  Recorder& self = *static_cast<Recorder*>(recorder);
+  if (self.cancelled_.load()) return false;
+  if (ask) return self.mode_ != Mode::off && self.ask(tensor);
+  self.computed(tensor);
+  return true;
+}
+
+void Recorder::begin(Mode mode) {
+  mode_ = mode;
+  graph_++;
+  ids_.clear();
+  asked_.clear();
+}
+
+void Recorder::forget() {
+  graph_ = -1;
+  nextId_ = 0;
+  lasting_.clear();
+}
+
+void Recorder::release(size_t bytes) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    waiting_ -= std::min(bytes, waiting_);
+  }
+  room_.notify_all();
+}
+
+void Recorder::cancel() {
+  cancelled_.store(true);
+  room_.notify_all();
+}
+
+bool Recorder::ask(ggml_tensor* tensor) {
+  if (!asked_.insert(tensor).second) {  // the same tensor again: libllama runs the next micro-batch
+    begin(mode_);
+    asked_.insert(tensor);
+  }
+  describe(tensor);
+  if (mode_ == Mode::structure || isView(tensor) || tensor->op == GGML_OP_NONE) return false;
+  if (tensor->op == GGML_OP_SET_ROWS) rows_ = rowNumbers(tensor->src[1]);
+  return true;
+}
+
+void Recorder::computed(ggml_tensor* tensor) {
+  auto* recorded = new Recorded;
+  recorded->id = ids_.at(tensor);
+  recorded->graph = graph_;
+  recorded->hasValue = true;
+  const ggml_tensor* shape = tensor->op == GGML_OP_SET_ROWS ? tensor->src[0] : tensor;
+  std::copy_n(shape->ne, GGML_MAX_DIMS, recorded->ne);
+  recorded->value = tensor->op == GGML_OP_SET_ROWS ? writtenRows(tensor, rows_) : packed(tensor);
+  send(recorded);
+}
+
+// Sources and the memory's owner first; a graph's chain of views is short, and nodes come in order.
+int Recorder::describe(ggml_tensor* tensor) {
+  const auto known = ids_.find(tensor);
+  if (known != ids_.end()) return known->second;
+  const char* kind = kindOf(tensor);
+  const bool lasts = std::strcmp(kind, "weight") == 0 || std::strcmp(kind, "state") == 0;
+  if (lasts) {
+    const auto found = lasting_.find(tensor);
+    if (found != lasting_.end()) return ids_[tensor] = found->second;
+  }
+  auto* recorded = new Recorded;
+  for (int k = 0; k < GGML_MAX_SRC; k++) {
+    if (tensor->src[k] == nullptr) continue;
+    recorded->src.resize(static_cast<size_t>(k) + 1, -1);
+    recorded->src.back() = describe(tensor->src[k]);
+  }
+  if (tensor->view_src != nullptr) recorded->viewSrc = describe(tensor->view_src);
+  recorded->id = nextId_++;
+  recorded->graph = graph_;
+  recorded->kind = kind;
+  recorded->name = tensor->name;
+  recorded->op = ggml_op_name(tensor->op);
+  recorded->type = tensor->type;
+  std::copy_n(tensor->ne, GGML_MAX_DIMS, recorded->ne);
+  std::copy_n(tensor->nb, GGML_MAX_DIMS, recorded->nb);
+  std::copy(std::begin(tensor->op_params), std::end(tensor->op_params), std::begin(recorded->params));
+  recorded->flags = tensor->flags;
+  recorded->viewOffs = tensor->view_offs;
+  if (tensor->buffer != nullptr) recorded->buffer = ggml_backend_buffer_name(tensor->buffer);
+  const bool hasMemory = tensor->buffer != nullptr && tensor->data != nullptr;
+  const bool isLeaf = tensor->op == GGML_OP_NONE && tensor->view_src == nullptr && std::strcmp(kind, "weight") != 0;
+  if (hasMemory && isLeaf && (mode_ == Mode::values || lasts)) {
+    recorded->value = packed(tensor);
+    recorded->isZero = lasts && isZero(recorded->value);
+    recorded->hasValue = mode_ == Mode::values && !recorded->isZero;
+    if (!recorded->hasValue) recorded->value.clear();
+  }
+  if (lasts) lasting_[tensor] = recorded->id;
+  ids_[tensor] = recorded->id;
+  const int id = recorded->id;
+  send(recorded);
+  return id;
+}
+
+void Recorder::send(Recorded* recorded) {
+  {
+    std::unique_lock<std::mutex> lock(mutex_);
+    room_.wait(lock, [&] { return waiting_ < maxWaiting || cancelled_.load(); });
+    waiting_ += recorded->value.size();
+  }
+  sent_++;
+  send_(recorded);
+}
+
+}  // namespace zayascope
