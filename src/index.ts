@@ -182,6 +182,14 @@ export {
 export type { NativeDevice } from './native.js';
 export { type Showable, show, showTable } from './notebook/show.js';
 export { type PositionRange, parsePositions } from './positions.js';
+export { type RecordOptions, type RecordResult, recordGguf } from './recording/record.js';
+export {
+  type RecordingReplay,
+  type ReplayedNode,
+  type ReplayMode,
+  type ReplayRecordingOptions,
+  replayRecording,
+} from './recording/replay.js';
 export { createReport, type Report, type ReportOptions } from './report/report.js';
 export { writeReport } from './report/write-report.js';
 export { tapPattern } from './tap-pattern.js';

@@ -37,6 +37,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'plot',
     'report',
   ],
+  recording: ['.', 'native.ts', 'graph', 'weights', 'models', 'dump'],
   conformance: ['.', 'native.ts', 'graph', 'models', 'dump', 'families'],
   cli: [
     '.',
@@ -53,6 +54,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'locate',
     'plot',
     'report',
+    'recording',
     'conformance',
     'families',
   ],

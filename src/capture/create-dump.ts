@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { DumpTier } from '../dump/format.js';
@@ -6,6 +5,7 @@ import { DumpWriter } from '../dump/writer.js';
 import { ZayascopeError } from '../errors.js';
 import type { Model } from '../models/runtime/model.js';
 import { native } from '../native.js';
+import { packageVersion } from '../package-version.js';
 import { describeModel } from './describe-model.js';
 import { type Selection, tapSpecs } from './selection.js';
 
@@ -69,9 +69,4 @@ export async function checkFreeSpace(out: string, bytes: number): Promise<void> 
       if (dirname(folder) === folder) return;
     }
   }
-}
-
-function packageVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { packageVersion } from '../package-version.js';
 import { attributeCommand } from './commands/attribute.js';
 import { bisectCommand } from './commands/bisect.js';
 import { captureCommand } from './commands/capture.js';
@@ -16,6 +17,8 @@ import { inspectCommand } from './commands/inspect.js';
 import { locateCommand } from './commands/locate.js';
 import { policyCommand } from './commands/policy.js';
 import { portCommand } from './commands/port.js';
+import { recordCommand } from './commands/record.js';
+import { replayCommand } from './commands/replay.js';
 import { reportCommand } from './commands/report.js';
 import { reproCommand } from './commands/repro.js';
 import { stepCommand } from './commands/step.js';
@@ -23,7 +26,6 @@ import { synthCommand } from './commands/synth.js';
 import { verifyLogitsCommand } from './commands/verify-logits.js';
 import { describeError, errorLine } from './describe-error.js';
 import { toJson } from './json.js';
-import { packageVersion } from './package-version.js';
 import { type SafeTerminal, safeTerminal } from './safe-terminal.js';
 import type { Terminal } from './terminal.js';
 
@@ -88,6 +90,8 @@ export async function runCommandLine(args: readonly string[], output: Terminal):
 
 const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   captureCommand,
+  recordCommand,
+  replayCommand,
   generateCommand,
   evaluateCommand,
   diffCommand,

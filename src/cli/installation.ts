@@ -6,9 +6,9 @@ import { ZayascopeError } from '../errors.js';
 import { listDevices } from '../graph/backend.js';
 import { backendKind, findBackendLibrary, loadBackendLibrary } from '../graph/backend-library.js';
 import { native } from '../native.js';
+import { packageVersion } from '../package-version.js';
 import { formatBytes } from './format-number.js';
 import { findLeftovers } from './leftovers.js';
-import { packageVersion } from './package-version.js';
 
 /** Something that an installation consists of. */
 export interface InstalledPart {

@@ -35,8 +35,14 @@ export interface GraphTensor {
   viewOffs?: number;
   /** Buffer type, e.g. `CPU`. */
   buffer?: string;
-  /** The tap of this dump that holds its value. */
+  /** The tap of this dump that holds its value; of a `SET_ROWS`, the rows that it wrote. */
   tap?: string;
+  /** ggml's axes (0 is the fastest) in the order of the tap's; those left out have size 1. */
+  axes?: readonly number[];
+  /**
+   * A leaf that keeps its value from graph to graph, such as a cache: zeros at first, or what its tap holds.
+   */
+  state?: 'zero' | 'tap';
   /** The weight that it is, by its name in the model's file. */
   weight?: string;
 }
@@ -138,11 +144,17 @@ function checkTensor(
   check.integer(tensor.flags, 0, `${at}.flags`);
   for (const [s, source] of check.array(tensor.src, `${at}.src`).entries())
     if (source !== null) check.index(source, count, `${at}.src[${s}]`);
-  const { viewSrc = null, viewOffs, tap } = tensor;
+  const { viewSrc = null, viewOffs, tap, axes, state } = tensor;
   if (viewSrc !== null) check.index(viewSrc, count, `${at}.viewSrc`);
   if (viewOffs !== undefined) check.integer(viewOffs, 0, `${at}.viewOffs`);
   for (const key of ['buffer', 'weight'])
     if (tensor[key] !== undefined) check.string(tensor[key], `${at}.${key}`);
+  if (state !== undefined) check.equal(state, ['zero', 'tap'], `${at}.state`);
+  if (axes !== undefined) {
+    const order = check.array(axes, `${at}.axes`);
+    for (const [k, axis] of order.entries()) check.index(axis, 4, `${at}.axes[${k}]`);
+    if (new Set(order).size !== order.length) check.fail(`${at}.axes`, 'each axis once', axes);
+  }
   if (tap !== undefined && !taps.has(tap as string)) check.fail(`${at}.tap`, 'the name of a tap', tap);
 }
 

@@ -1,12 +1,12 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { ImportResult } from '../../dump/import/import-dump.js';
 import type { UnmappedChoice } from '../../dump/names/resolve-names.js';
+import { packageVersion } from '../../package-version.js';
 import type { CommandContext } from '../command-line.js';
 import { formatCount } from '../format-number.js';
 import { toJson } from '../json.js';
 import { parseTokens, readTokenFile } from '../options/tokens.js';
 import { integerOption } from '../options/values.js';
-import { packageVersion } from '../package-version.js';
 import { fields } from '../table.js';
 
 interface ImportCommandOptions {

@@ -58,6 +58,17 @@ async function openFolder(path: string): Promise<ModelSource> {
 }
 
 async function openGguf(path: string): Promise<ModelSource> {
+  const { gguf, stored } = await openGgufFile(path);
+  const { dialect, config, checkpoint } = ggufLayout(gguf, path).open(gguf, stored, path);
+  return { path, layout: `gguf ${dialect}`, config, checkpoint, metadata: gguf.metadata };
+}
+
+/**
+ * Header and tensors of a GGUF file of any architecture, all parts of a split one, under the file's own
+ * names.
+ * @throws `IO`, `BAD_CHECKPOINT`.
+ */
+export async function openGgufFile(path: string): Promise<{ gguf: GgufHeader; stored: Checkpoint }> {
   const gguf = await readGgufHeader(OP, path);
   const count = Number(gguf.metadata['split.count']?.value ?? 1);
   const files = count > 1 ? await partFiles(path, count) : [path];
@@ -74,8 +85,7 @@ async function openGguf(path: string): Promise<ModelSource> {
   const tensors = stored.tensors.size + stored.unreadable.size;
   if (count > 1 && promised > 0 && promised !== tensors)
     throw splitError(`${promised} tensors in ${count} parts`, `${tensors}`, path);
-  const { dialect, config, checkpoint } = ggufLayout(gguf, path).open(gguf, stored, path);
-  return { path, layout: `gguf ${dialect}`, config, checkpoint, metadata: gguf.metadata };
+  return { gguf, stored };
 }
 
 /** The family that a file's `general.architecture` names. */

@@ -1,0 +1,118 @@
+import { Command, Option } from 'commander';
+import { DTYPES, type Dtype } from '../../dtype.js';
+import type { RecordResult } from '../../recording/record.js';
+import { cancelOnSignal } from '../cancel-on-signal.js';
+import type { CommandContext } from '../command-line.js';
+import { formatBytes, formatCount, formatMs } from '../format-number.js';
+import { toJson } from '../json.js';
+import { addTokenOptions, resolveTokens, type TokenOptions } from '../options/tokens-or-prompt.js';
+import { integerOption } from '../options/values.js';
+import { progressBar } from '../progress.js';
+import { fields } from '../table.js';
+
+interface RecordCommandOptions extends TokenOptions {
+  out: string;
+  generate: number;
+  chunk?: number;
+  ubatch: number;
+  threads?: number;
+  flashAttention?: boolean;
+  keyType: Dtype;
+  valueType: Dtype;
+  overwrite?: boolean;
+  json?: boolean;
+}
+
+/** `zayascope record`: runs any GGUF through libllama and writes every node's value, and the graph. */
+export function recordCommand(context: CommandContext): Command {
+  const command = new Command('record')
+    .description(
+      'Runs a GGUF file of any architecture that libllama knows, and writes the value of every node and the graph.',
+    )
+    .argument('<model>', 'GGUF file')
+    .requiredOption('--out <folder>', 'folder of the recording; made if absent');
+  return addTokenOptions(command)
+    .option(
+      '--generate <count>',
+      'tokens to append, each the likeliest, in a call of its own',
+      integerOption(0, 4096),
+      0,
+    )
+    .option('--chunk <count>', 'tokens of the prompt in a call (default: all)', integerOption(1, 1 << 20))
+    .option('--ubatch <count>', 'tokens that libllama runs in one graph', integerOption(1, 1 << 16), 512)
+    .option('--threads <count>', 'CPU threads (default: half of the processors)', integerOption(1, 512))
+    .option('--flash-attention', 'attention as one node')
+    .addOption(
+      new Option('--key-type <type>', 'element type of the key cache').choices(DTYPES).default('F16'),
+    )
+    .addOption(
+      new Option('--value-type <type>', 'element type of the value cache').choices(DTYPES).default('F16'),
+    )
+    .option('--overwrite', 'replace a dump that is in the folder already')
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nThe model runs twice: without reading values, for the graphs and the logits to compare with, and with.' +
+        '\nExit code 1: the logits of the two runs differ, or one is NaN or infinite (the recording is complete all the same).' +
+        '\n\nExample:\n  zayascope record model.gguf --tokens 1,15,7,22 --generate 2 --out out/recording',
+    )
+    .action((model: string, options: RecordCommandOptions) => runRecord(model, options, context));
+}
+
+async function runRecord(
+  model: string,
+  options: RecordCommandOptions,
+  context: CommandContext,
+): Promise<void> {
+  const { terminal } = context;
+  const { tokens } = await resolveTokens('record', options, model, terminal);
+  const { recordGguf } = await import('../../recording/record.js');
+  const { out, generate, chunk, ubatch, threads, flashAttention, keyType, valueType, overwrite } = options;
+  const started = performance.now();
+  using cancellation = cancelOnSignal();
+  try {
+    using bar = progressBar(terminal, 'record', 'graphs');
+    const result = await recordGguf({
+      model,
+      tokens,
+      out,
+      generate,
+      ubatch,
+      keyType,
+      valueType,
+      overwrite: overwrite === true,
+      flashAttention: flashAttention === true,
+      ...(chunk === undefined ? {} : { chunk }),
+      ...(threads === undefined ? {} : { threads }),
+      signal: cancellation.signal,
+      onProgress: bar.update,
+    });
+    bar[Symbol.dispose]();
+    terminal.result(options.json ? toJson(result) : format(result, performance.now() - started));
+    if (!result.isSame || result.nonFiniteLogits > 0) context.exitWith(1);
+  } catch (error) {
+    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
+    throw error;
+  }
+}
+
+function format(result: RecordResult, elapsedMs: number): string {
+  const { out, description, graphs, nodes, views, taps, valueBytes, isSame, next, nextLogit, generated } =
+    result;
+  return fields([
+    ['recording', out],
+    ['model', description],
+    [
+      'graphs',
+      `${formatCount(graphs)}: ${formatCount(nodes)} nodes that compute, ${formatCount(views)} views`,
+    ],
+    ['values', `${formatCount(taps)} taps, ${formatBytes(valueBytes)}`],
+    ['logits', isSame ? 'the same bits with and without recording' : 'DIFFER with and without recording'],
+    ...(result.nonFiniteLogits > 0
+      ? ([['not finite', `${formatCount(result.nonFiniteLogits)} logits`]] as const)
+      : []),
+    ...(generated.length > 0 ? ([['appended', generated.join(',')]] as const) : []),
+    ['next token', `${next} (logit ${nextLogit.toFixed(4)})`],
+    ['time', formatMs(elapsedMs)],
+  ]);
+}

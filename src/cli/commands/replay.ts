@@ -1,0 +1,74 @@
+import { Command, Option } from 'commander';
+import { formatReplay } from '../../recording/format-replay.js';
+import type { ReplayMode } from '../../recording/replay.js';
+import { cancelOnSignal } from '../cancel-on-signal.js';
+import type { CommandContext } from '../command-line.js';
+import { toJson } from '../json.js';
+import { BACKEND_HELP } from '../options/run.js';
+import { integerOption } from '../options/values.js';
+import { progressBar } from '../progress.js';
+
+interface ReplayCommandOptions {
+  model: string;
+  mode?: ReplayMode;
+  backend: string;
+  threads?: number;
+  top: number;
+  json?: boolean;
+}
+
+/** `zayascope replay`: every node of a recording again, on its own inputs. */
+export function replayCommand(context: CommandContext): Command {
+  return new Command('replay')
+    .description(
+      'Runs every node of a recording again on its own inputs: as it was, and with its operands in F32.',
+    )
+    .argument('<recording>', 'folder of the recording')
+    .requiredOption('--model <file>', 'the GGUF file that ran')
+    .addOption(
+      new Option('--mode <mode>', 'same: as it was; widened: with operands in F32 (default: both)').choices([
+        'same',
+        'widened',
+      ]),
+    )
+    .option('--backend <name>', BACKEND_HELP, 'cpu')
+    .option('--threads <count>', 'CPU threads (default: as recorded)', integerOption(1, 512))
+    .option('--top <count>', 'nodes to list with the largest error of their own', integerOption(0, 1000), 10)
+    .option('--json', 'print the result as JSON, every node')
+    .addHelpText(
+      'after',
+      '\nExit code 1: a node gave other bits than recorded (expected on another backend, CPU or thread count), or was not replayed.' +
+        '\n\nExample:\n  zayascope replay out/recording --model model.gguf',
+    )
+    .action((recording: string, options: ReplayCommandOptions) => runReplay(recording, options, context));
+}
+
+async function runReplay(
+  recording: string,
+  options: ReplayCommandOptions,
+  context: CommandContext,
+): Promise<void> {
+  const { terminal } = context;
+  const { replayRecording } = await import('../../recording/replay.js');
+  const { model, mode, backend, threads, top } = options;
+  using cancellation = cancelOnSignal();
+  try {
+    using bar = progressBar(terminal, 'replay', 'nodes');
+    const result = await replayRecording({
+      recording,
+      model,
+      backend,
+      ...(mode === undefined ? {} : { modes: [mode] }),
+      ...(threads === undefined ? {} : { threads }),
+      signal: cancellation.signal,
+      onProgress: bar.update,
+    });
+    bar[Symbol.dispose]();
+    terminal.result(options.json ? toJson(result) : formatReplay(result, top));
+    if (result.nodes.some(({ isSame, problem }) => isSame === false || problem !== undefined))
+      context.exitWith(1);
+  } catch (error) {
+    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
+    throw error;
+  }
+}

@@ -1,0 +1,68 @@
+import { rendered, textTable } from '../text-table.js';
+import type { RecordingReplay, ReplayedNode } from './replay.js';
+
+/** Nodes that gave other bits or did not run are listed up to here. */
+const MOST_LISTED = 20;
+
+/** What a replay found, as text. @param top nodes to list with the largest error of their own. */
+export function formatReplay({ nodes, device, threads }: RecordingReplay, top: number): string {
+  const compared = nodes.filter(({ isSame }) => isSame !== undefined);
+  const other = compared.filter(({ isSame }) => !isSame);
+  const failed = nodes.filter(({ problem }) => problem !== undefined);
+  const widened = nodes.filter(({ ownError }) => ownError !== undefined);
+  const making = widened.filter(({ ownError }) => ownError! > 0).sort((a, b) => b.ownError! - a.ownError!);
+  const head = [
+    `${nodes.length} nodes on ${device}${threads === undefined ? '' : `, ${threads} thread${threads === 1 ? '' : 's'}`}`,
+  ];
+  if (compared.length > 0)
+    head.push(
+      other.length === 0
+        ? `as recorded: ${compared.length} of ${compared.length} the same bits`
+        : `as recorded: ${compared.length - other.length} of ${compared.length} the same bits, ${other.length} OTHER`,
+    );
+  if (widened.length > 0)
+    head.push(`operands in F32: ${widened.length - making.length} make no error, ${making.length} do`);
+  if (failed.length > 0) head.push(`not replayed: ${failed.length}`);
+  return rendered([
+    head,
+    listed(
+      'other bits',
+      other,
+      ({ nmse }) => nmse?.toExponential(2) ?? '',
+      () => '',
+    ),
+    listed(
+      'not replayed',
+      failed,
+      () => '',
+      ({ problem }) => problem!,
+    ),
+    listed(
+      'the largest errors that nodes make themselves (NMSE)',
+      making.slice(0, top),
+      ({ ownError }) => ownError!.toExponential(2),
+      ({ widened: types = [] }) => `${types.join(', ')} widened`,
+      making.length,
+    ),
+  ]);
+}
+
+function listed(
+  title: string,
+  nodes: readonly ReplayedNode[],
+  number: (node: ReplayedNode) => string,
+  words: (node: ReplayedNode) => string,
+  total = nodes.length,
+): string[] {
+  if (nodes.length === 0) return [];
+  const shown = nodes.slice(0, Math.max(MOST_LISTED, total === nodes.length ? MOST_LISTED : nodes.length));
+  const rows = shown.map((node) => [
+    `  ${number(node)}`,
+    node.op,
+    node.name,
+    `step ${node.step}`,
+    words(node),
+  ]);
+  const rest = total - shown.length;
+  return [`${title}:`, ...textTable(rows, 'lllll', false), ...(rest > 0 ? [`  and ${rest} more`] : [])];
+}

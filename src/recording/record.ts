@@ -1,0 +1,96 @@
+/** Records a run of libllama into a dump, in a child process: libllama ends its process on some bad files. */
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import type { Dtype } from '../dtype.js';
+import { runInChild } from './in-child.js';
+
+/** Options of {@link recordGguf}. */
+export interface RecordOptions {
+  /** GGUF file of any architecture that libllama knows. */
+  model: string;
+  /** Token ids of the prompt, at positions 0 and on. */
+  tokens: readonly number[];
+  /** Folder of the recording. */
+  out: string;
+  /** Replaces a dump that is there. Default false. */
+  overwrite?: boolean;
+  /** Tokens to append to the prompt, each the likeliest, in a call of its own. Default 0. */
+  generate?: number;
+  /** Tokens of the prompt in a call. Default: all in one. */
+  chunk?: number;
+  /** Tokens that libllama runs in one graph. Default 512. */
+  ubatch?: number;
+  /** Default: half of the processors, at least one. */
+  threads?: number;
+  /** Default false. */
+  flashAttention?: boolean;
+  /** Element types of the key and value cache. Default F16, as libllama. */
+  keyType?: Dtype;
+  valueType?: Dtype;
+  signal?: AbortSignal;
+  /** Called with graphs done and graphs in all. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** A run, as the child gets it: {@link RecordOptions} with every default. */
+export interface RecordRun {
+  model: string;
+  tokens: readonly number[];
+  out: string;
+  overwrite: boolean;
+  generate: number;
+  chunk: number;
+  ubatch: number;
+  threads: number;
+  flashAttention: boolean;
+  keyType: Dtype;
+  valueType: Dtype;
+}
+
+/** What a recording holds. */
+export interface RecordResult {
+  out: string;
+  /** libllama's words for the model. */
+  description: string;
+  graphs: number;
+  /** Nodes that compute, of all graphs; and views, which do not. */
+  nodes: number;
+  views: number;
+  taps: number;
+  /** Of values, each once. */
+  valueBytes: number;
+  /** True where the logits with and without recording are the same bits. */
+  isSame: boolean;
+  /** The likeliest token after the last one, and its logit. */
+  next: number;
+  nextLogit: number;
+  nonFiniteLogits: number;
+  /** Tokens that the run appended. */
+  generated: number[];
+}
+
+/**
+ * Runs a prompt through libllama and writes every value of every node, with the graph, into a dump
+ * (`docs/any-model.md`).
+ *
+ * @throws `BAD_CHECKPOINT` with libllama's reason for a file that it refuses, `BACKEND` where its process
+ * ended, `BAD_ARGUMENT`, `IO`, `CANCELLED`.
+ */
+export async function recordGguf(options: RecordOptions): Promise<RecordResult> {
+  const { signal, onProgress = () => {}, tokens } = options;
+  const run: RecordRun = {
+    model: resolve(options.model),
+    tokens: [...tokens],
+    out: resolve(options.out),
+    overwrite: options.overwrite ?? false,
+    generate: options.generate ?? 0,
+    chunk: options.chunk ?? Math.max(1, tokens.length),
+    ubatch: options.ubatch ?? 512,
+    threads: options.threads ?? Math.max(1, availableParallelism() >> 1),
+    flashAttention: options.flashAttention ?? false,
+    keyType: options.keyType ?? 'F16',
+    valueType: options.valueType ?? 'F16',
+  };
+  const result = await runInChild({ kind: 'record', run }, { onProgress, ...(signal && { signal }) });
+  return { ...(result as RecordResult), out: options.out };
+}

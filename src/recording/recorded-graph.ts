@@ -1,0 +1,86 @@
+/** The graphs of a run as libllama built them, collected from the addon's descriptions. */
+import { ggmlTypeName } from '../dtype.js';
+import type { TapDtype } from '../dump/dtypes.js';
+import { TAP_DTYPES } from '../dump/dtypes.js';
+import { ZayascopeError } from '../errors.js';
+import type { NativeRecorded } from '../native.js';
+
+/** Four sizes or strides, fastest axis first. */
+export type Four = readonly [number, number, number, number];
+
+/** A tensor of a recorded run. */
+export interface RecordedTensor {
+  id: number;
+  kind: 'node' | 'view' | 'weight' | 'input' | 'state';
+  name: string;
+  op: string;
+  type: TapDtype;
+  ne: Four;
+  nb: Four;
+  params: string;
+  flags: number;
+  src: readonly (number | null)[];
+  viewSrc?: number;
+  viewOffs?: number;
+  /** Name of its memory; empty for none. */
+  buffer: string;
+  /** A state that holds zeros when the run begins. */
+  isZero: boolean;
+}
+
+/** One graph: its nodes and views in the order in which they run, and the leaves that it meets first. */
+export interface RecordedGraph {
+  nodes: number[];
+  leaves: number[];
+}
+
+/** Collects descriptions, in the order in which they come. */
+export class GraphCollector {
+  readonly tensors: RecordedTensor[] = [];
+  readonly graphs: RecordedGraph[] = [];
+
+  add(recorded: NativeRecorded): RecordedTensor {
+    const { kind, id, graph } = recorded;
+    if (kind === undefined || id !== this.tensors.length)
+      throw unexpected(`tensor ${this.tensors.length}`, `tensor ${id}`);
+    const tensor: RecordedTensor = {
+      id,
+      kind,
+      name: recorded.name!,
+      op: recorded.op!,
+      type: dtypeOf(recorded.type!, recorded.name!),
+      ne: recorded.ne as unknown as Four,
+      nb: recorded.nb as unknown as Four,
+      params: recorded.params!,
+      flags: recorded.flags!,
+      src: recorded.src!,
+      ...(recorded.viewSrc === undefined
+        ? {}
+        : { viewSrc: recorded.viewSrc, viewOffs: recorded.viewOffs ?? 0 }),
+      buffer: recorded.buffer!,
+      isZero: recorded.isZero === true,
+    };
+    this.tensors.push(tensor);
+    while (this.graphs.length <= graph) this.graphs.push({ nodes: [], leaves: [] });
+    const isLeaf = kind === 'weight' || kind === 'input' || kind === 'state';
+    this.graphs[graph]![isLeaf ? 'leaves' : 'nodes'].push(id);
+    return tensor;
+  }
+}
+
+/** Everything that a tensor is computed from or shares memory with. */
+export function sourcesOf({ src, viewSrc }: RecordedTensor): number[] {
+  return [...src, viewSrc ?? null].filter((id) => id !== null);
+}
+
+function dtypeOf(type: number, name: string): TapDtype {
+  const dtype = ggmlTypeName(type).split(' ')[0]!;
+  if (!(TAP_DTYPES as readonly string[]).includes(dtype))
+    throw unexpected('an element type of the dump format', `${ggmlTypeName(type)} (${name})`);
+  return dtype as TapDtype;
+}
+
+/** An error of the recorder's own: what libllama told does not fit together. */
+export function unexpected(expected: string, got: string): ZayascopeError {
+  return new ZayascopeError('BACKEND', `record: expected ${expected}, got ${got}`, { op: 'record' });
+}

@@ -1,0 +1,132 @@
+/** Values of a recording's tensors: its taps, the model's weights, and memory that nodes wrote before. */
+
+import type { TapDtype } from '../dump/dtypes.js';
+import { blockElements, storedBytes, tapBlockBytes } from '../dump/dtypes.js';
+import type { DumpGraph, GraphTensor } from '../dump/graph-file.js';
+import type { Dump } from '../dump/reader.js';
+import { ZayascopeError } from '../errors.js';
+import type { Checkpoint } from '../weights/checkpoint.js';
+import { readTensor } from '../weights/tensor-data.js';
+import type { Four } from './recorded-graph.js';
+import { inGgmlOrder } from './tap-plan.js';
+
+/** Gives the bytes of tensors, each at the time at which a node of the graph reads it. */
+export class ReplayValues {
+  readonly #dump: Dump;
+  readonly #graph: DumpGraph;
+  readonly #checkpoint: Checkpoint;
+  /** Memory by the id of the tensor that owns it; of weights, states, and what nodes of this graph made. */
+  readonly #memory = new Map<number, Uint8Array>();
+  /** How many nodes of the graph still read a tensor's memory. */
+  #readers = new Map<number, number>();
+
+  constructor(dump: Dump, graph: DumpGraph, checkpoint: Checkpoint) {
+    this.#dump = dump;
+    this.#graph = graph;
+    this.#checkpoint = checkpoint;
+  }
+
+  /** Begins a graph: memory of the last one is let go, but for weights and states. */
+  begin(nodes: readonly number[]): void {
+    const { tensors } = this.#graph;
+    for (const id of this.#memory.keys())
+      if (tensors[id]!.weight === undefined && tensors[id]!.state === undefined) this.#memory.delete(id);
+    this.#readers = new Map();
+    for (const id of nodes)
+      for (const owner of this.#owners(tensors[id]!))
+        this.#readers.set(owner, (this.#readers.get(owner) ?? 0) + 1);
+  }
+
+  /** After a node: lets go of what no later node reads. */
+  end(node: GraphTensor): void {
+    const { tensors } = this.#graph;
+    for (const owner of this.#owners(node)) {
+      const left = this.#readers.get(owner)! - 1;
+      this.#readers.set(owner, left);
+      if (left === 0 && tensors[owner]!.state === undefined) this.#memory.delete(owner);
+    }
+  }
+
+  /** The tensor whose memory another one lies in. */
+  owner(tensor: GraphTensor): GraphTensor {
+    return tensor.viewSrc == null ? tensor : this.#graph.tensors[tensor.viewSrc]!;
+  }
+
+  /** The memory that a tensor lies in, as it is now. @throws `BAD_DUMP` where the recording lacks it. */
+  async memory(tensor: GraphTensor, step: number): Promise<Uint8Array> {
+    const owner = this.owner(tensor);
+    const known = this.#memory.get(owner.id);
+    if (known !== undefined) return known;
+    const bytes = await this.#leaf(owner, step);
+    this.#memory.set(owner.id, bytes);
+    return bytes;
+  }
+
+  /** Memory for a node's result, which nothing has written yet. */
+  blank(node: GraphTensor): Uint8Array {
+    const bytes = new Uint8Array(sizeOf(node));
+    this.#memory.set(node.id, bytes);
+    return bytes;
+  }
+
+  /** What the recording holds of a node, elements in ggml's order. */
+  async recorded(tensor: GraphTensor, ne: Four, step: number): Promise<Uint8Array> {
+    const { tap, axes = [3, 2, 1, 0] } = tensor;
+    if (tap === undefined) throw lacking('its value in the recording', tensor);
+    const type = tensor.type as TapDtype;
+    if (ne.includes(0)) return new Uint8Array(0);
+    const { data } = await this.#dump.read(tap, { step });
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    const expected = storedBytes(type, ne[0] * ne[1] * ne[2] * ne[3]);
+    if (bytes.byteLength !== expected) throw lacking(`${expected} bytes`, tensor, `${bytes.byteLength}`);
+    return inGgmlOrder(bytes, [ne[0] / blockElements(type), ne[1], ne[2], ne[3]], axes, tapBlockBytes(type));
+  }
+
+  async #leaf(tensor: GraphTensor, step: number): Promise<Uint8Array> {
+    if (tensor.weight !== undefined) {
+      const weight = this.#checkpoint.tensors.get(tensor.weight);
+      const size = sizeOf(tensor);
+      if (weight === undefined || weight.dtype !== tensor.type || weight.sizeBytes !== size)
+        throw new ZayascopeError(
+          'UNPAIRED',
+          `replay: expected the model that ran, with ${tensor.weight} of ${size} bytes in ${tensor.type}, got ${weight === undefined ? 'none' : `${weight.sizeBytes} in ${weight.dtype}`}`,
+          { op: 'replay', tensor: tensor.weight },
+        );
+      return readTensor(weight);
+    }
+    if (tensor.state === 'zero') return new Uint8Array(sizeOf(tensor));
+    if (tensor.op !== 'NONE') throw lacking('a node that comes before its readers', tensor);
+    // A leaf without memory is never read; an empty one has nothing to read.
+    if (tensor.tap === undefined) return new Uint8Array(sizeOf(tensor));
+    return (await this.recorded(tensor, tensor.ne, step)).slice();
+  }
+
+  #owners(node: GraphTensor): Set<number> {
+    const { tensors } = this.#graph;
+    const all = [node, ...node.src.filter((id) => id !== null).map((id) => tensors[id]!)];
+    return new Set(all.map((tensor) => this.owner(tensor).id));
+  }
+}
+
+/** Bytes of a tensor that lies in memory of its own, without gaps. */
+export function sizeOf({ type, ne, name }: GraphTensor): number {
+  const elements = ne.reduce((product, size) => product * size, 1);
+  const size = storedBytes(type as TapDtype, elements);
+  if (!(Number.isSafeInteger(size) && size <= MAX_TENSOR_BYTES))
+    throw new ZayascopeError(
+      'BAD_DUMP',
+      `replay: expected a tensor of whole blocks and at most ${MAX_TENSOR_BYTES} bytes, got ${ne.join(' x ')} of ${type} (${name})`,
+      { op: 'replay', tensor: name },
+    );
+  return size;
+}
+
+/** What one array holds in every Node that is supported. */
+const MAX_TENSOR_BYTES = 2 ** 32;
+
+export function lacking(expected: string, { name, op }: GraphTensor, got = 'none'): ZayascopeError {
+  return new ZayascopeError('BAD_DUMP', `replay: expected ${expected}, got ${got} (${op} ${name})`, {
+    op: 'replay',
+    tensor: name,
+  });
+}

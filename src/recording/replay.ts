@@ -1,0 +1,87 @@
+/**
+ * Runs every node of a recording again on its own inputs, in a child process: ggml aborts on what does not
+ * fit.
+ */
+import { resolve } from 'node:path';
+import { runInChild } from './in-child.js';
+
+/** Options of {@link replayRecording}. */
+export interface ReplayRecordingOptions {
+  /** Folder of the recording. */
+  recording: string;
+  /** The GGUF file that ran, for its weights. */
+  model: string;
+  /** `same`: as it was. `widened`: with every low-precision operand in F32. Default both. */
+  modes?: readonly ReplayMode[];
+  /** CPU threads. Default: as recorded; the bits may depend on it. */
+  threads?: number;
+  /** Backend or device. Default `cpu`. */
+  backend?: string;
+  signal?: AbortSignal;
+  /** Called with nodes done and nodes in all. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** How a node is run again: as it was, or with every low-precision operand in F32. */
+export type ReplayMode = 'same' | 'widened';
+
+/** A replay, as the child gets it. */
+export interface ReplayRun {
+  recording: string;
+  model: string;
+  modes: readonly ReplayMode[];
+  threads: number | undefined;
+  backend: string;
+}
+
+/** One node, replayed. */
+export interface ReplayedNode {
+  id: number;
+  step: number;
+  op: string;
+  /** Its tap. */
+  name: string;
+  block: number | null;
+  /** True where the replay gave the recorded bits; absent where it was not asked for. */
+  isSame?: boolean;
+  /** NMSE of the replay as it was, where bits differ. */
+  nmse?: number;
+  /**
+   * The error that the node makes itself: NMSE of what was recorded against the replay with operands in F32.
+   * 0 where no operand is in low precision.
+   */
+  ownError?: number;
+  /** Types of the operands that were widened. */
+  widened?: string[];
+  /** Why it was not replayed. */
+  problem?: string;
+}
+
+/** What became of a recording's nodes. */
+export interface RecordingReplay {
+  nodes: ReplayedNode[];
+  /** Device that ran them. */
+  device: string;
+  threads: number | undefined;
+}
+
+/**
+ * Replays a recording.
+ * @throws `BAD_DUMP` for a dump without a graph or with one that does not fit its values, `UNPAIRED` for a
+ * model that is not the one that ran, `BACKEND` naming the node at which the process ended, `IO`,
+ * `CANCELLED`.
+ */
+export async function replayRecording(options: ReplayRecordingOptions): Promise<RecordingReplay> {
+  const { signal, onProgress = () => {}, threads, backend = 'cpu', modes = ['same', 'widened'] } = options;
+  const run: ReplayRun = {
+    recording: resolve(options.recording),
+    model: resolve(options.model),
+    modes,
+    threads,
+    backend,
+  };
+  return (await runInChild(
+    { kind: 'replay', run },
+    { onProgress, ...(signal && { signal }) },
+  )) as RecordingReplay;
+}
