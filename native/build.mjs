@@ -50,7 +50,7 @@ function build() {
     ZAYASCOPE_GGML: libraries === undefined ? 'source' : 'prebuilt',
     ZAYASCOPE_GGML_SOURCE: source,
     ZAYASCOPE_GGML_LIBRARIES: folder,
-    ZAYASCOPE_LLAMA_HEADERS: llamaHeaders(),
+    ZAYASCOPE_LLAMA_HEADERS: llamaHeadersIfAny(),
     ZAYASCOPE_GGML_RPATH: rpath,
     ZAYASCOPE_GGML_VERSION: ggmlVersion(source),
   });
@@ -81,6 +81,17 @@ function prebuiltLibraries() {
   if (version !== PACKAGE_VERSION)
     throw new Error(`expected @node-llama-cpp/${name} ${PACKAGE_VERSION}, got ${version}; run \`npm ci\``);
   return join(root, 'bins', name);
+}
+
+/** Empty for a checkout of ggml alone, which has no libllama either: the addon is then built without. */
+function llamaHeadersIfAny() {
+  try {
+    return llamaHeaders();
+  } catch (error) {
+    if (!process.env.ZAYASCOPE_GGML_SOURCE) throw error;
+    console.error(`zayascope: built without \`record\`: ${error.message}`);
+    return '';
+  }
 }
 
 function extraOptions() {

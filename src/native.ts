@@ -287,11 +287,11 @@ export interface NativeAddon {
   ) => NativeGraph;
   Arena: new (backend: NativeBackend) => NativeArena;
   /**
-   * Loads libllama from `library` on first use, and a model. Throws `BACKEND`, or `BAD_CHECKPOINT` with
-   * libllama's reason.
+   * Absent where the addon was built without libllama's header, from a checkout of ggml alone. Loads libllama
+   * from `library` on first use, and a model. Throws `BACKEND`, or `BAD_CHECKPOINT` with libllama's reason.
    * @param onTensor called with each tensor and value, in order.
    */
-  Llama: new (
+  Llama?: new (
     library: string,
     model: string,
     onTensor: (tensor: NativeRecorded) => void,

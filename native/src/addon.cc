@@ -11,11 +11,13 @@
 #include "gguf.h"
 #include "graph.h"
 #include "instance.h"
-#include "llama-run.h"
 #include "mapping.h"
 #include "quantize.h"
 #include "replay-node.h"
 #include "row-stats.h"
+#ifdef ZAYASCOPE_HAS_LLAMA
+#include "llama-run.h"
+#endif
 
 namespace zayascope {
 namespace {
@@ -52,7 +54,9 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   define<Mapping>(exports);                       // mapping.cc
   define<Graph>(exports);                         // graph.cc
   define<Arena>(exports);                         // arena.cc
+#ifdef ZAYASCOPE_HAS_LLAMA
   define<Llama>(exports);                         // llama-run.cc, llama-library.cc, recorder.cc
+#endif
   define<replayNode>(exports, "replayNode");      // replay-node.cc
   define<rowStats>(exports, "rowStats");          // row-stats.cc
   define<dequantize>(exports, "dequantize");      // quantize.cc

@@ -8,6 +8,7 @@ import { ZayascopeError } from '../errors.js';
 import { openRegularFile } from '../regular-file.js';
 import { utf8Text } from '../utf8.js';
 import { parsePythonJson } from '../weights/json-object.js';
+import { TAP_DTYPES } from './dtypes.js';
 import { FieldCheck } from './field-check.js';
 import { GRAPH_FILE } from './format.js';
 
@@ -134,6 +135,7 @@ function checkTensor(
   const tensor = check.object(value, at);
   check.equal(tensor.id, [k], `${at}.id`);
   for (const key of ['name', 'op', 'type', 'params']) check.string(tensor[key], `${at}.${key}`);
+  check.equal(tensor.type, TAP_DTYPES, `${at}.type`);
   if (!PARAMS.test(tensor.params as string))
     check.fail(`${at}.params`, 'up to 64 bytes in hex', tensor.params);
   for (const key of ['ne', 'nb']) {

@@ -36,7 +36,15 @@ export async function runRecording(
   const listener: { take: (recorded: NativeRecorded) => void } = { take: () => {} };
   let received = 0;
   let wake = () => {};
-  const llama = new (native().Llama)(llamaLibraryFile(), run.model, (recorded) => {
+  const library = llamaLibraryFile();
+  const { Llama } = native();
+  if (Llama === undefined)
+    throw new ZayascopeError(
+      'BACKEND',
+      `${OP}: expected an addon that was built with llama.h, got one built from a checkout of ggml alone`,
+      { op: OP },
+    );
+  const llama = new Llama(library, run.model, (recorded) => {
     received++;
     listener.take(recorded);
     wake();

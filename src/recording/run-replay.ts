@@ -136,6 +136,9 @@ async function prepare(
 ): Promise<Prepared> {
   const owner = values.owner(node);
   const target = owner.id === node.id ? values.blank(node) : await values.memory(owner, step);
+  const targetEnd = (node.viewOffs ?? 0) + spanOf(node);
+  if (targetEnd > target.byteLength)
+    throw lacking(`memory of ${targetEnd} bytes`, node, `${target.byteLength}`);
   // A copy: the memory itself takes what was recorded.
   const roots: Uint8Array[] = [target.slice()];
   const all: NativeReplayTensor[] = [inMemory(node, 0, node.viewOffs ?? 0)];
