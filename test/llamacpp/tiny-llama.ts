@@ -16,8 +16,11 @@ export const TINY_LLAMA = {
 };
 
 /** Writes the model and returns its F32 weights by GGUF name. */
-export async function writeTinyLlama(path: string): Promise<ReadonlyMap<string, Float32Array>> {
-  const { blocks, hidden, heads, kvHeads, feedForward, vocabulary, epsilon } = TINY_LLAMA;
+export async function writeTinyLlama(
+  path: string,
+  vocabulary = TINY_LLAMA.vocabulary,
+): Promise<ReadonlyMap<string, Float32Array>> {
+  const { blocks, hidden, heads, kvHeads, feedForward, epsilon } = TINY_LLAMA;
   const head = hidden / heads;
   const u32 = (value: number): GgufValue => ({ type: 'u32', value });
   const metadata: Record<string, GgufValue> = {
