@@ -258,7 +258,9 @@ describe('roles', () => {
       choices: 4,
       same: 0.75,
       flipped: 1,
-      blocks: [{ block: 3, choices: 4, flipped: 1 }],
+      nonFinite: 0,
+      firstNonFinite: null,
+      blocks: [{ block: 3, choices: 4, flipped: 1, nonFinite: 0 }],
       flips: [{ block: 3, sequence: 0, position: 1, reference: 3, tested: 7, margin: null }],
     });
     expect(report.logits!.top1Agreement).toBe(0.5);

@@ -16,7 +16,9 @@ const compiler = process.env.CXX ?? 'g++';
 export const hasLibllama =
   existsSync(join(libraries, 'libllama.v0.5.0.so')) && spawnSync(compiler, ['--version']).status === 0;
 
-/** Lays out a folder as a checkout of llama.cpp that was built: headers, and libraries by their plain names. */
+/**
+ * Lays out a folder as a checkout of llama.cpp that was built: headers, and libraries by their plain names.
+ */
 export async function layOutLlama(folder: string): Promise<void> {
   const { headers, links } = await sources();
   mkdirSync(join(folder, 'ggml'), { recursive: true });
