@@ -126,7 +126,7 @@ Napi::Function Llama::define(Napi::Env env) {
 
 Llama::Llama(const Napi::CallbackInfo& info) : Object(info) {
   protect(info.Env(), [&] {
-    const Arguments arguments(info, "Llama", 3);
+    const Arguments arguments(info, "record", 3);
     if (!info[2].IsFunction()) arguments.reject("onTensor", "a function", info[2]);
     const std::string file = arguments.text(1, "model");
     auto state = std::make_shared<LlamaState>(llamaLibrary(arguments.op(), arguments.text(0, "library")));
@@ -148,7 +148,7 @@ Llama::Llama(const Napi::CallbackInfo& info) : Object(info) {
 }
 
 Napi::Value Llama::start(const Napi::CallbackInfo& info) {
-  const Arguments arguments(info, "start", 1);
+  const Arguments arguments(info, "record", 1);
   const std::shared_ptr<LlamaState>& state = open(arguments.op());
   if (state->running) fail("BAD_ARGUMENT", arguments.op(), "expected no call in flight, got one");
   const Napi::Object options = arguments.object(0, "options");
@@ -174,7 +174,7 @@ Napi::Value Llama::start(const Napi::CallbackInfo& info) {
 
 // decode(tokens, first position, mode): logits of each token, one row after the other.
 Napi::Value Llama::decode(const Napi::CallbackInfo& info) {
-  const Arguments arguments(info, "decode", 3);
+  const Arguments arguments(info, "record", 3);
   const std::shared_ptr<LlamaState>& state = open(arguments.op());
   const std::vector<int64_t> tokens = arguments.integers(0, "tokens", 0, maxCount);
   const auto first = static_cast<int32_t>(arguments.integer(1, "position", 0, maxCount));
@@ -190,7 +190,7 @@ Napi::Value Llama::decode(const Napi::CallbackInfo& info) {
   float* out = logits.Data();
   state->running = true;
   auto task = std::make_unique<Task>(
-      info.Env(), "decode",
+      info.Env(), "record",
       [state, tokens, first, mode, out] {
         Batch holder(state->library, static_cast<int32_t>(tokens.size()));
         llama_batch& batch = holder.batch;
@@ -205,12 +205,12 @@ Napi::Value Llama::decode(const Napi::CallbackInfo& info) {
         state->recorder->begin(mode);
         clearLlamaError();
         const int status = state->library.decode(state->context, batch);
-        if (state->recorder->cancelled()) fail("CANCELLED", "decode", "cancelled by the caller");
+        if (state->recorder->cancelled()) fail("CANCELLED", "record", "cancelled by the caller");
         if (status != 0)
-          fail("BACKEND", "decode", "expected the model to run, got status " + std::to_string(status) + ": " + llamaError());
+          fail("BACKEND", "record", "expected the model to run, got status " + std::to_string(status) + ": " + llamaError());
         for (int32_t k = 0; k < batch.n_tokens; k++) {
           const float* row = state->library.get_logits_ith(state->context, k);
-          if (row == nullptr) fail("BACKEND", "decode", "expected logits of every token, got none of token " + std::to_string(k));
+          if (row == nullptr) fail("BACKEND", "record", "expected logits of every token, got none of token " + std::to_string(k));
           std::copy_n(row, state->vocabulary, out + static_cast<size_t>(k) * static_cast<size_t>(state->vocabulary));
         }
       },

@@ -2,6 +2,8 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import type { Dtype } from '../dtype.js';
+import { ZayascopeError } from '../errors.js';
+import { openGgufFile } from '../models/layout/source.js';
 import { runInChild } from './in-child.js';
 
 /** Options of {@link recordGguf}. */
@@ -91,6 +93,27 @@ export async function recordGguf(options: RecordOptions): Promise<RecordResult> 
     keyType: options.keyType ?? 'F16',
     valueType: options.valueType ?? 'F16',
   };
+  checkRun(run);
+  await openGgufFile(run.model); // says what is wrong with a file better than libllama does
   const result = await runInChild({ kind: 'record', run }, { onProgress, ...(signal && { signal }) });
   return { ...(result as RecordResult), out: options.out };
+}
+
+/** Refuses what a run cannot be made of. */
+function checkRun({ tokens, chunk, generate, threads, ubatch }: RecordRun): void {
+  const whole = (name: string, value: number, least: number): void => {
+    if (!(Number.isSafeInteger(value) && value >= least))
+      throw new ZayascopeError(
+        'BAD_ARGUMENT',
+        `record: expected ${name} of at least ${least}, got ${value}`,
+        {
+          op: 'record',
+        },
+      );
+  };
+  whole('tokens', tokens.length, 1);
+  whole('chunk', chunk, 1);
+  whole('steps', generate, 0);
+  whole('threads', threads, 1);
+  whole('ubatch', ubatch, 1);
 }

@@ -336,18 +336,3 @@ async function graphFile(
     graphs: graphs.map(({ nodes }, step) => ({ step, nodes })),
   };
 }
-
-/** Refuses what a run cannot be made of. */
-export function checkRun({ tokens, chunk, generate, threads, ubatch }: RecordRun): void {
-  const whole = (name: string, value: number, least: number): void => {
-    if (!(Number.isSafeInteger(value) && value >= least))
-      throw new ZayascopeError('BAD_ARGUMENT', `${OP}: expected ${name} of at least ${least}, got ${value}`, {
-        op: OP,
-      });
-  };
-  whole('tokens', tokens.length, 1);
-  whole('chunk', chunk, 1);
-  whole('steps', generate, 0);
-  whole('threads', threads, 1);
-  whole('ubatch', ubatch, 1);
-}
