@@ -1,5 +1,4 @@
-import { fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { runChild } from '../child-program.js';
 import { type ErrorCode, ZayascopeError } from '../errors.js';
 import type { CaseSelection } from './options.js';
 import type { CaseOutcome } from './run-case.js';
@@ -69,13 +68,14 @@ export async function runInChildren(
   while (outcomes.length < count) {
     const start = outcomes.length;
     const batch = { ...job, start, end: Math.min(start + BATCH, count) };
-    const end = await runChild(program, batch, (message) => {
+    const onMessage = (message: ChildMessage): void => {
       if ('device' in message) device = message.device;
       if ('error' in message) throw new ZayascopeError(message.error.code, message.error.message);
       if (!('outcome' in message)) return;
       outcomes.push(message.outcome);
       onOutcome(outcomes.length);
-    });
+    };
+    const end = await runChild(program, batch, { silenceMs: SILENCE_MS, onMessage });
     if (outcomes.length === batch.end) continue;
     if (outcomes.length > start) lostProcesses++;
     else outcomes.push({ verdict: 'crashed', reason: `a process of its own ended with ${end}` });
@@ -87,40 +87,4 @@ export async function runInChildren(
       { op: 'conformance' },
     );
   return { device, outcomes, lostProcesses };
-}
-
-/** Runs one child to its end and says how it ended. What `onMessage` throws ends it. */
-function runChild(program: URL, job: ChildJob, onMessage: (message: ChildMessage) => void): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = fork(fileURLToPath(program), {
-      serialization: 'advanced',
-      // Drivers write to stdout; results of a command go there.
-      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    });
-    let timer: NodeJS.Timeout | undefined;
-    let isSilent = false;
-    const listen = () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => {
-        isSilent = true;
-        child.kill('SIGKILL');
-      }, SILENCE_MS);
-    };
-    listen();
-    child.on('message', (message) => {
-      listen();
-      try {
-        onMessage(message as ChildMessage);
-      } catch (error) {
-        child.kill('SIGKILL');
-        reject(error as Error);
-      }
-    });
-    child.on('error', reject);
-    child.on('close', (code, signal) => {
-      clearTimeout(timer);
-      resolve(isSilent ? `no answer in ${SILENCE_MS / 1000} s` : (signal ?? `exit code ${code}`));
-    });
-    child.send(job);
-  });
 }

@@ -1,5 +1,4 @@
-import { fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { builtProgram, runChild } from '../child-program.js';
 import { type ErrorCode, ZayascopeError } from '../errors.js';
 import type { RecordRun } from './record.js';
 import type { ReplayRun } from './replay.js';
@@ -24,66 +23,31 @@ const LAST_WORDS = 400;
  * @throws what the job throws, with its code; `BACKEND` for a process that ends in another way, with where it
  * was and ggml's last words; `CANCELLED`.
  */
-export function runInChild(
+export async function runInChild(
   job: RecordingJob,
   options: { onProgress: (done: number, total: number) => void; signal?: AbortSignal },
 ): Promise<unknown> {
   const { onProgress, signal } = options;
   const op = job.kind;
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted) {
-      reject(cancelled(op));
-      return;
-    }
-    const child = fork(fileURLToPath(childProgram()), {
-      serialization: 'advanced',
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    });
-    let words = '';
-    let at = '';
-    let outcome: { result: unknown } | { error: Error } | undefined;
-    let timer: NodeJS.Timeout | undefined;
-    const listen = () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => {
-        outcome ??= { error: failed(op, at, `no answer in ${SILENCE_MS / 1000} s`, words) };
-        child.kill('SIGKILL');
-      }, SILENCE_MS);
-    };
-    listen();
-    const onAbort = () => {
-      outcome ??= { error: cancelled(op) };
-      child.kill('SIGTERM');
-    };
-    signal?.addEventListener('abort', onAbort, { once: true });
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+  if (signal?.aborted) throw cancelled(op);
+  let words = '';
+  let at = '';
+  let outcome: { result: unknown } | undefined;
+  const ended = await runChild<RecordingMessage>(builtProgram(import.meta.url, './child.js'), job, {
+    silenceMs: SILENCE_MS,
+    ...(signal && { signal }),
+    onStderr: (text) => {
       words = (words + text).slice(-LAST_WORDS);
-    });
-    child.on('message', (message) => {
-      listen();
-      const told = message as RecordingMessage;
-      if ('result' in told) outcome ??= { result: told.result };
-      else if ('error' in told)
-        outcome ??= { error: new ZayascopeError(told.error.code, told.error.message, { op }) };
+    },
+    onMessage: (told) => {
+      if ('result' in told) outcome = told;
+      else if ('error' in told) throw new ZayascopeError(told.error.code, told.error.message, { op });
       else if ('at' in told) at = told.at;
       else onProgress(told.done, told.total);
-    });
-    child.on('error', reject);
-    child.on('close', (code, killedBy) => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-      if (outcome === undefined) reject(failed(op, at, killedBy ?? `exit code ${code}`, words));
-      else if ('error' in outcome) reject(outcome.error);
-      else resolve(outcome.result);
-    });
-    child.send(job);
+    },
   });
-}
-
-/** Tests run the sources; a child is plain Node, which runs the build. */
-function childProgram(): URL {
-  const isSource = import.meta.url.endsWith('.ts');
-  return new URL(isSource ? '../../dist/recording/child.js' : './child.js', import.meta.url);
+  if (outcome !== undefined) return outcome.result;
+  throw signal?.aborted ? cancelled(op) : failed(op, at, ended, words);
 }
 
 function cancelled(op: string): ZayascopeError {

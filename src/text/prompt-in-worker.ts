@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { builtProgram } from '../child-program.js';
 import { type ErrorCode, ZayascopeError } from '../errors.js';
 import type { PromptTokens, TextPrompt } from './token-source.js';
 
@@ -38,7 +39,7 @@ export async function promptTokensInWorker(
 ): Promise<Omit<PromptTokens, 'tokenizer'>> {
   const { timeoutMs = BASE_MS + MS_PER_LETTER * prompt.text.length, signal } = options;
   if (signal?.aborted) throw cancelled();
-  const worker = new Worker(workerFile(), {
+  const worker = new Worker(builtProgram(import.meta.url, './prompt-worker.js'), {
     workerData: { model, prompt },
     resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB },
   });
@@ -74,12 +75,6 @@ export async function promptTokensInWorker(
     if (abort !== undefined) signal?.removeEventListener('abort', abort);
     await worker.terminate();
   }
-}
-
-/** Threads run JavaScript: from the sources, as tests import them, the built file. */
-function workerFile(): URL {
-  const isSource = import.meta.url.endsWith('.ts');
-  return new URL(isSource ? '../../dist/text/prompt-worker.js' : './prompt-worker.js', import.meta.url);
 }
 
 function cancelled(): ZayascopeError {
