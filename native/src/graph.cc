@@ -10,7 +10,6 @@
 #include "ggml-guard.h"
 
 namespace zayascope {
-namespace {
 
 bool computes(const ggml_tensor* tensor) {
   switch (tensor->op) {
@@ -22,6 +21,8 @@ bool computes(const ggml_tensor* tensor) {
     default: return true;
   }
 }
+
+namespace {
 
 // Everything that the outputs need, each after its sources, in ggml's own order. ggml finds it by recursion,
 // which ends the process for chains that are longer than the stack is deep; adding the tensors one by one in

@@ -13,6 +13,9 @@ namespace zayascope {
 
 struct BackendState;
 
+// False for leaves and for views, which only show memory in another way.
+bool computes(const ggml_tensor* tensor);
+
 // An ordered list of nodes of one context, in a ggml context of its own.
 class GraphState {
  public:

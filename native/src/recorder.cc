@@ -5,25 +5,17 @@
 #include <algorithm>
 #include <cstring>
 
+#include "graph.h"
+
 namespace zayascope {
 namespace {
 
 // Values that wait to be written, beyond which the model waits.
 constexpr size_t maxWaiting = size_t{256} << 20;
 
-bool isView(const ggml_tensor* tensor) {
-  switch (tensor->op) {
-    case GGML_OP_VIEW:
-    case GGML_OP_RESHAPE:
-    case GGML_OP_PERMUTE:
-    case GGML_OP_TRANSPOSE: return true;
-    default: return tensor->op == GGML_OP_NONE && tensor->view_src != nullptr;
-  }
-}
-
 const char* kindOf(const ggml_tensor* tensor) {
-  if (isView(tensor)) return "view";
-  if (tensor->op != GGML_OP_NONE) return "node";
+  if (computes(tensor)) return "node";
+  if (tensor->op != GGML_OP_NONE || tensor->view_src != nullptr) return "view";
   if (tensor->buffer == nullptr) return "input";
   switch (ggml_backend_buffer_get_usage(tensor->buffer)) {
     case GGML_BACKEND_BUFFER_USAGE_WEIGHTS: return "weight";
@@ -154,7 +146,7 @@ bool Recorder::ask(ggml_tensor* tensor) {
     asked_.insert(tensor);
   }
   describe(tensor);
-  if (mode_ == Mode::structure || isView(tensor) || tensor->op == GGML_OP_NONE) return false;
+  if (mode_ == Mode::structure || !computes(tensor)) return false;
   if (tensor->op == GGML_OP_SET_ROWS) rows_ = rowNumbers(tensor->src[1]);
   return true;
 }
