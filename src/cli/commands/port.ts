@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { Command } from 'commander';
 import { describePlace } from '../../describe-place.js';
 import { ZayascopeError } from '../../errors.js';
+import type { ModelSource } from '../../models/layout/source.js';
 import { pathExists } from '../../regular-file.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
@@ -75,7 +76,8 @@ async function runPort(folder: string, options: PortCommandOptions, context: Com
     );
   if (!(await pathExists(model)))
     throw refusal('the GGUF file that ran as --model', model, await describePlace(model));
-  await expectModel(model);
+  const { openModelSource } = await import('../../models/layout/source.js');
+  const source = await openModelSource(model);
   const isDump = await pathExists(join(options.reference, MANIFEST));
   if (!isDump && !(await pathExists(join(options.reference, CONFIG))))
     throw refusal(
@@ -104,7 +106,7 @@ async function runPort(folder: string, options: PortCommandOptions, context: Com
     ...(sequences === undefined ? [] : ['--sequences', sequences]),
   ]);
   if (imported.code !== 0) return journey.end(context, imported.code);
-  await expectFit(model, dump);
+  await expectFit(source, dump);
   const reference = isDump ? options.reference : join(out, JOURNEY_FILES.reference);
   if (!isDump) await makeReference(options.reference, { dump, out, reference }, journey);
   const compared = await journey.run(['diff', reference, dump]);
@@ -221,18 +223,11 @@ async function makeReference(
 }
 
 /** Before the reference is made, which takes longest. */
-async function expectFit(model: string, folder: string): Promise<void> {
-  const { openModelSource } = await import('../../models/layout/source.js');
+async function expectFit(source: ModelSource, folder: string): Promise<void> {
   const { requireModelFit } = await import('../../locate/model-fit.js');
   const { Dump } = await import('../../dump/reader.js');
   await using dump = await Dump.open(folder);
-  requireModelFit('port', await openModelSource(model), dump);
-}
-
-/** Opens the model's headers: what is no model ends the journey before it begins. */
-async function expectModel(model: string): Promise<void> {
-  const { openModelSource } = await import('../../models/layout/source.js');
-  await openModelSource(model);
+  requireModelFit('port', source, dump);
 }
 
 function refusal(expected: string, path: string, got: string): ZayascopeError {
