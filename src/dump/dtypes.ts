@@ -76,6 +76,11 @@ export function isExact(dtype: TapDtype): boolean {
   return kind === 'integer' || kind === 'boolean';
 }
 
+/** ggml's number of a type that ggml has: all but `U8` and `BOOL`. */
+export function tapType(dtype: TapDtype): number {
+  return QUANTISED.get(dtype)?.[0] ?? ggmlType(dtype as Dtype);
+}
+
 /** Elements that are stored together: 1 for plain types. The last axis is a multiple of it. */
 export function blockElements(dtype: TapDtype): number {
   return isQuantised(dtype) ? QUANTISED.get(dtype)![1] : 1;

@@ -8,7 +8,7 @@ import { ZayascopeError } from '../errors.js';
 import { openRegularFile } from '../regular-file.js';
 import { utf8Text } from '../utf8.js';
 import { parsePythonJson } from '../weights/json-object.js';
-import { TAP_DTYPES } from './dtypes.js';
+import { TAP_DTYPES, type TapDtype } from './dtypes.js';
 import { FieldCheck } from './field-check.js';
 import { GRAPH_FILE } from './format.js';
 
@@ -20,7 +20,7 @@ export interface GraphTensor {
   /** ggml's name of the op, e.g. `MUL_MAT`; `NONE` for a leaf. */
   op: string;
   /** ggml's type by name, e.g. `Q4_K`. */
-  type: string;
+  type: TapDtype;
   /** Sizes, fastest axis first, as ggml has them. */
   ne: readonly [number, number, number, number];
   /** Strides in bytes, in the same order. */
@@ -56,6 +56,8 @@ export interface DumpGraph {
   graphs: readonly { step: number; nodes: readonly number[] }[];
 }
 
+/** Types of taps that ggml has. */
+const GGML_TYPES = TAP_DTYPES.filter((dtype) => dtype !== 'U8' && dtype !== 'BOOL');
 /** ggml has 64 bytes of parameters. */
 const PARAMS = /^(?:[0-9a-f]{2}){0,64}$/;
 /** Far above any model's graph, below what one string can hold. */
@@ -135,7 +137,7 @@ function checkTensor(
   const tensor = check.object(value, at);
   check.equal(tensor.id, [k], `${at}.id`);
   for (const key of ['name', 'op', 'type', 'params']) check.string(tensor[key], `${at}.${key}`);
-  check.equal(tensor.type, TAP_DTYPES, `${at}.type`);
+  check.equal(tensor.type, GGML_TYPES, `${at}.type`);
   if (!PARAMS.test(tensor.params as string))
     check.fail(`${at}.params`, 'up to 64 bytes in hex', tensor.params);
   for (const key of ['ne', 'nb']) {

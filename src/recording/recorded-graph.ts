@@ -68,9 +68,12 @@ export class GraphCollector {
   }
 }
 
-/** Everything that a tensor is computed from or shares memory with. */
-export function sourcesOf({ src, viewSrc }: RecordedTensor): number[] {
-  return [...src, viewSrc ?? null].filter((id) => id !== null);
+/** Sizes of what a tensor adds: of a SET_ROWS, whose result is a whole cache, the rows that it writes. */
+export function valueSizes<T extends { op: string; ne: Four; src: readonly (number | null)[] }>(
+  { op, ne, src }: T,
+  tensors: readonly T[],
+): Four {
+  return op === 'SET_ROWS' && src[0] != null ? tensors[src[0]]!.ne : ne;
 }
 
 function dtypeOf(type: number, name: string): TapDtype {

@@ -1,10 +1,10 @@
 /** Values of a recording's tensors: its taps, the model's weights, and memory that nodes wrote before. */
 
-import type { TapDtype } from '../dump/dtypes.js';
 import { blockElements, storedBytes, tapBlockBytes } from '../dump/dtypes.js';
 import type { DumpGraph, GraphTensor } from '../dump/graph-file.js';
 import type { Dump } from '../dump/reader.js';
 import { ZayascopeError } from '../errors.js';
+import { elementCount } from '../graph/shape.js';
 import type { Checkpoint } from '../weights/checkpoint.js';
 import { readTensor } from '../weights/tensor-data.js';
 import type { Four } from './recorded-graph.js';
@@ -71,13 +71,12 @@ export class ReplayValues {
 
   /** What the recording holds of a node, elements in ggml's order. */
   async recorded(tensor: GraphTensor, ne: Four, step: number): Promise<Uint8Array> {
-    const { tap, axes = [3, 2, 1, 0] } = tensor;
+    const { tap, type, axes = [3, 2, 1, 0] } = tensor;
     if (tap === undefined) throw lacking('its value in the recording', tensor);
-    const type = tensor.type as TapDtype;
     if (ne.includes(0)) return new Uint8Array(0);
     const { data } = await this.#dump.read(tap, { step });
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    const expected = storedBytes(type, ne[0] * ne[1] * ne[2] * ne[3]);
+    const expected = storedBytes(type, elementCount(ne));
     if (bytes.byteLength !== expected) throw lacking(`${expected} bytes`, tensor, `${bytes.byteLength}`);
     return inGgmlOrder(bytes, [ne[0] / blockElements(type), ne[1], ne[2], ne[3]], axes, tapBlockBytes(type));
   }
@@ -109,9 +108,8 @@ export class ReplayValues {
 }
 
 /** Bytes of a tensor that lies in memory of its own, without gaps. */
-export function sizeOf({ type, ne, name }: GraphTensor): number {
-  const elements = ne.reduce((product, size) => product * size, 1);
-  const size = storedBytes(type as TapDtype, elements);
+function sizeOf({ type, ne, name }: GraphTensor): number {
+  const size = storedBytes(type, elementCount(ne));
   if (!(Number.isSafeInteger(size) && size <= MAX_TENSOR_BYTES))
     throw new ZayascopeError(
       'BAD_DUMP',

@@ -2,17 +2,13 @@
  * Records a run of libllama: once without reading values, which gives the graphs and the logits to compare
  * with, and once with. Meant for a child process: libllama aborts on some bad files.
  */
-import { basename } from 'node:path';
 import { ggmlType } from '../dtype.js';
 import type { RowIndex } from '../dump/format.js';
-import type { DumpGraph, GraphTensor } from '../dump/graph-file.js';
-import type { DumpRoles } from '../dump/roles.js';
 import { DumpWriter } from '../dump/writer.js';
 import { ZayascopeError } from '../errors.js';
 import { openGgufFile } from '../models/layout/source.js';
 import { LLAMA_MODE, llamaLibraryFile, type NativeLlama, type NativeRecorded, native } from '../native.js';
-import { packageVersion } from '../package-version.js';
-import { weightsSha256 } from '../weights/identity.js';
+import { type Call, describeRun, graphFile } from './describe-recording.js';
 import type { RecordResult, RecordRun } from './record.js';
 import { type Four, GraphCollector, type RecordedTensor, unexpected } from './recorded-graph.js';
 import { planTaps, type TapPlan } from './tap-plan.js';
@@ -21,12 +17,6 @@ import { ValueWriter } from './value-writer.js';
 const OP = 'record';
 /** Bytes of values that may wait to be written before the model is made to wait. */
 const MAX_UNWRITTEN = 2 ** 28;
-
-/** One call of the model: tokens, and the position of the first. */
-interface Call {
-  first: number;
-  tokens: readonly number[];
-}
 
 /** @param onProgress called with graphs done and graphs in all, of the second run. */
 export async function runRecording(
@@ -101,13 +91,15 @@ function start(llama: NativeLlama, run: RecordRun): void {
 /** The prompt's calls, then a token at a time, each the likeliest. */
 async function firstRun(
   llama: NativeLlama,
-  { tokens, chunk, generate }: RecordRun,
+  { tokens, chunk, generate, ubatch }: RecordRun,
   settle: () => Promise<void>,
 ): Promise<{ calls: Call[]; logits: Float32Array[] }> {
   const calls: Call[] = [];
   const logits: Float32Array[] = [];
+  let step = 0;
   const call = async (first: number, part: readonly number[]): Promise<void> => {
-    calls.push({ first, tokens: part });
+    calls.push({ first, tokens: part, step });
+    step += Math.ceil(part.length / ubatch);
     logits.push(await llama.decode(part, first, LLAMA_MODE.structure));
     await settle();
   };
@@ -153,7 +145,8 @@ interface SecondRun {
 
 async function secondRun(llama: NativeLlama, run: RecordRun, second: SecondRun): Promise<RecordResult> {
   const { calls, logits, index, plan, collector, settle } = second;
-  const description = await describeRun(run, calls, plan);
+  const file = await openGgufFile(run.model);
+  const description = await describeRun(run, file, calls, plan);
   await using writer = await DumpWriter.create(run.out, description, {
     overwrite: run.overwrite,
     graph: true,
@@ -196,24 +189,19 @@ async function secondRun(llama: NativeLlama, run: RecordRun, second: SecondRun):
     }
   };
   let isSame = true;
-  let graph = 0;
-  for (const [k, { first, tokens }] of calls.entries()) {
+  for (const [k, { first, tokens, step }] of calls.entries()) {
     const own = await llama.decode(tokens, first, LLAMA_MODE.values).catch((error: unknown) => {
       throw failure ?? error;
     });
     await settle();
     if (failure !== undefined) throw failure;
     isSame &&= sameBits(own, logits[k]!);
-    for (
-      const end = collector.graphs.length;
-      graph < end && graphBelongs(index, graph, first, tokens.length);
-      graph++
-    ) {
+    for (let graph = step; graph < (calls[k + 1]?.step ?? index.length); graph++) {
       await values.endGraph(graph);
-      second.onProgress(graph + 1, end);
+      second.onProgress(graph + 1, index.length);
     }
   }
-  await writer.writeGraph(await graphFile(run, collector, plan));
+  await writer.writeGraph(graphFile(file, collector, plan));
   await writer.finish();
   const last = logits.at(-1)!.subarray(-llama.vocabulary);
   const next = likeliest(last);
@@ -236,10 +224,6 @@ async function secondRun(llama: NativeLlama, run: RecordRun, second: SecondRun):
   };
 }
 
-function graphBelongs(index: readonly RowIndex[], graph: number, first: number, count: number): boolean {
-  return index[graph]!.position[0]! < first + count;
-}
-
 /** The second run builds the graphs of the first: the names that were planned are those that come. */
 function sameTensor(tensor: RecordedTensor, { tensors }: GraphCollector): RecordedTensor {
   const planned = tensors[tensor.id];
@@ -254,85 +238,4 @@ function sameTensor(tensor: RecordedTensor, { tensors }: GraphCollector): Record
 function sameBits(a: Float32Array, b: Float32Array): boolean {
   const bits = (array: Float32Array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength);
   return bits(a).equals(bits(b));
-}
-
-async function describeRun(
-  run: RecordRun,
-  calls: readonly Call[],
-  plan: TapPlan,
-): Promise<Parameters<typeof DumpWriter.create>[1]> {
-  const { gguf, stored } = await openGgufFile(run.model);
-  const architecture = gguf.metadata['general.architecture']?.value;
-  const version = native().version();
-  return {
-    tier: 'full',
-    producer: {
-      name: 'zayascope record',
-      version: packageVersion(),
-      ggml: version.ggml,
-      commit: version.commit,
-    },
-    model: {
-      name: basename(run.model),
-      layout: `gguf ${typeof architecture === 'string' ? architecture : 'of an unknown architecture'}`,
-      weightsSha256: await weightsSha256(stored),
-    },
-    policy: {
-      name: 'libllama',
-      flashAttention: run.flashAttention,
-      keyType: run.keyType,
-      valueType: run.valueType,
-    },
-    backend: { name: 'cpu', device: cpuName(), threads: run.threads, ubatch: run.ubatch },
-    sequences: [{ tokens: calls.flatMap(({ tokens }) => [...tokens]) }],
-    selection: { taps: '**', positions: 'all' },
-    taps: plan.taps,
-    roles: rolesOf(plan),
-    order: 'execution',
-    calls: calls.map(({ first, tokens }, step) => ({
-      step,
-      kind: first >= run.tokens.length ? 'decode' : first === 0 ? 'prefill' : 'chunk',
-      rows: tokens.length,
-    })),
-  };
-}
-
-function cpuName(): string {
-  return (
-    native()
-      .devices()
-      .find(({ type }) => type === 'cpu')?.description ?? 'CPU'
-  );
-}
-
-/** What libllama calls the head's output, and the stream that a block passes on. */
-function rolesOf({ taps }: TapPlan): DumpRoles {
-  const named = (pattern: RegExp) => taps.map(({ name }) => name).filter((name) => pattern.test(name));
-  const roles = { logits: named(/^result_output$/), residual: named(/^l_out-\d+$/) };
-  return Object.fromEntries(Object.entries(roles).filter(([, names]) => names.length > 0));
-}
-
-/** `graph.json`: every tensor, with the tap or the weight that holds its value. */
-async function graphFile(
-  run: RecordRun,
-  { tensors, graphs }: GraphCollector,
-  plan: TapPlan,
-): Promise<DumpGraph> {
-  const { stored } = await openGgufFile(run.model);
-  return {
-    version: 1,
-    tensors: tensors.map(({ kind, isZero, viewSrc, viewOffs, buffer, ...tensor }): GraphTensor => {
-      const planned = plan.values.get(tensor.id);
-      const isWeight = kind === 'weight' && stored.tensors.get(tensor.name)?.dtype === tensor.type;
-      return {
-        ...tensor,
-        ...(viewSrc === undefined ? {} : { viewSrc, viewOffs: viewOffs ?? 0 }),
-        ...(buffer === '' ? {} : { buffer }),
-        ...(planned && { tap: planned.tap, axes: planned.axes }),
-        ...(isWeight ? { weight: tensor.name } : {}),
-        ...(kind === 'state' ? { state: isZero ? ('zero' as const) : ('tap' as const) } : {}),
-      };
-    }),
-    graphs: graphs.map(({ nodes }, step) => ({ step, nodes })),
-  };
 }

@@ -1,7 +1,7 @@
 /** What a recording's dump holds: a tap for each named value, and where each tensor's bytes go. */
 import type { TapSpec } from '../dump/format.js';
 import { nameValues } from './node-names.js';
-import type { Four, GraphCollector, RecordedTensor } from './recorded-graph.js';
+import { type Four, type GraphCollector, type RecordedTensor, valueSizes } from './recorded-graph.js';
 import { tokenAxes } from './token-axis.js';
 
 /** How the value of one tensor lies in its tap. */
@@ -76,11 +76,6 @@ export function planTaps(
 function hasValue({ kind, ne, buffer, isZero }: RecordedTensor): boolean {
   if (ne.includes(0)) return false; // such a node computes nothing
   return kind === 'node' || (buffer !== '' && (kind === 'input' || (kind === 'state' && !isZero)));
-}
-
-/** Of a SET_ROWS the rows that it writes, of anything else its own sizes. */
-export function valueSizes(tensor: RecordedTensor, tensors: readonly RecordedTensor[]): Four {
-  return tensor.op === 'SET_ROWS' ? tensors[tensor.src[0]!]!.ne : tensor.ne;
 }
 
 function variantOf(

@@ -1,13 +1,14 @@
 /** Takes a run's values as they come and writes them into the dump, a block at a time. */
 
-import { blockElements, dtypeKind, itemBytes, tapBlockBytes } from '../dump/dtypes.js';
-import { elementsOf } from '../dump/float.js';
+import { blockElements, dtypeKind, tapBlockBytes } from '../dump/dtypes.js';
 import type { RowIndex, TapSpec } from '../dump/format.js';
 import { rowStats } from '../dump/row-stats.js';
 import type { DumpWriter, TapStats, TapValue } from '../dump/writer.js';
+import { elementCount } from '../graph/shape.js';
 import type { Four, RecordedTensor } from './recorded-graph.js';
 import { unexpected } from './recorded-graph.js';
 import { inTapOrder, type PlannedValue, type TapPlan } from './tap-plan.js';
+import { alignedElements } from './widen.js';
 
 /** Writes one recording. */
 export class ValueWriter {
@@ -78,17 +79,13 @@ function prepare(
   const blocks: Four = [ne[0] / perBlock, ne[1], ne[2], ne[3]];
   const ordered = inTapOrder(bytes, blocks, axes, tapBlockBytes(spec.dtype));
   const rows = spec.scope === 'token' ? shape[0]! : 1;
-  const count = shape.reduce((product, size) => product * size, 1) / rows;
+  const count = elementCount(shape) / rows;
   const present = spec.nullable === true ? new Uint8Array(rows).fill(1) : undefined;
   const value = { bytes: ordered, shape, ...(present && { present }) };
   if (dtypeKind(spec.dtype) === 'quantised' || count === 0) return { value, stats: undefined };
-  const elements = elementsOf(spec.dtype, aligned(ordered, itemBytes(spec.dtype)));
+  const elements = alignedElements(spec.dtype, ordered);
   return {
     value,
     stats: { count, values: rowStats(elements, spec.dtype, count), ...(present && { present }) },
   };
-}
-
-function aligned(bytes: Uint8Array, size: number): Uint8Array {
-  return bytes.byteOffset % size === 0 ? bytes : bytes.slice();
 }

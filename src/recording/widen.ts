@@ -1,7 +1,13 @@
 /** Values of any element type as numbers. */
-import { type Dtype, ggmlType } from '../dtype.js';
-import { blockElements, isQuantised, type TapDtype, tapBlockBytes } from '../dump/dtypes.js';
-import { elementsOf, toFloat64 } from '../dump/float.js';
+import {
+  blockElements,
+  isQuantised,
+  itemBytes,
+  type TapDtype,
+  tapBlockBytes,
+  tapType,
+} from '../dump/dtypes.js';
+import { elementsOf, type TapElements, toFloat64 } from '../dump/float.js';
 import { native } from '../native.js';
 
 /** @param columns elements of a row; quantised types lie in rows of whole blocks. */
@@ -11,11 +17,30 @@ export async function widenToFloat64(
   columns: number,
 ): Promise<Float64Array | Float32Array> {
   if (bytes.byteLength === 0) return new Float64Array(0);
-  if (!isQuantised(type)) {
-    const aligned = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
-    return toFloat64(elementsOf(type, aligned), type);
-  }
+  if (!isQuantised(type)) return toFloat64(alignedElements(type, bytes), type);
   const out = new Float32Array((bytes.byteLength / tapBlockBytes(type)) * blockElements(type));
-  await native().dequantize(bytes, ggmlType(type as Dtype), columns, out);
+  await native().dequantize(bytes, tapType(type), columns, out);
   return out;
+}
+
+/** Stored bytes as elements: without a copy where they are aligned. */
+export function alignedElements(type: TapDtype, bytes: Uint8Array): TapElements {
+  return elementsOf(type, bytes.byteOffset % itemBytes(type) === 0 ? bytes : bytes.slice());
+}
+
+/** Energy NMSE; places where both are the same infinity or NaN count nothing, any other is infinite. */
+export function nmse(reference: ArrayLike<number>, tested: ArrayLike<number>): number {
+  let error = 0;
+  let energy = 0;
+  for (let k = 0; k < reference.length; k++) {
+    const [a, b] = [reference[k]!, tested[k]!];
+    if (Object.is(a, b)) {
+      if (Number.isFinite(a)) energy += a * a;
+      continue;
+    }
+    if (!Number.isFinite(a) || !Number.isFinite(b)) return Number.POSITIVE_INFINITY;
+    error += (a - b) ** 2;
+    energy += a * a;
+  }
+  return error === 0 ? 0 : error / energy;
 }

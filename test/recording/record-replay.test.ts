@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { recordGguf, replayRecording } from '../../src/index.js';
+import { Dump, recordGguf, replayRecording } from '../../src/index.js';
 import { hasLibllama } from '../llamacpp/libllama.js';
 import { pythonPath } from '../reference/python.js';
 import { describeWith } from '../system-package.js';
@@ -78,6 +78,26 @@ describeWith('a C++ compiler or libllama', hasLibllama, 'record and replay', () 
     },
     60_000,
   );
+
+  it('numbers a call by the first of the graphs that libllama cuts it into', async () => {
+    const recording = out('cut');
+    const recorded = await recordGguf({
+      model: make('llama'),
+      tokens: [1, 2, 3, 4, 5],
+      chunk: 4,
+      ubatch: 2,
+      generate: 1,
+      out: recording,
+    });
+    expect(recorded).toMatchObject({ isSame: true, graphs: 4 });
+    await using dump = await Dump.open(recording);
+    expect(dump.manifest.calls).toEqual([
+      { step: 0, kind: 'prefill', rows: 4 },
+      { step: 2, kind: 'chunk', rows: 1 },
+      { step: 3, kind: 'decode', rows: 1 },
+    ]);
+    expect([...(await dump.rows('result_output')).step]).toEqual([0, 0, 1, 1, 2, 3]);
+  }, 60_000);
 
   it('says which node gives other bits when one parameter of the graph is changed', async () => {
     const model = make('llama');
