@@ -73,3 +73,19 @@ export class ZayascopeError extends Error {
     this.dtypes = details.dtypes;
   }
 }
+
+/**
+ * The error of a value that a caller passed: `op: expected ..., got ...`, and in brackets where it stands
+ * (the tensor, tap or file at fault), if that is known.
+ */
+export function badArgument(
+  op: string,
+  expected: string,
+  got: string | number,
+  where?: string,
+  cause?: unknown,
+): ZayascopeError {
+  const place = where === undefined ? '' : ` (${where})`;
+  const details = { op, cause, ...(where !== undefined && { tensor: where }) };
+  return new ZayascopeError('BAD_ARGUMENT', `${op}: expected ${expected}, got ${got}${place}`, details);
+}

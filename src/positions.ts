@@ -1,4 +1,4 @@
-import { ZayascopeError } from './errors.js';
+import { badArgument, type ZayascopeError } from './errors.js';
 
 /** A half-open range of token positions. */
 export interface PositionRange {
@@ -33,11 +33,5 @@ export function parsePositions(selection: string, length: number): PositionRange
 }
 
 function badPositions(selection: string, expected: string, got: string): ZayascopeError {
-  return new ZayascopeError(
-    'BAD_ARGUMENT',
-    `parsePositions: expected ${expected}, got ${got} ('${selection}')`,
-    {
-      op: 'parsePositions',
-    },
-  );
+  return badArgument('parsePositions', expected, `${got} ('${selection}')`);
 }

@@ -3,7 +3,7 @@
  * (`.` and `:` separate, `/` does not occur) and numeric ranges count blocks, so path globbers such as
  * picomatch do not fit. `dumps/reference/tap_pattern.py` is the same dialect.
  */
-import { ZayascopeError } from './errors.js';
+import { badArgument, type ZayascopeError } from './errors.js';
 import { type GlobPart, matcherOf } from './tap-matcher.js';
 
 /** Numeric ranges longer than this are taken for a typing error. */
@@ -124,9 +124,5 @@ class GlobReader {
 
 function badPattern(pattern: string, expected: string, got: string): ZayascopeError {
   const cut = (text: string): string => (text.length > SHOWN ? `${text.slice(0, SHOWN)}...` : text);
-  return new ZayascopeError(
-    'BAD_ARGUMENT',
-    `tapPattern: expected ${expected}, got ${cut(got)} ('${cut(pattern)}')`,
-    { op: 'tapPattern' },
-  );
+  return badArgument('tapPattern', expected, `${cut(got)} ('${cut(pattern)}')`);
 }

@@ -1,5 +1,5 @@
 import type { DumpTier, Manifest } from '../dump/format.js';
-import { ZayascopeError } from '../errors.js';
+import { badArgument, ZayascopeError } from '../errors.js';
 import type { Model } from '../models/runtime/model.js';
 import type { ModelPlan, SegmentSink } from '../models/runtime/plan.js';
 import { checkTokenIds } from '../models/runtime/token-ids.js';
@@ -74,11 +74,7 @@ export async function capture(
   } = options;
   const { config, backend } = model;
   if (sequences.length === 0 || sequences.some((tokens) => tokens.length === 0))
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      'capture: expected at least one sequence and none empty, got fewer tokens',
-      { op: 'capture' },
-    );
+    throw badArgument('capture', 'at least one sequence and none empty', 'fewer tokens');
   for (const tokens of sequences) checkTokenIds('capture', tokens, config.vocab_size);
   const selection = select(config, taps, positions);
   const byLength = new Map<number, number>();

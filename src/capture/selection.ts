@@ -1,6 +1,6 @@
 import { sizeBytes } from '../dtype.js';
 import type { DumpTier, TapSpec } from '../dump/format.js';
-import { ZayascopeError } from '../errors.js';
+import { badArgument } from '../errors.js';
 import type { ModelConfig } from '../models/runtime/architecture.js';
 import { axisSize } from '../models/runtime/axes.js';
 import { type ModelTap, modelTaps } from '../models/runtime/trace.js';
@@ -31,11 +31,7 @@ export function select(config: ModelConfig, taps: string, positions: string, cac
   const matches = tapPattern(taps);
   const selected = modelTaps(config, cached).filter(({ name }) => matches(name));
   if (selected.length === 0)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `capture: expected a pattern that matches a tap, got ${taps}; \`zayascope inspect\` lists them`,
-      { op: 'capture' },
-    );
+    throw badArgument('capture', 'a pattern that matches a tap', `${taps}; \`zayascope inspect\` lists them`);
   const names = new Set(selected.map(({ name }) => name));
   return {
     taps,

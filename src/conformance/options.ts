@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../errors.js';
+import { badArgument } from '../errors.js';
 import { OP_NAMES, type OpName } from '../graph/ops.js';
 import { tapPattern } from '../tap-pattern.js';
 import { capturedTemplates } from './captured.js';
@@ -33,21 +33,17 @@ export async function selectCases({
   const matches = tapPattern(ops);
   const wanted = new Set<OpName>(OP_NAMES.filter((op) => matches(op)));
   if (wanted.size === 0)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `conformance: expected a pattern that matches one of ${OP_NAMES.join(', ')}, got ${ops}`,
-      { op: 'conformance' },
-    );
+    throw badArgument('conformance', `a pattern that matches one of ${OP_NAMES.join(', ')}`, ops);
   const models = model === undefined ? undefined : [await shapesOf(model)];
   const captured = dump === undefined ? [] : await capturedTemplates(dump);
   const cases = allCases(models, captured, (op) => wanted.has(op));
   const has = tapPattern(dtypes);
   const selected = cases.filter(({ dtype }) => has(dtype));
   if (selected.length === 0)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `conformance: expected a pattern that matches one of ${[...new Set(cases.map(({ dtype }) => dtype))].join(', ')}, got ${dtypes}`,
-      { op: 'conformance' },
+    throw badArgument(
+      'conformance',
+      `a pattern that matches one of ${[...new Set(cases.map(({ dtype }) => dtype))].join(', ')}`,
+      dtypes,
     );
   return selected;
 }

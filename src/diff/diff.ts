@@ -4,7 +4,7 @@ import type { TapOrder } from '../dump/format.js';
 import { mapDump } from '../dump/names/mapped-dump.js';
 import type { NameMap } from '../dump/names/name-map.js';
 import { namesApart } from '../dump/names/names-apart.js';
-import { ZayascopeError } from '../errors.js';
+import { badArgument } from '../errors.js';
 import { tapPattern } from '../tap-pattern.js';
 import { diffHashes } from './hash-diff.js';
 import { modelNotes } from './model-notes.js';
@@ -59,13 +59,7 @@ export async function diffDumps(
 ): Promise<DiffReport> {
   const { taps = '**', failAbove, map, allowNonFinite = false, order: declared, onProgress } = options;
   if (failAbove !== undefined && !(failAbove >= 0))
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `diffDumps: expected failAbove to be 0 or more, got ${failAbove}`,
-      {
-        op: 'diffDumps',
-      },
-    );
+    throw badArgument('diffDumps', 'failAbove to be 0 or more', failAbove);
   const tested = map === undefined ? testedDump : await mapDump(testedDump, map, reference);
   const kind = commonKind(reference, tested);
   const pairing = pairTaps(reference, tested, taps);
@@ -148,10 +142,11 @@ function compare(
 function commonKind(reference: DumpView, tested: DumpView): DiffReport['kind'] {
   const tiers = [reference.manifest.tier, tested.manifest.tier];
   if (tiers.includes('stats') && tiers.includes('hash'))
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `diffDumps: expected tiers that have something in common, got ${tiers.join(' and ')} (${reference.dir}, ${tested.dir})`,
-      { op: 'diffDumps' },
+    throw badArgument(
+      'diffDumps',
+      'tiers that have something in common',
+      tiers.join(' and '),
+      `${reference.dir}, ${tested.dir}`,
     );
   if (tiers.includes('hash')) return 'hashes';
   return tiers.includes('stats') ? 'statistics' : 'tensors';

@@ -7,7 +7,7 @@ import { blockElements } from '../dump/dtypes.js';
 import type { DumpView } from '../dump/dump-view.js';
 import type { Manifest, TapInfo } from '../dump/format.js';
 import { sequenceLengths } from '../dump/sequences.js';
-import { ZayascopeError } from '../errors.js';
+import { badArgument } from '../errors.js';
 import { parsePositions } from '../positions.js';
 import { tapPattern } from '../tap-pattern.js';
 import type { Unpaired } from './report.js';
@@ -66,11 +66,7 @@ export function pairTaps(reference: DumpView, tested: DumpView, pattern: string)
     else pairing.onlyTested.push(name);
   const { pairs, unpaired, onlyTested, notCaptured } = pairing;
   if (pairs.length + unpaired.length + onlyTested.length + notCaptured.reference + notCaptured.tested === 0)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `diffDumps: expected a pattern that matches a tap of either dump, got '${pattern}'`,
-      { op: 'diffDumps' },
-    );
+    throw badArgument('diffDumps', 'a pattern that matches a tap of either dump', `'${pattern}'`);
   return pairing;
 }
 

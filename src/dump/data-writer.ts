@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../errors.js';
+import { badArgument, ZayascopeError } from '../errors.js';
 import { COLUMN_SIZE, columnKind, dataSchema, rowItems } from './arrow/columns.js';
 import { INDEX_COLUMNS } from './arrow/index-columns.js';
 import { ArrowWriter } from './arrow/writer.js';
@@ -116,10 +116,7 @@ export class DataWriter {
     }
     const step = Math.floor(Math.min((this.#batchBytes - perBatch) / perRow, MAX_LIST_ELEMENTS / listItems));
     if (step < 1)
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `appendDump: expected a row of at most ${this.#batchBytes} bytes, got ${perRow + perBatch}`,
-      );
+      throw badArgument('appendDump', `a row of at most ${this.#batchBytes} bytes`, perRow + perBatch);
     const slices: Slice[] = [];
     for (let start = 0; start < rows; start += step) {
       const end = Math.min(rows, start + step);

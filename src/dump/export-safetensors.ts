@@ -1,4 +1,4 @@
-import { type ErrorCode, ZayascopeError } from '../errors.js';
+import { badArgument, type ErrorCode, ZayascopeError } from '../errors.js';
 import { tapPattern } from '../tap-pattern.js';
 import { type TensorSource, type WrittenDtype, writeSafetensors } from '../weights/safetensors-write.js';
 import { columnKind, storedShape } from './arrow/columns.js';
@@ -23,11 +23,7 @@ export async function exportSafetensors(dump: Dump, pattern: string, outFile: st
   const matches = tapPattern(pattern);
   const taps = dump.taps.filter((tap) => matches(tap.name));
   if (taps.length === 0)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `exportDump: expected a pattern that matches a tap, got '${pattern}' (${dump.dir})`,
-      { op: 'exportDump' },
-    );
+    throw badArgument('exportDump', 'a pattern that matches a tap', `'${pattern}'`, dump.dir);
   const sources: TensorSource[] = [];
   for (const tap of taps) sources.push(...(await tapSources(dump, tap)));
   const { model, policy, producer } = dump.manifest;

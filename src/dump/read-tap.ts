@@ -1,5 +1,5 @@
 /** Reading a tap row by row or whole, from a dump or from one that is seen through a name map. */
-import { ZayascopeError } from '../errors.js';
+import { badArgument, type ZayascopeError } from '../errors.js';
 import { rowItems } from './arrow/columns.js';
 import type { ReusableBuffer } from './arrow/reader.js';
 import type { FileRows, TensorBatch } from './data-reader.js';
@@ -103,8 +103,5 @@ function joinParts(parts: readonly TensorBatch[], elements: number): TensorBatch
 
 /** An error of reading a tap: expectation, what came, where. */
 export function badRead(name: string, expected: string, got: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `readDump: expected ${expected}, got ${got} (${name})`, {
-    op: 'readDump',
-    tensor: name,
-  });
+  return badArgument('readDump', expected, got, name);
 }

@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ZayascopeError } from '../errors.js';
+import { badArgument, ZayascopeError } from '../errors.js';
 import { isAbsent, type ReusableBuffer } from './arrow/reader.js';
 import { DataReader, type FileRows, type TensorBatch } from './data-reader.js';
 import { GRAPH_FILE, HASH_FILE, type Manifest, STATS_FILE, type TapInfo } from './format.js';
@@ -189,10 +189,11 @@ export class Dump implements AsyncDisposable {
     if (this.#closed)
       throw new ZayascopeError('CLOSED', `readDump: expected an open dump, got a closed one (${this.dir})`);
     if (!tiers.includes(this.manifest.tier))
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `readDump: expected a dump of tier ${tiers.join(' or ')} to read ${what}, got tier ${this.manifest.tier} (${this.dir})`,
-        { op: 'readDump' },
+      throw badArgument(
+        'readDump',
+        `a dump of tier ${tiers.join(' or ')} to read ${what}`,
+        `tier ${this.manifest.tier}`,
+        this.dir,
       );
   }
 }

@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../errors.js';
+import { badArgument } from '../errors.js';
 import { type TapElements, toFloat64 } from './float.js';
 import type { TapDtype } from './format.js';
 
@@ -14,11 +14,7 @@ import type { TapDtype } from './format.js';
 export function rowStats(values: TapElements, dtype: TapDtype, columns: number): Float64Array {
   const numbers = dtype === 'F32' ? (values as Float32Array) : toFloat64(values, dtype);
   if (!(columns > 0) || numbers.length % columns !== 0)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `rowStats: expected whole rows of ${columns} elements, got ${numbers.length} elements`,
-      { op: 'rowStats' },
-    );
+    throw badArgument('rowStats', `whole rows of ${columns} elements`, `${numbers.length} elements`);
   const rows = numbers.length / columns;
   const out = new Float64Array(7 * rows);
   for (let row = 0; row < rows; row++) {

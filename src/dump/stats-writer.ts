@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../errors.js';
+import { badArgument, ZayascopeError } from '../errors.js';
 import { ArrowWriter, utf8Buffers } from './arrow/writer.js';
 import type { RowIndex, TapSpec } from './format.js';
 import { hashSchema, statsSchema } from './stats-columns.js';
@@ -47,10 +47,11 @@ export class StatsWriter {
     for (const [name, { values, present }] of stats) {
       const expected = statsRows(lookUp(this.#taps, name).tap, rows, present);
       if (values.length !== expected * STATS_PER_ROW)
-        throw new ZayascopeError(
-          'BAD_ARGUMENT',
-          `appendStats: expected ${expected} rows of ${STATS_PER_ROW} numbers, got ${values.length} numbers (${name})`,
-          { op: 'appendStats', tensor: name },
+        throw badArgument(
+          'appendStats',
+          `${expected} rows of ${STATS_PER_ROW} numbers`,
+          `${values.length} numbers`,
+          name,
         );
       total += expected;
     }
@@ -119,11 +120,7 @@ export class HashWriter {
       const { sha256: hash, rows: own } = typeof given === 'string' ? { sha256: given, rows } : given;
       texts.push(hash);
       if (!/^[0-9a-f]{64}$/.test(hash))
-        throw new ZayascopeError(
-          'BAD_ARGUMENT',
-          `appendHash: expected 64 lower-case hex digits, got '${hash}' (${name})`,
-          { op: 'appendHash', tensor: name },
-        );
+        throw badArgument('appendHash', '64 lower-case hex digits', `'${hash}'`, name);
       for (const [column, value] of [
         id,
         tap.block ?? -1,
@@ -154,10 +151,11 @@ function statsRows(tap: TapSpec, rows: number, present: Uint8Array | undefined):
   if (tap.scope === 'step') return 1;
   if (present === undefined) return rows;
   if (tap.nullable !== true || present.length !== rows)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `appendStats: expected ${tap.nullable === true ? `${rows} entries in present` : 'a nullable tap'}, got ${tap.nullable === true ? present.length : 'missing rows'} (${tap.name})`,
-      { op: 'appendStats', tensor: tap.name },
+    throw badArgument(
+      'appendStats',
+      tap.nullable === true ? `${rows} entries in present` : 'a nullable tap',
+      tap.nullable === true ? present.length : 'missing rows',
+      tap.name,
     );
   return present.reduce((count, entry) => count + (entry === 0 ? 0 : 1), 0);
 }

@@ -20,7 +20,7 @@
  *   whole batch.
  */
 import { join } from 'node:path';
-import { ZayascopeError } from '../errors.js';
+import { badArgument, ZayascopeError } from '../errors.js';
 import { DataWriter, type TapValue } from './data-writer.js';
 import { prepareFolder } from './folder.js';
 import {
@@ -101,10 +101,7 @@ export class DumpWriter implements AsyncDisposable {
   ): Promise<DumpWriter> {
     const { overwrite = false, batchBytes = MAX_BATCH_BYTES, graph = false } = options;
     if (!(batchBytes > 0 && batchBytes <= MAX_BATCH_BYTES))
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `writeDump: expected batchBytes in 1..${MAX_BATCH_BYTES}, got ${batchBytes}`,
-      );
+      throw badArgument('writeDump', `batchBytes in 1..${MAX_BATCH_BYTES}`, batchBytes);
     const taps = description.taps.map((tap): TapInfo => {
       const { name, block, dtype, scope, axes, shape, nullable, masked } = tap;
       const flags = { ...(nullable ? { nullable } : {}), ...(masked ? { masked } : {}) };
@@ -198,11 +195,7 @@ export class DumpWriter implements AsyncDisposable {
   async writeGraph(graph: DumpGraph): Promise<void> {
     this.#checkOpen();
     if (this.#manifest.graph === undefined)
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `writeGraph: expected a dump that was created with a graph, got one without (${this.#dir})`,
-        { op: 'writeGraph' },
-      );
+      throw badArgument('writeGraph', 'a dump that was created with a graph', 'one without', this.#dir);
     await writeGraph(this.#dir, graph, new Set(this.#manifest.taps.map(({ name }) => name)));
     this.#hasGraph = true;
   }
@@ -228,11 +221,7 @@ export class DumpWriter implements AsyncDisposable {
       };
       this.#checkVersion(manifest);
       if (manifest.graph !== undefined && !this.#hasGraph)
-        throw new ZayascopeError(
-          'BAD_ARGUMENT',
-          `finishDump: expected the graph that the dump was created with, got none (${this.#dir})`,
-          { op: 'finishDump' },
-        );
+        throw badArgument('finishDump', 'the graph that the dump was created with', 'none', this.#dir);
       for (const file of allFiles(this.#files)) await file.finish();
       await writeManifest(this.#dir, manifest);
       this.#state = 'finished';
@@ -271,17 +260,13 @@ export class DumpWriter implements AsyncDisposable {
     const rows = index.position.length;
     for (const name of ['sequence', 'tokenId', 'step'] as const)
       if (index[name].length !== rows)
-        throw new ZayascopeError(
-          'BAD_ARGUMENT',
-          `appendDump: expected ${rows} rows in the index, got ${index[name].length} (${name})`,
-          { op: 'appendDump', tensor: name },
-        );
+        throw badArgument('appendDump', `${rows} rows in the index`, index[name].length, name);
     for (let row = 1; row < rows; row++)
       if (index.step[row] !== index.step[0] || index.sequence[row] !== index.sequence[0])
-        throw new ZayascopeError(
-          'BAD_ARGUMENT',
-          `appendDump: expected rows of one step and sequence, got step ${index.step[0]} of sequence ${index.sequence[0]}, then ${index.step[row]} of ${index.sequence[row]}`,
-          { op: 'appendDump' },
+        throw badArgument(
+          'appendDump',
+          'rows of one step and sequence',
+          `step ${index.step[0]} of sequence ${index.sequence[0]}, then ${index.step[row]} of ${index.sequence[row]}`,
         );
     return rows;
   }
@@ -289,19 +274,21 @@ export class DumpWriter implements AsyncDisposable {
   #checkVersion(manifest: Manifest): void {
     const needed = neededVersion(manifest);
     if (needed > manifest.version)
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `finishDump: expected what version ${manifest.version} holds, got fields or sequences of version ${needed}: say so when the dump is created (${this.#dir})`,
-        { op: 'finishDump' },
+      throw badArgument(
+        'finishDump',
+        `what version ${manifest.version} holds`,
+        `fields or sequences of version ${needed}: say so when the dump is created`,
+        this.#dir,
       );
     checkNewManifest(manifest, this.#dir);
   }
 
   #wrongTier(what: string): never {
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `appendDump: expected a dump whose tier holds ${what}, got tier ${this.#manifest.tier} (${this.#dir})`,
-      { op: 'appendDump' },
+    throw badArgument(
+      'appendDump',
+      `a dump whose tier holds ${what}`,
+      `tier ${this.#manifest.tier}`,
+      this.#dir,
     );
   }
 }

@@ -7,7 +7,7 @@
  * figures are not these.)
  */
 import { LogitsComparison, type LogitsReport } from '../diff/logits/logits.js';
-import { ZayascopeError } from '../errors.js';
+import { badArgument, ZayascopeError } from '../errors.js';
 import { type ProbabilityChange, summariseChanges } from './probability-change.js';
 import { logProbability, summariseScores, type TextScores } from './scores.js';
 
@@ -160,5 +160,5 @@ function compareRow(
 }
 
 function bad(expected: string, got: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `${OP}: expected ${expected}, got ${got}`, { op: OP });
+  return badArgument(OP, expected, got);
 }

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { ZayascopeError } from '../errors.js';
+import { badArgument, ZayascopeError } from '../errors.js';
 import { type NativeBackend, type NativeDevice, native } from '../native.js';
 import {
   backendKind,
@@ -56,11 +56,7 @@ export function openBackend(name = 'cpu', options: BackendOptions = {}): Backend
   let threads = 0;
   const setThreads = (count: number) => {
     if (!(Number.isInteger(count) && count >= 1 && count <= MAX_THREADS))
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `openBackend: expected 1 to ${MAX_THREADS} threads, got ${count}`,
-        { op: 'openBackend' },
-      );
+      throw badArgument('openBackend', `1 to ${MAX_THREADS} threads`, count);
     if (device.type !== 'cpu') return;
     handle.setThreads(count);
     threads = count;

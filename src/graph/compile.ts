@@ -1,5 +1,5 @@
 import { type Dtype, ggmlType, sizeBytes } from '../dtype.js';
-import { ZayascopeError } from '../errors.js';
+import { badArgument, ZayascopeError } from '../errors.js';
 import { type NativeArena, type NativeContext, type NativeGraph, native } from '../native.js';
 import type { Backend } from './backend.js';
 import { type InsertedCopy, unmetNeeds } from './device-needs.js';
@@ -175,12 +175,7 @@ function indexLimits(graph: Graph): Map<Tensor, number> {
 function checkIndices({ name }: Tensor, rows: number, values: ArrayBufferView): void {
   const ids = new Int32Array(values.buffer, values.byteOffset, values.byteLength / 4);
   const at = ids.findIndex((id) => id < 0 || id >= rows);
-  if (at >= 0)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `setInput: expected indices from 0 to ${rows - 1}, got ${ids[at]} at ${at} (${name})`,
-      { op: 'setInput', tensor: name },
-    );
+  if (at >= 0) throw badArgument('setInput', `indices from 0 to ${rows - 1}`, `${ids[at]} at ${at}`, name);
 }
 
 function compiledGraph(

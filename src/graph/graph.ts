@@ -1,5 +1,5 @@
 import type { Dtype } from '../dtype.js';
-import { ZayascopeError } from '../errors.js';
+import { badArgument, ZayascopeError } from '../errors.js';
 import type { OpName } from './ops.js';
 import { VIEW_OPS } from './ops.js';
 import { checkShape, formatShape, type Shape } from './shape.js';
@@ -37,11 +37,7 @@ export class Graph {
   /** A leaf that the caller fills before each run. Names are unique within a graph (`BAD_ARGUMENT`). */
   input(name: string, dtype: Dtype, shape: Shape): Tensor {
     if (this.tensors.some((tensor) => tensor.op === 'input' && tensor.name === name))
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `input: expected a new name, got ${name} twice (graph ${this.label})`,
-        { op: 'input' },
-      );
+      throw badArgument('input', 'a new name', `${name} twice (graph ${this.label})`);
     return this.#add({ op: 'input', sources: [], dtype, shape }, name, undefined);
   }
 
@@ -85,11 +81,7 @@ export class Graph {
    */
   output(name: string, tensor: Tensor): void {
     if (this.outputs.has(name))
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `output: expected a new name, got ${name} twice (graph ${this.label})`,
-        { op: 'output' },
-      );
+      throw badArgument('output', 'a new name', `${name} twice (graph ${this.label})`);
     if (tensor.graph !== this)
       throw new ZayascopeError(
         'BAD_ARGUMENT',

@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../errors.js';
+import { badArgument, ZayascopeError } from '../errors.js';
 import { FAMILIES } from '../families/families.js';
 import type { Family } from '../families/family.js';
 import { readRegularText } from '../regular-file.js';
@@ -89,13 +89,7 @@ export function policy(name: string, family: Family = FAMILIES[0]!): Policy {
   const known = familyPolicies(family);
   const found = Object.hasOwn(known, name) ? known[name] : undefined;
   if (found === undefined)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `policy: expected one of ${Object.keys(known).join(', ')}, or a .json file, got ${name}`,
-      {
-        op: 'policy',
-      },
-    );
+    throw badArgument('policy', `one of ${Object.keys(known).join(', ')}, or a .json file`, name);
   return found;
 }
 
@@ -160,10 +154,11 @@ export function resolvePolicy({ name, rules }: Policy): Setting {
       ([kind, values]) => sites.includes(`#${kind}`) && (values as readonly string[]).includes(set),
     );
     if (!known)
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `policy: expected sites that end in #${Object.keys(SITE_KINDS).join(', #')} and a value of that kind, got ${sites} set to ${set} (${name})`,
-        { op: 'policy' },
+      throw badArgument(
+        'policy',
+        `sites that end in #${Object.keys(SITE_KINDS).join(', #')} and a value of that kind`,
+        `${sites} set to ${set}`,
+        name,
       );
     return { matches: tapPattern(sites), set };
   });

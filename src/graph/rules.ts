@@ -1,5 +1,5 @@
 import type { Dtype } from '../dtype.js';
-import { type ErrorCode, ZayascopeError } from '../errors.js';
+import { badArgument, type ErrorCode, ZayascopeError } from '../errors.js';
 import type { OpName } from './ops.js';
 import { formatShape } from './shape.js';
 import { hasContiguousRows, isContiguous, type Tensor } from './tensor.js';
@@ -69,6 +69,5 @@ export function requireContiguousRows(op: OpName, role: string, tensor: Tensor):
 
 /** Rejects with `BAD_ARGUMENT` unless the scalar argument satisfies the condition. */
 export function requireArgument(condition: boolean, op: string, expectation: string, value: unknown): void {
-  if (!condition)
-    throw new ZayascopeError('BAD_ARGUMENT', `${op}: expected ${expectation}, got ${String(value)}`, { op });
+  if (!condition) throw badArgument(op, expectation, String(value));
 }

@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../errors.js';
+import { badArgument, ZayascopeError } from '../errors.js';
 
 /**
  * Sizes in the reference's axis order: slowest axis first, as PyTorch prints them; 1 to 4 axes. ggml stores
@@ -56,10 +56,6 @@ export function checkShape(op: string, shape: Shape, name: string): void {
 export function resolveAxis(op: string, axis: number, rank: number): number {
   const resolved = axis < 0 ? axis + rank : axis;
   if (!Number.isInteger(resolved) || resolved < 0 || resolved >= rank)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `${op}: expected an axis of a tensor with ${rank} axes, got ${axis}`,
-      { op },
-    );
+    throw badArgument(op, `an axis of a tensor with ${rank} axes`, axis);
   return resolved;
 }

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { ZayascopeError } from '../errors.js';
+import { badArgument } from '../errors.js';
 
 /** One output in several forms, by MIME type: the front end shows the richest that it knows. */
 export type MimeBundle = Readonly<Record<string, unknown>>;
@@ -24,10 +24,6 @@ export function sendDisplay(op: string, data: MimeBundle): void {
   const key = Object.keys(loaded).find((file) => /[\\/]tslab[\\/]dist[\\/]jupyter\.js$/.test(file));
   const kernel = key === undefined ? undefined : (loaded[key]?.exports as KernelModule);
   if (!kernel?.lastWriteDisplayData)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `${op}: expected a cell of a tslab notebook, got another program; use figurePage to write a page`,
-      { op },
-    );
+    throw badArgument(op, 'a cell of a tslab notebook', 'another program; use figurePage to write a page');
   kernel.lastWriteDisplayData({ data, metadata: {}, transient: {} }, false);
 }

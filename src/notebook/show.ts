@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { formatReport } from '../diff/format/report.js';
 import type { DiffReport } from '../diff/report.js';
-import { ZayascopeError } from '../errors.js';
+import { badArgument } from '../errors.js';
 import { type Figure, figureJson } from '../plot/figure.js';
 import { escapeHtml, figureHtml, pageScript, plotlySource } from '../plot/figure-html.js';
 import { sendDisplay } from './kernel-display.js';
@@ -35,10 +35,7 @@ export function show(content: Showable): void {
  * @throws `BAD_ARGUMENT` outside a tslab notebook, and for no rows.
  */
 export function showTable(rows: readonly object[]): void {
-  if (rows.length === 0)
-    throw new ZayascopeError('BAD_ARGUMENT', 'showTable: expected at least one row, got none', {
-      op: 'showTable',
-    });
+  if (rows.length === 0) throw badArgument('showTable', 'at least one row', 'none');
   sendDisplay('showTable', { 'text/html': tableHtml(rows), 'text/plain': `${rows.length} rows` });
 }
 
@@ -54,8 +51,7 @@ function showText(text: string): void {
 }
 
 function showFigures(figures: readonly Figure[]): void {
-  if (figures.length === 0)
-    throw new ZayascopeError('BAD_ARGUMENT', 'show: expected at least one figure, got none', { op: 'show' });
+  if (figures.length === 0) throw badArgument('show', 'at least one figure', 'none');
   for (const figure of figures) showFigure(figure);
 }
 

@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../errors.js';
+import { badArgument } from '../errors.js';
 
 /**
  * A plotly figure as data: nothing here draws. Colours of background, text and grid are not part of it; the
@@ -46,10 +46,7 @@ export function countNonFinite(values: ArrayLike<number>): number {
  * Throws `BAD_ARGUMENT` for a figure without a trace.
  */
 export function figureJson(figure: Figure): string {
-  if (figure.data.length === 0)
-    throw new ZayascopeError('BAD_ARGUMENT', `plot: expected at least one trace, got none (${figure.name})`, {
-      op: 'plot',
-    });
+  if (figure.data.length === 0) throw badArgument('plot', 'at least one trace', 'none', figure.name);
   return scriptJson(figure);
 }
 

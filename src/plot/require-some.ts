@@ -1,6 +1,6 @@
-import { ZayascopeError } from '../errors.js';
+import { badArgument } from '../errors.js';
 
 /** Throws `BAD_ARGUMENT` for a figure of nothing: an empty plot says less than an error. */
 export function requireSome(op: string, expected: string, count: number): void {
-  if (count === 0) throw new ZayascopeError('BAD_ARGUMENT', `${op}: expected ${expected}, got none`, { op });
+  if (count === 0) throw badArgument(op, expected, 'none');
 }

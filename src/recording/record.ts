@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import type { Dtype } from '../dtype.js';
-import { ZayascopeError } from '../errors.js';
+import { badArgument } from '../errors.js';
 import { openGgufFile } from '../models/layout/source.js';
 import { runInChild } from './in-child.js';
 
@@ -103,13 +103,7 @@ export async function recordGguf(options: RecordOptions): Promise<RecordResult> 
 function checkRun({ tokens, chunk, generate, threads, ubatch }: RecordRun): void {
   const whole = (name: string, value: number, least: number): void => {
     if (!(Number.isSafeInteger(value) && value >= least))
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `record: expected ${name} of at least ${least}, got ${value}`,
-        {
-          op: 'record',
-        },
-      );
+      throw badArgument('record', `${name} of at least ${least}`, value);
   };
   whole('tokens', tokens.length, 1);
   whole('chunk', chunk, 1);

@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../errors.js';
+import { badArgument, ZayascopeError } from '../errors.js';
 import type { Sampler } from './sampling.js';
 
 const OP = 'generate';
@@ -73,5 +73,5 @@ export async function generate(
 }
 
 function bad(expected: string, got: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `${OP}: expected ${expected}, got ${got}`, { op: OP });
+  return badArgument(OP, expected, got);
 }

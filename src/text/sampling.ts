@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../errors.js';
+import { badArgument, ZayascopeError } from '../errors.js';
 import { seededRandom } from './random.js';
 
 const OP = 'sampler';
@@ -106,10 +106,7 @@ function nucleus(
 }
 
 function check(name: string, expected: string, value: number, holds: boolean): void {
-  if (!holds)
-    throw new ZayascopeError('BAD_ARGUMENT', `${OP}: expected ${name} to be ${expected}, got ${value}`, {
-      op: OP,
-    });
+  if (!holds) throw badArgument(OP, `${name} to be ${expected}`, value);
 }
 
 function badLogit(id: number, value: number): ZayascopeError {

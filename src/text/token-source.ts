@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../errors.js';
+import { badArgument, type ZayascopeError } from '../errors.js';
 import type { ChatMessage } from './chat-template.js';
 import { openTokenizer, type SpecialTokens, type TextTokenizer } from './tokenizer.js';
 
@@ -78,5 +78,5 @@ function addedTo(tokens: readonly number[], plain: readonly number[]): PromptTok
 }
 
 function bad(expected: string, got: string, model: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `${OP}: expected ${expected}, got ${got} (${model})`, { op: OP });
+  return badArgument(OP, expected, got, model);
 }

@@ -7,7 +7,7 @@ import {
   sumNonFinite,
 } from '../diff/non-finite.js';
 import { type Outcome, outcomeOf } from '../diff/outcome.js';
-import { ZayascopeError } from '../errors.js';
+import { badArgument } from '../errors.js';
 import type { ModelLayout, ModelSource } from '../models/layout/source.js';
 import { tapPattern } from '../tap-pattern.js';
 import { pairTensors, type TensorPair, type UnpairedTensor } from './pair-tensors.js';
@@ -89,22 +89,10 @@ export async function diffWeights(
 ): Promise<WeightsDiffReport> {
   const { tensors: pattern = '**', failAbove, allowNonFinite = false, onProgress } = options;
   if (failAbove !== undefined && !(failAbove >= 0))
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `diffWeights: expected failAbove to be 0 or more, got ${failAbove}`,
-      {
-        op: 'diffWeights',
-      },
-    );
+    throw badArgument('diffWeights', 'failAbove to be 0 or more', failAbove);
   const { pairs, unpaired } = pairTensors(reference, tested, tapPattern(pattern));
   if (pairs.length + unpaired.length === 0)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `diffWeights: expected a pattern that matches a tensor, got ${pattern}`,
-      {
-        op: 'diffWeights',
-      },
-    );
+    throw badArgument('diffWeights', 'a pattern that matches a tensor', pattern);
   const tensors: WeightDiff[] = [];
   for (const pair of pairs) {
     tensors.push(await comparePair(pair, allowNonFinite));

@@ -1,5 +1,5 @@
 import { type Dtype, ggmlType, sizeBytes } from '../dtype.js';
-import { ZayascopeError } from '../errors.js';
+import { badArgument } from '../errors.js';
 import { type GgufValue, native } from '../native.js';
 import { writeAtomically } from './atomic-file.js';
 
@@ -65,10 +65,11 @@ export async function writeGguf(
         onProgress?.(doneBytes, totalBytes);
       }
       if (written !== expected)
-        throw new ZayascopeError(
-          'BAD_ARGUMENT',
-          `${OP}: expected pieces of ${expected} bytes in all, got ${written > expected ? 'more' : written} (${tensor.name})`,
-          { op: OP, tensor: tensor.name },
+        throw badArgument(
+          OP,
+          `pieces of ${expected} bytes in all`,
+          written > expected ? 'more' : written,
+          tensor.name,
         );
       await append(new Uint8Array((ALIGNMENT_BYTES - (expected % ALIGNMENT_BYTES)) % ALIGNMENT_BYTES));
     }

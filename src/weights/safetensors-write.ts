@@ -1,5 +1,5 @@
 import { sizeBytes } from '../dtype.js';
-import { ZayascopeError } from '../errors.js';
+import { badArgument, type ZayascopeError } from '../errors.js';
 import { type Append, writeAtomically } from './atomic-file.js';
 import { describeValue } from './describe-value.js';
 import { isSafetensorsDtype, type SafetensorsDtype } from './safetensors.js';
@@ -110,8 +110,5 @@ async function appendTensor(append: Append, tensor: TensorSource): Promise<void>
 }
 
 function misuse(expected: string, got: string, where: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `${OP}: expected ${expected}, got ${got} (${where})`, {
-    op: OP,
-    tensor: where,
-  });
+  return badArgument(OP, expected, got, where);
 }

@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../errors.js';
+import { badArgument } from '../errors.js';
 import type { StoredTensor, TensorPart } from './checkpoint.js';
 import { readInto, withFile } from './file-access.js';
 
@@ -22,18 +22,15 @@ export async function readTensor(
   const isOrdered =
     Number.isSafeInteger(beginBytes) && Number.isSafeInteger(endBytes) && beginBytes <= endBytes;
   if (!isOrdered || beginBytes < 0 || endBytes > info.sizeBytes)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `${OP}: expected a range inside the tensor's ${info.sizeBytes} bytes, got [${beginBytes}, ${endBytes}) (${info.name})`,
-      { op: OP, tensor: info.name },
+    throw badArgument(
+      OP,
+      `a range inside the tensor's ${info.sizeBytes} bytes`,
+      `[${beginBytes}, ${endBytes})`,
+      info.name,
     );
   const isWhole = beginBytes === 0 && endBytes === info.sizeBytes;
   if (info.storedAxes !== undefined && !isWhole)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `${OP}: expected the whole tensor, whose axes are stored in another order, got a range (${info.name})`,
-      { op: OP, tensor: info.name },
-    );
+    throw badArgument(OP, 'the whole tensor, whose axes are stored in another order', 'a range', info.name);
   const out = new Uint8Array(endBytes - beginBytes);
   let done = 0;
   for (const part of sliceParts(info, beginBytes, endBytes)) {

@@ -5,7 +5,7 @@ import type { CaptureResult } from '../../capture/capture.js';
 import type { CapturedNonFinite } from '../../capture/step-sink.js';
 import type { DumpTier } from '../../dump/format.js';
 import { sequenceLengths } from '../../dump/sequences.js';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, ZayascopeError } from '../../errors.js';
 import { tapPattern } from '../../tap-pattern.js';
 import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
@@ -69,10 +69,7 @@ async function runCapture(options: CaptureCommandOptions, context: CommandContex
   const { terminal } = context;
   const { out } = options;
   if (options.prove) return runProve(options, context);
-  if (out === undefined)
-    throw new ZayascopeError('BAD_ARGUMENT', 'capture: expected --out or --prove, got neither', {
-      op: 'capture',
-    });
+  if (out === undefined) throw badArgument('capture', '--out or --prove', 'neither');
   const { sequences } = await resolveSequences('capture', options, options.model, terminal);
   tapPattern(options.taps); // a typing error should show before gigabytes are loaded
   const { openModel } = await import('../../models/runtime/model.js');

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { nonFiniteLines } from '../../diff/format/non-finite.js';
 import type { RoutingReport } from '../../diff/routing.js';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import type { BackendComparison } from '../../locate/compare-backends.js';
 import { printableLine } from '../../printable.js';
 import { cancelOnSignal } from '../cancel-on-signal.js';
@@ -64,11 +64,7 @@ async function runCompare(options: CompareOptions, context: CommandContext): Pro
   const { terminal } = context;
   const names = options.backends.split(',').map((name) => name.trim());
   if (names.length < 2 || names.includes('') || new Set(names).size < names.length)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `compare: expected at least two different backends, got ${options.backends}`,
-      { op: 'compare' },
-    );
+    throw badArgument('compare', 'at least two different backends', options.backends);
   const { tokens } = await resolveTokens('compare', options, options.model, terminal);
   const { captureInProcess } = await import('../../capture/capture-process.js');
   const { Dump } = await import('../../dump/reader.js');

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import type { Evaluation } from '../../evaluate/evaluate.js';
 import type { TextScores } from '../../evaluate/scores.js';
 import { cancelOnSignal } from '../cancel-on-signal.js';
@@ -113,14 +113,7 @@ async function textTokens(options: EvaluateCommandOptions, { terminal }: Command
   try {
     prompt = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `evaluate: expected UTF-8 text, got other bytes (${options.text})`,
-      {
-        op: 'evaluate',
-        cause,
-      },
-    );
+    throw badArgument('evaluate', 'UTF-8 text', 'other bytes', options.text, cause);
   }
   const special = options.special ?? (options.chat ? undefined : 'bos');
   const text = { ...options, prompt, ...(special === undefined ? {} : { special }) };

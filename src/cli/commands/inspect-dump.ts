@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { HASH_FILE, type Manifest, STATS_FILE, type TapInfo } from '../../dump/format.js';
 import { Dump } from '../../dump/reader.js';
 import { knownTokens, sequenceLengths } from '../../dump/sequences.js';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, ZayascopeError } from '../../errors.js';
 import { tapPattern } from '../../tap-pattern.js';
 import { formatBytes, formatCount } from '../format-number.js';
 import { fields, table } from '../table.js';
@@ -96,14 +96,7 @@ async function summariseFile(
 async function describeTaps(dump: Dump, pattern: string): Promise<DumpSummary['taps']> {
   const matches = tapPattern(pattern);
   const taps = dump.taps.filter(({ name }) => matches(name));
-  if (taps.length === 0)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `inspect: expected a pattern that matches a tap, got ${pattern}`,
-      {
-        op: 'inspect',
-      },
-    );
+  if (taps.length === 0) throw badArgument('inspect', 'a pattern that matches a tap', pattern);
   if (dump.manifest.tier === 'hash') {
     const hashes = await dump.hashes();
     const of = (name: string) => hashes.filter(({ tap }) => tap === name).map(({ sha256 }) => sha256);

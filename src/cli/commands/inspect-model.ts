@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { describeModel } from '../../capture/describe-model.js';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import { architectureOf } from '../../models/architectures.js';
 import { type ModelLayout, type ModelSource, openModelSource } from '../../models/layout/source.js';
 import type { ModelConfig } from '../../models/runtime/architecture.js';
@@ -84,14 +84,7 @@ export async function summariseModel(path: string, pattern: string | undefined):
 function selectTaps(config: ModelConfig, pattern = '**'): ModelTap[] {
   const matches = tapPattern(pattern);
   const taps = modelTaps(config).filter(({ name }) => matches(name));
-  if (taps.length === 0)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `inspect: expected a pattern that matches a tap, got ${pattern}`,
-      {
-        op: 'inspect',
-      },
-    );
+  if (taps.length === 0) throw badArgument('inspect', 'a pattern that matches a tap', pattern);
   return taps;
 }
 

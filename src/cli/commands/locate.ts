@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import type { LocateReport } from '../../locate/faults/report.js';
 import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
@@ -82,13 +82,9 @@ async function runLocate(
   const { terminal } = context;
   const { model, policy, failAbove, backend, threads } = options;
   if (testedFolder === undefined && policy === undefined)
-    throw new ZayascopeError('BAD_ARGUMENT', 'locate: expected a tested dump or --policy, got neither', {
-      op: 'locate',
-    });
+    throw badArgument('locate', 'a tested dump or --policy', 'neither');
   if (policy !== undefined && model === undefined)
-    throw new ZayascopeError('BAD_ARGUMENT', 'locate: expected --model with --policy, got none', {
-      op: 'locate',
-    });
+    throw badArgument('locate', '--model with --policy', 'none');
   await prepareDevice(options);
   const { openPairedDumps } = await import('../../diff/paired-dumps.js');
   const { Dump } = await import('../../dump/reader.js');

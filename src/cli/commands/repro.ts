@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import { FAMILIES } from '../../families/families.js';
 import type { ReproComparison, ReproReport, ReproResult } from '../../locate/repro/run.js';
 import type { CommandContext } from '../command-line.js';
@@ -83,10 +83,10 @@ async function writeFolder(
   // Commander would ask for required options of `repro` in `repro run` too.
   const { op, model, out } = options;
   if (op === undefined || model === undefined || out === undefined)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `repro: expected --op, --model and --out, got no ${op === undefined ? '--op' : model === undefined ? '--model' : '--out'}`,
-      { op: 'repro' },
+    throw badArgument(
+      'repro',
+      '--op, --model and --out',
+      `no ${op === undefined ? '--op' : model === undefined ? '--model' : '--out'}`,
     );
   const { Dump } = await import('../../dump/reader.js');
   const { loadPolicy } = await import('../../graph/policy.js');

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import type { PolicyProblem } from '../../locate/replay/policy-tests.js';
 import type { Terminal } from '../terminal.js';
 import { BACKEND_HELP, prepareDevice, STRICT_HELP } from './run.js';
@@ -59,10 +59,11 @@ export async function policyProblem(
       : reference.tokens;
   if (reference === undefined) return { model, tokens, good, bad };
   if (tokens.join() !== reference.tokens.join())
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `${op}: expected the ${reference.tokens.length} tokens of the reference, got ${tokens.length} others (${options.reference})`,
-      { op },
+    throw badArgument(
+      op,
+      `the ${reference.tokens.length} tokens of the reference`,
+      `${tokens.length} others`,
+      `${options.reference}`,
     );
   return { model, tokens, good, bad, reference: reference.logits };
 }
@@ -77,10 +78,11 @@ async function readReference(
   const tokens = dump.manifest.sequences[0]?.tokens ?? [];
   const { data, dtype, shape } = await dump.read('lm_head', { sequence: 0 });
   if (shape[0] !== tokens.length)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `${op}: expected a dump with lm_head at all ${tokens.length} positions of its sequence, got ${shape[0]} (${folder})`,
-      { op },
+    throw badArgument(
+      op,
+      `a dump with lm_head at all ${tokens.length} positions of its sequence`,
+      `${shape[0]}`,
+      folder,
     );
   return { tokens: [...tokens], logits: toFloat32(data, dtype).slice() };
 }

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import { printableLine } from '../../printable.js';
 import type { SpecialTokens } from '../../text/tokenizer.js';
 import type { Terminal } from '../terminal.js';
@@ -58,7 +58,7 @@ export async function resolveTokens(
 ): Promise<{ tokens: number[] }> {
   const { sequences } = await resolveSequences(op, options, model, terminal);
   if (sequences.length > 1)
-    throw bad(op, 'a single sequence of tokens', `${sequences.length} (${options.tokensFile})`);
+    throw badArgument(op, 'a single sequence of tokens', `${sequences.length} (${options.tokensFile})`);
   return { tokens: sequences[0]! };
 }
 
@@ -79,14 +79,18 @@ export async function resolveSequences(
   const { tokens, tokensFile, prompt, chat, system, special } = options;
   if (prompt === undefined) {
     const textOnly = Object.entries({ chat, system, special }).find(([, value]) => value !== undefined);
-    if (textOnly !== undefined) throw bad(op, `--${textOnly[0]} with --prompt`, 'it without');
+    if (textOnly !== undefined) throw badArgument(op, `--${textOnly[0]} with --prompt`, 'it without');
     if (tokens !== undefined) return { sequences: [parseTokens(tokens, '--tokens')] };
     if (tokensFile !== undefined) return { sequences: await readSequences(tokensFile) };
-    throw bad(op, '--tokens, --tokens-file or --prompt', 'none of them');
+    throw badArgument(op, '--tokens, --tokens-file or --prompt', 'none of them');
   }
   if (chat && special !== undefined)
-    throw bad(op, '--special with plain text', 'it with --chat, whose template has its own special tokens');
-  if (system !== undefined && !chat) throw bad(op, '--system with --chat', 'it without');
+    throw badArgument(
+      op,
+      '--special with plain text',
+      'it with --chat, whose template has its own special tokens',
+    );
+  if (system !== undefined && !chat) throw badArgument(op, '--system with --chat', 'it without');
   const { promptTokensInWorker } = await import('../../text/prompt-in-worker.js');
   const made = await promptTokensInWorker(model, {
     text: prompt,
@@ -109,8 +113,4 @@ function shorten(ids: readonly number[]): string {
   const MOST = 128;
   if (ids.length <= MOST) return ids.join(',');
   return `${ids.slice(0, MOST - 16).join(',')},...,${ids.slice(-16).join(',')}`;
-}
-
-function bad(op: string, expected: string, got: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `${op}: expected ${expected}, got ${got}`, { op });
 }

@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, type ZayascopeError } from '../../errors.js';
 import { utf8Text } from '../../utf8.js';
 import { describeValue } from '../../weights/describe-value.js';
 import { readSmallFile } from '../../weights/file-access.js';
@@ -117,8 +117,5 @@ function isToken(entry: unknown): boolean {
 }
 
 function bad(expected: string, got: string, where: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `${OP}: expected ${expected}, got ${got} (${where})`, {
-    op: OP,
-    tensor: where,
-  });
+  return badArgument(OP, expected, got, where);
 }

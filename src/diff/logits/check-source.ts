@@ -10,7 +10,7 @@ import {
 } from '../../dump/import/source-perplexity.js';
 import { Dump, ReusableBuffer } from '../../dump/reader.js';
 import { knownTokens } from '../../dump/sequences.js';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, ZayascopeError } from '../../errors.js';
 import { openFileLogits } from './file-logits.js';
 
 const OP = 'verifyLogits';
@@ -145,10 +145,7 @@ async function openPerplexity(path: string): Promise<LogitsSource> {
 }
 
 function bad(expected: string, got: string, where: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `${OP}: expected ${expected}, got ${got} (${where})`, {
-    op: OP,
-    tensor: where,
-  });
+  return badArgument(OP, expected, got, where);
 }
 
 function ioError(expected: string, got: string, file: string, cause?: unknown): ZayascopeError {

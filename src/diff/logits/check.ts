@@ -2,7 +2,7 @@
  * The check that ports are accepted by: final logits of a tested run against a reference's. Needs no native
  * addon.
  */
-import { ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import { MetricSums, type TensorMetrics } from '../metrics.js';
 import { type NonFiniteCounts, type NonFiniteRules, nonFiniteCounts } from '../non-finite.js';
 import { type PairedRows, pairLogitsRows } from './check-rows.js';
@@ -111,14 +111,7 @@ export async function checkLogits(
   options: LogitsCheckOptions = {},
 ): Promise<LogitsCheckReport> {
   const { all = false, failAbove = DEFAULT_LIMIT, allowNonFinite = false } = options;
-  if (!(failAbove >= 0))
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `verifyLogits: expected a limit of 0 or more, got ${failAbove}`,
-      {
-        op: 'verifyLogits',
-      },
-    );
+  if (!(failAbove >= 0)) throw badArgument('verifyLogits', 'a limit of 0 or more', failAbove);
   const tokens = compareTokens(reference, tested);
   const vocabulary = Math.min(reference.vocabulary, tested.vocabulary);
   const sides = { reference: describe(reference), tested: describe(tested) };

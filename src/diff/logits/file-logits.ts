@@ -13,7 +13,7 @@ import {
 import { planLayout } from '../../dump/import/layout.js';
 import { openForeignSource } from '../../dump/import/open-source.js';
 import { tokensBeside } from '../../dump/import/tokens-beside.js';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, type ZayascopeError } from '../../errors.js';
 import type { LogitsSource } from './check-source.js';
 
 const OP = 'verifyLogits';
@@ -120,8 +120,5 @@ async function ownTokens({ values }: ForeignSource): Promise<number[] | undefine
 }
 
 function bad(expected: string, got: string, where: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `${OP}: expected ${expected}, got ${got} (${where})`, {
-    op: OP,
-    tensor: where,
-  });
+  return badArgument(OP, expected, got, where);
 }

@@ -1,5 +1,5 @@
 /** In which order an import writes its taps, and how much is known of it. */
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, type ZayascopeError } from '../../errors.js';
 import { utf8Text } from '../../utf8.js';
 import { readSmallFile } from '../../weights/file-access.js';
 import type { TapOrder } from '../format.js';
@@ -141,5 +141,5 @@ function byList(names: readonly string[], list: readonly string[]): { ordered: s
 }
 
 function bad(expected: string, got: string, where: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `${OP}: expected ${expected}, got ${got} (${where})`, { op: OP });
+  return badArgument(OP, expected, got, where);
 }

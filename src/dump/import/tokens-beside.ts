@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import { readSmallFile } from '../../weights/file-access.js';
 import { sniffBytes, wrongKind } from '../../weights/formats/file-kind.js';
 
@@ -21,10 +21,11 @@ export async function tokensBeside(op: string, path: string): Promise<number[] |
   const ids = bytes.length % 4 === 0 ? [...new Int32Array(bytes.buffer)] : undefined;
   const wrong = ids?.find((id) => id < 0 || id >= MAX_TOKEN);
   if (ids === undefined || wrong !== undefined)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `${op}: expected token ids as I32, got ${wrong === undefined ? `${bytes.length} bytes` : `the id ${wrong}`} (${beside})`,
-      { op, tensor: beside },
+    throw badArgument(
+      op,
+      'token ids as I32',
+      wrong === undefined ? `${bytes.length} bytes` : `the id ${wrong}`,
+      beside,
     );
   return ids;
 }

@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, type ZayascopeError } from '../../errors.js';
 import { FAMILIES, FAMILY_MAPS } from '../../families/families.js';
 import { describeValue } from '../../weights/describe-value.js';
 import { readSmallFile } from '../../weights/file-access.js';
@@ -132,5 +132,5 @@ function checkKeys(value: Record<string, unknown>, known: readonly string[], at:
 }
 
 function bad(expected: string, got: string, where: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `${OP}: expected ${expected}, got ${got} (${where})`, { op: OP });
+  return badArgument(OP, expected, got, where);
 }

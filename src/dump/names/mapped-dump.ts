@@ -1,6 +1,6 @@
 /** A dump with another program's names, seen under the tap names of a reference. */
 
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, ZayascopeError } from '../../errors.js';
 import { canDequantise } from '../dequantise.js';
 import { isQuantised } from '../dtypes.js';
 import type { DumpView } from '../dump-view.js';
@@ -37,10 +37,11 @@ interface StepValue {
 export async function mapDump(dump: DumpView, map: NameMap, reference: DumpView): Promise<DumpView> {
   const other = [dump, reference].find(({ manifest }) => manifest.tier !== 'full');
   if (other !== undefined)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `diffDumps: expected dumps of tier full to map names, got tier ${other.manifest.tier} (${other.dir})`,
-      { op: 'diffDumps' },
+    throw badArgument(
+      'diffDumps',
+      'dumps of tier full to map names',
+      `tier ${other.manifest.tier}`,
+      other.dir,
     );
   const compiled = compileNameMap(map);
   const targets = new Map(reference.taps.map((tap) => [tap.name, tap]));

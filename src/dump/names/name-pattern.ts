@@ -1,5 +1,5 @@
 /** Patterns of other programs' names, as maps and orders have them. */
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, type ZayascopeError } from '../../errors.js';
 
 /** What a pattern found in a name. */
 export interface NameMatch {
@@ -131,7 +131,5 @@ function takes(part: Part, name: string, at: number): number[] {
 
 /** The error of a pattern that cannot be read. */
 export function badPattern(pattern: string, expected: string, got: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `nameMap: expected ${expected}, got ${got} ('${pattern}')`, {
-    op: 'nameMap',
-  });
+  return badArgument('nameMap', expected, `${got} ('${pattern}')`);
 }

@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, ZayascopeError } from '../../errors.js';
 import type { PolicySite } from '../../models/runtime/sites.js';
 import type { PolicyRunnerOptions, RunCost } from '../replay/policy-runner.js';
 import { groupSites } from '../replay/policy-sites.js';
@@ -109,10 +109,7 @@ const INTERACTING = 6;
  */
 export async function bisect(problem: PolicyProblem, options: BisectOptions = {}): Promise<BisectReport> {
   const { maxPasses = 30, stateFile, onProgress, signal } = options;
-  if (!(maxPasses >= 2))
-    throw new ZayascopeError('BAD_ARGUMENT', `bisect: expected at least 2 forward passes, got ${maxPasses}`, {
-      op: 'bisect',
-    });
+  if (!(maxPasses >= 2)) throw badArgument('bisect', 'at least 2 forward passes', maxPasses);
   using tests = await openPolicyTests(problem, options);
   const state = await openBisectState(stateFile, stateFile === undefined ? null : await tests.identity());
   const cancel = () => tests.runner.cancel();
@@ -183,10 +180,10 @@ export async function bisect(problem: PolicyProblem, options: BisectOptions = {}
 
 /** A policy that rounds to F16 what the device rounds to F16 anyway changes nothing. */
 function vanished(device: string): ZayascopeError {
-  return new ZayascopeError(
-    'BAD_ARGUMENT',
-    `bisect: expected policies that give different logits on ${device}, got the same ones: without --strict-f32 it rounds the F32 operands of products to F16 itself, so what a policy rounds there cannot show`,
-    { op: 'bisect' },
+  return badArgument(
+    'bisect',
+    `policies that give different logits on ${device}`,
+    'the same ones: without --strict-f32 it rounds the F32 operands of products to F16 itself, so what a policy rounds there cannot show',
   );
 }
 

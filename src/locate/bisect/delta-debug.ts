@@ -7,7 +7,7 @@
  * into parts whose errors alone are measured, until the few largest parts together should fail. That only
  * decides what is tried: that the result fails, and that it passes without any one of its parts, is measured.
  */
-import { ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import type { TestLedger } from './test-ledger.js';
 
 /** Cuts a set of sites into parts in a fixed order, each site in exactly one; a single site stays. */
@@ -61,10 +61,10 @@ export async function deltaDebug(
 ): Promise<Minimum> {
   const [good, bad] = [await ledger.measure([]), await ledger.measure(sites)];
   if (good === undefined || bad === undefined || ledger.isFailing(good) || !ledger.isFailing(bad))
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `bisect: expected a good run with an error of at most ${ledger.failAbove} and a bad one above, within ${ledger.maxPasses} forward passes, got ${good} and ${bad}`,
-      { op: 'bisect' },
+    throw badArgument(
+      'bisect',
+      `a good run with an error of at most ${ledger.failAbove} and a bad one above, within ${ledger.maxPasses} forward passes`,
+      `${good} and ${bad}`,
     );
   const cuts: Minimum['cuts'] = [];
   const guesses = await cutLargest(ledger, sites, split, cuts);

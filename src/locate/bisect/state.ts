@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, ZayascopeError } from '../../errors.js';
 import { readRegularText } from '../../regular-file.js';
 import { writeAtomically } from '../../weights/atomic-file.js';
 
@@ -50,19 +50,13 @@ async function load(file: string, key: string): Promise<Map<string, number>> {
     });
   }
   const state = parse(text);
-  if (state === undefined)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `bisect: expected the state of a bisect, got another file (${file})`,
-      {
-        op: 'bisect',
-      },
-    );
+  if (state === undefined) throw badArgument('bisect', 'the state of a bisect', 'another file', file);
   if (state.problem !== key)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `bisect: expected a state of the same model, tokens, policies, reference and device, got that of another bisect (${file})`,
-      { op: 'bisect' },
+    throw badArgument(
+      'bisect',
+      'a state of the same model, tokens, policies, reference and device',
+      'that of another bisect',
+      file,
     );
   return new Map(Object.entries(state.errors).map(([id, error]) => [id, Number(error)]));
 }

@@ -1,7 +1,7 @@
 import type { DumpView } from '../../dump/dump-view.js';
 import type { FileRows } from '../../dump/reader.js';
 import { knownTokens } from '../../dump/sequences.js';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import { FAMILIES } from '../../families/families.js';
 import { hasRole } from '../../families/roles.js';
 
@@ -34,9 +34,7 @@ export async function dumpCalls(
   dump: Pick<DumpView, 'dir' | 'manifest' | 'taps' | 'rows'>,
 ): Promise<DumpCall[]> {
   const refuse = (expected: string, got: string): never => {
-    throw new ZayascopeError('BAD_ARGUMENT', `replay: expected ${expected}, got ${got} (${dump.dir})`, {
-      op: 'replay',
-    });
+    throw badArgument('replay', expected, got, dump.dir);
   };
   if (dump.manifest.tier !== 'full') refuse('a dump of tier full', `tier ${dump.manifest.tier}`);
   const files = new Map(

@@ -2,7 +2,7 @@ import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
 import type { TapInfo } from '../../dump/format.js';
 import type { TensorBatch } from '../../dump/reader.js';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, ZayascopeError } from '../../errors.js';
 import type { CompiledGraph } from '../../graph/compile.js';
 import { concat, cont, slice } from '../../graph/ops-layout.js';
 import type { Tensor } from '../../graph/tensor.js';
@@ -57,11 +57,7 @@ export function graftTaps({
   read = (name) => dump.read(name, { sequence }),
 }: GraftOptions): GraftTaps {
   if (dump.manifest.tier !== 'full')
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `graft: expected a dump of tier full, got ${dump.manifest.tier} (${dump.dir})`,
-      { op: 'graft' },
-    );
+    throw badArgument('graft', 'a dump of tier full', dump.manifest.tier, dump.dir);
   const matches = tapPattern(replace);
   const held = new Map(dump.taps.filter(({ name }) => holds(name)).map((tap) => [tap.name, tap]));
   const replaced = new Set<string>();

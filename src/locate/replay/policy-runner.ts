@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
 import { type Policy, parametersSite, type Setting } from '../../graph/policy.js';
 import { ResidentMemory } from '../../graph/resident.js';
@@ -88,10 +88,10 @@ export async function openPolicyRunner(
 ): Promise<PolicyRunner> {
   const { stateBytes = 2 ** 29, graphBytes = 2 ** 29 } = options;
   if (policies.length === 0 || tokens.length === 0)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `openPolicyRunner: expected at least one policy and one token, got ${policies.length} and ${tokens.length}`,
-      { op: 'openPolicyRunner' },
+    throw badArgument(
+      'openPolicyRunner',
+      'at least one policy and one token',
+      `${policies.length} and ${tokens.length}`,
     );
   const model = await openModel(path, {
     policy: policies[0]!,
@@ -208,10 +208,11 @@ function checkWeightSites(sites: readonly PolicySite[], sets: readonly WeightSet
       isOfWeights(site) && sets.every((set) => siteChoice(site, set.setting) !== siteChoice(site, setting)),
   );
   if (missing !== undefined)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `run: expected a weight dtype of one of the runner's policies, got ${setting(missing.name)} (${missing.name})`,
-      { op: 'run', tensor: missing.name },
+    throw badArgument(
+      'run',
+      "a weight dtype of one of the runner's policies",
+      setting(missing.name),
+      missing.name,
     );
 }
 
@@ -250,10 +251,11 @@ function segmentContexts(
     const names = [parametersSite(name), ...(matrices.has(name) ? [weightSite(name)] : [])];
     const set = sets.find((each) => names.every((at) => choice(at, each.setting) === choice(at, setting)));
     if (set === undefined)
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `run: expected the dtype and the rounding of a weight as one of the runner's policies has them, got ${names.map((at) => choice(at, setting)).join(' and ')} (${name})`,
-        { op: 'run', tensor: name },
+      throw badArgument(
+        'run',
+        "the dtype and the rounding of a weight as one of the runner's policies has them",
+        names.map((at) => choice(at, setting)).join(' and '),
+        name,
       );
     return set.weights.tensors.get(name)!;
   };

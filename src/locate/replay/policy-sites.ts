@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import type { Policy, SiteKind } from '../../graph/policy.js';
 import type { ModelConfig } from '../../models/runtime/architecture.js';
 import { settingOf } from '../../models/runtime/model-policy.js';
@@ -73,10 +73,7 @@ export function groupSites(sites: readonly PolicySite[]): SiteGroup[] {
 
 /** Rising block numbers as a tap pattern: `3`, `{0..7}`, `{0,{2..5},9}`. Throws `BAD_ARGUMENT` for none. */
 export function blockPattern(blocks: readonly number[]): string {
-  if (blocks.length === 0)
-    throw new ZayascopeError('BAD_ARGUMENT', 'blockPattern: expected at least one block, got none', {
-      op: 'blockPattern',
-    });
+  if (blocks.length === 0) throw badArgument('blockPattern', 'at least one block', 'none');
   const runs: [number, number][] = [];
   for (const block of blocks) {
     const last = runs.at(-1);

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { MetricSums } from '../../diff/metrics.js';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, ZayascopeError } from '../../errors.js';
 import type { Policy } from '../../graph/policy.js';
 import { settingOf } from '../../models/runtime/model-policy.js';
 import { configSha256, weightsSha256 } from '../../weights/identity.js';
@@ -54,10 +54,10 @@ export async function openPolicyTests(
       policyDiff(good, bad, config, runner.tensors).map((difference) => [difference.site.name, difference]),
     );
     if (differing.size === 0)
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `policies: expected two that differ on the model, got ${good.name} and ${bad.name}, which agree at every site`,
-        { op: 'policies' },
+      throw badArgument(
+        'policies',
+        'two that differ on the model',
+        `${good.name} and ${bad.name}, which agree at every site`,
       );
     const rows = tokens.length * config.vocab_size;
     if (reference !== undefined && reference.length !== rows)

@@ -4,7 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { isQuantized } from '../../dtype.js';
 import { UNKNOWN } from '../../dump/import/foreign.js';
 import type { Dump } from '../../dump/reader.js';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, ZayascopeError } from '../../errors.js';
 import type { Policy } from '../../graph/policy.js';
 import { openModelSource } from '../../models/layout/source.js';
 import { settingOf } from '../../models/runtime/model-policy.js';
@@ -150,9 +150,7 @@ function producerWords({ producer }: Dump['manifest']): string {
 function chooseRows(dump: Dump, sequence: number, selection: string) {
   const { tier, sequences } = dump.manifest;
   const fail = (expected: string, got: string) => {
-    throw new ZayascopeError('BAD_ARGUMENT', `${OP}: expected ${expected}, got ${got} (${dump.dir})`, {
-      op: OP,
-    });
+    throw badArgument(OP, expected, got, dump.dir);
   };
   if (tier !== 'full') fail('a dump of tier full', tier);
   const ids = sequences[sequence]?.tokens;

@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import { tapPattern } from '../../tap-pattern.js';
 import type { StepValue, ValueStats } from './value.js';
 
@@ -20,11 +20,6 @@ export function compileBreakpoint(at: Breakpoint, names: readonly string[]): Com
   if (typeof at === 'function') return { reason: 'predicate', hit: ({ name, stats }) => at(name, stats) };
   if (at === 'nan') return { reason: at, hit: ({ stats }) => stats.nan + stats.inf > 0 };
   const matches = tapPattern(at);
-  if (!names.some(matches))
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `breakpoint: expected a pattern that matches a value, got '${at}'`,
-      { op: 'breakpoint' },
-    );
+  if (!names.some(matches)) throw badArgument('breakpoint', 'a pattern that matches a value', `'${at}'`);
   return { reason: at, hit: ({ name }) => matches(name) };
 }

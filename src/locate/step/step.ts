@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, ZayascopeError } from '../../errors.js';
 import { architectureOf } from '../../models/architectures.js';
 import type { Boundary } from '../../models/runtime/inputs.js';
 import type { Model } from '../../models/runtime/model.js';
@@ -57,12 +57,13 @@ type Replaced = ReadonlyMap<string, Float32Array | Int32Array>;
  */
 export function openStepper(model: Model, tokens: readonly number[], options: StepperOptions = {}): Stepper {
   const { taps = '**', keep = 3 } = options;
-  if (tokens.length === 0) throw bad('openStepper', 'at least one token', 'none');
+  if (tokens.length === 0) throw badArgument('openStepper', 'at least one token', 'none');
   checkTokenIds('openStepper', tokens, model.config.vocab_size);
-  if (!Number.isInteger(keep) || keep < 1) throw bad('openStepper', 'keep to be at least 1', String(keep));
+  if (!Number.isInteger(keep) || keep < 1)
+    throw badArgument('openStepper', 'keep to be at least 1', String(keep));
   const matches = tapPattern(taps);
   const list = modelTaps(model.config).filter(({ name }) => matches(name));
-  if (list.length === 0) throw bad('openStepper', 'a pattern that matches a value', `'${taps}'`);
+  if (list.length === 0) throw badArgument('openStepper', 'a pattern that matches a value', `'${taps}'`);
   return new Stepper(
     segmentRunner(model, tokens),
     list,
@@ -138,7 +139,7 @@ export class Stepper implements Disposable {
     return this.#exclusive('rewind', async () => {
       const index = this.#indexOf('rewind', name);
       if (index > this.#at)
-        throw bad('rewind', `a value up to ${this.current?.name ?? 'the first step'}`, name);
+        throw badArgument('rewind', `a value up to ${this.current?.name ?? 'the first step'}`, name);
       return (await this.#move(index))!;
     });
   }
@@ -172,7 +173,7 @@ export class Stepper implements Disposable {
     return this.#exclusive('restore', async () => {
       const index = this.#indexOf('restore', name);
       const rest = new Map(this.#replaced);
-      if (!rest.delete(name)) throw bad('restore', 'a value that was replaced', name);
+      if (!rest.delete(name)) throw badArgument('restore', 'a value that was replaced', name);
       if (this.#hasRun(index)) return this.#rerun(index, rest);
       this.#replaced = rest; // an earlier replacement has undone what had been computed here
       return (await this.#move(index))!;
@@ -283,13 +284,14 @@ export class Stepper implements Disposable {
 
   #indexOf(op: string, name: string): number {
     const index = this.names.indexOf(name);
-    if (index < 0) throw bad(op, 'a value that is stepped through', name);
+    if (index < 0) throw badArgument(op, 'a value that is stepped through', name);
     return index;
   }
 
   #reached(op: string, name: string): number {
     const index = this.#indexOf(op, name);
-    if (!this.#hasRun(index)) throw bad(op, 'a value that has been computed (step or continue to it)', name);
+    if (!this.#hasRun(index))
+      throw badArgument(op, 'a value that has been computed (step or continue to it)', name);
     return index;
   }
 
@@ -300,7 +302,7 @@ export class Stepper implements Disposable {
   async #exclusive<T>(op: string, work: () => Promise<T>): Promise<T> {
     if (this.#closed)
       throw new ZayascopeError('CLOSED', `${op}: expected an open stepper, got a closed one`, { op });
-    if (this.#busy) throw bad(op, 'one call at a time', 'another before the last had ended');
+    if (this.#busy) throw badArgument(op, 'one call at a time', 'another before the last had ended');
     this.#busy = true;
     try {
       return await work();
@@ -308,8 +310,4 @@ export class Stepper implements Disposable {
       this.#busy = false;
     }
   }
-}
-
-function bad(op: string, expected: string, got: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `${op}: expected ${expected}, got ${got}`, { op });
 }

@@ -1,7 +1,7 @@
 import { type Dtype, ggmlType } from '../../dtype.js';
 import { type TapElements, toFloat32 } from '../../dump/float.js';
 import type { TapDtype } from '../../dump/format.js';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, ZayascopeError } from '../../errors.js';
 import type { OutputValue } from '../../graph/compile.js';
 import { elementCount, formatShape, type Shape } from '../../graph/shape.js';
 import { native } from '../../native.js';
@@ -108,12 +108,7 @@ export function replacementElements(
     );
   if (data instanceof Int32Array) {
     const wrong = data.find((id) => id < 0 || id > most);
-    if (wrong !== undefined)
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `replace: expected values from 0 to ${most}, got ${wrong} (${name})`,
-        { op: 'replace', tensor: name },
-      );
+    if (wrong !== undefined) throw badArgument('replace', `values from 0 to ${most}`, wrong, name);
     return data.slice();
   }
   return toFloat32(data, given.dtype as TapDtype).slice();

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { type Dtype, isQuantized, sizeBytes } from '../../dtype.js';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, ZayascopeError } from '../../errors.js';
 import type { GgufValue } from '../../native.js';
 import { convertTokenizer, type GgufTokenizer } from '../../text/gguf/convert-tokenizer.js';
 import type { TensorInfo } from '../../weights/checkpoint.js';
@@ -198,8 +198,5 @@ function elements(shape: readonly number[]): number {
 }
 
 function misuse(expected: string, got: string, where: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `${OP}: expected ${expected}, got ${got} (${where})`, {
-    op: OP,
-    tensor: where,
-  });
+  return badArgument(OP, expected, got, where);
 }

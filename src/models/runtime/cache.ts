@@ -1,5 +1,5 @@
 import type { Dtype } from '../../dtype.js';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
 import type { Setting } from '../../graph/policy.js';
 import { ResidentMemory, type ResidentSpec, readResident, writeResident } from '../../graph/resident.js';
@@ -119,10 +119,10 @@ export function allocateCache(
     [batch, capacity].every((size) => Number.isInteger(size) && size >= 1) &&
     batch * capacity * width <= MAX_ELEMENTS;
   if (!valid)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `allocateCache: expected at least 1 sequence and 1 position and at most ${MAX_ELEMENTS} elements a block, got ${batch} x ${capacity} x ${width}`,
-      { op: 'allocateCache' },
+    throw badArgument(
+      'allocateCache',
+      `at least 1 sequence and 1 position and at most ${MAX_ELEMENTS} elements a block`,
+      `${batch} x ${capacity} x ${width}`,
     );
   const memory = new ResidentMemory(backend);
   try {

@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, ZayascopeError } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
 import {
   type CompiledGraph,
@@ -91,10 +91,7 @@ export function planModel(
 ): ModelPlan {
   const { tokens, batch = 1, taps = NO_TAPS, logits = 'all', padded = false, cached } = options;
   for (const [name, size] of Object.entries({ tokens, batch }))
-    if (!Number.isInteger(size) || size < 1)
-      throw new ZayascopeError('BAD_ARGUMENT', `planModel: expected at least 1 for ${name}, got ${size}`, {
-        op: 'planModel',
-      });
+    if (!Number.isInteger(size) || size < 1) throw badArgument('planModel', `at least 1 for ${name}`, size);
   const sizes: CallSizes = { batch, tokens, span: cached?.span ?? tokens, padded };
   const memory = new ResidentMemory(backend);
   const compiled: CompiledGraphs[] = [];
@@ -132,11 +129,7 @@ export function planModel(
       sizeBytes: memory.sizeBytes + compiled.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
       async run(ids, { sink, prepare, place = { past: 0, padding: [] } } = {}) {
         if (ids.length !== batch * tokens)
-          throw new ZayascopeError(
-            'BAD_ARGUMENT',
-            `run: expected ${batch * tokens} token ids, got ${ids.length}`,
-            { op: 'run' },
-          );
+          throw badArgument('run', `${batch * tokens} token ids`, ids.length);
         checkTokenIds('run', ids, weights.config.vocab_size);
         checkPlace(place, sizes, cached !== undefined);
         if (placed?.past !== place.past || placed.padding !== place.padding) inputs.place(place);
@@ -244,18 +237,9 @@ function checkPlace(
   cached: boolean,
 ): void {
   const fits = Number.isInteger(past) && past >= 0 && past + tokens <= span && (cached || past === 0);
-  if (!fits)
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `run: expected a past of 0 to ${cached ? span - tokens : 0} positions, got ${past}`,
-      { op: 'run' },
-    );
+  if (!fits) throw badArgument('run', `a past of 0 to ${cached ? span - tokens : 0} positions`, past);
   if (!padded && padding.some((count) => count > 0))
-    throw new ZayascopeError(
-      'BAD_ARGUMENT',
-      `run: expected no padding in a plan without it, got ${padding.join(', ')}`,
-      { op: 'run' },
-    );
+    throw badArgument('run', 'no padding in a plan without it', padding.join(', '));
 }
 
 function missing(name: string): never {

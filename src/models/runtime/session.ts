@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, ZayascopeError } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
 import type { Policy } from '../../graph/policy.js';
 import { readResident, writeResident } from '../../graph/resident.js';
@@ -86,13 +86,7 @@ export class ModelSession implements Disposable {
     const { max_position_embeddings: most } = weights.config;
     const { batch = 1, capacity = Math.min(2048, most) } = options;
     if (capacity > most)
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `session: expected at most ${most} positions (max_position_embeddings), got ${capacity}`,
-        {
-          op: 'session',
-        },
-      );
+      throw badArgument('session', `at most ${most} positions (max_position_embeddings)`, capacity);
     this.#weights = weights;
     this.#backend = backend;
     this.#policy = policy;
@@ -172,11 +166,7 @@ export class ModelSession implements Disposable {
    */
   async truncate(position: number): Promise<void> {
     if (!Number.isInteger(position) || position < 0 || position > this.position)
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `truncate: expected a position from 0 to ${this.position}, got ${position}`,
-        { op: 'truncate' },
-      );
+      throw badArgument('truncate', `a position from 0 to ${this.position}`, position);
     await this.#exclusive(async () => {
       if (position === this.position) return;
       const kept = Math.max(0, ...[...this.#snapshots.keys()].filter((at) => at <= position));
@@ -302,22 +292,13 @@ export class ModelSession implements Disposable {
   #checkIdle(op: string): void {
     if (this.#closed)
       throw new ZayascopeError('CLOSED', `${op}: expected an open session, got a closed one`, { op });
-    if (this.#busy)
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `${op}: expected one call at a time, got another before the last had ended`,
-        { op },
-      );
+    if (this.#busy) throw badArgument(op, 'one call at a time', 'another before the last had ended');
   }
 
   #check(sequences: readonly (readonly number[])[]): void {
     const lengths = sequences.map(({ length }) => length);
     const fail = (expected: string) => {
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `forward: expected ${expected}, got ${lengths.join(', ') || 'none'} tokens`,
-        { op: 'forward' },
-      );
+      throw badArgument('forward', expected, `${lengths.join(', ') || 'none'} tokens`);
     };
     if (sequences.length !== this.batch) fail(`tokens for ${this.batch} sequences`);
     if (lengths.includes(0)) fail('at least one token for each sequence');

@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import { type Policy, parametersSite, type Setting, SITE_KINDS } from '../../graph/policy.js';
 import { patternGlobs, tapPattern } from '../../tap-pattern.js';
 import type { TensorInfo } from '../../weights/checkpoint.js';
@@ -60,20 +60,17 @@ export function checkPolicy(policy: Policy, config: ModelConfig, tensors?: reado
       const matches = tapPattern(glob);
       // A checkpoint whose weights are stored so has no site of this kind.
       if (!glob.endsWith('#parameters') && !sites.some(({ name }) => matches(name)))
-        throw new ZayascopeError(
-          'BAD_ARGUMENT',
-          `checkPolicy: expected rules that match a site of the model (\`zayascope policy show f32 --model MODEL\` lists them), got ${glob} in rule ${index} (${policy.name})`,
-          { op: 'checkPolicy' },
+        throw badArgument(
+          'checkPolicy',
+          'rules that match a site of the model (`zayascope policy show f32 --model MODEL` lists them)',
+          `${glob} in rule ${index}`,
+          policy.name,
         );
     }
   const setting = settingOf(policy, config);
   for (const site of sites) {
     const { name, values } = site;
     if (!values.includes(siteChoice(site, setting)))
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `checkPolicy: expected one of ${values.join(', ')} for ${name}, got ${setting(name)} (${policy.name})`,
-        { op: 'checkPolicy' },
-      );
+      throw badArgument('checkPolicy', `one of ${values.join(', ')} for ${name}`, setting(name), policy.name);
   }
 }

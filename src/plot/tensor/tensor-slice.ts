@@ -1,6 +1,6 @@
 import { type TapElements, toFloat32, toFloat64 } from '../../dump/float.js';
 import type { TapDtype } from '../../dump/format.js';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, ZayascopeError } from '../../errors.js';
 
 /** A tensor to look at: what `Dump.read` gives, or plain numbers. */
 export interface ViewedTensor {
@@ -161,16 +161,9 @@ export function toNumbers({ data, dtype }: ViewedTensor): ArrayLike<number> {
 export function requireCounts(op: string, name: string, limits: Readonly<Record<string, number>>): void {
   for (const [option, value] of Object.entries(limits))
     if (!Number.isInteger(value) || value < 1)
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `${op}: expected ${option} to be 1 or more, got ${value} (${name})`,
-        { op, tensor: name },
-      );
+      throw badArgument(op, `${option} to be 1 or more`, value, name);
 }
 
 function fail(expected: string, got: string, name: string): never {
-  throw new ZayascopeError('BAD_ARGUMENT', `${OP}: expected ${expected}, got ${got} (${name})`, {
-    op: OP,
-    tensor: name,
-  });
+  throw badArgument(OP, expected, got, name);
 }
