@@ -30,6 +30,37 @@ export function progressBar(terminal: SafeTerminal, label: string, unit: string)
   return { update, [Symbol.dispose]: erase };
 }
 
+/** The result of `work`, with a {@link progressBar} while it runs: `work` is given what draws it. */
+export async function withProgress<T>(
+  terminal: SafeTerminal,
+  label: string,
+  unit: string,
+  work: (onProgress: ProgressBar['update']) => Promise<T>,
+): Promise<T> {
+  using bar = progressBar(terminal, label, unit);
+  return await work(bar.update);
+}
+
+/** A {@link progressBar} for work of several parts: one bar at a time, labelled with the part under way. */
+export function progressOfParts(
+  terminal: SafeTerminal,
+  unit: string,
+): Disposable & { update(label: string, done: number, total: number): void } {
+  let bar: ProgressBar | undefined;
+  let shown: string | undefined;
+  return {
+    update(label, done, total) {
+      if (label !== shown) {
+        bar?.[Symbol.dispose]();
+        bar = progressBar(terminal, label, unit);
+        shown = label;
+      }
+      bar!.update(done, total);
+    },
+    [Symbol.dispose]: () => bar?.[Symbol.dispose](),
+  };
+}
+
 function barLine(label: string, unit: string, done: number, total: number, columns: number): string {
   const count = `${String(done).padStart(String(total).length)}/${total} ${unit}`;
   // One column stays free: a full last column makes some terminals wrap.

@@ -1,11 +1,11 @@
 import { Command, Option } from 'commander';
 import type { AttributionGroup, AttributionReport } from '../../locate/bisect/attribution.js';
 import { formatError } from '../../text-table.js';
-import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
 import { addPolicyPairOptions, type PolicyPairOptions, policyProblem } from '../options/policy-pair.js';
-import { progressBar } from '../progress.js';
+import { withProgress } from '../progress.js';
+import { runCancellable } from '../run-cancellable.js';
 import { fields, table } from '../table.js';
 
 interface AttributeCommandOptions extends PolicyPairOptions {
@@ -40,22 +40,18 @@ async function runAttribute(options: AttributeCommandOptions, context: CommandCo
   const problem = await policyProblem('attribute', options, terminal);
   const { attribute } = await import('../../locate/bisect/attribution.js');
   const { backend, threads, by } = options;
-  using cancellation = cancelOnSignal();
-  try {
-    using bar = progressBar(terminal, 'attribute', 'runs');
-    const report = await attribute(problem, {
-      backend,
-      by,
-      signal: cancellation.signal,
-      onProgress: bar.update,
-      ...(threads === undefined ? {} : { threads }),
-    });
-    bar[Symbol.dispose]();
+  await runCancellable(context, async (signal) => {
+    const report = await withProgress(terminal, 'attribute', 'runs', (onProgress) =>
+      attribute(problem, {
+        backend,
+        by,
+        signal,
+        onProgress,
+        ...(threads === undefined ? {} : { threads }),
+      }),
+    );
     terminal.result(options.json ? toJson(report) : formatAttribution(report));
-  } catch (error) {
-    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
-    throw error;
-  }
+  });
 }
 
 function formatAttribution({ good, bad, against, rows, cost }: AttributionReport): string {

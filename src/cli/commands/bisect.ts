@@ -2,12 +2,12 @@ import { Command } from 'commander';
 import type { BisectReport } from '../../locate/bisect/bisect.js';
 import { patternGlobs } from '../../tap-pattern.js';
 import { formatError } from '../../text-table.js';
-import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
 import { addPolicyPairOptions, type PolicyPairOptions, policyProblem } from '../options/policy-pair.js';
 import { integerOption, thresholdOption } from '../options/values.js';
-import { progressBar } from '../progress.js';
+import { withProgress } from '../progress.js';
+import { runCancellable } from '../run-cancellable.js';
 import { fields, table } from '../table.js';
 
 interface BisectCommandOptions extends PolicyPairOptions {
@@ -49,25 +49,21 @@ async function runBisect(options: BisectCommandOptions, context: CommandContext)
   const problem = await policyProblem('bisect', options, terminal);
   const { bisect } = await import('../../locate/bisect/bisect.js');
   const { backend, threads, failAbove, maxPasses, state } = options;
-  using cancellation = cancelOnSignal();
-  try {
-    using bar = progressBar(terminal, 'bisect', 'forward passes at most');
-    const report = await bisect(problem, {
-      backend,
-      maxPasses,
-      signal: cancellation.signal,
-      onProgress: (passes, most) => bar.update(Math.ceil(passes), most),
-      ...(threads === undefined ? {} : { threads }),
-      ...(failAbove === undefined ? {} : { failAbove }),
-      ...(state === undefined ? {} : { stateFile: state }),
-    });
-    bar[Symbol.dispose]();
+  await runCancellable(context, async (signal) => {
+    const report = await withProgress(terminal, 'bisect', 'forward passes at most', (onProgress) =>
+      bisect(problem, {
+        backend,
+        maxPasses,
+        signal,
+        onProgress: (passes, most) => onProgress(Math.ceil(passes), most),
+        ...(threads === undefined ? {} : { threads }),
+        ...(failAbove === undefined ? {} : { failAbove }),
+        ...(state === undefined ? {} : { stateFile: state }),
+      }),
+    );
     terminal.result(options.json ? toJson(report) : formatBisect(report));
     if (!report.verified) context.exitWith(1);
-  } catch (error) {
-    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
-    throw error;
-  }
+  });
 }
 
 /** Interactions shown to people. */

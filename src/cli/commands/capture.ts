@@ -7,13 +7,13 @@ import type { DumpTier } from '../../dump/format.js';
 import { sequenceLengths } from '../../dump/sequences.js';
 import { badArgument, ZayascopeError } from '../../errors.js';
 import { tapPattern } from '../../tap-pattern.js';
-import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
 import { formatBytes, formatCount, formatMs } from '../format-number.js';
 import { toJson } from '../json.js';
 import { addRunOptions, openOptions, type RunOptions } from '../options/run.js';
 import { addTokenOptions, resolveSequences, type TokenOptions } from '../options/tokens-or-prompt.js';
-import { progressBar } from '../progress.js';
+import { withProgress } from '../progress.js';
+import { runCancellable } from '../run-cancellable.js';
 import { fields } from '../table.js';
 
 interface CaptureCommandOptions extends TokenOptions, RunOptions {
@@ -75,31 +75,27 @@ async function runCapture(options: CaptureCommandOptions, context: CommandContex
   const { openModel } = await import('../../models/runtime/model.js');
   const { capture } = await import('../../capture/capture.js');
   const started = performance.now();
-  using cancellation = cancelOnSignal();
-  try {
+  await runCancellable(context, async (signal) => {
     if (terminal.isInteractive) terminal.notice(`loading ${options.model}\n`);
     using model = await openModel(options.model, openOptions(options));
-    if (cancellation.signal.aborted)
+    if (signal.aborted)
       throw new ZayascopeError('CANCELLED', 'capture: cancelled before the run began', { op: 'capture' });
-    using bar = progressBar(terminal, 'capture', 'segments');
-    const result = await capture(model, sequences, {
-      out,
-      taps: options.taps,
-      positions: options.positions,
-      tier: options.tier,
-      batched: options.oneByOne !== true,
-      overwrite: options.overwrite === true,
-      onProgress: bar.update,
-      signal: cancellation.signal,
-    });
-    bar[Symbol.dispose]();
+    const result = await withProgress(terminal, 'capture', 'segments', (onProgress) =>
+      capture(model, sequences, {
+        out,
+        taps: options.taps,
+        positions: options.positions,
+        tier: options.tier,
+        batched: options.oneByOne !== true,
+        overwrite: options.overwrite === true,
+        onProgress,
+        signal,
+      }),
+    );
     const summary = await summarise({ ...options, out }, result, performance.now() - started);
     terminal.result(options.json ? toJson(summary) : formatSummary(summary));
     if (summary.nonFiniteLogits > 0) context.exitWith(1);
-  } catch (error) {
-    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
-    throw error;
-  }
+  });
 }
 
 /** `capture --prove`: for the first sequence. */
@@ -110,22 +106,18 @@ async function runProve(options: CaptureCommandOptions, context: CommandContext)
   const { openModel } = await import('../../models/runtime/model.js');
   const { proveCapture } = await import('../../capture/prove.js');
   const { formatProof } = await import('./prove.js');
-  using cancellation = cancelOnSignal();
-  try {
+  await runCancellable(context, async (signal) => {
     using model = await openModel(options.model, openOptions(options));
-    using bar = progressBar(terminal, 'prove', 'runs at most');
-    const proof = await proveCapture(model, sequences[0]!, {
-      taps: options.taps,
-      onProgress: bar.update,
-      signal: cancellation.signal,
-    });
-    bar[Symbol.dispose]();
+    const proof = await withProgress(terminal, 'prove', 'runs at most', (onProgress) =>
+      proveCapture(model, sequences[0]!, {
+        taps: options.taps,
+        onProgress,
+        signal,
+      }),
+    );
     terminal.result(options.json ? toJson(proof) : formatProof(proof));
     if (!proof.isEqual || !proof.isDeterministic) context.exitWith(1);
-  } catch (error) {
-    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
-    throw error;
-  }
+  });
 }
 
 /** What `capture --json` prints. */

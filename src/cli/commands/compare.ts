@@ -7,13 +7,13 @@ import type { RoutingReport } from '../../diff/routing.js';
 import { badArgument } from '../../errors.js';
 import type { BackendComparison } from '../../locate/compare-backends.js';
 import { printableLine } from '../../printable.js';
-import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
 import { formatCount } from '../format-number.js';
 import { toJson } from '../json.js';
-import { STRICT_HELP } from '../options/run.js';
+import { STRICT_HELP } from '../options/device.js';
 import { addTokenOptions, resolveTokens, type TokenOptions } from '../options/tokens-or-prompt.js';
 import { thresholdOption } from '../options/values.js';
+import { runCancellable } from '../run-cancellable.js';
 import { fields, table } from '../table.js';
 
 interface CompareOptions extends TokenOptions {
@@ -70,9 +70,8 @@ async function runCompare(options: CompareOptions, context: CommandContext): Pro
   const { Dump } = await import('../../dump/reader.js');
   const { compareBackends, SAME_ARITHMETIC } = await import('../../locate/compare-backends.js');
   const failAbove = options.failAbove ?? SAME_ARITHMETIC;
-  using cancellation = cancelOnSignal();
   const folder = options.out ?? (await mkdtemp(join(tmpdir(), 'zayascope-compare-')));
-  try {
+  const work = async (signal: AbortSignal): Promise<void> => {
     const devices: string[] = [];
     for (const name of names) {
       if (terminal.isInteractive) terminal.notice(`running on ${name}\n`);
@@ -80,7 +79,7 @@ async function runCompare(options: CompareOptions, context: CommandContext): Pro
         out: join(folder, name),
         backend: name,
         policy: options.policy,
-        signal: cancellation.signal,
+        signal,
       };
       const strictF32 = options.strictF32 === true;
       devices.push((await captureInProcess(options.model, tokens, { ...run, strictF32 })).device);
@@ -100,9 +99,9 @@ async function runCompare(options: CompareOptions, context: CommandContext): Pro
     };
     terminal.result(options.json ? toJson({ ...summary, comparisons }) : format(summary, comparisons));
     if (comparisons.some(({ report }) => !report.pass)) context.exitWith(1);
-  } catch (error) {
-    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
-    throw error;
+  };
+  try {
+    await runCancellable(context, work);
   } finally {
     if (options.out === undefined) await rm(folder, { recursive: true, force: true });
   }

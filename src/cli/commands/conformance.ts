@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
-import { progressBar } from '../progress.js';
+import { withProgress } from '../progress.js';
 import { table } from '../table.js';
 
 interface ConformanceCommandOptions {
@@ -48,9 +48,9 @@ async function runConformance(
 ): Promise<void> {
   const { conformance } = await import('../../conformance/conformance.js');
   const format = await import('../../conformance/format-conformance.js');
-  using bar = progressBar(terminal, 'conformance', 'cases');
-  const report = await conformance({ ...options, onProgress: bar.update });
-  bar[Symbol.dispose]();
+  const report = await withProgress(terminal, 'conformance', 'cases', (onProgress) =>
+    conformance({ ...options, onProgress }),
+  );
   if (!report.pass) exitWith(1);
   if (json) return terminal.result(toJson(report));
   if (markdown) return terminal.result(format.conformanceMarkdown(report));

@@ -2,12 +2,12 @@ import { Command, Option } from 'commander';
 import type { ConvertResult } from '../../models/gguf/convert.js';
 import type { GgufType } from '../../models/gguf/types.js';
 import { printableLine } from '../../printable.js';
-import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
 import { formatBytes, formatCount, formatMs } from '../format-number.js';
 import { toJson } from '../json.js';
 import { ggufTypeOption } from '../options/gguf-type.js';
-import { progressBar } from '../progress.js';
+import { withProgress } from '../progress.js';
+import { runCancellable } from '../run-cancellable.js';
 import { fields } from '../table.js';
 
 interface ConvertCommandOptions {
@@ -50,26 +50,23 @@ async function runConvert(
   const { convertModel } = await import('../../models/gguf/convert.js');
   const { readImportance } = await import('../../weights/imatrix.js');
   const started = performance.now();
-  using cancellation = cancelOnSignal();
-  try {
-    using bar = progressBar(terminal, 'convert', 'MiB');
+  await runCancellable(context, async (signal) => {
     const mebibytes = (bytes: number) => Math.floor(bytes / 2 ** 20);
-    const result = await convertModel(model, {
-      type,
-      out,
-      overwrite: overwrite === true,
-      ...(imatrix === undefined ? {} : { importance: await readImportance(imatrix) }),
-      onProgress: (done, total) => bar.update(mebibytes(done), mebibytes(total)),
-      signal: cancellation.signal,
-    });
-    bar[Symbol.dispose]();
+    const importance = imatrix === undefined ? undefined : await readImportance(imatrix);
+    const result = await withProgress(terminal, 'convert', 'MiB', (onProgress) =>
+      convertModel(model, {
+        type,
+        out,
+        overwrite: overwrite === true,
+        ...(importance && { importance }),
+        onProgress: (done, total) => onProgress(mebibytes(done), mebibytes(total)),
+        signal,
+      }),
+    );
     const elapsedMs = performance.now() - started;
     if (!json) for (const line of notices(result)) terminal.notice(`zayascope: ${printableLine(line)}\n`);
     terminal.result(json ? toJson({ ...result, elapsedMs }) : summary(result, elapsedMs));
-  } catch (error) {
-    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
-    throw error;
-  }
+  });
 }
 
 function notices({ fallbacks, unweighted, importance, tokenizerNotes }: ConvertResult): string[] {

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
 import { thresholdOption } from '../options/values.js';
-import { progressBar } from '../progress.js';
+import { withProgress } from '../progress.js';
 
 interface DiffWeightsCommandOptions {
   tensors: string;
@@ -59,14 +59,14 @@ async function runDiffWeights(
   const { formatWeightsDiff } = await import('../../weights-diff/format-weights-diff.js');
   const reference = await openModelSource(referencePath);
   const tested = await openModelSource(testedPath);
-  using bar = progressBar(terminal, 'diff-weights', 'tensors');
-  const report = await diffWeights(reference, tested, {
-    tensors,
-    allowNonFinite: allowNonfinite,
-    onProgress: bar.update,
-    ...(failAbove === undefined ? {} : { failAbove }),
-  });
-  bar[Symbol.dispose]();
+  const report = await withProgress(terminal, 'diff-weights', 'tensors', (onProgress) =>
+    diffWeights(reference, tested, {
+      tensors,
+      allowNonFinite: allowNonfinite,
+      onProgress,
+      ...(failAbove === undefined ? {} : { failAbove }),
+    }),
+  );
   const options = { color: terminal.hasColor, verbose: all === true };
   if (json) terminal.result(toJson(report));
   else terminal.styledResult(formatWeightsDiff(report, options));

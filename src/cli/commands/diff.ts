@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import type { CommandContext } from '../command-line.js';
 import { thresholdOption } from '../options/values.js';
-import { progressBar } from '../progress.js';
+import { withProgress } from '../progress.js';
 
 interface DiffCommandOptions {
   failAbove?: number;
@@ -66,15 +66,15 @@ async function runDiff(
   const declared = order === undefined ? {} : { order: await readTapOrder(order) };
   const nameMap = map === undefined ? undefined : await readNameMap(map);
   await using dumps = await openPairedDumps(referenceFolder, testedFolder, nameMap);
-  using bar = progressBar(terminal, 'diff', 'files');
-  const report = await diffDumps(dumps.reference, dumps.tested, {
-    taps,
-    allowNonFinite: allowNonfinite,
-    onProgress: bar.update,
-    ...declared,
-    ...(failAbove === undefined ? {} : { failAbove }),
-  });
-  bar[Symbol.dispose]();
+  const report = await withProgress(terminal, 'diff', 'files', (onProgress) =>
+    diffDumps(dumps.reference, dumps.tested, {
+      taps,
+      allowNonFinite: allowNonfinite,
+      onProgress,
+      ...declared,
+      ...(failAbove === undefined ? {} : { failAbove }),
+    }),
+  );
   if (json) terminal.result(reportToJson(report));
   else terminal.styledResult(formatReport(report, { color: terminal.hasColor, verbose: all === true }));
   if (!report.pass) exitWith(1);

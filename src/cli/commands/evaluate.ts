@@ -2,14 +2,14 @@ import { Command, Option } from 'commander';
 import { badArgument } from '../../errors.js';
 import type { Evaluation } from '../../evaluate/evaluate.js';
 import type { TextScores } from '../../evaluate/scores.js';
-import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
 import { formatCount, formatMs } from '../format-number.js';
 import { toJson } from '../json.js';
 import { addRunOptions, openOptions, type RunOptions } from '../options/run.js';
 import { addTokenOptions, resolveTokens, type TokenOptions } from '../options/tokens-or-prompt.js';
 import { integerOption } from '../options/values.js';
-import { progressBar } from '../progress.js';
+import { withProgress } from '../progress.js';
+import { runCancellable } from '../run-cancellable.js';
 import { fields } from '../table.js';
 
 const MAX_TEXT_BYTES = 256 * 1024 * 1024;
@@ -69,24 +69,23 @@ async function runEvaluate(options: EvaluateCommandOptions, context: CommandCont
   const against = options.against ?? path;
   const againstPolicy = options.againstPolicy ?? policy;
   const run = openOptions(options);
-  using cancellation = cancelOnSignal();
-  try {
+  await runCancellable(context, async (signal) => {
     using model = await openModel(path, run);
     using second = isPair ? await openModel(against, { ...run, policy: againstPolicy }) : undefined;
     const cancel = (): void => {
       model.backend.native.cancel();
       second?.backend.native.cancel();
     };
-    cancellation.signal.addEventListener('abort', cancel);
+    signal.addEventListener('abort', cancel);
     const started = performance.now();
-    using bar = progressBar(terminal, 'evaluate', 'tokens');
-    const result = await evaluate(model, tokens, {
-      context: options.context,
-      onProgress: bar.update,
-      signal: cancellation.signal,
-      ...(second === undefined ? {} : { against: second }),
-    });
-    bar[Symbol.dispose]();
+    const result = await withProgress(terminal, 'evaluate', 'tokens', (onProgress) =>
+      evaluate(model, tokens, {
+        context: options.context,
+        onProgress,
+        signal,
+        ...(second === undefined ? {} : { against: second }),
+      }),
+    );
     const summary: EvaluationSummary = {
       model: path,
       policy,
@@ -98,10 +97,7 @@ async function runEvaluate(options: EvaluateCommandOptions, context: CommandCont
     terminal.result(options.json ? toJson(summary) : formatSummary(summary));
     const figures = [result.reference.perplexity, result.tested?.perplexity ?? 0, result.logits?.klMax ?? 0];
     if (!figures.every(Number.isFinite)) context.exitWith(1);
-  } catch (error) {
-    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
-    throw error;
-  }
+  });
 }
 
 async function textTokens(options: EvaluateCommandOptions, { terminal }: CommandContext): Promise<number[]> {

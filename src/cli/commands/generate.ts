@@ -5,13 +5,13 @@ import { printableLine } from '../../printable.js';
 import { tapPattern } from '../../tap-pattern.js';
 import type { Generation } from '../../text/generate.js';
 import type { TextTokenizer } from '../../text/tokenizer.js';
-import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
 import { formatMs } from '../format-number.js';
 import { addRunOptions, openOptions, type RunOptions } from '../options/run.js';
 import { addSamplingOptions, resolveSampling, type SamplingCommandOptions } from '../options/sampling.js';
 import { addTokenOptions, resolveTokens, type TokenOptions } from '../options/tokens-or-prompt.js';
 import { integerOption } from '../options/values.js';
+import { runCancellable } from '../run-cancellable.js';
 import type { Terminal } from '../terminal.js';
 
 interface GenerateCommandOptions extends TokenOptions, SamplingCommandOptions, RunOptions {
@@ -55,10 +55,9 @@ async function runGenerate(options: GenerateCommandOptions, context: CommandCont
   const { stopTokens } = await import('../../text/stop-tokens.js');
   const tokenizer = await tokenizerIfAny(options.model, terminal);
   const { maxTokens } = options;
-  using cancellation = cancelOnSignal();
-  try {
+  await runCancellable(context, async (signal) => {
     using model = await openModel(options.model, openOptions(options));
-    cancellation.signal.addEventListener('abort', () => model.backend.native.cancel());
+    signal.addEventListener('abort', () => model.backend.native.cancel());
     using session = model.session({ capacity: prompt.length + maxTokens });
     await using captured = await captureIfAsked(model, session, options);
     const printer = await tokenPrinter(options.json ? undefined : terminal, tokenizer);
@@ -68,7 +67,7 @@ async function runGenerate(options: GenerateCommandOptions, context: CommandCont
       sampler: sampling.sampler,
       stopTokens: ends,
       onToken: (token) => ends.has(token) || printer.push(token),
-      signal: cancellation.signal,
+      signal,
     });
     printer.end();
     await captured?.finish();
@@ -78,10 +77,7 @@ async function runGenerate(options: GenerateCommandOptions, context: CommandCont
       const document = { tokens, finish, prompt, text, sampling: sampling.description, prefillMs, decodeMs };
       terminal.result(JSON.stringify(document));
     } else terminal.notice(`zayascope: ${summarise(result, prompt.length, sampling.description)}\n`);
-  } catch (error) {
-    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
-    throw error;
-  }
+  });
 }
 
 async function captureIfAsked(

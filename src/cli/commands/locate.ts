@@ -1,14 +1,14 @@
 import { Command } from 'commander';
 import { badArgument } from '../../errors.js';
 import type { LocateReport } from '../../locate/faults/report.js';
-import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
-import { BACKEND_HELP, prepareDevice, STRICT_HELP } from '../options/run.js';
-import { integerOption, thresholdOption } from '../options/values.js';
-import { progressBar } from '../progress.js';
+import { addDeviceOptions, type DeviceOptions, prepareDevice } from '../options/device.js';
+import { thresholdOption } from '../options/values.js';
+import { progressOfParts } from '../progress.js';
+import { runCancellable } from '../run-cancellable.js';
 
-interface LocateCommandOptions {
+interface LocateCommandOptions extends DeviceOptions {
   model?: string;
   policy?: string;
   noise?: string;
@@ -16,16 +16,13 @@ interface LocateCommandOptions {
   order?: string;
   failAbove?: number;
   allowNonfinite?: boolean;
-  backend: string;
-  strictF32?: boolean;
-  threads?: number;
   all?: boolean;
   json?: boolean;
 }
 
 /** `zayascope locate`: which op makes the error. */
 export function locateCommand(context: CommandContext): Command {
-  return new Command('locate')
+  const command = new Command('locate')
     .description('Names the ops that make error of their own, apart from those that only pass it on.')
     .argument('<reference>', 'dump that counts as right')
     .argument('[tested]', 'dump of another run; without it, --model runs under --policy')
@@ -54,10 +51,8 @@ export function locateCommand(context: CommandContext): Command {
     .option(
       '--order <file>',
       'two dumps: names or patterns of taps, a line each, in the order in which they were computed (default: as the dumps say)',
-    )
-    .option('--backend <name>', BACKEND_HELP, 'cpu')
-    .option('--strict-f32', STRICT_HELP)
-    .option('--threads <count>', 'CPU threads, 1 to 512', integerOption(1, 512))
+    );
+  return addDeviceOptions(command)
     .option('--all', 'list every op')
     .option('--json', 'print the report as JSON')
     .addHelpText(
@@ -97,50 +92,33 @@ async function runLocate(
   await using alone = dumps === undefined ? await Dump.open(referenceFolder) : null;
   const [reference, tested] = [dumps?.reference ?? alone!, dumps?.tested ?? null];
   await using noise = options.noise === undefined ? null : await Dump.open(options.noise);
-  using cancellation = cancelOnSignal();
-  let bar: ReturnType<typeof progressBar> | undefined;
-  let shown = '';
-  const onProgress = (what: string, done: number, total: number): void => {
-    if (what !== shown) {
-      bar?.[Symbol.dispose]();
-      bar = progressBar(terminal, what, 'steps');
-      shown = what;
-    }
-    bar!.update(done, total);
-  };
-  const common = {
-    backend,
-    allowNonFinite: options.allowNonfinite === true,
-    onProgress,
-    signal: cancellation.signal,
-    ...(threads === undefined ? {} : { threads }),
-    ...(failAbove === undefined ? {} : { failAbove }),
-    ...(noise === null ? {} : { noise }),
-  };
-  let report: LocateReport;
-  try {
-    if (tested !== null) {
-      const { locateDumps } = await import('../../locate/faults/dumps.js');
-      const { readTapOrder } = await import('../../dump/import/tap-order.js');
-      report = await locateDumps(reference, tested, model, {
-        ...common,
-        recompute: policy === undefined ? undefined : await loadPolicy(policy),
-        ...(options.map === undefined ? {} : { mapArgument: options.map }),
-        ...(options.order === undefined ? {} : { order: await readTapOrder(options.order) }),
-      });
-    } else {
+  const report = await runCancellable(context, async (signal): Promise<LocateReport> => {
+    using bars = progressOfParts(terminal, 'steps');
+    const common = {
+      backend,
+      allowNonFinite: options.allowNonfinite === true,
+      onProgress: bars.update,
+      signal,
+      ...(threads === undefined ? {} : { threads }),
+      ...(failAbove === undefined ? {} : { failAbove }),
+      ...(noise === null ? {} : { noise }),
+    };
+    if (tested === null) {
       const { locatePolicy } = await import('../../locate/faults/policy.js');
-      report = await locatePolicy(reference, model!, await loadPolicy(policy!), {
+      return await locatePolicy(reference, model!, await loadPolicy(policy!), {
         ...common,
         policyArgument: policy!,
       });
     }
-  } catch (error) {
-    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
-    throw error;
-  } finally {
-    bar?.[Symbol.dispose]();
-  }
+    const { locateDumps } = await import('../../locate/faults/dumps.js');
+    const { readTapOrder } = await import('../../dump/import/tap-order.js');
+    return await locateDumps(reference, tested, model, {
+      ...common,
+      recompute: policy === undefined ? undefined : await loadPolicy(policy),
+      ...(options.map === undefined ? {} : { mapArgument: options.map }),
+      ...(options.order === undefined ? {} : { order: await readTapOrder(options.order) }),
+    });
+  });
   if (options.json) terminal.result(toJson(report));
   else
     terminal.styledResult(formatLocate(report, { color: terminal.hasColor, verbose: options.all === true }));

@@ -1,13 +1,14 @@
 import { Command, Option } from 'commander';
 import { DTYPES, type Dtype } from '../../dtype.js';
 import type { RecordResult } from '../../recording/record.js';
-import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
 import { formatBytes, formatCount, formatMs } from '../format-number.js';
 import { toJson } from '../json.js';
+import { addThreadsOption } from '../options/device.js';
 import { addTokenOptions, resolveTokens, type TokenOptions } from '../options/tokens-or-prompt.js';
 import { integerOption } from '../options/values.js';
-import { progressBar } from '../progress.js';
+import { withProgress } from '../progress.js';
+import { runCancellable } from '../run-cancellable.js';
 import { fields } from '../table.js';
 
 interface RecordCommandOptions extends TokenOptions {
@@ -31,7 +32,7 @@ export function recordCommand(context: CommandContext): Command {
     )
     .argument('<model>', 'GGUF file')
     .requiredOption('--out <folder>', 'folder of the recording; made if absent');
-  return addTokenOptions(command)
+  addTokenOptions(command)
     .option(
       '--generate <count>',
       'tokens to append, each the likeliest, in a call of its own',
@@ -39,8 +40,8 @@ export function recordCommand(context: CommandContext): Command {
       0,
     )
     .option('--chunk <count>', 'tokens of the prompt in a call (default: all)', integerOption(1, 1 << 20))
-    .option('--ubatch <count>', 'tokens that libllama runs in one graph', integerOption(1, 1 << 16), 512)
-    .option('--threads <count>', 'CPU threads (default: half of the processors)', integerOption(1, 512))
+    .option('--ubatch <count>', 'tokens that libllama runs in one graph', integerOption(1, 1 << 16), 512);
+  return addThreadsOption(command, 'half of the processors')
     .option('--flash-attention', 'attention as one node')
     .addOption(
       new Option('--key-type <type>', 'element type of the key cache').choices(DTYPES).default('F16'),
@@ -69,31 +70,27 @@ async function runRecord(
   const { recordGguf } = await import('../../recording/record.js');
   const { out, generate, chunk, ubatch, threads, flashAttention, keyType, valueType, overwrite } = options;
   const started = performance.now();
-  using cancellation = cancelOnSignal();
-  try {
-    using bar = progressBar(terminal, 'record', 'graphs');
-    const result = await recordGguf({
-      model,
-      tokens,
-      out,
-      generate,
-      ubatch,
-      keyType,
-      valueType,
-      overwrite: overwrite === true,
-      flashAttention: flashAttention === true,
-      ...(chunk === undefined ? {} : { chunk }),
-      ...(threads === undefined ? {} : { threads }),
-      signal: cancellation.signal,
-      onProgress: bar.update,
-    });
-    bar[Symbol.dispose]();
+  await runCancellable(context, async (signal) => {
+    const result = await withProgress(terminal, 'record', 'graphs', (onProgress) =>
+      recordGguf({
+        model,
+        tokens,
+        out,
+        generate,
+        ubatch,
+        keyType,
+        valueType,
+        overwrite: overwrite === true,
+        flashAttention: flashAttention === true,
+        ...(chunk === undefined ? {} : { chunk }),
+        ...(threads === undefined ? {} : { threads }),
+        signal,
+        onProgress,
+      }),
+    );
     terminal.result(options.json ? toJson(result) : format(result, performance.now() - started));
     if (!result.isSame || result.nonFiniteLogits > 0) context.exitWith(1);
-  } catch (error) {
-    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
-    throw error;
-  }
+  });
 }
 
 function format(result: RecordResult, elapsedMs: number): string {

@@ -1,25 +1,23 @@
 import { Command, Option } from 'commander';
 import { formatReplay } from '../../recording/format-replay.js';
 import type { ReplayMode } from '../../recording/replay.js';
-import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
-import { BACKEND_HELP } from '../options/run.js';
+import { addDeviceOptions, type DeviceOptions } from '../options/device.js';
 import { integerOption } from '../options/values.js';
-import { progressBar } from '../progress.js';
+import { withProgress } from '../progress.js';
+import { runCancellable } from '../run-cancellable.js';
 
-interface ReplayCommandOptions {
+interface ReplayCommandOptions extends Omit<DeviceOptions, 'strictF32'> {
   model: string;
   mode?: ReplayMode;
-  backend: string;
-  threads?: number;
   top: number;
   json?: boolean;
 }
 
 /** `zayascope replay`: every node of a recording again, on its own inputs. */
 export function replayCommand(context: CommandContext): Command {
-  return new Command('replay')
+  const command = new Command('replay')
     .description(
       'Runs every node of a recording again on its own inputs: as it was, and with its operands in F32.',
     )
@@ -30,9 +28,8 @@ export function replayCommand(context: CommandContext): Command {
         'same',
         'widened',
       ]),
-    )
-    .option('--backend <name>', BACKEND_HELP, 'cpu')
-    .option('--threads <count>', 'CPU threads (default: as recorded)', integerOption(1, 512))
+    );
+  return addDeviceOptions(command, { hasStrictF32: false, threads: 'as recorded' })
     .option('--top <count>', 'nodes to list with the largest error of their own', integerOption(0, 1000), 10)
     .option('--json', 'print the result as JSON, every node')
     .addHelpText(
@@ -51,24 +48,20 @@ async function runReplay(
   const { terminal } = context;
   const { replayRecording } = await import('../../recording/replay.js');
   const { model, mode, backend, threads, top } = options;
-  using cancellation = cancelOnSignal();
-  try {
-    using bar = progressBar(terminal, 'replay', 'nodes');
-    const result = await replayRecording({
-      recording,
-      model,
-      backend,
-      ...(mode === undefined ? {} : { modes: [mode] }),
-      ...(threads === undefined ? {} : { threads }),
-      signal: cancellation.signal,
-      onProgress: bar.update,
-    });
-    bar[Symbol.dispose]();
+  await runCancellable(context, async (signal) => {
+    const result = await withProgress(terminal, 'replay', 'nodes', (onProgress) =>
+      replayRecording({
+        recording,
+        model,
+        backend,
+        ...(mode === undefined ? {} : { modes: [mode] }),
+        ...(threads === undefined ? {} : { threads }),
+        signal,
+        onProgress,
+      }),
+    );
     terminal.result(options.json ? toJson(result) : formatReplay(result, top));
     if (result.nodes.some(({ isSame, problem }) => isSame === false || problem !== undefined))
       context.exitWith(1);
-  } catch (error) {
-    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
-    throw error;
-  }
+  });
 }

@@ -1,13 +1,13 @@
 import { Command, Option } from 'commander';
 import type { GgufType } from '../../models/gguf/types.js';
 import type { SynthResult, SynthSize } from '../../models/zaya/synth.js';
-import { cancelOnSignal } from '../cancel-on-signal.js';
 import type { CommandContext } from '../command-line.js';
 import { formatBytes, formatCount, formatMs } from '../format-number.js';
 import { toJson } from '../json.js';
 import { ggufTypeOption } from '../options/gguf-type.js';
 import { integerOption } from '../options/values.js';
-import { progressBar } from '../progress.js';
+import { withProgress } from '../progress.js';
+import { runCancellable } from '../run-cancellable.js';
 import { fields } from '../table.js';
 
 interface SynthCommandOptions {
@@ -52,26 +52,22 @@ async function runSynth(
   const { terminal } = context;
   const { synthZaya } = await import('../../models/zaya/synth.js');
   const started = performance.now();
-  using cancellation = cancelOnSignal();
-  try {
-    using bar = progressBar(terminal, 'synth', 'MiB');
+  await runCancellable(context, async (signal) => {
     const mebibytes = (bytes: number) => Math.floor(bytes / 2 ** 20);
-    const result = await synthZaya({
-      size,
-      type,
-      out,
-      seed,
-      overwrite: overwrite === true,
-      onProgress: (done, total) => bar.update(mebibytes(done), mebibytes(total)),
-      signal: cancellation.signal,
-    });
-    bar[Symbol.dispose]();
+    const result = await withProgress(terminal, 'synth', 'MiB', (onProgress) =>
+      synthZaya({
+        size,
+        type,
+        out,
+        seed,
+        overwrite: overwrite === true,
+        onProgress: (done, total) => onProgress(mebibytes(done), mebibytes(total)),
+        signal,
+      }),
+    );
     const elapsedMs = performance.now() - started;
     terminal.result(json ? toJson({ ...result, elapsedMs }) : summary(result, elapsedMs));
-  } catch (error) {
-    if (cancellation.exitCode !== undefined) context.exitWith(cancellation.exitCode);
-    throw error;
-  }
+  });
 }
 
 function summary(result: SynthResult, elapsedMs: number): string {

@@ -2,19 +2,15 @@ import type { Command } from 'commander';
 import { badArgument } from '../../errors.js';
 import type { PolicyProblem } from '../../locate/replay/policy-tests.js';
 import type { Terminal } from '../terminal.js';
-import { BACKEND_HELP, prepareDevice, STRICT_HELP } from './run.js';
+import { addDeviceOptions, type DeviceOptions, prepareDevice } from './device.js';
 import { addTokenOptions, resolveTokens, type TokenOptions } from './tokens-or-prompt.js';
-import { integerOption } from './values.js';
 
 /** What {@link addPolicyPairOptions} adds to a command's options. */
-export interface PolicyPairOptions extends TokenOptions {
+export interface PolicyPairOptions extends TokenOptions, DeviceOptions {
   model: string;
   good: string;
   bad: string;
   reference?: string;
-  backend: string;
-  strictF32?: boolean;
-  threads?: number;
 }
 
 /** Adds the options that say which two policies are compared on which prompt. */
@@ -23,18 +19,11 @@ export function addPolicyPairOptions(command: Command): Command {
     .requiredOption('--model <path>', 'model folder or GGUF file')
     .requiredOption('--good <policy>', 'preset or .json file that is taken for right')
     .requiredOption('--bad <policy>', 'preset or .json file that drifts');
-  return addTokenOptions(command)
-    .option(
-      '--reference <dump>',
-      "measure errors against this dump's lm_head instead of the good run's logits; it also gives the tokens",
-    )
-    .option('--backend <name>', BACKEND_HELP, 'cpu')
-    .option('--strict-f32', STRICT_HELP)
-    .option(
-      '--threads <count>',
-      'CPU threads, 1 to 512 (default: all; 1 for weights below 64 MB)',
-      integerOption(1, 512),
-    );
+  addTokenOptions(command).option(
+    '--reference <dump>',
+    "measure errors against this dump's lm_head instead of the good run's logits; it also gives the tokens",
+  );
+  return addDeviceOptions(command);
 }
 
 /**
