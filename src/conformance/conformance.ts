@@ -58,12 +58,7 @@ export async function conformanceWith(
   options: ConformanceOptions,
 ): Promise<ConformanceReport> {
   const { backend = 'cpu', strictF32 = false, onProgress = () => {}, model, dump, ops, dtypes } = options;
-  const selection: CaseSelection = {
-    ...(model === undefined ? {} : { model }),
-    ...(dump === undefined ? {} : { dump }),
-    ...(ops === undefined ? {} : { ops }),
-    ...(dtypes === undefined ? {} : { dtypes }),
-  };
+  const selection: CaseSelection = { model, dump, ops, dtypes };
   const cases = await selectCases(selection);
   const job = { selection, backend, strictF32 };
   const step = (done: number) => onProgress(done, cases.length);

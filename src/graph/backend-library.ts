@@ -129,7 +129,8 @@ const loaded = new Map<string, DeviceSettings>();
  */
 export function loadBackendLibrary(kind: string, wanted: Partial<DeviceSettings>): void {
   const before = loaded.get(kind);
-  const settings = { strictF32: false, fusion: true, ...before, ...wanted };
+  const { strictF32 = before?.strictF32 ?? false, fusion = before?.fusion ?? true } = wanted;
+  const settings = { strictF32, fusion };
   if (before !== undefined) {
     if (before.strictF32 === settings.strictF32 && before.fusion === settings.fusion) return;
     throw new ZayascopeError(

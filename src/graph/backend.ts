@@ -101,10 +101,7 @@ function findDevice(name: string, options: BackendOptions): NativeDevice {
   if (hasLibrary(kind)) {
     if (isLavapipe) process.env.GGML_VK_VISIBLE_DEVICES ??= '0';
     const { strictF32, fusion = isLavapipe ? false : undefined } = options;
-    loadBackendLibrary(kind, {
-      ...(strictF32 === undefined ? {} : { strictF32 }),
-      ...(fusion === undefined ? {} : { fusion }),
-    });
+    loadBackendLibrary(kind, { strictF32, fusion });
   }
   const device = named();
   if (device !== undefined) return device;

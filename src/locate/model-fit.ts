@@ -21,7 +21,7 @@ export function requireModelFit(
     throw new ZayascopeError(
       'SHAPE_MISMATCH',
       `${op}: expected the model that ran as --model, got one of another shape: ${why} (${path}, ${dump.dir})`,
-      { op, ...(tensor === undefined ? {} : { tensor }) },
+      { op, tensor },
     );
   };
   const made = new Map(tapSpecs(config, select(config, '**', 'all', true)).map((tap) => [tap.name, tap]));

@@ -79,8 +79,8 @@ export async function createReport(
   const diff = await diffDumps(reference, tested, {
     allowNonFinite,
     onProgress: (done, total) => onProgress('diff', done, total),
-    ...(failAbove === undefined ? {} : { failAbove }),
-    ...(options.order === undefined ? {} : { order: options.order }),
+    failAbove,
+    order: options.order,
   });
   if (diff.tapReports.length === 0)
     throw new ZayascopeError(

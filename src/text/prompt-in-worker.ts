@@ -59,7 +59,7 @@ export async function promptTokensInWorker(
           reject(
             new ZayascopeError(report.code, report.message, {
               op: OP,
-              ...(report.tensor === undefined ? {} : { tensor: report.tensor }),
+              tensor: report.tensor,
             }),
           );
       });

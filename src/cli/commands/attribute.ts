@@ -47,7 +47,7 @@ async function runAttribute(options: AttributeCommandOptions, context: CommandCo
         by,
         signal,
         onProgress,
-        ...(threads === undefined ? {} : { threads }),
+        threads,
       }),
     );
     terminal.result(options.json ? toJson(report) : formatAttribution(report));

@@ -56,9 +56,9 @@ async function runBisect(options: BisectCommandOptions, context: CommandContext)
         maxPasses,
         signal,
         onProgress: (passes, most) => onProgress(Math.ceil(passes), most),
-        ...(threads === undefined ? {} : { threads }),
-        ...(failAbove === undefined ? {} : { failAbove }),
-        ...(state === undefined ? {} : { stateFile: state }),
+        threads,
+        failAbove,
+        stateFile: state,
       }),
     );
     terminal.result(options.json ? toJson(report) : formatBisect(report));

@@ -64,7 +64,7 @@ async function runDiffWeights(
       tensors,
       allowNonFinite: allowNonfinite,
       onProgress,
-      ...(failAbove === undefined ? {} : { failAbove }),
+      failAbove,
     }),
   );
   const options = { color: terminal.hasColor, verbose: all === true };

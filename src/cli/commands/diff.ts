@@ -63,7 +63,7 @@ async function runDiff(
   const { formatReport } = await import('../../diff/format/report.js');
   const { readNameMap } = await import('../../dump/names/file.js');
   const { readTapOrder } = await import('../../dump/import/tap-order.js');
-  const declared = order === undefined ? {} : { order: await readTapOrder(order) };
+  const declared = order === undefined ? undefined : await readTapOrder(order);
   const nameMap = map === undefined ? undefined : await readNameMap(map);
   await using dumps = await openPairedDumps(referenceFolder, testedFolder, nameMap);
   const report = await withProgress(terminal, 'diff', 'files', (onProgress) =>
@@ -71,8 +71,8 @@ async function runDiff(
       taps,
       allowNonFinite: allowNonfinite,
       onProgress,
-      ...declared,
-      ...(failAbove === undefined ? {} : { failAbove }),
+      order: declared,
+      failAbove,
     }),
   );
   if (json) terminal.result(reportToJson(report));

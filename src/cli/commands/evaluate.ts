@@ -83,7 +83,7 @@ async function runEvaluate(options: EvaluateCommandOptions, context: CommandCont
         context: options.context,
         onProgress,
         signal,
-        ...(second === undefined ? {} : { against: second }),
+        against: second,
       }),
     );
     const summary: EvaluationSummary = {
@@ -112,7 +112,7 @@ async function textTokens(options: EvaluateCommandOptions, { terminal }: Command
     throw badArgument('evaluate', 'UTF-8 text', 'other bytes', options.text, cause);
   }
   const special = options.special ?? (options.chat ? undefined : 'bos');
-  const text = { ...options, prompt, ...(special === undefined ? {} : { special }) };
+  const text = { ...options, prompt, special };
   return (await resolveTokens('evaluate', text, options.model, terminal)).tokens;
 }
 

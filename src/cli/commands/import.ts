@@ -103,14 +103,14 @@ async function runImport(
   const unmapped: UnmappedChoice = keepUnmapped ? 'keep' : dropUnmapped ? 'drop' : 'fail';
   await using source = await openForeignSource(path, {
     bf16Bits: bf16Bits === true,
-    ...(vocabulary === undefined ? {} : { vocabulary }),
-    ...(sequences === undefined ? {} : { sequences }),
+    vocabulary,
+    sequences,
   });
   const result = await importDump(source, {
     out,
     map: nameMap,
-    ...(order === undefined ? {} : { order }),
-    ...(ids === undefined ? {} : { tokens: ids }),
+    order,
+    tokens: ids,
     ...described,
     unmapped,
     importer: { name: 'zayascope', version: packageVersion() },

@@ -91,7 +91,7 @@ async function runLocate(
     testedFolder === undefined ? undefined : await openPairedDumps(referenceFolder, testedFolder, map);
   await using alone = dumps === undefined ? await Dump.open(referenceFolder) : null;
   const [reference, tested] = [dumps?.reference ?? alone!, dumps?.tested ?? null];
-  await using noise = options.noise === undefined ? null : await Dump.open(options.noise);
+  await using noise = options.noise === undefined ? undefined : await Dump.open(options.noise);
   const report = await runCancellable(context, async (signal): Promise<LocateReport> => {
     using bars = progressOfParts(terminal, 'steps');
     const common = {
@@ -99,9 +99,9 @@ async function runLocate(
       allowNonFinite: options.allowNonfinite === true,
       onProgress: bars.update,
       signal,
-      ...(threads === undefined ? {} : { threads }),
-      ...(failAbove === undefined ? {} : { failAbove }),
-      ...(noise === null ? {} : { noise }),
+      threads,
+      failAbove,
+      noise,
     };
     if (tested === null) {
       const { locatePolicy } = await import('../../locate/faults/policy.js');
@@ -115,8 +115,8 @@ async function runLocate(
     return await locateDumps(reference, tested, model, {
       ...common,
       recompute: policy === undefined ? undefined : await loadPolicy(policy),
-      ...(options.map === undefined ? {} : { mapArgument: options.map }),
-      ...(options.order === undefined ? {} : { order: await readTapOrder(options.order) }),
+      mapArgument: options.map,
+      order: options.order === undefined ? undefined : await readTapOrder(options.order),
     });
   });
   if (options.json) terminal.result(toJson(report));

@@ -76,12 +76,11 @@ async function runReport(
   const { createReport } = await import('../../report/report.js');
   const { checkReportPath, writeReport } = await import('../../report/write-report.js');
   await checkReportPath(out, overwrite);
-  const order = options.order === undefined ? {} : { order: await readTapOrder(options.order) };
+  const order = options.order === undefined ? undefined : await readTapOrder(options.order);
   const map = options.map === undefined ? undefined : await readNameMap(options.map);
   await using dumps = await openPairedDumps(referenceFolder, testedFolder, map);
   const { reference, tested } = dumps;
-  const mapArgument = options.map === undefined ? {} : { mapArgument: options.map };
-  await using noise = options.noiseFloor === undefined ? null : await Dump.open(options.noiseFloor);
+  await using noise = options.noiseFloor === undefined ? undefined : await Dump.open(options.noiseFloor);
   using bar = progressBar(terminal, 'report', 'steps');
   let located: LocateReport | undefined;
   if (model !== undefined) {
@@ -89,21 +88,21 @@ async function runReport(
     located = await locateDumps(reference, tested, model, {
       allowNonFinite: allowNonfinite,
       onProgress: (_what, done, total) => bar.update(done, total),
-      ...(noise === null ? {} : { noise }),
-      ...mapArgument,
-      ...order,
+      noise,
+      mapArgument: options.map,
+      order,
     });
   }
   const report = await createReport(reference, tested, {
     allowNonFinite: allowNonfinite,
     onProgress: (_what, done, total) => bar.update(done, total),
-    ...(noise === null ? {} : { noiseFloor: noise }),
-    ...mapArgument,
-    ...order,
-    ...(options.order === undefined ? {} : { orderArgument: options.order }),
-    ...(located === undefined ? {} : { located: { report: located, model: model! } }),
-    ...(failAbove === undefined ? {} : { failAbove }),
-    ...(title === undefined ? {} : { title }),
+    noiseFloor: noise,
+    mapArgument: options.map,
+    order,
+    orderArgument: options.order,
+    located: located === undefined ? undefined : { report: located, model: model! },
+    failAbove,
+    title,
   });
   const sizeBytes = await writeReport(out, report.html, overwrite);
   bar[Symbol.dispose]();

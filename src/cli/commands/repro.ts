@@ -129,7 +129,7 @@ async function runFolder(
   const { runRepro } = await import('../../locate/repro/run.js');
   const report = await runRepro(folder, {
     dtypeVariants,
-    ...(backends === undefined ? {} : { backends: backends.split(',').map((name) => name.trim()) }),
+    backends: backends?.split(',').map((name) => name.trim()),
   });
   const fails = ({ isPolicy, expected }: ReproResult) =>
     isPolicy &&

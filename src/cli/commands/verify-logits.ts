@@ -68,8 +68,8 @@ async function runVerifyLogits(
     all,
     failAbove,
     allowNonFinite: allowNonfinite,
-    ...(vocabulary === undefined ? {} : { vocabulary }),
-    ...(map === undefined ? {} : { map: await readNameMap(map) }),
+    vocabulary,
+    map: map === undefined ? undefined : await readNameMap(map),
   });
   if (json) terminal.result(toJson(report));
   else terminal.styledResult(formatLogitsCheck(report, terminal.hasColor));

@@ -27,7 +27,7 @@ export function openOptions({ policy, backend, strictF32, threads, repack }: Run
     policy,
     backend,
     repack: repack ?? false,
-    ...(strictF32 ? { strictF32 } : {}),
-    ...(threads === undefined ? {} : { threads }),
+    strictF32,
+    threads,
   };
 }

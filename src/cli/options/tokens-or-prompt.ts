@@ -94,9 +94,9 @@ export async function resolveSequences(
   const { promptTokensInWorker } = await import('../../text/prompt-in-worker.js');
   const made = await promptTokensInWorker(model, {
     text: prompt,
-    ...(chat === undefined ? {} : { chat }),
-    ...(system === undefined ? {} : { system }),
-    ...(special === undefined ? {} : { special }),
+    chat,
+    system,
+    special,
   });
   const { before, after } = made.added;
   const added = [

@@ -26,7 +26,7 @@ const TOKEN_NAMES = ['tokens', 'input_ids', 'token_ids'];
  * logits or does not say which they are.
  */
 export async function openFileLogits(path: string, vocabulary?: number): Promise<LogitsSource> {
-  const source = await openForeignSource(path, vocabulary === undefined ? {} : { vocabulary });
+  const source = await openForeignSource(path, { vocabulary });
   try {
     return await fromSource(source, path, vocabulary);
   } catch (error) {

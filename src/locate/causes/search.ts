@@ -100,7 +100,7 @@ export async function findCauses(
 }
 
 function told({ key, says, so, family }: Alternative): Pick<FoundCause, 'key' | 'says' | 'so' | 'family'> {
-  return { key, says, so, ...(family === undefined ? {} : { family }) };
+  return { key, says, so, family };
 }
 
 /** The best causes, each told once. */

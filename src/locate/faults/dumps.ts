@@ -72,13 +72,13 @@ export async function locateDumps(
     ...open
   } = options;
   const run = (what: string) => ({
-    ...(signal === undefined ? {} : { signal }),
+    signal,
     onProgress: (done: number, total: number) => onProgress?.(what, done, total),
   });
   const source = model === undefined ? undefined : await openModelSource(model);
   const diff = await diffDumps(reference, tested, {
     allowNonFinite,
-    ...(order === undefined ? {} : { order }),
+    order,
     onProgress: run('comparing').onProgress,
   });
   const reports = valueReports(diff.tapReports).filter(({ rows }) => rows > 0);
@@ -120,7 +120,7 @@ export async function locateDumps(
         failAbove,
         base,
         holds,
-        ...(kept === undefined ? {} : { kept }),
+        kept,
       },
       run,
     );

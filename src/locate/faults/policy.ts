@@ -46,7 +46,7 @@ export async function locatePolicy(
   } = options;
   using runners = new PolicyRunners(model, open);
   const run = (what: string) => ({
-    ...(signal === undefined ? {} : { signal }),
+    signal,
     onProgress: (done: number, total: number) => onProgress?.(what, done, total),
   });
   requireModelFit('locate', await openModelSource(model), reference);

@@ -95,8 +95,8 @@ export async function openPolicyRunner(
     );
   const model = await openModel(path, {
     policy: policies[0]!,
-    ...(options.backend === undefined ? {} : { backend: options.backend }),
-    ...(options.threads === undefined ? {} : { threads: options.threads }),
+    backend: options.backend,
+    threads: options.threads,
   });
   const { backend, config } = model;
   const sets: WeightSet[] = [{ weights: model.weights, setting: settingOf(policies[0]!, config) }];

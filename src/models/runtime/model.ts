@@ -71,11 +71,7 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
   const policy =
     typeof options.policy === 'object' ? options.policy : await loadPolicy(options.policy ?? 'f32');
   const { threads, strictF32, fusion } = options;
-  const backend = openBackend(options.backend, {
-    ...(threads === undefined ? {} : { threads }),
-    ...(strictF32 === undefined ? {} : { strictF32 }),
-    ...(fusion === undefined ? {} : { fusion }),
-  });
+  const backend = openBackend(options.backend, { threads, strictF32, fusion });
   let weights: ModelWeights;
   try {
     weights = await loadWeights(path, backend, policy, { repack: options.repack ?? false });

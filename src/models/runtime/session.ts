@@ -227,7 +227,7 @@ export class ModelSession implements Disposable {
     const before = snapshotStates(this.#cache.states);
     try {
       const result = await plan.run(slots.flat(), {
-        ...(sink === undefined ? {} : { sink }),
+        sink,
         place: { past, padding },
       });
       this.#keep(past, before);
@@ -267,7 +267,7 @@ export class ModelSession implements Disposable {
       logits,
       padded,
       cached: { cache: this.#cache, span },
-      ...(taps === undefined ? {} : { taps }),
+      taps,
     });
     this.#plans.push({ plan, tokens, span, logits, taps, padded });
     return plan;

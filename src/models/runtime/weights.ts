@@ -27,7 +27,7 @@ const WEIGHT_DTYPES = ['BF16', 'F16', 'F32'] as const;
  */
 export function requiredTensors(config: ModelConfig, hasHead?: boolean): readonly RequiredTensor[] {
   const { declared } = architectureOf(config);
-  const { weights } = traceModel(config, hasHead === undefined ? {} : { hasHead });
+  const { weights } = traceModel(config, { hasHead });
   const place = ({ name }: RequiredTensor): number => {
     const [, block, rest] = /^model\.layers\.(\d+)\.(.*)$/.exec(name) ?? [];
     if (block === undefined)
