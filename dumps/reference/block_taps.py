@@ -7,7 +7,6 @@ import torch
 from observer import NotSeen, Observed
 from taps import (
     F32,
-    I32,
     MODEL,
     Behind,
     Reader,
@@ -29,26 +28,26 @@ def block_taps(size: Sizes, block: int, cached: bool = False) -> list[Tap]:
     root = f"layers.{block}"
     taps: list[Tap] = []
 
-    def add(suffix: str, axes: str, read: Reader, dtype: str = MODEL, scope: str = "token") -> None:
-        taps.append(make_tap(size, root + suffix, block, axes, read, dtype, scope))
+    def add(suffix: str, read: Reader, dtype: str = MODEL) -> None:
+        taps.append(make_tap(size, suffix, block, read, dtype))
 
     # hidden_states: 1 the argument, 2 normalised, 3 attention's, 4 normalised, 5 the experts', 6 the block's; residual: 1 the argument
     def hidden(nth: int, module: Reader) -> Behind:
         return Behind(local(root, "hidden_states", nth, 6), module)
 
-    add(".input_layernorm", "T,H", hidden(2, output(f"{root}.input_layernorm")))
+    add(".input_layernorm", hidden(2, output(f"{root}.input_layernorm")))
     _attention(add, size, root, cached)
-    add(".self_attn.o_proj", "T,H", hidden(3, output(f"{root}.self_attn.o_proj")))
+    add(".self_attn.o_proj", hidden(3, output(f"{root}.self_attn.o_proj")))
     _residual(add, f"{root}", ".post_attention_residual_scale")
     scaled = f"{root}.post_attention_residual_scale"
-    add(".post_attention_residual_scale", "T,H", Behind(local(root, "residual", 2, 2), output(scaled)), F32)
-    add(".post_attention_layernorm", "T,H", hidden(4, output(f"{root}.post_attention_layernorm")))
+    add(".post_attention_residual_scale", Behind(local(root, "residual", 2, 2), output(scaled)), F32)
+    add(".post_attention_layernorm", hidden(4, output(f"{root}.post_attention_layernorm")))
     _router(add, root, block)
     _experts(add, root)
-    add(".mlp.experts", "T,H", hidden(5, output(f"{root}.mlp.experts", flat)))
+    add(".mlp.experts", hidden(5, output(f"{root}.mlp.experts", flat)))
     _residual(add, root, ".post_mlp_residual_scale")
     # the model's hidden_states: 1 the embedding, 2 scaled and shifted, then one a block
-    add("", "T,H", Behind(local("", "hidden_states", block + 3, block + 3), output(root, item=0)), F32)
+    add("", Behind(local("", "hidden_states", block + 3, block + 3), output(root, item=0)), F32)
     return taps
 
 
@@ -56,8 +55,8 @@ def _attention(add, size: Sizes, root: str, cached: bool) -> None:
     attn = f"{root}.self_attn"
     cca = f"{attn}.qkv_proj"
 
-    def projected(name: str, variable: str, axes: str, call: int = 0) -> None:
-        add(f".self_attn.qkv_proj.{name}", axes, Behind(local(cca, variable), output(f"{cca}.{name}", call=call)))
+    def projected(name: str, variable: str, call: int = 0) -> None:
+        add(f".self_attn.qkv_proj.{name}", Behind(local(cca, variable), output(f"{cca}.{name}", call=call)))
 
     # query_states, key_states: 1 projected, 2 normalised, 3 transposed, 4 rotated; value_states: 1 projected, 2 transposed; with a cache
     # keys and values are then replaced by those of all positions
@@ -65,44 +64,44 @@ def _attention(add, size: Sizes, root: str, cached: bool) -> None:
         counts = {"query_states": (4, 4), "key_states": (4, 5), "value_states": (2, 3)}[name]
         return Behind(local(attn, name, nth, counts[0], layout, counts[1]), module)
 
-    projected("q_proj", "projected_queries", "T,nq*d")
-    projected("k_proj", "projected_keys", "T,nk*d")
+    projected("q_proj", "projected_queries")
+    projected("k_proj", "projected_keys")
     # query_residual: 1 the projection, 2 its mean with the key; key_residual: 1 the projection, 2 repeated, 3 the group mean
-    add(".self_attn.qkv_proj:query_residual", "T,nq,d", local(cca, "query_residual", 2, 2))
-    add(".self_attn.qkv_proj:key_residual", "T,nk,d", local(cca, "key_residual", 3, 3))
+    add(".self_attn.qkv_proj:query_residual", local(cca, "query_residual", 2, 2))
+    add(".self_attn.qkv_proj:key_residual", local(cca, "key_residual", 3, 3))
     # qk_states: 1 concatenated, 2 transposed, 3 with the incoming state in front, 4 depthwise, 5 grouped
-    add(".self_attn.qkv_proj:conv_input", "T,C", _last_rows(local(cca, "qk_states", 3, 5, channels_first)))
+    add(".self_attn.qkv_proj:conv_input", _last_rows(local(cca, "qk_states", 3, 5, channels_first)))
     if cached and size.conv_state > 0:
-        add(".self_attn.qkv_proj:conv_state", "C,L", _state(root, "conv_states"), scope="step")
+        add(".self_attn.qkv_proj:conv_state", _state(root, "conv_states"))
     depthwise = Behind(
         local(cca, "qk_states", 4, 5, channels_first), output(f"{cca}.conv_qk_depthwise", channels_first)
     )
     if size.conv_leads > 0:
         leads = size.conv_leads
         lead = _of_rows(depthwise, lambda x: x[:, :leads])
-        add(".self_attn.qkv_proj.conv_qk_depthwise:lead", "leads,C", lead, scope="step")
-    add(".self_attn.qkv_proj.conv_qk_depthwise", "T,C", _last_rows(depthwise))
+        add(".self_attn.qkv_proj.conv_qk_depthwise:lead", lead)
+    add(".self_attn.qkv_proj.conv_qk_depthwise", _last_rows(depthwise))
     grouped = Behind(local(cca, "qk_states", 5, 5), output(f"{cca}.conv_qk_grouped", channels_first))
-    add(".self_attn.qkv_proj.conv_qk_grouped", "T,C", grouped)
-    add(".self_attn.qkv_proj:query", "T,nq,d", states("query_states", 1, local(cca, "query")))
-    add(".self_attn.qkv_proj:key", "T,nk,d", states("key_states", 1, local(cca, "key")))
-    projected("v_proj_current", "value_current", "T,nk*d/2")
+    add(".self_attn.qkv_proj.conv_qk_grouped", grouped)
+    add(".self_attn.qkv_proj:query", states("query_states", 1, local(cca, "query")))
+    add(".self_attn.qkv_proj:key", states("key_states", 1, local(cca, "key")))
+    projected("v_proj_current", "value_current")
     # call 0 is on the tokens; at a sequence's start a second call makes the state of the token before the first
-    projected("v_proj_delayed", "delayed_v_state", "T,nk*d/2")
-    add(".self_attn.qkv_proj:value_delayed", "T,nk*d/2", local(cca, "value_delayed"))
+    projected("v_proj_delayed", "delayed_v_state")
+    add(".self_attn.qkv_proj:value_delayed", local(cca, "value_delayed"))
     if cached:
-        add(".self_attn.qkv_proj:delayed_state", "nk*d/2", _state(root, "recurrent_states"), scope="step")
-    add(".self_attn.qkv_proj:value", "T,nk,d", states("value_states", 1, local(cca, "value")))
-    add(".self_attn.qk_norm:query", "T,nq,d", states("query_states", 2, output(f"{attn}.qk_norm", item=0)))
-    add(".self_attn.qk_norm:key", "T,nk,d", states("key_states", 2, output(f"{attn}.qk_norm", item=1)))
-    add(".self_attn:query_rope", "T,nq,d", local(attn, "query_states", 4, 4, heads_first))
-    add(".self_attn:key_rope", "T,nk,d", local(attn, "key_states", 4, 4, heads_first, 5))
+        add(".self_attn.qkv_proj:delayed_state", _state(root, "recurrent_states"))
+    add(".self_attn.qkv_proj:value", states("value_states", 1, local(cca, "value")))
+    add(".self_attn.qk_norm:query", states("query_states", 2, output(f"{attn}.qk_norm", item=0)))
+    add(".self_attn.qk_norm:key", states("key_states", 2, output(f"{attn}.qk_norm", item=1)))
+    add(".self_attn:query_rope", local(attn, "query_states", 4, 4, heads_first))
+    add(".self_attn:key_rope", local(attn, "key_states", 4, 4, heads_first, 5))
     if cached:
-        add(".self_attn:k_cache", "S,nk,d", _cached(root, "keys"), scope="step")
-        add(".self_attn:v_cache", "S,nk,d", _cached(root, "values"), scope="step")
-    add(".self_attn:attn_weights", "T,nq,S", local(attn, "attn_weights", layout=heads_first))
+        add(".self_attn:k_cache", _cached(root, "keys"))
+        add(".self_attn:v_cache", _cached(root, "values"))
+    add(".self_attn:attn_weights", local(attn, "attn_weights", layout=heads_first))
     # attn_output: 1 per head, 2 heads joined, 3 projected
-    add(".self_attn:attn_output", "T,nq*d", local(attn, "attn_output", 2, 3))
+    add(".self_attn:attn_output", local(attn, "attn_output", 2, 3))
 
 
 def _layer(seen: Observed, root: str):
@@ -122,8 +121,8 @@ def _cached(root: str, name: str) -> Reader:
 
 def _residual(add, root: str, module: str) -> None:
     # hidden_states, residual: 1 the argument, 2 scaled; the residual branch stays F32
-    add(f"{module}:hidden_states", "T,H", local(root + module, "hidden_states", 2, 2))
-    add(f"{module}:residual", "T,H", local(root + module, "residual", 2, 2), F32)
+    add(f"{module}:hidden_states", local(root + module, "hidden_states", 2, 2))
+    add(f"{module}:residual", local(root + module, "residual", 2, 2), F32)
 
 
 def _router(add, root: str, block: int) -> None:
@@ -131,21 +130,21 @@ def _router(add, root: str, block: int) -> None:
     mlp = f"{gate}.router_mlp"
     # router_hidden_states: 1 the down projection, 2 with the state of the block before, which block 0 does not have
     down = local(gate, "router_hidden_states", 1, 1 if block == 0 else 2)
-    add(".mlp.gate.down_proj", "T,R", Behind(down, output(f"{gate}.down_proj")))
-    add(".mlp.gate:router_hidden_states", "T,R", local(gate, "router_hidden_states", -1, None))
+    add(".mlp.gate.down_proj", Behind(down, output(f"{gate}.down_proj")))
+    add(".mlp.gate:router_hidden_states", local(gate, "router_hidden_states", -1, None))
     # hidden_states: 1 the argument, 2 normalised, 3 after the first GELU, 4 after the second
-    add(".mlp.gate.router_mlp.norm", "T,R", Behind(local(mlp, "hidden_states", 2, 4), output(f"{mlp}.norm")))
+    add(".mlp.gate.router_mlp.norm", Behind(local(mlp, "hidden_states", 2, 4), output(f"{mlp}.norm")))
     for layer, nth in (("1", 3), ("2", 4)):
-        add(f".mlp.gate.router_mlp.fc{layer}", "T,R", output(f"{mlp}.fc{layer}"))
-        add(f".mlp.gate.router_mlp:act{layer}", "T,R", local(mlp, "hidden_states", nth, 4))
-    add(".mlp.gate.router_mlp.out_proj", "T,E+1", Behind(local(gate, "router_logits"), output(f"{mlp}.out_proj")))
+        add(f".mlp.gate.router_mlp.fc{layer}", output(f"{mlp}.fc{layer}"))
+        add(f".mlp.gate.router_mlp:act{layer}", local(mlp, "hidden_states", nth, 4))
+    add(".mlp.gate.router_mlp.out_proj", Behind(local(gate, "router_logits"), output(f"{mlp}.out_proj")))
     # router_probs: 1 the soft-max over all classes, 2 gathered, 3 zeroed for the skip class
-    add(".mlp.gate:router_probs", "T,E+1", local(gate, "router_probs", 1, 3))
-    add(".mlp.gate:biased_router_probs", "T,E+1", local(gate, "biased_router_probs"), F32)
+    add(".mlp.gate:router_probs", local(gate, "router_probs", 1, 3))
+    add(".mlp.gate:biased_router_probs", local(gate, "biased_router_probs"), F32)
     # router_indices: 1 the choice, 2 with the skip class replaced by 0
-    add(".mlp.gate:expert", "T", lambda seen: _chosen(seen, gate).to(torch.int32), I32)
-    add(".mlp.gate:expert_weight", "T", local(gate, "router_probs", 3, 3, per_token))
-    add(".mlp.gate:margin", "T", lambda seen: _margin(seen, gate), F32)
+    add(".mlp.gate:expert", lambda seen: _chosen(seen, gate).to(torch.int32))
+    add(".mlp.gate:expert_weight", local(gate, "router_probs", 3, 3, per_token))
+    add(".mlp.gate:margin", lambda seen: _margin(seen, gate), F32)
 
 
 def _experts(add, root: str) -> None:
@@ -156,9 +155,9 @@ def _experts(add, root: str) -> None:
         return lambda seen: _in_token_order(seen, experts, gate, values(seen))
 
     # current_hidden_states: for every expert 1 activated, 2 projected down, 3 weighted
-    add(".mlp.experts:gate_up", "T,2F", gathered(lambda seen: _gate_up(seen, experts)))
-    add(".mlp.experts:activated", "T,F", gathered(lambda seen: _third(seen, experts, 0)))
-    add(".mlp.experts:down", "T,H", gathered(lambda seen: _third(seen, experts, 1)))
+    add(".mlp.experts:gate_up", gathered(lambda seen: _gate_up(seen, experts)))
+    add(".mlp.experts:activated", gathered(lambda seen: _third(seen, experts, 0)))
+    add(".mlp.experts:down", gathered(lambda seen: _third(seen, experts, 1)))
 
 
 def _third(seen: Observed, experts: str, first: int) -> list[torch.Tensor]:

@@ -1,11 +1,11 @@
-"""The taps of Qwen3 and Qwen3-MoE: names, axes, dtypes, and where each value stands in the unmodified transformers models."""
+"""The taps of Qwen3 and Qwen3-MoE: where each value stands in the unmodified transformers models."""
 
 from dataclasses import dataclass
 
 import torch
 
 from observer import WITH_HEAD, NotSeen, Observed
-from taps import F32, I32, MODEL, Behind, DecoderSizes, Reader, Tap, flat, heads_first, local, make_tap, output
+from taps import F32, MODEL, Behind, DecoderSizes, Reader, Tap, flat, heads_first, local, make_tap, output
 
 # Variables read inside `forward`, by the module's path from its decoder block ("" is the block itself).
 LOCALS: dict[str, tuple[str, ...]] = {
@@ -20,6 +20,8 @@ MODEL_LOCALS = ("inputs_embeds", "hidden_states")
 @dataclass(frozen=True)
 class Sizes(DecoderSizes):
     """Those of Qwen3; the sizes of experts are 0 in a dense model."""
+
+    family = "qwen3"
 
     I: int
     E: int
@@ -47,10 +49,10 @@ def model_taps(size: Sizes) -> tuple[list[Tap], list[Tap]]:
     """The taps of no block: those before and those after the decoder blocks."""
     # the model's hidden_states: 1 the embedding, then one value a block, and the final norm's
     values = size.blocks + 2
-    before = [make_tap(size, "embed_tokens", None, "T,H", Behind(local("", "inputs_embeds"), output("embed_tokens")))]
+    before = [make_tap(size, "embed_tokens", None, Behind(local("", "inputs_embeds"), output("embed_tokens")))]
     after = [
-        make_tap(size, "norm", None, "T,H", Behind(local("", "hidden_states", values, values), output("norm"))),
-        make_tap(size, "lm_head", None, "T,V", Behind(local(WITH_HEAD, "logits", -1, None), output("lm_head"))),
+        make_tap(size, "norm", None, Behind(local("", "hidden_states", values, values), output("norm"))),
+        make_tap(size, "lm_head", None, Behind(local(WITH_HEAD, "logits", -1, None), output("lm_head"))),
     ]
     return before, after
 
@@ -61,36 +63,36 @@ def block_taps(size: Sizes, block: int, cached: bool = False) -> list[Tap]:
     attn = f"{root}.self_attn"
     taps: list[Tap] = []
 
-    def add(suffix: str, axes: str, read: Reader, dtype: str = MODEL, scope: str = "token") -> None:
-        taps.append(make_tap(size, root + suffix, block, axes, read, dtype, scope))
+    def add(suffix: str, read: Reader, dtype: str = MODEL) -> None:
+        taps.append(make_tap(size, suffix, block, read, dtype))
 
     def hidden(nth: int, module: Reader) -> Behind:
         return Behind(local(root, "hidden_states", nth, 7), module)
 
     # hidden_states: 1 the argument, 2 normalised, 3 attention's, 4 added, 5 normalised, 6 the MLP's, 7 the block's; residual: 1, 2
-    add(".input_layernorm", "T,H", hidden(2, output(f"{root}.input_layernorm")))
-    add(".self_attn.q_proj", "T,nq*d", output(f"{attn}.q_proj"))
+    add(".input_layernorm", hidden(2, output(f"{root}.input_layernorm")))
+    add(".self_attn.q_proj", output(f"{attn}.q_proj"))
     # query_states, key_states: 1 normalised, 2 rotated; with a cache keys are then replaced by those of all positions
-    add(".self_attn.q_norm", "T,nq,d", Behind(local(attn, "query_states", 1, 2, heads_first), output(f"{attn}.q_norm")))
-    add(".self_attn.k_proj", "T,nk*d", output(f"{attn}.k_proj"))
-    add(".self_attn.k_norm", "T,nk,d", Behind(local(attn, "key_states", 1, 2, heads_first, 3), output(f"{attn}.k_norm")))
-    add(".self_attn.v_proj", "T,nk*d", output(f"{attn}.v_proj"))
-    add(".self_attn:query_rope", "T,nq,d", local(attn, "query_states", 2, 2, heads_first))
-    add(".self_attn:key_rope", "T,nk,d", local(attn, "key_states", 2, 2, heads_first, 3))
+    add(".self_attn.q_norm", Behind(local(attn, "query_states", 1, 2, heads_first), output(f"{attn}.q_norm")))
+    add(".self_attn.k_proj", output(f"{attn}.k_proj"))
+    add(".self_attn.k_norm", Behind(local(attn, "key_states", 1, 2, heads_first, 3), output(f"{attn}.k_norm")))
+    add(".self_attn.v_proj", output(f"{attn}.v_proj"))
+    add(".self_attn:query_rope", local(attn, "query_states", 2, 2, heads_first))
+    add(".self_attn:key_rope", local(attn, "key_states", 2, 2, heads_first, 3))
     if cached:
-        add(".self_attn:k_cache", "S,nk,d", _cached(block, "keys"), scope="step")
-        add(".self_attn:v_cache", "S,nk,d", _cached(block, "values"), scope="step")
-    add(".self_attn:attn_weights", "T,nq,S", local(attn, "attn_weights", layout=heads_first))
+        add(".self_attn:k_cache", _cached(block, "keys"))
+        add(".self_attn:v_cache", _cached(block, "values"))
+    add(".self_attn:attn_weights", local(attn, "attn_weights", layout=heads_first))
     # attn_output: 1 per head, 2 heads joined, 3 projected
-    add(".self_attn:attn_output", "T,nq*d", local(attn, "attn_output", 2, 3))
-    add(".self_attn.o_proj", "T,H", hidden(3, output(f"{attn}.o_proj")))
-    add(":residual", "T,H", local(root, "residual", 2, 2))
-    add(".post_attention_layernorm", "T,H", hidden(5, output(f"{root}.post_attention_layernorm")))
+    add(".self_attn:attn_output", local(attn, "attn_output", 2, 3))
+    add(".self_attn.o_proj", hidden(3, output(f"{attn}.o_proj")))
+    add(":residual", local(root, "residual", 2, 2))
+    add(".post_attention_layernorm", hidden(5, output(f"{root}.post_attention_layernorm")))
     if block in size.dense:
         _mlp(add, root, hidden)
     else:
         _experts(add, size, root, hidden)
-    add("", "T,H", Behind(local("", "hidden_states", block + 2, size.blocks + 2), output(root)))
+    add("", Behind(local("", "hidden_states", block + 2, size.blocks + 2), output(root)))
     return taps
 
 
@@ -102,28 +104,28 @@ def _cached(block: int, name: str) -> Reader:
 def _mlp(add, root: str, hidden) -> None:
     mlp = f"{root}.mlp"
     gate, up = output(f"{mlp}.act_fn"), output(f"{mlp}.up_proj")
-    add(".mlp.gate_proj", "T,I", output(f"{mlp}.gate_proj"))
-    add(".mlp.up_proj", "T,I", up)
+    add(".mlp.gate_proj", output(f"{mlp}.gate_proj"))
+    add(".mlp.up_proj", up)
     # the model multiplies them within one expression
-    add(".mlp:activated", "T,I", lambda seen: gate(seen) * up(seen))
-    add(".mlp.down_proj", "T,H", hidden(6, output(f"{mlp}.down_proj")))
+    add(".mlp:activated", lambda seen: gate(seen) * up(seen))
+    add(".mlp.down_proj", hidden(6, output(f"{mlp}.down_proj")))
 
 
 def _experts(add, size: Sizes, root: str, hidden) -> None:
     gate, experts = f"{root}.mlp.gate", f"{root}.mlp.experts"
-    add(".mlp.gate", "T,E", local(gate, "router_logits", layout=flat))
-    add(".mlp.gate:router_probs", "T,E", local(gate, "router_probs", layout=flat), F32)
-    add(".mlp.gate:expert", "T,k", lambda seen: flat(seen.value(gate, "router_indices", 1, 1), seen).to(torch.int32), I32)
-    add(".mlp.gate:expert_weight", "T,k", local(gate, "router_scores", layout=flat))
+    add(".mlp.gate", local(gate, "router_logits", layout=flat))
+    add(".mlp.gate:router_probs", local(gate, "router_probs", layout=flat), F32)
+    add(".mlp.gate:expert", lambda seen: flat(seen.value(gate, "router_indices", 1, 1), seen).to(torch.int32))
+    add(".mlp.gate:expert_weight", local(gate, "router_scores", layout=flat))
     if size.k < size.E:
-        add(".mlp.gate:margin", "T", lambda seen: _margin(seen, gate, size.k), F32)
+        add(".mlp.gate:margin", lambda seen: _margin(seen, gate, size.k), F32)
     scattered = lambda values: lambda seen: _in_token_order(seen, experts, size.k, values(seen))
-    add(".mlp.experts:gate", "T,k,F", scattered(lambda seen: seen.values(experts, "gate")))
-    add(".mlp.experts:up", "T,k,F", scattered(lambda seen: seen.values(experts, "up")))
+    add(".mlp.experts:gate", scattered(lambda seen: seen.values(experts, "gate")))
+    add(".mlp.experts:up", scattered(lambda seen: seen.values(experts, "up")))
     # current_hidden_states: for each expert 1 gated, 2 projected down, 3 weighted
-    add(".mlp.experts:activated", "T,k,F", scattered(lambda seen: _third(seen, experts, 0)))
-    add(".mlp.experts:down", "T,k,H", scattered(lambda seen: _third(seen, experts, 1)))
-    add(".mlp.experts", "T,H", hidden(6, output(experts, flat)))
+    add(".mlp.experts:activated", scattered(lambda seen: _third(seen, experts, 0)))
+    add(".mlp.experts:down", scattered(lambda seen: _third(seen, experts, 1)))
+    add(".mlp.experts", hidden(6, output(experts, flat)))
 
 
 def _margin(seen: Observed, gate: str, k: int) -> torch.Tensor:

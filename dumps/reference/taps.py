@@ -1,4 +1,4 @@
-"""The taps of ZAYA: names, axes, dtypes, and where each value stands in the unmodified transformers model.
+"""The taps of ZAYA: where each value stands in the unmodified transformers model.
 
 A tap reads either a module's output or a local variable of a module's `forward`. A variable that is assigned several times is
 named with which of its values is meant and how many there must be in all: if the model's source changes, the tap is reported as not
@@ -6,8 +6,11 @@ seen instead of recording another value. An argument of `forward` counts as the 
 where its caller goes on with it (`Behind`), so that what the caller does to it at once is not charged to the next op.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -19,7 +22,9 @@ Layout = Callable[[torch.Tensor, Observed], torch.Tensor]
 # Dtype classes: the model's dtype, or a fixed one (the residual stream and the biased router probabilities stay F32).
 MODEL = "model"
 F32 = "F32"
-I32 = "I32"
+
+# Names, axes, scopes and integer dtypes by family, as the model files have them: `npm run taps` writes the file, a test compares.
+DECLARED = json.loads((Path(__file__).parent / "taps.json").read_text())
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Tap:
 class DecoderSizes:
     """The sizes that every family's taps are made of, by the letters of the architecture notes."""
 
+    family: ClassVar[str]
+
     H: int
     nq: int
     nk: int
@@ -60,7 +67,7 @@ class DecoderSizes:
             "H": config.hidden_size,
             "nq": config.num_attention_heads,
             "nk": config.num_key_value_heads,
-            "d": config.head_dim,
+            "d": getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
             "V": config.vocab_size,
             "blocks": config.num_hidden_layers,
         }
@@ -78,6 +85,8 @@ class DecoderSizes:
 @dataclass(frozen=True)
 class Sizes(DecoderSizes):
     """Those of ZAYA."""
+
+    family = "zaya"
 
     R: int
     E: int
@@ -204,21 +213,23 @@ def model_taps(size: Sizes) -> tuple[list[Tap], list[Tap]]:
     # the model's hidden_states: 1 the embedding, 2 scaled and shifted, then one value a block, and the final norm's
     values = size.blocks + 3
     before = [
-        make_tap(size, "embed_tokens", None, "T,H", Behind(local("", "inputs_embeds"), output("embed_tokens"))),
-        make_tap(size, "input_affine", None, "T,H", local("", "hidden_states", 2, values), F32),
+        make_tap(size, "embed_tokens", None, Behind(local("", "inputs_embeds"), output("embed_tokens"))),
+        make_tap(size, "input_affine", None, local("", "hidden_states", 2, values), F32),
     ]
     after = [
-        make_tap(size, "norm", None, "T,H", Behind(local("", "hidden_states", values, values), output("norm"))),
+        make_tap(size, "norm", None, Behind(local("", "hidden_states", values, values), output("norm"))),
         # an edit of the logits after the head counts as the head's
-        make_tap(size, "lm_head", None, "T,V", Behind(local(WITH_HEAD, "logits", -1, None), output("lm_head"))),
+        make_tap(size, "lm_head", None, Behind(local(WITH_HEAD, "logits", -1, None), output("lm_head"))),
     ]
     return before, after
 
 
-def make_tap(
-    size: Sizes, name: str, block: int | None, axes: str, read: Reader, dtype: str = MODEL, scope: str = "token"
-) -> Tap:
-    """A tap whose shape follows from its axes, given as a comma list; for scope `token` the first is the token axis."""
-    names = tuple(axes.split(","))
-    inner = names[1:] if scope == "token" else names
-    return Tap(name, block, names, tuple(size.axis(axis) for axis in inner), dtype, read, scope)
+def make_tap(size: DecoderSizes, key: str, block: int | None, read: Reader, dtype: str = MODEL) -> Tap:
+    """The tap `key`: its name, or in a block what follows the block's. Axes, scope and an integer dtype are those of the model file."""
+    declared = DECLARED[size.family]["model" if block is None else "block"][key]
+    axes = tuple(declared["axes"].split(","))
+    scope = declared.get("scope", "token")
+    inner = axes[1:] if scope == "token" else axes
+    shape = tuple(size.axis(axis) for axis in inner)
+    name = key if block is None else f"layers.{block}{key}"
+    return Tap(name, block, axes, shape, declared.get("dtype", dtype), read, scope)

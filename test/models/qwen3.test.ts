@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -57,6 +57,15 @@ describe.each(NAMES)('Qwen3, %s', (name) => {
     const { tokens: ids } = await generate(session, tokens, { sampler: greedy, maxTokens: 32 });
     expect(ids).toEqual(continued[name]);
   });
+});
+
+it.each(['moe', 'dense'])('dump.py --stream writes the bytes of an ordinary dump: %s', (name) => {
+  const files = readdirSync(at(`${name} reference`)).filter((file) => file.endsWith('.arrow'));
+  expect(files.length).toBeGreaterThan(3);
+  for (const file of files) {
+    const [whole, streamed] = ['reference', 'streamed'].map((kind) => at(join(`${name} ${kind}`, file)));
+    expect([file, readFileSync(whole!).equals(readFileSync(streamed!))]).toEqual([file, true]);
+  }
 });
 
 it('a Qwen3-MoE is refused by the function that promises the configuration of a ZAYA', async () => {

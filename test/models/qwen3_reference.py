@@ -71,6 +71,8 @@ def main(folder: Path) -> None:
         model.save_pretrained(path)
         arguments = ["--model", str(path), "--tokens", ",".join(map(str, TOKENS)), "--dtype", "float32", "--quiet"]
         dump.dump(dump.parse([*arguments, "--out", str(folder / f"{name} reference")]))
+        if name in ("moe", "dense"):
+            dump.dump(dump.parse([*arguments, "--out", str(folder / f"{name} streamed"), "--stream"]))
         for fault, plant in FAULTS.items() if name == "moe" else ():
             faulty = eager(path)
             plant(faulty)
