@@ -56,6 +56,11 @@ export interface Policy {
   /** One sentence for people. */
   description: string;
   rules: readonly PolicyRule[];
+  /**
+   * The preset whose rules come first among `rules`: a model of another family than the first takes its own
+   * of this name in their place. Default: none.
+   */
+  extends?: string;
 }
 
 /** The value of a policy at a site. */
@@ -135,11 +140,10 @@ export async function loadPolicy(nameOrFile: string, family?: Family): Promise<P
       ? { sites, set }
       : fail(`"sites" and "set" in rule ${index}`);
   });
-  const result = {
-    name,
-    description,
-    rules: [...(base === undefined ? [] : policy(base, family).rules), ...own],
-  };
+  const result =
+    base === undefined
+      ? { name, description, rules: own }
+      : { name, description, extends: base, rules: [...policy(base, family).rules, ...own] };
   resolvePolicy(result);
   return result;
 }

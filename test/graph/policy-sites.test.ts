@@ -1,9 +1,12 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { QWEN3 } from '../../src/families/qwen3.js';
 import { loadPolicy, POLICIES, type Policy, policy, resolvePolicy } from '../../src/graph/policy.js';
 import { blockPattern, groupSites, policyDiff, siteOp } from '../../src/locate/replay/policy-sites.js';
+import { parseConfig } from '../../src/models/architectures.js';
 import { openModel } from '../../src/models/runtime/model.js';
+import { modelPolicy, settingOf } from '../../src/models/runtime/model-policy.js';
 import { checkPolicy, modelSites } from '../../src/models/runtime/sites.js';
 import { modelTaps } from '../../src/models/runtime/trace.js';
 import { parseZayaConfig, readZayaConfig } from '../../src/models/zaya/config.js';
@@ -102,6 +105,20 @@ describe('a policy file', () => {
     const setting = resolvePolicy(mine);
     expect(setting('layers.0.self_attn.qkv_proj.conv_qk_grouped#patches')).toBe('F32');
     expect(setting('layers.1.self_attn.qkv_proj.conv_qk_grouped#patches')).toBe('F16');
+  });
+
+  it('extends the preset that the model has, of whatever family it is', async () => {
+    const rules = [{ sites: 'layers.0.**#round', set: 'F16' }];
+    const mine = await loadPolicy(
+      await file(JSON.stringify({ name: 'mine', extends: 'pytorch-bf16', rules })),
+    );
+    const qwen3 = parseConfig({ model_type: 'qwen3' });
+    const used = modelPolicy(mine, qwen3);
+    expect(used.rules).toEqual([...QWEN3.policies['pytorch-bf16'].rules, ...rules]);
+    expect(used.rules).not.toEqual(mine.rules);
+    expect(modelPolicy(used, qwen3)).toBe(used);
+    expect(settingOf(mine, qwen3)('layers.1.mlp.gate:router_probs#round')).toBe('none');
+    expect(modelPolicy(mine, config)).toBe(mine);
   });
 
   it.each([

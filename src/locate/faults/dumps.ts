@@ -7,6 +7,7 @@ import { ZayascopeError } from '../../errors.js';
 import { roleTap } from '../../families/roles.js';
 import type { Policy } from '../../graph/policy.js';
 import { openModelSource } from '../../models/layout/source.js';
+import { modelPolicy } from '../../models/runtime/model-policy.js';
 import { explainStructures } from '../causes/explain.js';
 import { requireModelFit } from '../model-fit.js';
 import { commonRows, noiseFloor } from '../noise/noise-floor.js';
@@ -111,6 +112,7 @@ export async function locateDumps(
   const noises = new Map(noiseByTap?.map((entry) => [entry.tap, entry]));
   using runners = model === undefined ? undefined : new PolicyRunners(model, open);
   let base = recompute ?? (source?.metadata !== undefined ? ggufPolicy(tested) : ownPolicy(tested));
+  if (source !== undefined) base = modelPolicy(base, source.config);
   const holds = heldByAll(dumps);
   const judge = () =>
     ownErrors(
