@@ -13,6 +13,8 @@ import { convertModel } from '../../src/models/gguf/convert.js';
 import { openModel } from '../../src/models/runtime/model.js';
 import { settingOf } from '../../src/models/runtime/model-policy.js';
 import { openZaya } from '../../src/models/zaya/open.js';
+import { routingMap } from '../../src/plot/routing/routing-map.js';
+import { routingMargins } from '../../src/plot/routing/routing-margins.js';
 import { generate } from '../../src/text/generate.js';
 import { greedy } from '../../src/text/sampling.js';
 import { compileProgram, hasLibllama, runProgram } from '../llamacpp/libllama.js';
@@ -20,7 +22,7 @@ import { pythonJson } from '../reference/python.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'zayascope-qwen3-'));
 const at = (name: string) => join(scratch, name);
-const NAMES = ['moe', 'dense', 'mixed', 'one block', '60 blocks'] as const;
+const NAMES = ['moe', 'dense', 'mixed', 'sliding', 'one block', '60 blocks'] as const;
 let tokens: number[];
 let continued: Record<string, number[]>;
 let faults: string[];
@@ -89,6 +91,47 @@ it('runs of a Qwen3-MoE under mixtures of policies are bit-equal to whole runs',
   using model = await openModel(at('moe'), { policy: 'pytorch-bf16' });
   await runner.run(settingOf(good, runner.config));
   expect(await runner.run(settingOf(bad, runner.config))).toEqual(await model.prefill(tokens));
+});
+
+it('draws and counts the sets of experts that numpy finds to differ', async () => {
+  const coarse = at('moe in 4 bits');
+  using model = await openModel(at('moe'), { policy: 'llamacpp-q4_0' });
+  await capture(model, [tokens], { out: coarse });
+  await using reference = await Dump.open(at('moe reference'));
+  await using tested = await Dump.open(coarse);
+  const { flips, margins, first } = pythonJson<{
+    flips: { block: number; position: number; lost: number[]; taken: number[]; margin: number }[];
+    margins: number[];
+    first: number[][];
+  }>(['test/models/routing_sets.py', at('moe reference'), coarse]);
+  expect(flips.length).toBeGreaterThan(0);
+  const lost = flips.flatMap((flip) => flip.lost);
+
+  const { routing } = await diffDumps(reference, tested);
+  expect(routing).toMatchObject({ choices: 4 * tokens.length * 2, flipped: lost.length });
+  const listed = (block: number, position: number) =>
+    routing!.flips.filter((flip) => flip.block === block && flip.position === position);
+  for (const { block, position, lost: gone, taken, margin } of flips) {
+    const own = listed(block, position);
+    expect(own.map((flip) => flip.reference).toSorted()).toEqual(gone);
+    expect(own.map((flip) => flip.tested).toSorted()).toEqual(taken);
+    for (const flip of own) expect(flip.margin).toBeCloseTo(margin, 6);
+  }
+
+  const map = await routingMap(reference, tested);
+  const [cells, marks] = map.data as unknown as [{ z: number[][] }, { x: number[]; y: string[] }];
+  expect(cells.z).toEqual(first);
+  expect(marks.y.map((block, k) => [Number(block), marks.x[k]])).toEqual(
+    flips.map(({ block, position }) => [block, position]),
+  );
+  expect(map.description).toContain(`${lost.length} of ${4 * tokens.length * 2} choices flipped`);
+
+  const points = (await routingMargins(reference, tested)).data.slice(1) as unknown as { x: number[] }[];
+  const drawn = points.flatMap(({ x }) => x).toSorted((a, b) => a - b);
+  expect(drawn).toHaveLength(margins.length);
+  for (const [k, margin] of margins.toSorted((a, b) => a - b).entries())
+    expect(drawn[k]).toBeCloseTo(margin, 6);
+  expect(points[1]!.x).toHaveLength(flips.length);
 });
 
 describe('faults of a Qwen3-MoE that ran elsewhere', () => {

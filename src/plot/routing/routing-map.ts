@@ -1,3 +1,4 @@
+import { changedExperts } from '../../diff/routing.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat64 } from '../../dump/float.js';
 import { familyOf } from '../../dump/roles.js';
@@ -37,20 +38,28 @@ const EXPERT_COLORS = [
   '#d7b5a6',
 ];
 
+interface TokenChoice {
+  experts: readonly number[];
+  /** Experts that the tested side does not take, each with one that it takes instead; undefined: not held. */
+  changed: readonly (readonly [number, number])[] | undefined;
+  margin: number | undefined;
+}
+
 /** What one block's router chose. */
 interface BlockChoices {
   tap: string;
   block: string;
-  /** By position. */
-  choices: Map<number, { expert: number; tested: number | undefined; margin: number | undefined }>;
+  /** By position; experts of a token with the likeliest first. */
+  choices: Map<number, TokenChoice>;
 }
 
 /**
  * The expert that each token (x) takes in each block (y), and with a tested dump the tokens that took another
- * one, marked, with the margin by which the reference's best was ahead. The skip class is grey.
+ * one, marked, with the margin by which the last expert taken was ahead of the next. Of several experts a
+ * token the colour is that of the likeliest, the hover lists all, and their order is no flip. The skip class
+ * is grey.
  *
- * @throws `BAD_ARGUMENT` for a reference without taps of role `router.expert` that hold one expert a token,
- * or without the sequence.
+ * @throws `BAD_ARGUMENT` for a reference without taps of role `router.expert`, or without the sequence.
  */
 export async function routingMap(
   reference: DumpView,
@@ -59,19 +68,20 @@ export async function routingMap(
 ): Promise<Figure> {
   const { sequence = 0 } = options;
   const rows = await readChoices(reference, tested, sequence);
-  requireSome(
-    'routingMap',
-    'a dump that holds the one expert of each token (role router.expert)',
-    rows.length,
-  );
+  requireSome('routingMap', 'a dump that holds the experts of each token (role router.expert)', rows.length);
   const positions = [...new Set(rows.flatMap(({ choices }) => [...choices.keys()]))].sort((a, b) => a - b);
   const all = rows.flatMap(({ choices }) => [...choices.values()]);
-  const flipped = all.filter(({ expert, tested: other }) => other !== undefined && other !== expert).length;
+  const flipped = all.reduce((sum, { changed }) => sum + (changed?.length ?? 0), 0);
+  const choicesInAll = all.reduce((sum, { experts }) => sum + experts.length, 0);
+  const isOne = choicesInAll === all.length;
   const configured = Number(reference.manifest.model.config?.num_experts);
   const { hasSkipClass } = familyOf(reference.manifest);
   const skip = hasSkipClass && Number.isInteger(configured) ? configured : Number.POSITIVE_INFINITY;
   const classes =
-    Math.max(...all.map(({ expert }) => expert), skip === Number.POSITIVE_INFINITY ? 0 : skip) + 1;
+    all.reduce(
+      (most, { experts }) => Math.max(most, ...experts),
+      skip === Number.POSITIVE_INFINITY ? 0 : skip,
+    ) + 1;
   const named = (expert: number) => (expert === skip ? 'the skip class' : `expert ${expert}`);
 
   const token = tokenName(reference, sequence, options.tokenTexts);
@@ -80,16 +90,16 @@ export async function routingMap(
     positions.map((position) => {
       const choice = choices.get(position);
       if (choice === undefined) return { z: null, tap, hover: '' };
-      const { expert, tested: other, margin } = choice;
-      const isFlip = other !== undefined && other !== expert;
+      const { experts, changed = [], margin } = choice;
       const hover = [
         `<b>${tap}</b>`,
         `block ${block}, token ${position} (${token(position)})`,
-        isFlip ? `${named(expert)} became ${named(other)}` : named(expert),
+        ...(isOne && changed.length > 0 ? [] : [experts.map(named).join(', ')]),
+        ...changed.map(([mine, other]) => `${named(mine)} became ${named(other)}`),
         ...(margin === undefined ? [] : [`margin ${formatError(margin)}`]),
       ].join('<br>');
-      if (isFlip) flips.push({ x: position, y: block, tap, hover });
-      return { z: expert, tap, hover };
+      if (changed.length > 0) flips.push({ x: position, y: block, tap, hover });
+      return { z: experts[0]!, tap, hover };
     }),
   );
   const colors = {
@@ -114,16 +124,16 @@ export async function routingMap(
       places: flips,
     },
   );
-  const isCompared = all.some(({ tested: other }) => other !== undefined);
-  const title =
-    options.title ?? (isCompared ? 'Expert of each token, and what flipped' : 'Expert of each token');
+  const isCompared = all.some(({ changed }) => changed !== undefined);
+  const what = isOne ? 'Expert of each token' : 'Likeliest expert of each token';
+  const title = options.title ?? `${what}${isCompared ? ', and what flipped' : ''}`;
   return {
     name: 'routing-map',
     title,
-    description: `Experts of ${positions.length} tokens in ${rows.length} blocks${isCompared ? `; ${flipped} of ${all.length} choices flipped` : ''}.`,
+    description: `Experts of ${positions.length} tokens in ${rows.length} blocks${isCompared ? `; ${flipped} of ${choicesInAll} choices flipped` : ''}.`,
     data,
     layout: {
-      title: titled(title, isCompared ? `${flipped} of ${all.length} choices flipped, marked ✕` : ''),
+      title: titled(title, isCompared ? `${flipped} of ${choicesInAll} choices flipped, marked ✕` : ''),
       xaxis: { title: { text: 'token position' }, showgrid: false },
       yaxis: { title: { text: 'block' }, type: 'category', autorange: 'reversed', showgrid: false },
       height: Math.min(900, 180 + 34 * rows.length),
@@ -141,31 +151,39 @@ async function readChoices(
   const experts = new Set(roles?.['router.expert']);
   const margins = new Set(roles?.['router.margin']);
   for (const { name, block, shape } of reference.taps) {
-    if (block === null || shape.length > 0 || !experts.has(name)) continue;
-    const expert = await readByPosition(reference, name, sequence);
-    requireSome('routingMap', `rows of sequence ${sequence} (${name})`, expert.size);
-    const other = tested === undefined ? new Map() : await readByPosition(tested, name, sequence);
+    if (block === null || shape.length > 1 || !experts.has(name)) continue;
+    const own = await readByPosition(reference, name, sequence);
+    requireSome('routingMap', `rows of sequence ${sequence} (${name})`, own.size);
+    const others =
+      tested === undefined ? new Map<number, number[]>() : await readByPosition(tested, name, sequence);
     const ofMargin = reference.taps.find((tap) => tap.block === block && margins.has(tap.name))?.name;
-    const margin = ofMargin === undefined ? new Map() : await readByPosition(reference, ofMargin, sequence);
-    const choices = [...expert].map(
-      ([position, chosen]) =>
-        [position, { expert: chosen, tested: other.get(position), margin: margin.get(position) }] as const,
-    );
+    const leads =
+      ofMargin === undefined
+        ? new Map<number, number[]>()
+        : await readByPosition(reference, ofMargin, sequence);
+    const choices = [...own].map(([position, experts]): [number, TokenChoice] => {
+      const other = others.get(position);
+      const changed = other === undefined ? undefined : changedExperts(experts, other);
+      return [position, { experts, changed, margin: leads.get(position)?.[0] }];
+    });
     rows.push({ tap: name, block: String(block), choices: new Map(choices) });
   }
   return rows;
 }
 
-/**
- * Values of a tap with one number a token, by position, as computed last; empty where the dump lacks it or
- * the sequence.
- */
-async function readByPosition(dump: DumpView, name: string, sequence: number): Promise<Map<number, number>> {
-  const values = new Map<number, number>();
+/** Rows of a tap by position, as computed last; empty where the dump lacks it or the sequence. */
+async function readByPosition(
+  dump: DumpView,
+  name: string,
+  sequence: number,
+): Promise<Map<number, number[]>> {
+  const values = new Map<number, number[]>();
   if (!dump.taps.some((tap) => tap.name === name)) return values;
   for await (const { data, dtype, position } of dump.stream(name, { sequence })) {
     const numbers = toFloat64(data, dtype);
-    for (const [row, at] of position.entries()) values.set(at, numbers[row]!);
+    const width = numbers.length / position.length;
+    for (const [row, at] of position.entries())
+      values.set(at, [...numbers.subarray(row * width, (row + 1) * width)]);
   }
   return values;
 }

@@ -1,3 +1,4 @@
+import { changedExperts } from '../../diff/routing.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
 import { ZayascopeError } from '../../errors.js';
@@ -8,11 +9,11 @@ import { logAxis, titled } from '../log-values.js';
 import { requireSome } from '../require-some.js';
 import { FAULT_COLOR, NEUTRAL_COLOR, SERIES_COLORS } from '../theme.js';
 
-/** One choice of an expert. */
+/** One choice of a token's experts. */
 interface Choice {
   tap: string;
   position: number;
-  /** Lead of the reference's best biased probability over its second. */
+  /** Lead of the reference's last expert taken over the next, in biased probability. */
   margin: number;
   /** Largest error of the token's biased probabilities. */
   error: number;
@@ -20,9 +21,10 @@ interface Choice {
 }
 
 /**
- * Every choice of an expert: the margin of the reference's best biased probability (x) against the largest
- * error of the token's biased probabilities (y), flipped ones marked. No rounding can flip a choice whose
- * margin is above twice its error: right of the line.
+ * Every choice of a token's experts: by how much the reference's last expert taken leads over the next (x)
+ * against the largest error of the token's biased probabilities (y), flipped ones marked: those in which
+ * another set of experts is the likeliest. No rounding can flip a choice whose margin is above twice its
+ * error: right of the line.
  *
  * @throws `BAD_ARGUMENT` where the dumps share no tap of role `router.probabilities`; `UNPAIRED` where they
  * hold other rows of it.
@@ -98,7 +100,8 @@ async function readChoices(reference: DumpView, tested: DumpView, sequence: numb
   const experts = new Set(roles?.['router.expert']);
   for (const { name, block } of reference.taps) {
     if (!probabilities.has(name) || !held.has(name)) continue;
-    const expert = reference.taps.find((tap) => tap.block === block && experts.has(tap.name))?.name ?? name;
+    const expert = reference.taps.find((tap) => tap.block === block && experts.has(tap.name));
+    const taken = expert?.shape[0] ?? 1;
     const [a, b] = [await reference.read(name, { sequence }), await tested.read(name, { sequence })];
     const [left, right] = [toFloat32(a.data, a.dtype), toFloat32(b.data, b.dtype)];
     const [width, others] = [left.length / a.shape[0]!, right.length / b.shape[0]!];
@@ -113,20 +116,28 @@ async function readChoices(reference: DumpView, tested: DumpView, sequence: numb
         `routingMargins: expected the same rows in both dumps, got ${a.shape[0]} and ${b.shape[0]} of [${a.shape.slice(1)}] and [${b.shape.slice(1)}] (${name})`,
         { op: 'routingMargins', tensor: name, shapes: [a.shape, b.shape] },
       );
+    if (taken >= width) continue; // every expert is taken: nothing can flip
     for (let row = 0; row < a.shape[0]!; row++) {
       const own = left.subarray(row * width, (row + 1) * width);
       const other = right.subarray(row * others, (row + 1) * others);
-      const [best, second] = Array.from(own).sort((x, y) => y - x) as [number, number];
+      const error = other.reduce((most, value, at) => Math.max(most, Math.abs(own[at]! - value)), 0);
+      const [mine, theirs] = [ranked(own), ranked(other)];
       choices.push({
-        tap: expert,
+        tap: expert?.name ?? name,
         position: a.position[row]!,
-        margin: best - second,
-        error: other.reduce((most, value, at) => Math.max(most, Math.abs(own[at]! - value)), 0),
-        flipped: own.indexOf(best) !== other.indexOf(Math.max(...other)),
+        margin: own[mine[taken - 1]!]! - own[mine[taken]!]!,
+        error,
+        flipped:
+          Number.isFinite(error) && changedExperts(mine.slice(0, taken), theirs.slice(0, taken)).length > 0,
       });
     }
   }
   return choices;
+}
+
+/** Places of values from the largest to the smallest; the first of equal ones first. */
+function ranked(values: Float32Array): number[] {
+  return Array.from(values.keys()).sort((a, b) => values[b]! - values[a]!);
 }
 
 function points(name: string, choices: readonly Choice[], marker: object): Trace {
