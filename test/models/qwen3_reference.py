@@ -21,6 +21,7 @@ MODELS = {
         mlp_only_layers=[0],
         decoder_sparse_step=2,
     ),
+    "sliding": Qwen3Config(**COMMON, num_hidden_layers=3, use_sliding_window=True, sliding_window=5, max_window_layers=1),
     "one block": Qwen3MoeConfig(**COMMON, **MOE, num_hidden_layers=1),
     "60 blocks": Qwen3MoeConfig(**{**COMMON, **MOE, "hidden_size": 32, "moe_intermediate_size": 16}, num_hidden_layers=60),
 }

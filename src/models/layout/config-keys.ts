@@ -40,6 +40,10 @@ export class ConfigKeys {
     this.#prefix = prefix;
   }
 
+  get isEmpty(): boolean {
+    return Object.keys(this.#json).length === 0;
+  }
+
   has(key: string): boolean {
     return Object.hasOwn(this.#json, key);
   }
@@ -54,6 +58,14 @@ export class ConfigKeys {
     const value = this.#value(key, absent);
     if (typeof value !== 'number' || !Number.isInteger(value) || value < 1 || value > max)
       throw this.error(key, `an integer from 1 to ${max}`, value);
+    return value;
+  }
+
+  /** An integer of at least 0 and at most `MAX.count`. */
+  count(key: string, absent?: number): number {
+    const value = this.#value(key, absent);
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > MAX.count)
+      throw this.error(key, `an integer from 0 to ${MAX.count}`, value);
     return value;
   }
 

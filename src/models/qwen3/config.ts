@@ -3,10 +3,10 @@
  * https://github.com/huggingface/transformers/blob/v5.18.0/src/transformers/models/qwen3_moe/configuration_qwen3_moe.py
  *
  * Known deviations, all towards an error where the reference goes on: scaled RoPE, activations other than
- * SiLU, odd heads.
+ * SiLU, odd heads, types of blocks that the reference passes over.
  */
+import { refuseMeaning } from '../layout/any-config.js';
 import { ConfigKeys, configError, MAX } from '../layout/config-keys.js';
-import { refuseQuantisedConfig } from '../layout/quantised.js';
 import type { ModelConfig } from '../runtime/architecture.js';
 
 const OP = 'readQwen3Config';
@@ -43,14 +43,14 @@ export interface Qwen3Config extends ModelConfig {
  * key.
  */
 export function parseQwen3Config(json: Record<string, unknown>, where = 'config.json'): Qwen3Config {
+  refuseMeaning(json, OP, where);
   const keys = new ConfigKeys(json, OP, where);
   const model_type = keys.literal('model_type', ['qwen3', 'qwen3_moe']);
   const isMoe = model_type === 'qwen3_moe';
-  refuseQuantisedConfig(json, OP, where);
   const heads = keys.size('num_attention_heads', MAX.heads, 32);
   const hidden_size = keys.size('hidden_size', MAX.width, isMoe ? 2048 : 4096);
   const layers = keys.size('num_hidden_layers', MAX.layers, isMoe ? 24 : 32);
-  const { layer_types, sliding_window } = parseWindow(keys, layers);
+  const { layer_types, sliding_window } = parseWindow(keys, layers, isMoe);
   const expertsKey = keys.has('num_experts') ? 'num_experts' : 'num_local_experts';
   const num_experts = isMoe ? keys.size(expertsKey, MAX.experts, 128) : 0;
   const config: Qwen3Config = {
@@ -105,41 +105,41 @@ function parseBlocks(keys: ConfigKeys): number[] {
   return list as number[];
 }
 
-/** Rotary parameters: `rope_parameters`, or the older flat `rope_theta`. */
+/** Rotary parameters: `rope_parameters`, the older `rope_scaling`, which goes before it, or `rope_theta`. */
 function parseRope(keys: ConfigKeys): Qwen3Config['rope_parameters'] {
-  const own = keys.child('rope_parameters') ?? keys.child('rope_scaling');
+  const older = keys.child('rope_scaling');
+  const own = older?.isEmpty === false ? older : keys.child('rope_parameters');
   const flat = keys.has('rope_theta') ? keys.positive('rope_theta') : 10_000;
   if (own === null) return { rope_type: 'default', rope_theta: flat };
+  for (const type of ['full_attention', 'sliding_attention'])
+    if (own.has(type)) throw own.error(type, 'one set of rotary parameters for all blocks', own.raw(type));
   const rope_type = own.literal(own.has('rope_type') ? 'rope_type' : 'type', ['default'], 'default');
   return { rope_type, rope_theta: own.positive('rope_theta', flat) };
 }
 
-function parseWindow(keys: ConfigKeys, layers: number) {
-  const slides = keys.flag('use_sliding_window', false);
+/** Which blocks see a window only: of a Qwen3-MoE all or none, whatever `layer_types` says. */
+function parseWindow(keys: ConfigKeys, layers: number, isMoe: boolean) {
   const given = keys.list('layer_types');
-  const full = (): Qwen3LayerType[] => new Array<Qwen3LayerType>(layers).fill('full_attention');
-  if (!slides || (keys.raw('sliding_window') ?? null) === null) {
-    if (given?.includes('sliding_attention'))
-      throw keys.error(
-        'layer_types',
-        "'full_attention' where use_sliding_window is off",
-        'sliding_attention',
-      );
-    return { layer_types: full(), sliding_window: null };
-  }
-  const sliding_window = keys.size('sliding_window', MAX.count);
-  const from = keys.has('max_window_layers') ? Number(keys.raw('max_window_layers')) : 0;
-  const isMoe = keys.raw('model_type') === 'qwen3_moe';
-  const types =
-    given ?? full().map((_, block) => (isMoe || block >= from ? 'sliding_attention' : 'full_attention'));
-  const wrong = types.findIndex((type) => type !== 'full_attention' && type !== 'sliding_attention');
-  if (wrong >= 0 || types.length !== layers)
+  const slides = keys.flag('use_sliding_window', false) && keys.raw('sliding_window') !== null;
+  const known = slides ? ['full_attention', 'sliding_attention'] : ['full_attention'];
+  const possible = slides && isMoe ? ['sliding_attention'] : known;
+  const wrong = given?.find((type) => !possible.includes(type as string));
+  if (wrong !== undefined)
     throw keys.error(
       'layer_types',
-      `'full_attention' or 'sliding_attention' for each of ${layers} blocks`,
-      wrong >= 0 ? types[wrong] : types.length,
+      `${possible.map((type) => `'${type}'`).join(' or ')} where use_sliding_window is ${slides ? 'on' : 'off'}`,
+      wrong,
     );
-  return { layer_types: types as Qwen3LayerType[], sliding_window };
+  if (given !== null && given.length !== layers)
+    throw keys.error('layer_types', `${layers} entries, as num_hidden_layers says`, given.length);
+  const from = isMoe ? 0 : keys.count('max_window_layers', 28);
+  const byDefault = (block: number): Qwen3LayerType =>
+    slides && block >= from ? 'sliding_attention' : 'full_attention';
+  const layer_types = Array.from(
+    { length: layers },
+    (_, block) => (given?.[block] as Qwen3LayerType | undefined) ?? byDefault(block),
+  );
+  return { layer_types, sliding_window: slides ? keys.size('sliding_window', MAX.count, 4096) : null };
 }
 
 function checkRelations(config: Qwen3Config, where: string): void {

@@ -8,28 +8,14 @@
  * activations other than SiLU, scaled RoPE.
  */
 import { join } from 'node:path';
-import { describeValue } from '../../weights/describe-value.js';
 import { readSmallFile } from '../../weights/file-access.js';
 import { parseJsonObject } from '../../weights/json-object.js';
+import { refuseMeaning } from '../layout/any-config.js';
 import { ConfigKeys, configError, MAX } from '../layout/config-keys.js';
-import { refuseQuantisedConfig } from '../layout/quantised.js';
 import type { ModelConfig } from '../runtime/architecture.js';
 import { fromLegacyConfig, isLegacyConfig } from './legacy-config.js';
 
 const OP = 'readZayaConfig';
-/**
- * Dtypes that transformers may load the weights in; a run's policy decides here, so only what is no dtype of
- * weights matters.
- */
-const LOAD_DTYPES: ReadonlySet<string> = new Set([
-  'float32',
-  'float16',
-  'bfloat16',
-  'float64',
-  'float',
-  'half',
-  'auto',
-]);
 const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
 
 /**
@@ -95,7 +81,7 @@ export async function readZayaConfig(folder: string): Promise<ZayaConfig> {
  * @throws `BAD_CONFIG` naming the key, what was expected and what came.
  */
 export function parseZayaConfig(json: Record<string, unknown>, where = 'config.json'): ZayaConfig {
-  refuseMeaning(json, where);
+  refuseMeaning(json, OP, where);
   new ConfigKeys(json, OP, where).literal('model_type', ['zaya']);
   const native = isLegacyConfig(json) ? fromLegacyConfig(json, OP, where) : json;
   const keys = new ConfigKeys(native, OP, where);
@@ -130,30 +116,6 @@ export function parseZayaConfig(json: Record<string, unknown>, where = 'config.j
   };
   checkRelations(config, where);
   return config;
-}
-
-/**
- * Keys that transformers honours whatever the model: what they ask for is refused by name, not left out in
- * silence.
- */
-function refuseMeaning(json: Record<string, unknown>, where: string): void {
-  refuseQuantisedConfig(json, OP, where);
-  if (typeof json.text_config === 'object' && json.text_config !== null)
-    throw configError(
-      OP,
-      'the config of a text model',
-      `one of a model of several parts (text_config beside ${
-        Object.keys(json)
-          .filter((key) => /_config$/.test(key) && key !== 'text_config')
-          .join(', ') || 'others'
-      })`,
-      where,
-    );
-  for (const key of ['dtype', 'torch_dtype']) {
-    const value = json[key] ?? null;
-    if (value !== null && !(typeof value === 'string' && LOAD_DTYPES.has(value.replace(/^torch\./, ''))))
-      throw configError(OP, `${key}: ${[...LOAD_DTYPES].join(', ')} or null`, describeValue(value), where);
-  }
 }
 
 function parseLayerTypes(keys: ConfigKeys, count: number): LayerType[] {
