@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -84,16 +84,13 @@ describe('zayascope locate', () => {
   });
 
   it('is silent within the noise, with 0', async () => {
-    const { code, stdout } = await runCommand([
-      'locate',
-      reference,
-      bfloat16,
-      '--model',
-      model,
-      '--noise',
-      bfloat16,
-    ]);
+    // The run again: its own folder would be refused.
+    const again = join(scratch, 'again');
+    cpSync(bfloat16, again, { recursive: true });
+    const args = ['locate', reference, again, '--model', model, '--noise', bfloat16];
+    const { code, stdout } = await runCommand(args);
     expect(code).toBe(0);
+    expect(stdout).toContain('note: The tested dump errs as reference-bfloat16 does, to the bit');
     expect(stdout).toMatch(/^SILENT {2}none of \d+ ops makes more error of its own than a right one$/m);
     expect(stdout).toMatch(/^routing: 6 of 448 choices .* 5 close call, 1 inherited$/m);
   });

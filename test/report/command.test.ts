@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { runCommand } from '../cli/run-command.js';
@@ -52,10 +52,12 @@ it('ends with 1 where the diff does, and prints JSON', async () => {
 
 it('shows the noise floor, and with a model what every op errs by itself', async () => {
   const out = join(temporaryFolder(), 'report.html');
+  const again = join(temporaryFolder(), 'again');
+  cpSync(BFLOAT16, again, { recursive: true });
   const { code, stdout } = await runCommand([
     'report',
     REFERENCE,
-    BFLOAT16,
+    again,
     '--out',
     out,
     '--noise-floor',

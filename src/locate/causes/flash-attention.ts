@@ -21,14 +21,15 @@ export interface HeadRows {
 
 /**
  * Energy NMSE of attention's output in a block against the exact one of the dump's own queries, keys and
- * values, and against flash attention of them: over the first positions of the first sequence. undefined
+ * values, and against flash attention of them: over the first `rows` positions of the first sequence (`isAll`: there
+ * are no others). undefined
  * where the dump lacks one of them.
  */
 export async function flashErrors(
   dump: DumpView,
   block: number,
   names: NonNullable<Family['attention']>,
-): Promise<{ exact: number; flash: number } | undefined> {
+): Promise<{ exact: number; flash: number; rows: number; isAll: boolean } | undefined> {
   const read = (suffix: string) => headRows(dump, `layers.${block}${suffix}`);
   const [queries, keys, values] = [
     await read(names.queries),
@@ -58,6 +59,8 @@ export async function flashErrors(
   return {
     exact: errorOf(attention(queries, keys, values, rows, () => {})),
     flash: errorOf(attention(q, k, v, rows, (sum) => roundTo('F16', sum))),
+    rows,
+    isAll: dump.manifest.sequences.length === 1 && rows === queries.rows,
   };
 }
 

@@ -11,10 +11,12 @@ import { modelPolicy } from '../../models/runtime/model-policy.js';
 import { explainStructures } from '../causes/explain.js';
 import { requireModelFit } from '../model-fit.js';
 import { commonRows, noiseFloor } from '../noise/noise-floor.js';
+import { standingNotes } from '../noise/noise-standing.js';
 import { blockCount } from '../replay/tap-graph.js';
 import { isRoutingTap, RoutingSums } from '../routing/drift.js';
 import { tiedChoices } from '../routing/tied-choices.js';
 import { followedDtypes, withFollowed } from './dtypes/followed.js';
+import { storedAlone } from './dtypes/stored-alone.js';
 import { findStoredType } from './dtypes/stored-types.js';
 import { errorOf, type OpEvidence, valueReports } from './evidence.js';
 import { explainFaults } from './hypotheses.js';
@@ -24,6 +26,7 @@ import { isAllF32, nextCommand } from './next-command.js';
 import {
   AS_STORED,
   cannotSay,
+  coveredNotes,
   diffNotes,
   label,
   lackingNotes,
@@ -31,7 +34,7 @@ import {
   partialNotes,
   partnerNotes,
   recomputedNotes,
-  swappedNotes,
+  referenceNotes,
   unexplained,
   withoutRowsNotes,
 } from './notes.js';
@@ -178,11 +181,17 @@ export async function locateDumps(
     continued: isContinued(tested),
   };
   const located = locateOps(evidence, judging);
-  const failing = located.ops.filter(({ verdict }) => verdict === 'fault');
-  const { faults, begins, within, steps } =
+  const storedUnseen = model === undefined ? await storedAlone(reference, tested, located.ops) : null;
+  const ops = located.ops.map((op) =>
+    storedUnseen?.taps.has(op.tap) ? { ...op, verdict: 'not judged' as const } : op,
+  );
+  const failing = ops.filter(({ verdict }) => verdict === 'fault');
+  const gathered =
     model === undefined
       ? await gatheredBeginnings(reference, tested, evidence, failing, judging)
       : ownBeginnings(failing, own.local, tested);
+  const { begins, within, steps } = gathered;
+  const faults = gathered.faults.filter(({ tap }) => !storedUnseen?.taps.has(tap));
   const blocks = blockCount(evidence.keys());
   const input: KindInput = {
     mode: header.mode,
@@ -226,7 +235,7 @@ export async function locateDumps(
     : isStored
       ? `the ${AS_STORED}`
       : null;
-  const found = faults.length > 0 || located.nonFinite !== null;
+  const found = faults.length > 0 || located.nonFinite !== null || storedUnseen !== null;
   const final = {
     tap: located.final,
     nmse: errorOf(evidence.get(located.final)!.cumulative),
@@ -239,6 +248,7 @@ export async function locateDumps(
     found,
     mismatch: null,
     otherFile: stored?.isOtherFile === true ? stored.note : null,
+    unjudged: storedUnseen?.sentence ?? null,
     order: diff.order,
     firstFault: located.nonFinite?.tap ?? faults[0]?.tap ?? null,
     nonFinite: located.nonFinite,
@@ -247,14 +257,16 @@ export async function locateDumps(
     causes: structures.causes,
     choices: [],
     bisect: null,
-    ops: located.ops,
+    ops,
     noiseByTap,
     routing: routing === null ? null : { ...routing, pinned: null },
     notes: [
+      ...referenceNotes(reference, tested),
+      ...standingNotes(reference, noise, noiseByTap ?? []),
+      ...coveredNotes(tested, noise, own.coveredByNoise, family),
       ...(stored === null || stored.isOtherFile ? [] : [stored.note]),
       ...partialNotes(dumps),
       ...withoutRowsNotes(diff.tapReports),
-      ...swappedNotes(reference, tested),
       ...partnerNotes(reference, tested, reports),
       ...(found ? [] : unexplained(final, own.half !== null, recompute, storedTypes)),
       ...(stored === null ? recomputedNotes(tested, base) : []),
@@ -323,6 +335,7 @@ function mismatched(
     found: true,
     mismatch,
     otherFile: null,
+    unjudged: null,
     firstFault: null,
     nonFinite: null,
     final: { tap: last.name, nmse: errorOf(last), floorNmse: null, noise: null },

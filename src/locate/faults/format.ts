@@ -97,6 +97,7 @@ function headLines(report: LocateReport, color: boolean, few: number): string[] 
   const floor = noise === null ? '' : `, noise floor ${noise}`;
   const lines = [`${reference} (reference) against ${against}${floor}`];
   if (report.otherFile !== null) lines.push(`${styled('WRONG FILE', 'bad', color)}  ${report.otherFile}`);
+  if (report.unjudged !== null) lines.push(`${styled('NOT JUDGED', 'strong', color)}  ${report.unjudged}`);
   // Nothing errs by itself, and yet nothing may pass.
   const unjudged = found && kinds.length === 0;
   const what = unjudged
@@ -104,11 +105,12 @@ function headLines(report: LocateReport, color: boolean, few: number): string[] 
     : mode === 'dumps-alone'
       ? 'where errors begin that the inputs do not have'
       : `${kinds.length} ${kinds.length === 1 ? 'kind of op makes' : 'kinds of op make'} more error of ${kinds.length === 1 ? 'its' : 'their'} own than a right one`;
-  lines.push(
-    found
-      ? `${styled(unjudged ? 'NOT FINITE' : 'FAULT', 'bad', color)}  ${what}`
-      : `${styled('SILENT', 'good', color)}  ${silence(report)}`,
-  );
+  if (!(unjudged && report.unjudged !== null && nonFinite === null))
+    lines.push(
+      found
+        ? `${styled(unjudged ? 'NOT FINITE' : 'FAULT', 'bad', color)}  ${what}`
+        : `${styled('SILENT', 'good', color)}  ${silence(report)}`,
+    );
   if (nonFinite !== null)
     lines.push(
       `NaN or infinity arises${orderWords(order)} at ${styled(nonFinite.tap, 'strong', color)}, in ${nonFinite.count} ${nonFinite.count === 1 ? 'value' : 'values'}${placeWords(nonFinite.place)}`,

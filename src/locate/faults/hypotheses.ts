@@ -76,7 +76,7 @@ export async function explainFaults(
     if (errors !== undefined && errors.flash < EXPLAINS * errors.exact)
       explained.set(
         attention.kind.kind,
-        `flash attention over an F16 cache rounds keys, queries, values and the sum of the weighted values to F16: recomputed so, its error falls from ${errors.exact.toExponential(1)} to ${errors.flash.toExponential(1)}.`,
+        `flash attention over an F16 cache rounds keys, queries, values and the sum of the weighted values to F16: recomputed so, ${errors.isAll ? 'its error' : `the error of the first ${errors.rows} positions`} falls from ${errors.exact.toExponential(1)} to ${errors.flash.toExponential(1)}.`,
       );
   }
   for (const { kind } of open) {

@@ -67,8 +67,8 @@ function excess({ largest, limit }: LocatedKind): number {
 
 function describe(kind: string, ops: readonly LocatedOp[], input: KindInput): Omit<LocatedKind, 'share'> {
   const size = (op: LocatedOp) => op.local ?? op.cumulative;
-  const ratio = (op: LocatedOp) => Math.min(1e100, size(op)) / (op.limit ?? 1);
-  const worst = ops.reduce((best, op) => (ratio(op) > ratio(best) ? op : best));
+  // All figures of a kind are those of one op.
+  const worst = ops.reduce((best, op) => (size(op) > size(best) ? op : best));
   const sorted = ops.map(size).sort((a, b) => a - b);
   const blocks = ops.map(({ block }) => block).filter((block) => block !== null);
   const inside = worst.inside.map((tap) => tapPlace(tap).suffix);
@@ -87,7 +87,7 @@ function describe(kind: string, ops: readonly LocatedOp[], input: KindInput): Om
     inside,
     blocks,
     worst: worst.tap,
-    largest: sorted.at(-1)!,
+    largest: size(worst),
     median: sorted[(sorted.length - 1) >> 1]!,
     limit: worst.limit ?? 0,
     place: local?.place ?? null,

@@ -4,10 +4,13 @@ import type { DiffReport } from '../../diff/report.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { UNKNOWN } from '../../dump/import/foreign.js';
 import { sequenceLengths } from '../../dump/sequences.js';
+import type { Family } from '../../families/family.js';
 import type { Policy } from '../../graph/policy.js';
 import type { Model } from '../../models/runtime/model.js';
+import { formatError } from '../../text-table.js';
 import { weightsSha256 } from '../../weights/identity.js';
 import type { TapNoise } from '../noise/noise-floor.js';
+import { opWords } from './plain-words.js';
 import type { LocateReport } from './report.js';
 
 /** Name of a dump's folder. */
@@ -78,15 +81,19 @@ export function partnerNotes(
   ];
 }
 
-/** Says where another program's values stand in the place of transformers' own. */
-export function swappedNotes(reference: DumpView, tested: DumpView): string[] {
+/**
+ * Says where another program's values stand in the place of transformers' own: an import counts as right, and
+ * may not be.
+ */
+export function referenceNotes(reference: DumpView, tested: DumpView): string[] {
   const [first, second] = [reference.manifest.producer, tested.manifest.producer];
+  if (first.importedBy === undefined || first.name === 'transformers') return [];
   const isOwn = second.name === 'transformers' && second.importedBy === undefined;
-  return first.importedBy !== undefined && first.name !== 'transformers' && isOwn
-    ? [
-        `The two dumps look swapped: the reference (${label(reference)}) is an import of ${first.name}, the tested one (${label(tested)}) is transformers' own. The reference comes first.`,
-      ]
-    : [];
+  return [
+    isOwn
+      ? `The two dumps look swapped: the reference (${label(reference)}) is an import of ${first.name}, the tested one (${label(tested)}) is transformers' own. The reference comes first.`
+      : `The reference (${label(reference)}) is an import of ${first.name}, and no run of transformers: what it does wrong counts as right. dumps/reference/dump.py makes a reference of the checkpoint.`,
+  ];
 }
 
 /**
@@ -109,6 +116,21 @@ export function noiseNotes(noise: readonly TapNoise[]): string[] {
   if (lost.length === 0) return [];
   return [
     `The noise floor is NaN or infinite in ${lost.length} of ${noise.length} values, first ${lost[0]!.tap}: they are judged as without it.`,
+  ];
+}
+
+/** Says what a noise run in lower precision than the tested program's hides. */
+export function coveredNotes(
+  tested: DumpView,
+  noise: DumpView | undefined,
+  covered: ReadonlyMap<string, number>,
+  family: Family,
+): string[] {
+  const [first] = covered;
+  if (first === undefined || noise === undefined) return [];
+  const count = covered.size === 1 ? '1 kind of op is' : `${covered.size} kinds of op are`;
+  return [
+    `${label(noise)} rounds where ${label(tested)} does not: ${count} within that noise, and beyond what F32 arithmetic errs (first ${opWords(first[0], family).name}, by ${formatError(first[1])}). Without --noise ${covered.size === 1 ? 'it is' : 'they are'} judged.`,
   ];
 }
 

@@ -17,7 +17,7 @@ export const LIMIT_FACTOR = 9;
  * Where a floor was measured, an op may still make this much: two or three units in the last place of F32,
  * for one that was exact in the floor.
  */
-const LEAST_LIMIT = 1e-13;
+export const LEAST_LIMIT = 1e-13;
 /**
  * Limit of an op whose floor was not measured: an order above what F32 arithmetic in any order makes of
  * products of a few thousand terms.

@@ -6,14 +6,14 @@ import { type Policy, policy as presetPolicy, type Setting } from '../../graph/p
 import type { ModelConfig } from '../../models/runtime/architecture.js';
 import { settingOf } from '../../models/runtime/model-policy.js';
 import { traceModel } from '../../models/runtime/trace.js';
-import { blockCount, tapSpan } from '../replay/tap-graph.js';
+import { blockCount, tapPlace, tapSpan } from '../replay/tap-graph.js';
 import { geluTaps, pooledFaults, spannedRoundings, USUAL } from './dtypes/pooled.js';
 import type { HalfDtype } from './dtypes/rounding.js';
 import { systematicFaults } from './dtypes/systematic.js';
 import { type LocalError, type LocalOptions, localErrors } from './local.js';
 import { type Mismatch, weightsMismatch } from './mismatch.js';
 import { label, modelNotes, otherWeights } from './notes.js';
-import { LIMIT_FACTOR, UNMEASURED_LIMIT } from './ops.js';
+import { LEAST_LIMIT, LIMIT_FACTOR, UNMEASURED_LIMIT } from './ops.js';
 import type { LocateOptions } from './options.js';
 import type { PolicyRunners } from './runners.js';
 
@@ -55,6 +55,11 @@ export interface OwnErrors {
    * `dtypes/pooled.ts` and `dtypes/systematic.ts`.
    */
   small: ReadonlyMap<string, number>;
+  /**
+   * The kinds of op that fail but for the noise run, which rounds where the tested program does not: without
+   * their block, in execution order, with the largest own error.
+   */
+  coveredByNoise: ReadonlyMap<string, number>;
   /** The half precision that the tested program rounds to; null: none. */
   half: HalfDtype | null;
   notes: string[];
@@ -81,7 +86,15 @@ export async function ownErrors(
   run: Hooks,
 ): Promise<OwnErrors> {
   if (runners === undefined)
-    return { local: new Map(), floors: () => [], mismatch: null, small: new Map(), half: null, notes: [] };
+    return {
+      local: new Map(),
+      floors: () => [],
+      mismatch: null,
+      small: new Map(),
+      coveredByNoise: new Map(),
+      half: null,
+      notes: [],
+    };
   const runner = await runners.use(base);
   const dumps = [reference, tested, ...(noise === undefined ? [] : [noise])];
   const notes = await modelNotes(runners.model!, dumps);
@@ -111,11 +124,16 @@ export async function ownErrors(
   };
   await measure(reference, base.name === 'f32' ? base : ownPolicy(reference), 'computed', 'noise of each op');
   const ofReference = measured[0];
+  if (ofReference !== undefined && isImport(reference))
+    measured[0] = withoutFaults(ofReference, runner.config);
   // A quantised file is no model of the reference: what its ops err there is the quantisation, and no noise.
   const isQuantised = ofReference !== undefined && isGguf(runners) && mostlyWrong(ofReference);
   if (isQuantised) measured.pop();
+  const quiet = measured[0];
   const before = measured.length;
   if (noise !== undefined) await measure(noise, base, 'computed', 'low-precision noise of each op');
+  if (measured.length > before && isImport(noise!))
+    measured.push(withoutFaults(measured.pop()!, runner.config));
   const ofNoise = measured.length > before ? measured.at(-1)! : null;
 
   const setting = settingOf(base, runner.config);
@@ -175,12 +193,57 @@ export async function ownErrors(
   if (ofNoise !== null)
     for (const [name, usual] of systematicFaults(local, ofNoise))
       pooled.set(name, Math.min(usual, pooled.get(name) ?? usual));
-  return { local, floors, mismatch, small: pooled, half: half ?? halfOf(local, runner.config), notes };
+  const found = half ?? halfOf(local, runner.config);
+  const covered = ofNoise !== null && found === null && !roundsTaps(base);
+  return {
+    local,
+    floors,
+    mismatch,
+    small: pooled,
+    coveredByNoise: covered ? coveredKinds(local, quiet, ofNoise) : new Map(),
+    half: found,
+    notes,
+  };
 }
 
 /** True for a noise run that rounds as the policy says: what differs there is usual. */
 export function isNoiseOf(base: Policy, noise: DumpView | undefined): boolean {
   return noise !== undefined && ownPolicy(noise).name === base.name;
+}
+
+/** Kinds of op whose own error is beyond what the reference's replay allows, and not beyond the noise's. */
+function coveredKinds(
+  local: ReadonlyMap<string, LocalError>,
+  quiet: ReadonlyMap<string, LocalError> | undefined,
+  noise: ReadonlyMap<string, LocalError>,
+): Map<string, number> {
+  const kinds = new Map<string, number>();
+  for (const [name, { tap, nmse }] of local) {
+    if (tap.dtype === 'I32' || nmse > LIMIT_FACTOR * (noise.get(name)?.nmse ?? 0)) continue;
+    const own = quiet?.get(name)?.nmse;
+    if (!(nmse > (own === undefined ? UNMEASURED_LIMIT : Math.max(LEAST_LIMIT, LIMIT_FACTOR * own))))
+      continue;
+    const { suffix } = tapPlace(name);
+    kinds.set(suffix, Math.max(nmse, kinds.get(suffix) ?? 0));
+  }
+  return kinds;
+}
+
+/** True for values of a program that may be wrong itself. */
+function isImport({ manifest: { producer } }: DumpView): boolean {
+  return producer.importedBy !== undefined && producer.name !== 'transformers';
+}
+
+/**
+ * What an op errs beyond F32 arithmetic in an import may be its fault, and is no measure; unless the import
+ * is of a program that rounds to half precision.
+ */
+function withoutFaults(
+  local: ReadonlyMap<string, LocalError>,
+  config: ModelConfig,
+): ReadonlyMap<string, LocalError> {
+  if (halfOf(local, config) !== null) return local;
+  return new Map([...local].filter(([, { nmse }]) => LIMIT_FACTOR * nmse <= UNMEASURED_LIMIT));
 }
 
 function isGguf({ model }: PolicyRunners): boolean {

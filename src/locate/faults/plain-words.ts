@@ -61,13 +61,13 @@ export function halfSumsSentence(suffix: string, { build, same, sampled }: HalfS
 /** One of attention's products over an F16 cache, summed in F16: see `ggml/half-attention.ts`. */
 export function halfAttentionSentence(
   suffix: string,
-  { build, steps, exact, left }: HalfAttention,
+  { build, steps, tokens, exact, left }: HalfAttention,
   family: Family,
 ): string {
   const rounded = choiceSentence('dtype', 'F16', suffix, family);
   const sums =
     steps === 'one' ? 'in steps of one token their products are summed' : 'their products are summed';
-  return `${rounded}, and ${sums} in F16, as ggml does row by row where it was built for ${build}: recomputed so, its error falls from ${exact.toExponential(1)} to ${left === 0 ? '0' : left.toExponential(1)}.`;
+  return `${rounded}, and ${sums} in F16, as ggml does row by row where it was built for ${build}: recomputed so, the error of a sample of ${tokens} tokens falls from ${exact.toExponential(1)} to ${left === 0 ? '0' : left.toExponential(1)}.`;
 }
 
 /** `blocks 0–7, 9`, `block 3`, `every block`; '' where none is named. */

@@ -4,6 +4,7 @@ import { type Policy, policy as presetPolicy } from '../../graph/policy.js';
 import { architectureOf } from '../../models/architectures.js';
 import { openModelSource } from '../../models/layout/source.js';
 import { requireModelFit } from '../model-fit.js';
+import { requireOtherFolder, standingNotes } from '../noise/noise-standing.js';
 import { blockCount } from '../replay/tap-graph.js';
 import { tiedChoices } from '../routing/tied-choices.js';
 import { choiceGroups } from './choices.js';
@@ -44,6 +45,7 @@ export async function locatePolicy(
     policyArgument = tested.name,
     ...open
   } = options;
+  if (noise !== undefined) requireOtherFolder('locate', reference, noise);
   using runners = new PolicyRunners(model, open);
   const run = (what: string) => ({
     signal,
@@ -53,7 +55,11 @@ export async function locatePolicy(
   const f32 = presetPolicy('f32');
   const plain = await runners.use(f32);
   const dumps = [reference, ...(noise === undefined ? [] : [noise])];
-  const notes = [...partialNotes(dumps), ...(await modelNotes(runners.model!, dumps))];
+  const notes = [
+    ...standingNotes(reference, noise),
+    ...partialNotes(dumps),
+    ...(await modelNotes(runners.model!, dumps)),
+  ];
   const lowDtypes = new Map(noise?.taps.map(({ name, dtype }) => [name, dtype]));
   const holds = (name: string) => noise === undefined || lowDtypes.has(name);
   const floors = [
@@ -170,6 +176,7 @@ export async function locatePolicy(
     found: faults.length > 0 || located.nonFinite !== null,
     mismatch: null,
     otherFile: null,
+    unjudged: null,
     order: tapOrder(reference),
     firstFault: located.nonFinite?.tap ?? faults[0]?.tap ?? null,
     nonFinite: located.nonFinite,

@@ -67,9 +67,9 @@ export interface LocatedKind {
   inside: readonly string[];
   /** Blocks with a fault; empty for embedding and head. */
   blocks: number[];
-  /** The op with the largest error, own (or without a model: in the whole run) over limit. */
+  /** The op with the largest error of its own (without a model: in the whole run). */
   worst: string;
-  /** Largest and median own error (energy NMSE) over those blocks; without a model the cumulative one. */
+  /** Its error, and the median over those blocks (energy NMSE). */
   largest: number;
   median: number;
   /** Limit at `worst`. */
@@ -138,7 +138,10 @@ export interface LocateReport {
   noise: string | null;
   /** Name of the policy under which the tested dump's ops were recomputed; null: none were, or under f32. */
   recomputed: string | null;
-  /** False: no fault was found, nothing is NaN or infinite, and tokens and weights are the same. */
+  /**
+   * False: no fault was found, nothing is NaN or infinite, tokens and weights are the same, and all could be
+   * judged.
+   */
   found: boolean;
   /** The runs are of other prompts or other weights: nothing else was judged. null: they are not. */
   mismatch: Mismatch | null;
@@ -147,6 +150,12 @@ export interface LocateReport {
    * weights, under which it was judged: a sentence that names it.
    */
   otherFile: string | null;
+  /**
+   * Two dumps without a model: set where the tested program's weights appear to be stored in another type than
+   * the reference's, so that its products cannot be judged: a sentence that says how that shows, and what to
+   * pass. `found` is true then.
+   */
+  unjudged: string | null;
   /**
    * What is known of the order of the reference's values: unless it is `execution` or `declared`, what comes
    * first is by name only.

@@ -9,6 +9,7 @@ import type { TensorBatch } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
 import { tokenMismatch } from '../faults/mismatch.js';
 import { judge, noiseRatio, type Verdict } from '../faults/verdict.js';
+import { type ErrorPair, ErrorPairSums, requireNoise, requireOtherFolder } from './noise-standing.js';
 
 /** A tap's error beside the noise of the reference itself. */
 export interface TapNoise {
@@ -93,7 +94,8 @@ export class TapNoiseSums {
  * Compares a tested dump and the reference's own low-precision run with the F32 reference, value by value,
  * streaming. Values and rows that not all three hold, and integers, are left out; in execution order. Throws
  * `UNPAIRED` where nothing is left, or where a dump ran other tokens than the reference; `BAD_ARGUMENT` for
- * another tier than full.
+ * another tier than full, and for a low-precision run that measures no rounding: the tested dump or the
+ * reference itself, by folder or by bits, or a dump of another program that errs as the tested one does.
  */
 export async function noiseFloor(reference: DumpView, low: DumpView, tested: DumpView): Promise<TapNoise[]> {
   const tokens = tokenMismatch(reference, [low, tested]);
@@ -104,12 +106,15 @@ export async function noiseFloor(reference: DumpView, low: DumpView, tested: Dum
       `noiseFloor: expected three dumps of one prompt, got DIFFERENT TOKENS: ${tokens.sentence} (${reference.dir}, ${low.dir}, ${tested.dir})`,
       { op: 'noiseFloor' },
     );
+  requireOtherFolder('noiseFloor', reference, low, tested);
   const reports: TapNoise[] = [];
+  const pairs: ErrorPair[] = [];
   for (const tap of reference.taps) {
     const all = [reference, low, tested].map((dump) => dump.taps.find(({ name }) => name === tap.name));
     if (all.some((other) => other === undefined || other.dtype === 'I32' || other.scope !== 'token'))
       continue;
     const sums = new TapNoiseSums(tap);
+    const pair = new ErrorPairSums();
     let rows = 0;
     for await (const parts of commonRows([reference, low, tested], tap.name)) {
       const columns = Math.min(...parts.map(({ shape }) => shape.at(-1)!));
@@ -119,9 +124,12 @@ export async function noiseFloor(reference: DumpView, low: DumpView, tested: Dum
         Float32Array,
       ];
       sums.add(a, b, c);
+      pair.add(a, b, c);
       rows += parts[0]!.shape[0]!;
     }
-    if (rows > 0) reports.push(sums.report());
+    if (rows === 0) continue;
+    reports.push(sums.report());
+    pairs.push(pair.pair());
   }
   if (reports.length === 0)
     throw new ZayascopeError(
@@ -129,6 +137,7 @@ export async function noiseFloor(reference: DumpView, low: DumpView, tested: Dum
       `noiseFloor: expected values and rows that all three dumps hold, got none (${reference.dir}, ${low.dir}, ${tested.dir})`,
       { op: 'noiseFloor' },
     );
+  requireNoise('noiseFloor', reference, low, pairs);
   return reports;
 }
 

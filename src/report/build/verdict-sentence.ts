@@ -27,8 +27,7 @@ export function reportVerdict(
 ): ReportVerdict {
   const { tapReports, unpaired, outcome, firstDivergence } = report;
   const identical = tapReports.every((tap) => tap.identical);
-  const parts = [...(report.namesApart === null ? [] : [report.namesApart.replace(/\.$/, '')]), judged(report, identical), ...nonFiniteLines(report.nonFinite, 'taps')];
-  if (unpaired.length > 0) parts.push(`${count(unpaired.length, 'entry')} could not be paired`);
+  const parts = [...(report.namesApart === null ? [] : [report.namesApart.replace(/\.$/, '')]), ...unpairedWords(unpaired.length), judged(report, identical), ...nonFiniteLines(report.nonFinite, 'taps')];
   if (firstDivergence !== null) {
     const what = firstDivergence.criterion === 'threshold' ? 'first above it' : 'first that differs';
     const words = orderWords(report.order);
@@ -46,15 +45,21 @@ export function reportVerdict(
   return { outcome, sentence: `${parts.join('; ')}.` };
 }
 
-function judged({ tapReports, failAbove }: DiffReport, identical: boolean): string {
-  if (identical) return `All ${count(tapReports.length, 'tap')} are identical`;
+/** What makes a report fail comes before what passes. */
+function unpairedWords(unpaired: number): string[] {
+  return unpaired === 0 ? [] : [`${count(unpaired, 'entry')} could not be paired`];
+}
+
+function judged({ tapReports, failAbove, unpaired }: DiffReport, identical: boolean): string {
+  const all = `${unpaired.length === 0 ? 'All' : 'the'} ${count(tapReports.length, 'tap')} ${unpaired.length === 0 ? '' : 'that were compared '}are`;
+  if (identical) return `${all} identical`;
   if (failAbove === null) {
     const differ = tapReports.filter((tap) => !tap.identical).length;
     return `${differ} of ${count(tapReports.length, 'tap')} ${differ === 1 ? 'differs' : 'differ'}, and no limit was given`;
   }
   const above = tapReports.filter((tap) => exceeds(tap, failAbove)).length;
   return above === 0
-    ? `All ${count(tapReports.length, 'tap')} are within energy NMSE ${failAbove}`
+    ? `${all} within energy NMSE ${failAbove}`
     : `${above} of ${count(tapReports.length, 'tap')} ${above === 1 ? 'is' : 'are'} above energy NMSE ${failAbove}`;
 }
 

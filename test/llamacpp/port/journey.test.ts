@@ -83,7 +83,7 @@ const FLASH_CAUSE =
  * source, are all 4,096 of them to the bit.
  */
 const DECODE_CAUSE =
-  /^Values and attention weights are rounded to F16 .*, and in steps of one token their products are summed in F16, as ggml does row by row where it was built for AVX512-FP16: recomputed so, its error falls from \d\.\de-[78] to \d\.\de-1[56]\./;
+  /^Values and attention weights are rounded to F16 .*, and in steps of one token their products are summed in F16, as ggml does row by row where it was built for AVX512-FP16: recomputed so, the error of a sample of 16 tokens falls from \d\.\de-[78] to \d\.\de-1[56]\./;
 
 function cause(name: PortName, kind: string): RegExp {
   if (name === 'before-f32-decode' && kind === CACHE[0]) return DECODE_CAUSE;

@@ -74,12 +74,21 @@ export async function portDump(name: PortName): Promise<string> {
  * that importing torch does.
  */
 export function portReference(): string {
-  const out = portScratch('reference');
+  return cutDump('reference-float32', 'reference');
+}
+
+/** The same in BF16: the reference's own run in low precision. */
+export function portNoise(): string {
+  return cutDump('reference-bfloat16', 'noise');
+}
+
+function cutDump(name: string, as: string): string {
+  const out = portScratch(as);
   if (!existsSync(out)) {
     const script = join(import.meta.dirname, 'cut_reference.py');
-    const whole = join(root, 'dumps', 'tiny', 'reference-float32');
+    const whole = join(root, 'dumps', 'tiny', name);
     const { status, stderr } = runPython([script, whole, String(PORT_IDS.length), out]);
-    if (status !== 0) throw new Error(`portReference: cut_reference.py exited with ${status}: ${stderr}`);
+    if (status !== 0) throw new Error(`cutDump: cut_reference.py exited with ${status}: ${stderr}`);
   }
   return out;
 }

@@ -26,6 +26,8 @@ export interface HalfAttention {
   build: string;
   /** `one`: in steps of one token; `all`: in all steps, as where ggml was built without blocked kernels. */
   steps: 'one' | 'all';
+  /** Tokens of which values are recomputed. */
+  tokens: number;
   /** Energy NMSE over the sample: against exact products, and recomputed so. */
   exact: number;
   left: number;
@@ -53,7 +55,8 @@ export async function halfAttention(
   const rows = Array.from(step, (_, row) => row);
   const [alone, others] = [rows.filter(isAlone), rows.filter((row) => !isAlone(row))];
   const sums = { exact: 0, plain: 0, energy: 0, one: { avx512: 0, neon: 0 }, all: { avx512: 0, neon: 0 } };
-  for (const row of [...sample(alone), ...sample(others)]) {
+  const sampled = [...sample(alone), ...sample(others)];
+  for (const row of sampled) {
     const error = await recompute(row);
     if (error === null) return null;
     sums.exact += error.exact;
@@ -72,6 +75,7 @@ export async function halfAttention(
       const found = {
         build: BUILDS[form],
         steps,
+        tokens: sampled.length,
         exact: sums.exact / sums.energy,
         left: error / sums.energy,
       };

@@ -5,6 +5,7 @@
 import type { FloatTapReport, IntegerTapReport } from '../../../diff/report.js';
 import type { DumpView } from '../../../dump/dump-view.js';
 import type { TensorBatch } from '../../../dump/reader.js';
+import { CLASSES } from '../../causes/words.js';
 import { commonRows } from '../../noise/noise-floor.js';
 import { aloneLimit } from '../alone.js';
 import type { OpEvidence } from '../evidence.js';
@@ -56,6 +57,7 @@ export async function gatheredBeginnings(
   const rows = new Map<string, RowErrors>();
   const entries = new Map<string, EntryErrors>();
   const sizes = axisSizes(reference.taps);
+  const skip = skipClass(reference);
   const isFault = new Set(faults.map(({ tap }) => tap));
   const choices = new BlockChoices(tested);
   // Of one call the order of its values is that of time: only where errors begin in positions is asked for.
@@ -67,7 +69,7 @@ export async function gatheredBeginnings(
       for await (const [a, b] of commonRows([reference, tested], name)) {
         own.add(a!, b!);
         if (!isFault.has(name)) continue;
-        const known = entries.get(name) ?? new EntryErrors(a!.tap, sizes);
+        const known = entries.get(name) ?? new EntryErrors(a!.tap, sizes, skip);
         entries.set(name, known);
         known.add(a!, b!, await choices.of(b!));
       }
@@ -94,6 +96,15 @@ export async function gatheredBeginnings(
   }
   const within = new Map([...entries].map(([tap, own]) => [tap, own.wrong(limitOf(tap))]));
   return { faults: found, begins, within, steps };
+}
+
+/** The router's last class, where it has one more than there are experts. */
+function skipClass({ taps }: Pick<DumpView, 'taps'>): number | undefined {
+  for (const { axes, shape } of taps) {
+    const size = axes.at(-1) === CLASSES.axis ? shape.at(-1) : undefined;
+    if (typeof size === 'number') return size - 1;
+  }
+  return undefined;
 }
 
 /** The experts that a dump's tokens chose, block by block. */

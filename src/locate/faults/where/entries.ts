@@ -17,6 +17,8 @@ export interface WrongEntries {
   size: number;
   /** The first ones, at most 8, ascending. */
   wrong: readonly number[];
+  /** Of channels: true where the value has one head, so that they are told of no other. */
+  isOneHead?: true;
 }
 
 /**
@@ -111,7 +113,9 @@ export class EntryErrors {
     for (const [axis, { error, size }] of this.#axes) {
       const nmse = Array.from(error, (own, entry) => ratio(own, size[entry]!));
       const entries = wrongOnes(nmse, limit);
-      if (isPart(entries.length, nmse.length)) found.push(told(axis, entries, nmse.length));
+      if (!isPart(entries.length, nmse.length)) continue;
+      const isOneHead = axis === HEAD_AXES.channels && this.#axes.size === 1;
+      found.push({ ...told(axis, entries, nmse.length), ...(isOneHead ? { isOneHead } : {}) });
     }
     const experts = [...this.#experts].sort(([a], [b]) => a - b);
     const bad = experts.filter(([, { wrong }]) => wrong > 0);
@@ -188,7 +192,7 @@ export function entriesWords(within: readonly WrongEntries[]): string {
   return ` Only ${parts.join(' and ')} ${isOne && !isTokens ? 'is' : 'are'} wrong.`;
 }
 
-function words({ axis, first, count, size, wrong }: WrongEntries): string {
+function words({ axis, first, count, size, wrong, isOneHead }: WrongEntries): string {
   const isRange = wrong.every((entry, index) => entry === first + index);
   const list =
     isRange && count > 2
@@ -197,5 +201,6 @@ function words({ axis, first, count, size, wrong }: WrongEntries): string {
   if (axis === 'skip class') return `tokens of the skip class (${first}, which runs no expert)`;
   if (axis === 'expert')
     return `tokens of ${count === 1 ? `expert ${first}` : `experts ${list}`} (of ${size} that are chosen)`;
-  return `${entryWords(axis, count)} ${list} of ${size}${axis === HEAD_AXES.channels ? ' in every head' : ''}`;
+  const heads = axis === HEAD_AXES.channels && isOneHead !== true ? ' in every head' : '';
+  return `${entryWords(axis, count)} ${list} of ${size}${heads}`;
 }

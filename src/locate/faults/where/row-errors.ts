@@ -134,11 +134,12 @@ export function beginWords(from: FirstWrong | null, steps: number): string {
         ? `at ${position} alone`
         : `from ${position} to ${wrongUpTo}`;
   const place = `${range}${where}${call}.${others}`;
+  const right = position === 1 ? 'Right at position 0' : `Right up to position ${position - 1}`;
   if (scattered)
     return position === 0
       ? others
-      : ` Right up to position ${position - 1}, then wrong here and there, first at ${position}${where}${call}.${others}`;
-  if (position > 0) return ` Right up to position ${position - 1}, wrong ${place}`;
+      : ` ${right}, then wrong here and there, first at ${position}${where}${call}.${others}`;
+  if (position > 0) return ` ${right}, wrong ${place}`;
   return wrongUpTo === null && others === ''
     ? ''
     : ` Wrong ${range.replace(/ /, ' position ')}${where}${call}.${others}`;
