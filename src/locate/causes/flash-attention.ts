@@ -21,8 +21,8 @@ export interface HeadRows {
 
 /**
  * Energy NMSE of attention's output in a block against the exact one of the dump's own queries, keys and
- * values, and against flash attention of them: over the first `rows` positions of the first sequence (`isAll`: there
- * are no others). undefined
+ * values, and against flash attention of them: over the first `rows` positions of the first sequence
+ * (`isAll`: there are no others). undefined
  * where the dump lacks one of them.
  */
 export async function flashErrors(

@@ -151,9 +151,9 @@ export interface LocateReport {
    */
   otherFile: string | null;
   /**
-   * Two dumps without a model: set where the tested program's weights appear to be stored in another type than
-   * the reference's, so that its products cannot be judged: a sentence that says how that shows, and what to
-   * pass. `found` is true then.
+   * Two dumps without a model: set where the tested program's weights appear to be stored in another type
+   * than the reference's, so that its products cannot be judged: a sentence that says how that shows, and
+   * what to pass. `found` is true then.
    */
   unjudged: string | null;
   /**
