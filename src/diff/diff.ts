@@ -7,12 +7,13 @@ import { namesApart } from '../dump/names/names-apart.js';
 import { badArgument } from '../errors.js';
 import { tapPattern } from '../tap-pattern.js';
 import { diffHashes } from './hash-diff.js';
-import { modelNotes } from './model-notes.js';
 import { sumNonFinite } from './non-finite.js';
 import { outcomeOf } from './outcome.js';
 import { type Pairing, pairTaps, type TapPair } from './pairing.js';
 import type { DiffReport, NotCaptured, SideReport } from './report.js';
 import { sharedRoles } from './roles.js';
+import { modelNotes } from './sides/model-notes.js';
+import { sideBySide, withoutConfigNotes } from './sides/side-by-side.js';
 import { diffStatistics } from './statistics-diff.js';
 import { exceeds, firstDivergence, summariseBlocks } from './summary.js';
 import { isKnownOrder, orderPairs } from './tap-order.js';
@@ -49,18 +50,21 @@ export interface DiffOptions {
  * selection left them out. Taps of the tested side alone are noted.
  *
  * Dumps of tier full are compared by value. If one holds statistics only, statistics are; if one holds hashes
- * only, hashes are (computed for a dump of tier full). Throws `BAD_ARGUMENT` for a bad pattern or threshold,
- * and for tiers stats and hash, which have nothing in common; `BAD_DUMP`; `IO`.
+ * only, hashes are (computed for a dump of tier full). An import without a config is seen in the shapes of
+ * the other dump. Throws `BAD_ARGUMENT` for a bad pattern or threshold, for an import in the place of the
+ * reference with transformers' own dump as the tested one, and for tiers stats and hash, which have nothing
+ * in common; `BAD_DUMP`; `IO`.
  */
 export async function diffDumps(
-  reference: DumpView,
+  referenceDump: DumpView,
   testedDump: DumpView,
   options: DiffOptions = {},
 ): Promise<DiffReport> {
   const { taps = '**', failAbove, map, allowNonFinite = false, order: declared, onProgress } = options;
   if (failAbove !== undefined && !(failAbove >= 0))
     throw badArgument('diffDumps', 'failAbove to be 0 or more', failAbove);
-  const tested = map === undefined ? testedDump : await mapDump(testedDump, map, reference);
+  const named = map === undefined ? testedDump : await mapDump(testedDump, map, referenceDump);
+  const [reference, tested] = sideBySide('diff', referenceDump, named);
   const kind = commonKind(reference, tested);
   const pairing = pairTaps(reference, tested, taps);
   const rules = { allowNonFinite, onProgress: onProgress ?? (() => {}) };
@@ -91,6 +95,7 @@ export async function diffDumps(
     firstDivergence: firstDivergence(tapReports, failAbove),
     notes: [
       ...(apart === null ? [] : [apart]),
+      ...withoutConfigNotes(reference, tested, unpaired),
       ...(await notes(reference, tested, kind)),
       ...orderNotes(order),
       ...onlyTestedNotes(pairing.onlyTested),

@@ -1,10 +1,15 @@
 /** Whether a model can have made a dump: told from its config, before weights are loaded. */
 import { select, tapSpecs } from '../capture/selection.js';
 import type { DumpView } from '../dump/dump-view.js';
-import type { TapInfo } from '../dump/format.js';
+import type { TapInfo, TapSpec } from '../dump/format.js';
 import { blockOfTap } from '../dump/names/name-map.js';
 import { ZayascopeError } from '../errors.js';
 import type { ModelSource } from '../models/layout/source.js';
+
+/** All taps of a model in execution order, states included. */
+export function modelTaps({ config }: Pick<ModelSource, 'config'>): TapSpec[] {
+  return tapSpecs(config, select(config, '**', 'all', true));
+}
 
 /**
  * Throws `SHAPE_MISMATCH` for a dump with a value that the model makes in another shape, more blocks than it
@@ -24,7 +29,7 @@ export function requireModelFit(
       { op, tensor },
     );
   };
-  const made = new Map(tapSpecs(config, select(config, '**', 'all', true)).map((tap) => [tap.name, tap]));
+  const made = new Map(modelTaps({ config }).map((tap) => [tap.name, tap]));
   const shared = dump.taps.filter(({ name }) => made.has(name));
   for (const tap of shared) {
     const own = made.get(tap.name)!;

@@ -3,6 +3,7 @@ import { diffDumps } from '../diff/diff.js';
 import type { Outcome } from '../diff/outcome.js';
 import { pairTaps, type TapPair } from '../diff/pairing.js';
 import type { DiffReport } from '../diff/report.js';
+import { sideBySide } from '../diff/sides/side-by-side.js';
 import type { DumpView } from '../dump/dump-view.js';
 import { ZayascopeError } from '../errors.js';
 import type { LocateReport } from '../locate/faults/report.js';
@@ -71,10 +72,11 @@ const MAX_CELLS = 4096;
  * Throws `UNPAIRED` for dumps that share no tap; otherwise as {@link diffDumps} and `noiseFloor`.
  */
 export async function createReport(
-  reference: DumpView,
-  tested: DumpView,
+  referenceDump: DumpView,
+  testedDump: DumpView,
   options: ReportOptions = {},
 ): Promise<Report> {
+  const [reference, tested] = sideBySide('report', referenceDump, testedDump);
   const { failAbove, allowNonFinite = false, onProgress = () => {} } = options;
   const diff = await diffDumps(reference, tested, {
     allowNonFinite,

@@ -72,6 +72,7 @@ async function runReport(
   const { openPairedDumps } = await import('../../diff/paired-dumps.js');
   const { Dump } = await import('../../dump/reader.js');
   const { readNameMap } = await import('../../dump/names/file.js');
+  const { originOf, requireReferenceFirst } = await import('../../diff/sides/side-by-side.js');
   const { readTapOrder } = await import('../../dump/import/tap-order.js');
   const { createReport } = await import('../../report/report.js');
   const { checkReportPath, writeReport } = await import('../../report/write-report.js');
@@ -81,6 +82,7 @@ async function runReport(
   await using dumps = await openPairedDumps(referenceFolder, testedFolder, map);
   const { reference, tested } = dumps;
   await using noise = options.noiseFloor === undefined ? undefined : await Dump.open(options.noiseFloor);
+  requireReferenceFirst('report', originOf(dumps.reference), originOf(dumps.tested));
   using bar = progressBar(terminal, 'report', 'steps');
   let located: LocateReport | undefined;
   if (model !== undefined) {

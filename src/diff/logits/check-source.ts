@@ -11,6 +11,7 @@ import {
 import { Dump, ReusableBuffer } from '../../dump/reader.js';
 import { knownTokens } from '../../dump/sequences.js';
 import { badArgument, ZayascopeError } from '../../errors.js';
+import { type Origin, originOf } from '../sides/side-by-side.js';
 import { openFileLogits } from './file-logits.js';
 
 const OP = 'verifyLogits';
@@ -22,6 +23,8 @@ export interface LogitsSource extends AsyncDisposable {
   /** Basename of the dump or file. */
   readonly name: string;
   readonly kind: 'dump' | 'raw file' | 'perplexity file';
+  /** Whose logits they are, where that is known. */
+  readonly origin?: Origin;
   /** What a row is: log-probabilities lack the constant that a soft-max does not see. */
   readonly values: 'logits' | 'log-probabilities';
   /** What a user should know about how they were read. */
@@ -84,7 +87,13 @@ export async function dumpLogits(dump: DumpView): Promise<LogitsSource> {
   const path = dump.dir;
   const wanted = dump.roles === undefined ? USUAL_NAME : dump.roles.logits?.[0];
   const tap = dump.taps.find(({ name }) => name === wanted);
-  if (tap === undefined || tap.shape.length !== 1 || tap.shape[0] === null)
+  const vocabulary = tap?.shape.at(-1);
+  // An import without a config may have axes of size 1.
+  if (
+    tap === undefined ||
+    typeof vocabulary !== 'number' ||
+    tap.shape.slice(0, -1).some((size) => size !== 1)
+  )
     throw bad(`a dump with ${wanted ?? USUAL_NAME}, the logits`, 'one without', join(path, MANIFEST_FILE));
   const { sequence, position } = await dump.rows(tap.name);
   // A position that was computed twice (after a truncation) counts as it was computed last.
@@ -94,11 +103,12 @@ export async function dumpLogits(dump: DumpView): Promise<LogitsSource> {
   return {
     name: basename(resolve(path)),
     kind: 'dump',
+    origin: originOf(dump),
     values: 'logits',
     notes: [],
     tokens: knownTokens(dump.manifest.sequences),
     masked: isMasked(tap),
-    vocabulary: tap.shape[0]!,
+    vocabulary,
     rows: places.map((row) => ({ sequence: sequence[row]!, position: position[row]! })),
     async read(index) {
       const row = places[index]!;

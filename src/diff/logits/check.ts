@@ -5,6 +5,7 @@
 import { badArgument } from '../../errors.js';
 import { MetricSums, type TensorMetrics } from '../metrics.js';
 import { type NonFiniteCounts, type NonFiniteRules, nonFiniteCounts } from '../non-finite.js';
+import { requireReferenceFirst } from '../sides/side-by-side.js';
 import { type PairedRows, pairLogitsRows } from './check-rows.js';
 import type { LogitsRow, LogitsSource } from './check-source.js';
 import { clippedLogProbabilities } from './log-probabilities.js';
@@ -102,8 +103,8 @@ export interface TokensCheck {
 /**
  * Compares logits.
  *
- * @throws `BAD_ARGUMENT` for a negative limit, and with `all` for a raw file of one row; `UNPAIRED` where one
- * side lacks a row that the other has.
+ * @throws `BAD_ARGUMENT` for a negative limit, for a port's logits as the reference of transformers' own, and
+ * with `all` for a raw file of one row; `UNPAIRED` where one side lacks a row that the other has.
  */
 export async function checkLogits(
   reference: LogitsSource,
@@ -112,6 +113,7 @@ export async function checkLogits(
 ): Promise<LogitsCheckReport> {
   const { all = false, failAbove = DEFAULT_LIMIT, allowNonFinite = false } = options;
   if (!(failAbove >= 0)) throw badArgument('verifyLogits', 'a limit of 0 or more', failAbove);
+  requireReferenceFirst('verify-logits', reference.origin, tested.origin);
   const tokens = compareTokens(reference, tested);
   const vocabulary = Math.min(reference.vocabulary, tested.vocabulary);
   const sides = { reference: describe(reference), tested: describe(tested) };

@@ -14,6 +14,7 @@ import { planLayout } from '../../dump/import/layout.js';
 import { openForeignSource } from '../../dump/import/open-source.js';
 import { tokensBeside } from '../../dump/import/tokens-beside.js';
 import { badArgument, type ZayascopeError } from '../../errors.js';
+import type { Origin } from '../sides/side-by-side.js';
 import type { LogitsSource } from './check-source.js';
 
 const OP = 'verifyLogits';
@@ -73,6 +74,7 @@ async function fromSource(
   return {
     name: basename(resolve(path)),
     kind: 'raw file',
+    origin: fileOrigin(path),
     values: 'logits',
     notes: [...source.notes, ...(dtype === 'F64' ? [`${basename(path)}: F64 rounded to F32`] : [])],
     tokens: tokens === undefined ? undefined : [tokens],
@@ -89,6 +91,13 @@ async function fromSource(
     },
     [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
   };
+}
+
+/** The conversion scripts of llama.cpp name their files by who computed them. */
+function fileOrigin(path: string): Origin {
+  const program = /^(pytorch|llamacpp)-/.exec(basename(path))?.[1];
+  const side = program === undefined ? undefined : program === 'pytorch' ? 'reference' : 'port';
+  return { path, side, what: program === 'pytorch' ? 'logits of PyTorch' : 'logits of llama.cpp' };
 }
 
 function findLogits(source: ForeignSource, path: string): ForeignValue {

@@ -50,6 +50,10 @@ export interface ImportOptions {
   overwrite?: boolean;
 }
 
+/** Kept in the manifest of a known model's values whose shapes nothing has checked. */
+const NO_CONFIG =
+  'No config (--config) was given: shapes are as the program has them, axes have no names. Commands that compare take the shapes of the other dump or of the model, and say what does not fit.';
+
 /** What an import did. */
 export interface ImportResult {
   out: string;
@@ -101,11 +105,13 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
     isExecution: source.isExecutionOrder === true,
   });
   const taps = ordered.map((name) => planned.get(name)!);
+  const isOfFamily = map.family !== undefined && own.some(({ rule }) => rule !== undefined);
   const notes = [
     ...source.notes,
     ...mapNotes(source, map.name, names.unmapped),
     ...remarks(sequences, names.superseded, shared, taps),
     ...orderNotes(order),
+    ...(known === undefined && isOfFamily ? [NO_CONFIG] : []),
   ];
   const kept = unmapped === 'keep' ? names.unmapped : [];
   const dropped = unmapped === 'drop' ? names.unmapped : [];

@@ -1,7 +1,9 @@
 import { diffDumps } from '../../diff/diff.js';
-import type { FloatTapReport, IntegerTapReport } from '../../diff/report.js';
+import type { DiffReport, FloatTapReport, IntegerTapReport } from '../../diff/report.js';
+import { sideBySide } from '../../diff/sides/side-by-side.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { UNKNOWN } from '../../dump/import/foreign.js';
+import { fitDump, withoutTaps } from '../../dump/names/fitted-dump.js';
 import { familyOf } from '../../dump/roles.js';
 import { ZayascopeError } from '../../errors.js';
 import { roleTap } from '../../families/roles.js';
@@ -9,7 +11,7 @@ import type { Policy } from '../../graph/policy.js';
 import { openModelSource } from '../../models/layout/source.js';
 import { modelPolicy } from '../../models/runtime/model-policy.js';
 import { explainStructures } from '../causes/explain.js';
-import { requireModelFit } from '../model-fit.js';
+import { modelTaps, requireModelFit } from '../model-fit.js';
 import { commonRows, noiseFloor } from '../noise/noise-floor.js';
 import { standingNotes } from '../noise/noise-standing.js';
 import { blockCount } from '../replay/tap-graph.js';
@@ -56,13 +58,13 @@ import { gatheredBeginnings, ownBeginnings } from './where/beginnings.js';
  * have no value in common; as `openModel`; `CANCELLED`.
  */
 export async function locateDumps(
-  reference: DumpView,
-  tested: DumpView,
+  referenceDump: DumpView,
+  testedDump: DumpView,
   model: string | undefined,
   options: LocateOptions = {},
 ): Promise<LocateReport> {
   const {
-    noise,
+    noise: noiseDump,
     failAbove,
     allowNonFinite = false,
     onProgress,
@@ -80,12 +82,17 @@ export async function locateDumps(
     onProgress: (done: number, total: number) => onProgress?.(what, done, total),
   });
   const source = model === undefined ? undefined : await openModelSource(model);
-  const diff = await diffDumps(reference, tested, {
+  const made = source === undefined ? [] : modelTaps(source);
+  const [reference, whole] = sideBySide('locate', referenceDump, testedDump, made);
+  const noise = noiseDump && fitDump(noiseDump, [...reference.taps, ...made]);
+  const diff = await diffDumps(reference, whole, {
     allowNonFinite,
     order,
     onProgress: run('comparing').onProgress,
   });
   const reports = valueReports(diff.tapReports).filter(({ rows }) => rows > 0);
+  const unfit = unfitTaps(diff.unpaired);
+  const tested = withoutTaps(whole, new Set(unfit));
   const dumps = [reference, tested, ...(noise === undefined ? [] : [noise])];
   const tokens = tokenMismatch(reference, dumps.slice(1));
   if (reports.length === 0)
@@ -235,7 +242,7 @@ export async function locateDumps(
     : isStored
       ? `the ${AS_STORED}`
       : null;
-  const found = faults.length > 0 || located.nonFinite !== null || storedUnseen !== null;
+  const found = faults.length > 0 || located.nonFinite !== null || storedUnseen !== null || unfit.length > 0;
   const final = {
     tap: located.final,
     nmse: errorOf(evidence.get(located.final)!.cumulative),
@@ -248,10 +255,11 @@ export async function locateDumps(
     found,
     mismatch: null,
     otherFile: stored?.isOtherFile === true ? stored.note : null,
-    unjudged: storedUnseen?.sentence ?? null,
+    unjudged: storedUnseen?.sentence ?? unfitSentence(unfit),
     order: diff.order,
     firstFault: located.nonFinite?.tap ?? faults[0]?.tap ?? null,
     nonFinite: located.nonFinite,
+    unfit,
     final,
     kinds,
     causes: structures.causes,
@@ -261,7 +269,7 @@ export async function locateDumps(
     noiseByTap,
     routing: routing === null ? null : { ...routing, pinned: null },
     notes: [
-      ...referenceNotes(reference, tested),
+      ...referenceNotes(reference),
       ...standingNotes(reference, noise, noiseByTap ?? []),
       ...coveredNotes(tested, noise, own.coveredByNoise, family),
       ...(stored === null || stored.isOtherFile ? [] : [stored.note]),
@@ -279,6 +287,19 @@ export async function locateDumps(
       ...cannotSay(model, noise, routing?.flipped ?? 0),
     ],
   };
+}
+
+/** Taps of both dumps whose values do not fit each other. */
+function unfitTaps(unpaired: DiffReport['unpaired']): string[] {
+  return unpaired.flatMap(({ tap, side, rows }) =>
+    tap !== null && side === 'both' && rows === 0 ? [tap] : [],
+  );
+}
+
+function unfitSentence(taps: readonly string[]): string | null {
+  const [first] = taps;
+  if (first === undefined) return null;
+  return `${taps.length} ${taps.length === 1 ? 'value has' : 'values have'} no partner that fits, first ${first}: ops are judged over the others, and nothing passes.`;
 }
 
 /** True for a dump of several forward calls. */
@@ -338,6 +359,7 @@ function mismatched(
     unjudged: null,
     firstFault: null,
     nonFinite: null,
+    unfit: [],
     final: { tap: last.name, nmse: errorOf(last), floorNmse: null, noise: null },
     kinds: [],
     causes: [],

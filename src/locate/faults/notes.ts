@@ -81,19 +81,14 @@ export function partnerNotes(
   ];
 }
 
-/**
- * Says where another program's values stand in the place of transformers' own: an import counts as right, and
- * may not be.
- */
-export function referenceNotes(reference: DumpView, tested: DumpView): string[] {
-  const [first, second] = [reference.manifest.producer, tested.manifest.producer];
-  if (first.importedBy === undefined || first.name === 'transformers') return [];
-  const isOwn = second.name === 'transformers' && second.importedBy === undefined;
-  return [
-    isOwn
-      ? `The two dumps look swapped: the reference (${label(reference)}) is an import of ${first.name}, the tested one (${label(tested)}) is transformers' own. The reference comes first.`
-      : `The reference (${label(reference)}) is an import of ${first.name}, and no run of transformers: what it does wrong counts as right. dumps/reference/dump.py makes a reference of the checkpoint.`,
-  ];
+/** Says where another program's values count as right, and may not be. */
+export function referenceNotes(reference: DumpView): string[] {
+  const { importedBy, name } = reference.manifest.producer;
+  return importedBy === undefined || name === 'transformers'
+    ? []
+    : [
+        `The reference (${label(reference)}) is an import of ${name}, and no run of transformers: what it does wrong counts as right. dumps/reference/dump.py makes a reference of the checkpoint.`,
+      ];
 }
 
 /**

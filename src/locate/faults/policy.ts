@@ -180,6 +180,7 @@ export async function locatePolicy(
     order: tapOrder(reference),
     firstFault: located.nonFinite?.tap ?? faults[0]?.tap ?? null,
     nonFinite: located.nonFinite,
+    unfit: [],
     final: {
       tap: located.final,
       nmse: errorOf(whole.reports.get(located.final)!),

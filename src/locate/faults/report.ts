@@ -139,8 +139,8 @@ export interface LocateReport {
   /** Name of the policy under which the tested dump's ops were recomputed; null: none were, or under f32. */
   recomputed: string | null;
   /**
-   * False: no fault was found, nothing is NaN or infinite, tokens and weights are the same, and all could be
-   * judged.
+   * False: no fault was found, nothing is NaN or infinite, tokens and weights are the same, all could be
+   * judged, and no value has another shape in the two dumps.
    */
   found: boolean;
   /** The runs are of other prompts or other weights: nothing else was judged. null: they are not. */
@@ -153,7 +153,8 @@ export interface LocateReport {
   /**
    * Two dumps without a model: set where the tested program's weights appear to be stored in another type
    * than the reference's, so that its products cannot be judged: a sentence that says how that shows, and
-   * what to pass. `found` is true then.
+   * what to pass; or where values have no partner
+   * that fits (`unfit`). `found` is true then.
    */
   unjudged: string | null;
   /**
@@ -164,6 +165,8 @@ export interface LocateReport {
   /** The first op in that order that fails while its inputs pass. */
   firstFault: string | null;
   nonFinite: NonFiniteOrigin | null;
+  /** Values that both dumps hold in shapes or dtypes that do not fit each other: with one nothing passes. */
+  unfit: string[];
   /**
    * The last value held (the logits, where held): its energy NMSE, and where it was measured that of policy
    * f32 and the noise floor.

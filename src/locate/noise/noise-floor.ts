@@ -5,6 +5,7 @@ import { withSameSpan } from '../../diff/visible-span.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
 import { isMasked, type TapInfo } from '../../dump/format.js';
+import { fitDump, fitDumps } from '../../dump/names/fitted-dump.js';
 import type { TensorBatch } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
 import { tokenMismatch } from '../faults/mismatch.js';
@@ -97,7 +98,13 @@ export class TapNoiseSums {
  * another tier than full, and for a low-precision run that measures no rounding: the tested dump or the
  * reference itself, by folder or by bits, or a dump of another program that errs as the tested one does.
  */
-export async function noiseFloor(reference: DumpView, low: DumpView, tested: DumpView): Promise<TapNoise[]> {
+export async function noiseFloor(
+  referenceDump: DumpView,
+  lowDump: DumpView,
+  testedDump: DumpView,
+): Promise<TapNoise[]> {
+  const [reference, tested] = fitDumps(referenceDump, testedDump);
+  const low = fitDump(lowDump, reference.taps);
   const tokens = tokenMismatch(reference, [low, tested]);
   // Rows are paired by position: errors of another prompt would pass for large noise, which covers all.
   if (tokens !== null)

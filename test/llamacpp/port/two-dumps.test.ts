@@ -2,9 +2,19 @@
  * Commands that read two dumps, on one of the branch: without a model, beside a noise floor, and with the
  * branch's own names.
  */
+import { writeFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { runCommand } from '../../cli/run-command.js';
-import { portDump, portFolder, portModel, portNoise, portReference, portScratch } from './port-folders.js';
+import {
+  PORT_IDS,
+  portDump,
+  portFolder,
+  portModel,
+  portNoise,
+  portReference,
+  portScratch,
+  TINY_MODEL,
+} from './port-folders.js';
 
 const FIRST = 'first fault: layers.0.self_attn.qkv_proj.conv_qk_grouped';
 
@@ -17,15 +27,51 @@ it.each(['before-f32', 'before-f32-decode'] as const)(
   },
 );
 
-it('says that the two look swapped, and no margin where the skip class has no probability', async () => {
-  const [reference, dump] = [portReference(), await portDump('before-f32')];
-  const swapped = await runCommand(['locate', dump, reference]);
-  expect(swapped.stderr).toBe('');
-  expect(swapped.stdout).toContain('note: The two dumps look swapped: the reference (');
-  expect(swapped.stdout).toContain('became 8, unknown (margin –, ');
-  expect(swapped.stdout).not.toContain('NaN');
-  const { stdout } = await runCommand(['locate', reference, dump]);
-  expect(stdout).not.toContain('swapped');
+describe('the two in the wrong order', () => {
+  it.each(['diff', 'locate', 'report', 'verify-logits'])(
+    'are refused by %s, with the right command',
+    async (name) => {
+      const [reference, dump] = [portReference(), await portDump('before-f32')];
+      const more = name === 'report' ? ['--out', portScratch('swapped.html')] : [];
+      const models =
+        name === 'diff' || name === 'verify-logits' ? [[]] : [[], ['--model', await portModel('before-f32')]];
+      for (const model of models) {
+        const { code, stdout, stderr } = await runCommand([name, dump, reference, ...more, ...model]);
+        expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+        expect(stderr).toContain(
+          `${name}: expected the reference first, got an import of llama.cpp (${dump}) and then a dump of transformers: swap them (zayascope ${name} ${reference} ${dump})`,
+        );
+      }
+    },
+  );
+
+  it('are refused of the files of the conversion scripts too', async () => {
+    const [own, port] = [portScratch('pytorch-x.bin'), portScratch('llamacpp-x.bin')];
+    for (const file of [own, port]) writeFileSync(file, new Uint8Array(Float32Array.of(1, 2, 3).buffer));
+    const dump = await portDump('before-f32');
+    for (const first of [port, dump]) {
+      const { code, stderr } = await runCommand(['verify-logits', first, own]);
+      expect(code).toBe(2);
+      expect(stderr).toContain(
+        `and then logits of PyTorch: swap them (zayascope verify-logits ${own} ${first})`,
+      );
+    }
+    expect(await runCommand(['verify-logits', own, port])).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  it('are no other two: an import is the reference of another, and of a capture', async () => {
+    const [before, after] = [await portDump('before-f32'), await portDump('after-f32')];
+    const two = await runCommand(['diff', before, after]);
+    expect({ code: two.code, stderr: two.stderr }).toEqual({ code: 0, stderr: '' });
+    const out = portScratch('own-run');
+    const run = ['--tokens', PORT_IDS.join(), '--threads', '1', '--out', out];
+    await runCommand(['capture', '--model', TINY_MODEL, ...run]);
+    const { stdout, stderr } = await runCommand(['locate', before, out]);
+    expect(stderr).toBe('');
+    // The import has no probability of the class that the capture chooses.
+    expect(stdout).toMatch(/became 8, .*\(margin –, /);
+    expect(stdout).not.toContain('NaN');
+  });
 });
 
 it.each(['mlp.gate:expert', 'mlp.gate:biased_router_probs'])(

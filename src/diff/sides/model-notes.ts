@@ -1,6 +1,6 @@
 /** What two manifests say of whether both runs are of one model. */
-import type { DumpModel } from '../dump/format.js';
-import { UNKNOWN } from '../dump/import/foreign.js';
+import type { DumpModel } from '../../dump/format.js';
+import { UNKNOWN } from '../../dump/import/foreign.js';
 
 /** Sentences about models or weights that are not the same, or not known to be. */
 export function modelNotes(reference: DumpModel, tested: DumpModel): string[] {
