@@ -220,6 +220,8 @@ export interface NativeLlama {
   readonly description: string;
   /** How many tensors and values were sent so far; they may still be on their way to `onTensor`. */
   readonly sent: number;
+  /** How many values have been put since `start`. */
+  readonly grafted: number;
   /** A fresh context, without memory of earlier calls. Types are ggml's numbers. */
   start(options: {
     context: number;
@@ -231,6 +233,11 @@ export interface NativeLlama {
   }): void;
   /** Runs tokens at positions `first..`, off the JavaScript thread. @returns logits, a row a token. */
   decode(tokens: readonly number[], first: number, mode: 0 | 1 | 2): Promise<Float32Array>;
+  /**
+   * Bytes (elements in ggml's order; of a `SET_ROWS` the rows that it writes) to put into a node, by the id
+   * that it was told with, when it has run. A wrong size fails the call (`BAD_ARGUMENT`).
+   */
+  graft(id: number, bytes: Uint8Array): void;
   /** So many bytes of values are done with; beyond 256 MiB the model waits for this. */
   release(bytes: number): void;
   /** Ends the call in flight (`CANCELLED`). */

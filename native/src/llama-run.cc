@@ -116,6 +116,8 @@ Napi::Function Llama::define(Napi::Env env) {
                                           getter<&Llama::vocabulary>("vocabulary"),
                                           getter<&Llama::description>("description"),
                                           getter<&Llama::sent>("sent"),
+                                          getter<&Llama::grafted>("grafted"),
+                                          method<&Llama::graft>("graft"),
                                           method<&Llama::start>("start"),
                                           method<&Llama::decode>("decode"),
                                           method<&Llama::release>("release"),
@@ -206,6 +208,7 @@ Napi::Value Llama::decode(const Napi::CallbackInfo& info) {
         clearLlamaError();
         const int status = state->library.decode(state->context, batch);
         if (state->recorder->cancelled()) fail("CANCELLED", "record", "cancelled by the caller");
+        if (!state->recorder->graftProblem().empty()) fail("BAD_ARGUMENT", "record", state->recorder->graftProblem());
         if (status != 0)
           fail("BACKEND", "record", "expected the model to run, got status " + std::to_string(status) + ": " + llamaError());
         for (int32_t k = 0; k < batch.n_tokens; k++) {
@@ -219,6 +222,20 @@ Napi::Value Llama::decode(const Napi::CallbackInfo& info) {
   const Napi::Promise promise = task->promise();
   task.release()->Queue();  // deletes itself when done
   return promise;
+}
+
+Napi::Value Llama::graft(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "record", 2);
+  const std::shared_ptr<LlamaState>& state = open(arguments.op());
+  if (state->running) fail("BAD_ARGUMENT", arguments.op(), "expected no call in flight, got one");
+  const int id = static_cast<int>(arguments.integer(0, "id", 0, maxCount));
+  const Bytes bytes = arguments.bytes(1, "bytes");
+  state->recorder->graft(id, {bytes.data, bytes.data + bytes.size});
+  return info.Env().Undefined();
+}
+
+Napi::Value Llama::grafted(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(open("grafted")->recorder->grafted()));
 }
 
 Napi::Value Llama::release(const Napi::CallbackInfo& info) {

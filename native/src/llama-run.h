@@ -22,6 +22,8 @@ class Llama : public Object<Llama, LlamaState> {
  private:
   Napi::Value start(const Napi::CallbackInfo& info);
   Napi::Value decode(const Napi::CallbackInfo& info);
+  Napi::Value graft(const Napi::CallbackInfo& info);
+  Napi::Value grafted(const Napi::CallbackInfo& info);
   Napi::Value release(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value sent(const Napi::CallbackInfo& info);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "graph.h"
 
@@ -43,29 +44,48 @@ class HostBytes {
   const uint8_t* data_;
 };
 
-// The elements in order, slowest axis last to move, without gaps.
-std::vector<uint8_t> packed(const ggml_tensor* tensor) {
+// Calls for each run of bytes that lie together, with its place in memory and its size, in the order of the elements.
+template <typename Each>
+void eachPiece(const ggml_tensor* tensor, Each each) {
   const size_t row = ggml_row_size(tensor->type, tensor->ne[0]);
-  std::vector<uint8_t> bytes(row * static_cast<size_t>(ggml_nrows(tensor)));
-  if (bytes.empty()) return bytes;
-  const HostBytes memory(tensor);
-  if (ggml_is_contiguous(tensor)) {
-    std::memcpy(bytes.data(), memory.data(), bytes.size());
-    return bytes;
-  }
   const size_t item = ggml_type_size(tensor->type);
-  const bool rowsAreWhole = tensor->nb[0] == item;
-  uint8_t* out = bytes.data();
+  if (row == 0 || ggml_nrows(tensor) == 0) return;
+  if (ggml_is_contiguous(tensor)) return each(size_t{0}, row * static_cast<size_t>(ggml_nrows(tensor)));
   for (int64_t l = 0; l < tensor->ne[3]; l++)
     for (int64_t k = 0; k < tensor->ne[2]; k++)
       for (int64_t j = 0; j < tensor->ne[1]; j++) {
-        const uint8_t* from = memory.data() + l * tensor->nb[3] + k * tensor->nb[2] + j * tensor->nb[1];
-        if (rowsAreWhole)
-          std::memcpy(out, from, row);
+        const size_t from = l * tensor->nb[3] + k * tensor->nb[2] + j * tensor->nb[1];
+        if (tensor->nb[0] == item)
+          each(from, row);
         else
-          for (int64_t i = 0; i < tensor->ne[0]; i++) std::memcpy(out + i * item, from + i * tensor->nb[0], item);
-        out += row;
+          for (int64_t i = 0; i < tensor->ne[0]; i++) each(from + i * tensor->nb[0], item);
       }
+}
+
+// Of a SET_ROWS: the rows that it writes, in the order of its source.
+template <typename Each>
+void eachWrittenRow(const ggml_tensor* tensor, const std::vector<int64_t>& numbers, Each each) {
+  const ggml_tensor* from = tensor->src[0];
+  const ggml_tensor* rows = tensor->src[1];
+  const size_t size = ggml_row_size(tensor->type, tensor->ne[0]);
+  for (int64_t l = 0; l < from->ne[3]; l++)
+    for (int64_t k = 0; k < from->ne[2]; k++)
+      for (int64_t j = 0; j < from->ne[1]; j++) {
+        const int64_t at = (l % rows->ne[2] * rows->ne[1] + k % rows->ne[1]) * rows->ne[0] + j;
+        each(l * tensor->nb[3] + k * tensor->nb[2] + static_cast<size_t>(numbers[static_cast<size_t>(at)]) * tensor->nb[1], size);
+      }
+}
+
+// The elements in order, slowest axis last to move, without gaps.
+std::vector<uint8_t> packed(const ggml_tensor* tensor) {
+  std::vector<uint8_t> bytes(ggml_row_size(tensor->type, tensor->ne[0]) * static_cast<size_t>(ggml_nrows(tensor)));
+  if (bytes.empty()) return bytes;
+  const HostBytes memory(tensor);
+  uint8_t* out = bytes.data();
+  eachPiece(tensor, [&](size_t from, size_t size) {
+    std::memcpy(out, memory.data() + from, size);
+    out += size;
+  });
   return bytes;
 }
 
@@ -85,18 +105,13 @@ std::vector<int64_t> rowNumbers(const ggml_tensor* tensor) {
 
 // The rows that a SET_ROWS has written, in the shape of what it wrote: not the whole cache.
 std::vector<uint8_t> writtenRows(const ggml_tensor* tensor, const std::vector<int64_t>& numbers) {
-  const ggml_tensor* from = tensor->src[0];
-  const ggml_tensor* rows = tensor->src[1];
-  const size_t size = ggml_row_size(tensor->type, tensor->ne[0]);
-  std::vector<uint8_t> bytes(size * static_cast<size_t>(ggml_nrows(from)));
+  std::vector<uint8_t> bytes(ggml_row_size(tensor->type, tensor->ne[0]) * static_cast<size_t>(ggml_nrows(tensor->src[0])));
   const HostBytes memory(tensor);
   uint8_t* out = bytes.data();
-  for (int64_t l = 0; l < from->ne[3]; l++)
-    for (int64_t k = 0; k < from->ne[2]; k++)
-      for (int64_t j = 0; j < from->ne[1]; j++, out += size) {
-        const int64_t at = (l % rows->ne[2] * rows->ne[1] + k % rows->ne[1]) * rows->ne[0] + j;
-        std::memcpy(out, memory.data() + l * tensor->nb[3] + k * tensor->nb[2] + numbers[static_cast<size_t>(at)] * tensor->nb[1], size);
-      }
+  eachWrittenRow(tensor, numbers, [&](size_t from, size_t size) {
+    std::memcpy(out, memory.data() + from, size);
+    out += size;
+  });
   return bytes;
 }
 
@@ -125,6 +140,9 @@ void Recorder::forget() {
   graph_ = -1;
   nextId_ = 0;
   lasting_.clear();
+  grafts_.clear();
+  graftProblem_.clear();
+  grafted_ = 0;
 }
 
 void Recorder::release(size_t bytes) {
@@ -146,20 +164,47 @@ bool Recorder::ask(ggml_tensor* tensor) {
     asked_.insert(tensor);
   }
   describe(tensor);
-  if (mode_ == Mode::structure || !computes(tensor)) return false;
+  if (!computes(tensor) || (mode_ == Mode::structure && grafts_.count(ids_.at(tensor)) == 0)) return false;
   if (tensor->op == GGML_OP_SET_ROWS) rows_ = rowNumbers(tensor->src[1]);
   return true;
 }
 
 void Recorder::computed(ggml_tensor* tensor) {
+  const int id = ids_.at(tensor);
+  const auto graft = grafts_.find(id);
+  if (graft != grafts_.end()) {
+    put(tensor, id, graft->second);
+    grafts_.erase(graft);
+  }
+  if (mode_ == Mode::structure) return;
   auto* recorded = new Recorded;
-  recorded->id = ids_.at(tensor);
+  recorded->id = id;
   recorded->graph = graph_;
   recorded->hasValue = true;
   const ggml_tensor* shape = tensor->op == GGML_OP_SET_ROWS ? tensor->src[0] : tensor;
   std::copy_n(shape->ne, GGML_MAX_DIMS, recorded->ne);
   recorded->value = tensor->op == GGML_OP_SET_ROWS ? writtenRows(tensor, rows_) : packed(tensor);
   send(recorded);
+}
+
+void Recorder::put(ggml_tensor* tensor, int id, const std::vector<uint8_t>& bytes) {
+  const bool isRows = tensor->op == GGML_OP_SET_ROWS;
+  const size_t expected = ggml_row_size(tensor->type, tensor->ne[0]) * static_cast<size_t>(ggml_nrows(isRows ? tensor->src[0] : tensor));
+  if (bytes.size() != expected) {
+    graftProblem_ = "expected " + std::to_string(expected) + " bytes for " + tensor->name + " (tensor " + std::to_string(id) + "), got " +
+                    std::to_string(bytes.size());
+    return;
+  }
+  const uint8_t* from = bytes.data();
+  const auto write = [&](size_t at, size_t size) {
+    ggml_backend_tensor_set(tensor, from, at, size);
+    from += size;
+  };
+  if (isRows)
+    eachWrittenRow(tensor, rows_, write);
+  else
+    eachPiece(tensor, write);
+  grafted_++;
 }
 
 // Sources and the memory's owner first; a graph's chain of views is short, and nodes come in order.

@@ -52,6 +52,11 @@ class Recorder {
   void begin(Mode mode);
   // After a new context: nothing lives on but weights.
   void forget();
+  // Bytes to put into a node (elements in order; of a SET_ROWS the rows that it writes) when it has run next.
+  void graft(int id, std::vector<uint8_t> bytes) { grafts_[id] = std::move(bytes); }
+  // What could not be put, as a sentence; and how many were put.
+  const std::string& graftProblem() const { return graftProblem_; }
+  size_t grafted() const { return grafted_; }
   // So many bytes of values have been written: room for as many more.
   void release(size_t bytes);
   void cancel();
@@ -62,6 +67,7 @@ class Recorder {
  private:
   bool ask(ggml_tensor* tensor);
   void computed(ggml_tensor* tensor);
+  void put(ggml_tensor* tensor, int id, const std::vector<uint8_t>& bytes);
   int describe(ggml_tensor* tensor);
   void send(Recorded* recorded);
 
@@ -73,6 +79,9 @@ class Recorder {
   std::unordered_map<const ggml_tensor*, int> ids_;  // of this graph
   std::unordered_set<const ggml_tensor*> asked_;     // of this graph
   std::vector<int64_t> rows_;                        // where a SET_ROWS writes, read before it runs
+  std::unordered_map<int, std::vector<uint8_t>> grafts_;
+  std::string graftProblem_;
+  size_t grafted_ = 0;
   std::atomic<bool> cancelled_{false};
   std::atomic<size_t> sent_{0};
   std::mutex mutex_;

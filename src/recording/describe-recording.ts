@@ -49,6 +49,10 @@ export async function describeRun(
       flashAttention: run.flashAttention,
       keyType: run.keyType,
       valueType: run.valueType,
+      ...(run.set.length > 0 && {
+        set: run.set.map(({ tap, step }) => (step === undefined ? tap : `${tap}@${step}`)),
+      }),
+      ...(run.pin.length > 0 && { pin: run.pin.map(({ taps, from }) => ({ taps, from: basename(from) })) }),
     },
     backend: { name: 'cpu', device: cpuName(), threads: run.threads, ubatch: run.ubatch },
     sequences: [{ tokens: calls.flatMap(({ tokens }) => [...tokens]) }],

@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import type { Dtype } from '../dtype.js';
 import { badArgument } from '../errors.js';
 import { openGgufFile } from '../models/layout/source.js';
+import type { PinValues, SetValue } from './grafts.js';
 import { runInChild } from './in-child.js';
 
 /** Options of {@link recordGguf}. */
@@ -29,6 +30,10 @@ export interface RecordOptions {
   /** Element types of the key and value cache. Default F16, as libllama. */
   keyType?: Dtype;
   valueType?: Dtype;
+  /** Values to write into the run, right after their node has run; all that follows is computed from them. */
+  set?: readonly SetValue[];
+  /** Values of another recording to write into the run, before those of `set`. */
+  pin?: readonly PinValues[];
   signal?: AbortSignal;
   /** Called with graphs done and graphs in all. */
   onProgress?: (done: number, total: number) => void;
@@ -47,6 +52,8 @@ export interface RecordRun {
   flashAttention: boolean;
   keyType: Dtype;
   valueType: Dtype;
+  set: readonly SetValue[];
+  pin: readonly PinValues[];
 }
 
 /** What a recording holds. */
@@ -69,6 +76,8 @@ export interface RecordResult {
   nonFiniteLogits: number;
   /** Tokens that the run appended. */
   generated: number[];
+  /** Where values were written into the run: how many nodes, and the largest NMSE of a call's logits. */
+  edited?: { nodes: number; logitsNmse: number };
 }
 
 /**
@@ -92,6 +101,8 @@ export async function recordGguf(options: RecordOptions): Promise<RecordResult> 
     flashAttention: options.flashAttention ?? false,
     keyType: options.keyType ?? 'F16',
     valueType: options.valueType ?? 'F16',
+    set: (options.set ?? []).map((each) => ({ ...each, file: resolve(each.file) })),
+    pin: (options.pin ?? []).map((each) => ({ ...each, from: resolve(each.from) })),
   };
   checkRun(run);
   await openGgufFile(run.model); // says what is wrong with a file better than libllama does

@@ -1,5 +1,7 @@
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { DTYPES, type Dtype } from '../../dtype.js';
+import { ZayascopeError } from '../../errors.js';
+import type { SetValue } from '../../recording/grafts.js';
 import type { RecordResult } from '../../recording/record.js';
 import type { CommandContext } from '../command-line.js';
 import { formatBytes, formatCount, formatMs } from '../format-number.js';
@@ -20,6 +22,9 @@ interface RecordCommandOptions extends TokenOptions {
   flashAttention?: boolean;
   keyType: Dtype;
   valueType: Dtype;
+  set?: SetValue[];
+  pin?: string;
+  from?: string;
   overwrite?: boolean;
   json?: boolean;
 }
@@ -49,6 +54,13 @@ export function recordCommand(context: CommandContext): Command {
     .addOption(
       new Option('--value-type <type>', 'element type of the value cache').choices(DTYPES).default('F16'),
     )
+    .option(
+      '--set <name=file>',
+      'write the array of a .npy file into the run as the value NAME, or NAME@STEP (repeatable)',
+      setOption,
+    )
+    .option('--pin <taps>', 'write the values of these taps, or views, of --from into the run')
+    .option('--from <recording>', 'recording that --pin takes its values from')
     .option('--overwrite', 'replace a dump that is in the folder already')
     .option('--json', 'print the result as JSON')
     .addHelpText(
@@ -60,12 +72,24 @@ export function recordCommand(context: CommandContext): Command {
     .action((model: string, options: RecordCommandOptions) => runRecord(model, options, context));
 }
 
+/** `NAME=FILE` or `NAME@STEP=FILE`; a name may have `=` in it, a file's name not. */
+function setOption(text: string, before: SetValue[] = []): SetValue[] {
+  const match = /^(.+?)(?:@(\d{1,6}))?=([^=]+)$/.exec(text);
+  if (match === null) throw new InvalidArgumentError('Expected NAME=FILE or NAME@STEP=FILE.');
+  const [, tap, step, file] = match;
+  return [...before, { tap: tap!, file: file!, ...(step !== undefined && { step: Number(step) }) }];
+}
+
 async function runRecord(
   model: string,
   options: RecordCommandOptions,
   context: CommandContext,
 ): Promise<void> {
   const { terminal } = context;
+  if ((options.pin === undefined) !== (options.from === undefined))
+    throw new ZayascopeError('BAD_ARGUMENT', 'record: expected --pin and --from together, got one of them', {
+      op: 'record',
+    });
   const { tokens } = await resolveTokens('record', options, model, terminal);
   const { recordGguf } = await import('../../recording/record.js');
   const { out, generate, chunk, ubatch, threads, flashAttention, keyType, valueType, overwrite } = options;
@@ -82,6 +106,8 @@ async function runRecord(
         valueType,
         overwrite: overwrite === true,
         flashAttention: flashAttention === true,
+        set: options.set,
+        pin: options.pin === undefined ? undefined : [{ taps: options.pin, from: options.from! }],
         chunk,
         threads,
         signal,
@@ -94,8 +120,8 @@ async function runRecord(
 }
 
 function format(result: RecordResult, elapsedMs: number): string {
-  const { out, description, graphs, nodes, views, taps, valueBytes, isSame, next, nextLogit, generated } =
-    result;
+  const { out, description, graphs, nodes, views, taps, valueBytes, isSame, next, nextLogit } = result;
+  const { generated, edited } = result;
   return fields([
     ['recording', out],
     ['model', description],
@@ -108,6 +134,14 @@ function format(result: RecordResult, elapsedMs: number): string {
     ...(result.nonFiniteLogits > 0
       ? ([['not finite', `${formatCount(result.nonFiniteLogits)} logits`]] as const)
       : []),
+    ...(edited === undefined
+      ? []
+      : ([
+          [
+            'written into',
+            `${formatCount(edited.nodes)} nodes; logits NMSE up to ${edited.logitsNmse.toExponential(2)}`,
+          ],
+        ] as const)),
     ...(generated.length > 0 ? ([['appended', generated.join(',')]] as const) : []),
     ['next token', `${next} (logit ${nextLogit.toFixed(4)})`],
     ['time', formatMs(elapsedMs)],

@@ -1,0 +1,90 @@
+/** A model that libllama runs, with its tensors told as they come. Meant for a child process. */
+import { ggmlType } from '../dtype.js';
+import { ZayascopeError } from '../errors.js';
+import { LLAMA_MODE, llamaLibraryFile, type NativeLlama, type NativeRecorded, native } from '../native.js';
+import type { Call } from './describe-recording.js';
+import type { RecordRun } from './record.js';
+
+const OP = 'record';
+
+/** One loaded model; each {@link LlamaSession.start} begins a run without memory of the one before. */
+export class LlamaSession implements Disposable {
+  readonly #llama: NativeLlama;
+  readonly #run: RecordRun;
+  #take: (recorded: NativeRecorded) => void = () => {};
+  #received = 0;
+  #wake = () => {};
+
+  /** @throws `BAD_CHECKPOINT` with libllama's reason, `BACKEND` for an addon without libllama. */
+  constructor(run: RecordRun) {
+    const { Llama } = native();
+    if (Llama === undefined)
+      throw new ZayascopeError(
+        'BACKEND',
+        `${OP}: expected an addon that was built with llama.h, got one built from a checkout of ggml alone`,
+        { op: OP },
+      );
+    this.#run = run;
+    this.#llama = new Llama(llamaLibraryFile(), run.model, (recorded) => {
+      this.#received++;
+      this.#take(recorded);
+      this.#wake();
+    });
+  }
+
+  get vocabulary(): number {
+    return this.#llama.vocabulary;
+  }
+
+  /** libllama's words for the model. */
+  get description(): string {
+    return this.#llama.description;
+  }
+
+  /** How many values have been put into the run. */
+  get grafted(): number {
+    return this.#llama.grafted;
+  }
+
+  /** Begins a run, whose tensors go to `take`. */
+  start(take: (recorded: NativeRecorded) => void): void {
+    this.#take = take;
+    const { tokens, generate, ubatch, threads, flashAttention, keyType, valueType } = this.#run;
+    this.#llama.start({
+      context: Math.max(64, tokens.length + generate),
+      ubatch,
+      threads,
+      flashAttention,
+      keyType: ggmlType(keyType),
+      valueType: ggmlType(valueType),
+    });
+  }
+
+  /** Runs a call, and waits for all that it tells. @returns logits, a row a token. */
+  async decode({ tokens, first }: Omit<Call, 'step'>, mode: keyof typeof LLAMA_MODE): Promise<Float32Array> {
+    const logits = await this.#llama.decode(tokens, first, LLAMA_MODE[mode]);
+    // What the other thread has sent may still be on its way when the call has ended.
+    while (this.#received < this.#llama.sent)
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    return logits;
+  }
+
+  /** Puts bytes into a node of the next call when it has run. */
+  graft(id: number, bytes: Uint8Array): void {
+    this.#llama.graft(id, bytes);
+  }
+
+  release(bytes: number): void {
+    this.#llama.release(bytes);
+  }
+
+  cancel(): void {
+    this.#llama.cancel();
+  }
+
+  [Symbol.dispose](): void {
+    this.#llama.close();
+  }
+}
