@@ -182,14 +182,21 @@ export {
 export type { NativeDevice } from './native.js';
 export { type Showable, show, showTable } from './notebook/show.js';
 export { type PositionRange, parsePositions } from './positions.js';
-export { type RecordOptions, type RecordResult, recordGguf } from './recording/record.js';
+export {
+  type JudgedNode,
+  type LocateRecordingOptions,
+  locateRecording,
+  type RecordingVerdict,
+} from './recording/locate/locate.js';
+export type { PinValues, SetValue } from './recording/record/grafts.js';
+export { type RecordOptions, type RecordResult, recordGguf } from './recording/record/record.js';
 export {
   type RecordingReplay,
   type ReplayedNode,
   type ReplayMode,
   type ReplayRecordingOptions,
   replayRecording,
-} from './recording/replay.js';
+} from './recording/replay/replay.js';
 export { createReport, type Report, type ReportOptions } from './report/report.js';
 export { writeReport } from './report/write-report.js';
 export { tapPattern } from './tap-pattern.js';

@@ -44,7 +44,8 @@ class HostBytes {
   const uint8_t* data_;
 };
 
-// Calls for each run of bytes that lie together, with its place in memory and its size, in the order of the elements.
+// Calls for each run of bytes that lie together, with its place in memory and its size, in the order of the
+// elements.
 template <typename Each>
 void eachPiece(const ggml_tensor* tensor, Each each) {
   const size_t row = ggml_row_size(tensor->type, tensor->ne[0]);

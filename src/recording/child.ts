@@ -20,9 +20,14 @@ process.once('message', (job: RecordingJob) => {
 
 async function run(job: RecordingJob, tell: (done: number, total: number) => void): Promise<unknown> {
   if (job.kind === 'record') {
-    const { runRecording } = await import('./run-recording.js');
+    const { runRecording } = await import('./record/run-record.js');
     return runRecording(job.run, tell);
   }
-  const { runReplay } = await import('./run-replay.js');
-  return runReplay(job.run, tell, (at) => process.send!({ at } satisfies RecordingMessage));
+  const onNode = (at: string) => process.send!({ at } satisfies RecordingMessage);
+  if (job.kind === 'locate') {
+    const { runLocate } = await import('./locate/run-locate.js');
+    return runLocate(job.run, tell, onNode);
+  }
+  const { runReplay } = await import('./replay/run-replay.js');
+  return runReplay(job.run, tell, onNode);
 }

@@ -1,10 +1,14 @@
 import { builtProgram, runChild } from '../child-program.js';
 import { type ErrorCode, ZayascopeError } from '../errors.js';
-import type { RecordRun } from './record.js';
-import type { ReplayRun } from './replay.js';
+import type { LocateRecordingRun } from './locate/locate.js';
+import type { RecordRun } from './record/record.js';
+import type { ReplayRun } from './replay/replay.js';
 
 /** What a child process is to do. */
-export type RecordingJob = { kind: 'record'; run: RecordRun } | { kind: 'replay'; run: ReplayRun };
+export type RecordingJob =
+  | { kind: 'record'; run: RecordRun }
+  | { kind: 'replay'; run: ReplayRun }
+  | { kind: 'locate'; run: LocateRecordingRun };
 
 /** What it says. */
 export type RecordingMessage =

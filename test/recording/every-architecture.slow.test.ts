@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { recordGguf, replayRecording } from '../../src/index.js';
+import { locateRecording, recordGguf, replayRecording } from '../../src/index.js';
 import { hasLibllama } from '../llamacpp/libllama.js';
 import { describeWith } from '../system-package.js';
 import { ARCHITECTURES, FILE_TYPES, modelMaker, PROMPT } from './models.js';
@@ -27,17 +27,32 @@ describeWith('a C++ compiler or libllama', hasLibllama, 'every architecture', ()
       overwrite: true,
     });
     const { nodes } = await replayRecording({ recording, model });
-    return { recorded, nodes };
+    return { recording, recorded, nodes };
   };
 
   it.each(ARCHITECTURES)(
-    '%s: every node replays bit for bit, and nothing that rounds nothing errs',
+    '%s: every node replays bit for bit, none is at fault, and its own values change nothing',
     async (architecture) => {
-      const { recorded, nodes } = await replayed(make(architecture), false);
+      const model = make(architecture);
+      const { recording, recorded, nodes } = await replayed(model, false);
       expect(recorded.isSame).toBe(true);
       expect(nodes.length).toBeGreaterThan(100);
       expect(nodes.filter(({ isSame, problem }) => !isSame || problem !== undefined)).toEqual([]);
       expect(nodes.filter(({ ownError, widened }) => widened === undefined && ownError !== 0)).toEqual([]);
+      // Judged on another number of threads, which sums in another order.
+      const verdict = await locateRecording({ recording, model, threads: 2 });
+      expect(verdict.nodes.filter(({ isFault, problem }) => isFault || problem !== undefined)).toEqual([]);
+      const again = await recordGguf({
+        model,
+        tokens: PROMPT,
+        generate: 2,
+        threads: 1,
+        pin: [{ taps: '**', from: recording }],
+        out: join(folder, 'pinned'),
+        overwrite: true,
+      });
+      expect(again.edited).toEqual({ nodes: recorded.nodes, logitsNmse: 0 });
+      expect(again.isSame).toBe(true);
     },
     120_000,
   );

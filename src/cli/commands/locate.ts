@@ -8,7 +8,8 @@ import { thresholdOption } from '../options/values.js';
 import { progressOfParts } from '../progress.js';
 import { runCancellable } from '../run-cancellable.js';
 
-interface LocateCommandOptions extends DeviceOptions {
+/** Options as given. */
+export interface LocateCommandOptions extends DeviceOptions {
   model?: string;
   policy?: string;
   noise?: string;
@@ -61,7 +62,10 @@ export function locateCommand(context: CommandContext): Command {
         '\nand what the figures mean.' +
         '\n\nExamples:\n  zayascope locate dumps/tiny/reference-float32 --model dumps/tiny/model --policy llamacpp' +
         '\n  zayascope locate dumps/tiny/reference-float32 out/port --model dumps/tiny/model' +
-        '\n  zayascope locate dumps/tiny/reference-float32 out/port --noise dumps/tiny/reference-bfloat16',
+        '\n  zayascope locate dumps/tiny/reference-float32 out/port --noise dumps/tiny/reference-bfloat16' +
+        '\n\nOf a recording (zayascope record) every node is run again on its own inputs, as its graph or that of a' +
+        '\nreference recording says:\n  zayascope locate out/recording --model model.gguf' +
+        '\n  zayascope locate out/reference out/recording --model model.gguf',
     )
     .action((reference: string, tested: string | undefined, options: LocateCommandOptions) =>
       runLocate(reference, tested, options, context),
@@ -76,6 +80,11 @@ async function runLocate(
 ): Promise<void> {
   const { terminal } = context;
   const { model, policy, failAbove, backend, threads } = options;
+  const { isRecording } = await import('../../recording/replay/open-recording.js');
+  if (await isRecording(testedFolder ?? referenceFolder)) {
+    const { runLocateRecording } = await import('./locate-recording.js');
+    return runLocateRecording(referenceFolder, testedFolder, options, context);
+  }
   if (testedFolder === undefined && policy === undefined)
     throw badArgument('locate', 'a tested dump or --policy', 'neither');
   if (policy !== undefined && model === undefined)

@@ -1,8 +1,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DTYPES, type Dtype } from '../../dtype.js';
-import { ZayascopeError } from '../../errors.js';
-import type { SetValue } from '../../recording/grafts.js';
-import type { RecordResult } from '../../recording/record.js';
+import { badArgument } from '../../errors.js';
+import type { SetValue } from '../../recording/record/grafts.js';
+import type { RecordResult } from '../../recording/record/record.js';
 import type { CommandContext } from '../command-line.js';
 import { formatBytes, formatCount, formatMs } from '../format-number.js';
 import { toJson } from '../json.js';
@@ -87,11 +87,9 @@ async function runRecord(
 ): Promise<void> {
   const { terminal } = context;
   if ((options.pin === undefined) !== (options.from === undefined))
-    throw new ZayascopeError('BAD_ARGUMENT', 'record: expected --pin and --from together, got one of them', {
-      op: 'record',
-    });
+    throw badArgument('record', '--pin and --from together', 'one of them');
   const { tokens } = await resolveTokens('record', options, model, terminal);
-  const { recordGguf } = await import('../../recording/record.js');
+  const { recordGguf } = await import('../../recording/record/record.js');
   const { out, generate, chunk, ubatch, threads, flashAttention, keyType, valueType, overwrite } = options;
   const started = performance.now();
   await runCancellable(context, async (signal) => {

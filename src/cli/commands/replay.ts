@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
-import { formatReplay } from '../../recording/format-replay.js';
-import type { ReplayMode } from '../../recording/replay.js';
+import { formatReplay } from '../../recording/replay/format-replay.js';
+import type { ReplayMode } from '../../recording/replay/replay.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
 import { addDeviceOptions, type DeviceOptions } from '../options/device.js';
@@ -46,7 +46,7 @@ async function runReplay(
   context: CommandContext,
 ): Promise<void> {
   const { terminal } = context;
-  const { replayRecording } = await import('../../recording/replay.js');
+  const { replayRecording } = await import('../../recording/replay/replay.js');
   const { model, mode, backend, threads, top } = options;
   await runCancellable(context, async (signal) => {
     const result = await withProgress(terminal, 'replay', 'nodes', (onProgress) =>

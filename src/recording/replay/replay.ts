@@ -3,7 +3,7 @@
  * fit.
  */
 import { resolve } from 'node:path';
-import { runInChild } from './in-child.js';
+import { runInChild } from '../in-child.js';
 
 /** Options of {@link replayRecording}. */
 export interface ReplayRecordingOptions {

@@ -1,5 +1,5 @@
 /** Elements of a tensor in memory with gaps: ggml's strides. */
-import { blockElements, type TapDtype, tapBlockBytes } from '../dump/dtypes.js';
+import { blockElements, type TapDtype, tapBlockBytes } from '../../dump/dtypes.js';
 
 /** Where a tensor lies in its memory. */
 export interface Strided {

@@ -1,14 +1,14 @@
 /** Takes a run's values as they come and writes them into the dump, a block at a time. */
 
-import { blockElements, dtypeKind, tapBlockBytes } from '../dump/dtypes.js';
-import type { RowIndex, TapSpec } from '../dump/format.js';
-import { rowStats } from '../dump/row-stats.js';
-import type { DumpWriter, TapStats, TapValue } from '../dump/writer.js';
-import { elementCount } from '../graph/shape.js';
+import { blockElements, dtypeKind, tapBlockBytes } from '../../dump/dtypes.js';
+import type { RowIndex, TapSpec } from '../../dump/format.js';
+import { rowStats } from '../../dump/row-stats.js';
+import type { DumpWriter, TapStats, TapValue } from '../../dump/writer.js';
+import { elementCount } from '../../graph/shape.js';
+import { alignedElements } from '../replay/widen.js';
 import type { Four, RecordedTensor } from './recorded-graph.js';
 import { unexpected } from './recorded-graph.js';
 import { inTapOrder, type PlannedValue, type TapPlan } from './tap-plan.js';
-import { alignedElements } from './widen.js';
 
 /** Writes one recording. */
 export class ValueWriter {

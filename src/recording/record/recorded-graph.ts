@@ -1,9 +1,9 @@
 /** The graphs of a run as libllama built them, collected from the addon's descriptions. */
-import { ggmlTypeName } from '../dtype.js';
-import type { TapDtype } from '../dump/dtypes.js';
-import { TAP_DTYPES } from '../dump/dtypes.js';
-import { ZayascopeError } from '../errors.js';
-import type { NativeRecorded } from '../native.js';
+import { ggmlTypeName } from '../../dtype.js';
+import type { TapDtype } from '../../dump/dtypes.js';
+import { TAP_DTYPES } from '../../dump/dtypes.js';
+import { ZayascopeError } from '../../errors.js';
+import type { NativeRecorded } from '../../native.js';
 
 /** Four sizes or strides, fastest axis first. */
 export type Four = readonly [number, number, number, number];

@@ -1,5 +1,5 @@
 /** What a recording's dump holds: a tap for each named value, and where each tensor's bytes go. */
-import type { TapSpec } from '../dump/format.js';
+import type { TapSpec } from '../../dump/format.js';
 import { nameValues } from './node-names.js';
 import { type Four, type GraphCollector, type RecordedTensor, valueSizes } from './recorded-graph.js';
 import { tokenAxes } from './token-axis.js';

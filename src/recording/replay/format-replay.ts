@@ -1,4 +1,4 @@
-import { rendered, textTable } from '../text-table.js';
+import { rendered, textTable } from '../../text-table.js';
 import type { RecordingReplay, ReplayedNode } from './replay.js';
 
 /** Nodes that gave other bits or did not run are listed up to here. */

@@ -1,7 +1,7 @@
 /** A model that libllama runs, with its tensors told as they come. Meant for a child process. */
-import { ggmlType } from '../dtype.js';
-import { ZayascopeError } from '../errors.js';
-import { LLAMA_MODE, llamaLibraryFile, type NativeLlama, type NativeRecorded, native } from '../native.js';
+import { ggmlType } from '../../dtype.js';
+import { ZayascopeError } from '../../errors.js';
+import { LLAMA_MODE, llamaLibraryFile, type NativeLlama, type NativeRecorded, native } from '../../native.js';
 import type { Call } from './describe-recording.js';
 import type { RecordRun } from './record.js';
 

@@ -6,9 +6,9 @@ import {
   type TapDtype,
   tapBlockBytes,
   tapType,
-} from '../dump/dtypes.js';
-import { elementsOf, type TapElements, toFloat64 } from '../dump/float.js';
-import { native } from '../native.js';
+} from '../../dump/dtypes.js';
+import { elementsOf, type TapElements, toFloat64 } from '../../dump/float.js';
+import { native } from '../../native.js';
 
 /** @param columns elements of a row; quantised types lie in rows of whole blocks. */
 export async function widenToFloat64(

@@ -1,26 +1,34 @@
 /** Values of a recording's tensors: its taps, the model's weights, and memory that nodes wrote before. */
 
-import { blockElements, storedBytes, tapBlockBytes } from '../dump/dtypes.js';
-import type { DumpGraph, GraphTensor } from '../dump/graph-file.js';
-import type { Dump } from '../dump/reader.js';
-import { ZayascopeError } from '../errors.js';
-import { elementCount } from '../graph/shape.js';
-import type { Checkpoint } from '../weights/checkpoint.js';
-import { readTensor } from '../weights/tensor-data.js';
-import type { Four } from './recorded-graph.js';
-import { inGgmlOrder } from './tap-plan.js';
+import { blockElements, storedBytes, tapBlockBytes } from '../../dump/dtypes.js';
+import type { DumpGraph, GraphTensor } from '../../dump/graph-file.js';
+import type { Dump } from '../../dump/reader.js';
+import { ZayascopeError } from '../../errors.js';
+import { elementCount } from '../../graph/shape.js';
+import type { Checkpoint } from '../../weights/checkpoint.js';
+import { readTensor } from '../../weights/tensor-data.js';
+import type { Four } from '../record/recorded-graph.js';
+import { inGgmlOrder } from '../record/tap-plan.js';
 
 /** Gives the bytes of tensors, each at the time at which a node of the graph reads it. */
 export class ReplayValues {
   readonly #dump: Dump;
   readonly #graph: DumpGraph;
-  readonly #checkpoint: Checkpoint;
+  readonly #others: readonly GraphTensor[];
+  readonly #checkpoint: Pick<Checkpoint, 'tensors'>;
   /** Memory by the id of the tensor that owns it; of weights, states, and what nodes of this graph made. */
   readonly #memory = new Map<number, Uint8Array>();
   /** How many nodes of the graph still read a tensor's memory. */
   #readers = new Map<number, number>();
 
-  constructor(dump: Dump, graph: DumpGraph, checkpoint: Checkpoint) {
+  /** @param others the same tensors as another graph has them, whose sources are kept as long too. */
+  constructor(
+    dump: Dump,
+    graph: DumpGraph,
+    checkpoint: Pick<Checkpoint, 'tensors'>,
+    others: readonly GraphTensor[] = [],
+  ) {
+    this.#others = others;
     this.#dump = dump;
     this.#graph = graph;
     this.#checkpoint = checkpoint;
@@ -101,9 +109,14 @@ export class ReplayValues {
   }
 
   #owners(node: GraphTensor): Set<number> {
-    const { tensors } = this.#graph;
-    const all = [node, ...node.src.filter((id) => id !== null).map((id) => tensors[id]!)];
-    return new Set(all.map((tensor) => this.owner(tensor).id));
+    const owners = new Set<number>();
+    for (const tensors of [this.#graph.tensors, this.#others]) {
+      const found = tensors[node.id];
+      if (found === undefined) continue;
+      const all = [found, ...found.src.filter((id) => id !== null).map((id) => tensors[id]!)];
+      for (const tensor of all) owners.add(this.owner(tensor).id);
+    }
+    return owners;
   }
 }
 

@@ -2,9 +2,10 @@
  * Records a run of libllama: once without reading values, which gives the graphs and the logits to compare
  * with, and once with. Meant for a child process: libllama aborts on some bad files.
  */
-import type { RowIndex } from '../dump/format.js';
-import { DumpWriter } from '../dump/writer.js';
-import { openGgufFile } from '../models/layout/source.js';
+import type { RowIndex } from '../../dump/format.js';
+import { DumpWriter } from '../../dump/writer.js';
+import { openGgufFile } from '../../models/layout/source.js';
+import { nmse } from '../replay/widen.js';
 import { type Call, describeRun, graphFile } from './describe-recording.js';
 import { Grafts } from './grafts.js';
 import { LlamaSession } from './llama-session.js';
@@ -13,7 +14,6 @@ import { GraphCollector, unexpected } from './recorded-graph.js';
 import { planTaps, type TapPlan } from './tap-plan.js';
 import { ValueTaker } from './value-taker.js';
 import { ValueWriter } from './value-writer.js';
-import { nmse } from './widen.js';
 
 /** @param onProgress called with graphs done and graphs in all, of the run whose values are read. */
 export async function runRecording(
@@ -21,7 +21,7 @@ export async function runRecording(
   onProgress: (done: number, total: number) => void,
 ): Promise<RecordResult> {
   using session = new LlamaSession(run);
-  const recording = new Recording(session, run);
+  const recording = new RecordingRun(session, run);
   const plain = await recording.collect();
   await using grafts = await Grafts.open(run, recording.graphs, recording.plan);
   const edited = grafts.count === 0 ? plain : await recording.edit(grafts);
@@ -38,7 +38,7 @@ interface Made extends Call {
 }
 
 /** One recording, run by run. */
-class Recording {
+class RecordingRun {
   readonly #session: LlamaSession;
   readonly #run: RecordRun;
   readonly graphs = new GraphCollector();

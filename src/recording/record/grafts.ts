@@ -1,11 +1,11 @@
 /** Values that are written into a run: from files, or from another recording. */
 import { basename } from 'node:path';
-import { blockElements, type TapDtype, tapBlockBytes } from '../dump/dtypes.js';
-import { readGraph } from '../dump/graph-file.js';
-import { openNpy } from '../dump/import/source-numpy.js';
-import { Dump } from '../dump/reader.js';
-import { ZayascopeError } from '../errors.js';
-import { tapPattern } from '../tap-pattern.js';
+import { blockElements, type TapDtype, tapBlockBytes } from '../../dump/dtypes.js';
+import { readGraph } from '../../dump/graph-file.js';
+import { openNpy } from '../../dump/import/source-numpy.js';
+import { Dump } from '../../dump/reader.js';
+import { ZayascopeError } from '../../errors.js';
+import { tapPattern } from '../../tap-pattern.js';
 import type { GraphCollector } from './recorded-graph.js';
 import { inGgmlOrder, type PlannedValue, type TapPlan } from './tap-plan.js';
 
@@ -48,7 +48,9 @@ export class Grafts implements AsyncDisposable {
     this.#plan = plan;
   }
 
-  /** @throws `BAD_ARGUMENT` for names that the run does not have, `UNPAIRED` for other sizes or dtypes, `IO`. */
+  /**
+   * @throws `BAD_ARGUMENT` for names that the run does not have, `UNPAIRED` for other sizes or dtypes, `IO`.
+   */
   static async open(
     { set = [], pin = [] }: { set?: readonly SetValue[]; pin?: readonly PinValues[] },
     graphs: Pick<GraphCollector, 'tensors' | 'graphs'>,

@@ -1,11 +1,11 @@
 /** Records a run of libllama into a dump, in a child process: libllama ends its process on some bad files. */
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
-import type { Dtype } from '../dtype.js';
-import { badArgument } from '../errors.js';
-import { openGgufFile } from '../models/layout/source.js';
+import type { Dtype } from '../../dtype.js';
+import { badArgument } from '../../errors.js';
+import { openGgufFile } from '../../models/layout/source.js';
+import { runInChild } from '../in-child.js';
 import type { PinValues, SetValue } from './grafts.js';
-import { runInChild } from './in-child.js';
 
 /** Options of {@link recordGguf}. */
 export interface RecordOptions {

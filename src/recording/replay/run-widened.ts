@@ -1,28 +1,33 @@
-/** The error that a node makes itself: what it gave against the same node with its operands in F32. */
-import { dtypeKind, type TapDtype } from '../dump/dtypes.js';
-import { elementCount } from '../graph/shape.js';
-import type { ReplayedNode } from './replay.js';
+/** A node without what it rounds itself: with its operands in F32. */
+import { dtypeKind, type TapDtype } from '../../dump/dtypes.js';
+import { elementCount } from '../../graph/shape.js';
 import { type Placed, type Prepared, placed, type Written } from './replay-node.js';
 import { denseStrides, packed } from './strided.js';
-import { nmse, widenToFloat64 } from './widen.js';
+import { widenToFloat64 } from './widen.js';
 
 /** Where the mask stays as it is: ggml takes no other. */
 const KEPT_SOURCE: Readonly<Record<string, number>> = { FLASH_ATTN_EXT: 3 };
 
+/** What a node gives with its operands in F32, and which types they had. */
+export interface Widened {
+  values: Float64Array | Float32Array;
+  types: string[];
+}
+
 /**
  * Runs a node with every low-precision operand in F32, and its result too where it is stored in fewer bits.
- * @param before the memory of its result, before it ran. @param recorded what it gave.
+ * @param before the memory of its result, before it ran. @returns undefined where nothing is in low
+ * precision.
  */
-export async function ownError(
+export async function runWidened(
   op: string,
   prepared: Prepared,
   before: Uint8Array,
-  recorded: Uint8Array,
   written: Written,
   run: (prepared: Prepared) => void,
-): Promise<Pick<ReplayedNode, 'ownError' | 'widened'>> {
+): Promise<Widened | undefined> {
   const [target] = prepared.tensors as [Placed];
-  const widened: string[] = [];
+  const types: string[] = [];
   const roots: Uint8Array[] = [before.slice(), ...prepared.roots.slice(1)];
   const tensors = [...prepared.tensors];
   const targetIsLow = isLow(target.dtype);
@@ -32,7 +37,7 @@ export async function ownError(
     // The destination of a copy is no operand.
     if (!isLow(source.dtype) || (source.root === 0 && targetIsLow)) continue;
     tensors[place] = await wide(source, source.root === 0 ? before : prepared.roots[source.root]!, roots);
-    widened.push(source.dtype);
+    types.push(source.dtype);
   }
   if (targetIsLow) {
     const result = await wide(target, undefined, roots);
@@ -43,15 +48,13 @@ export async function ownError(
       const { ne } = prepared.tensors[place]!;
       tensors[place] = { ...result, ne, nb: denseStrides(ne, F32_BYTES) };
     }
-    widened.push(target.dtype);
+    types.push(target.dtype);
   }
-  if (widened.length === 0) return { ownError: 0 };
+  if (types.length === 0) return undefined;
   run({ roots, tensors, src: prepared.src });
   const [result] = tensors as [Placed];
-  const wideValue = written.read(roots[result.root]!, result);
-  const reference = await widenToFloat64(wideValue, result.dtype, written.ne[0]);
-  const own = await widenToFloat64(recorded, target.dtype, written.ne[0]);
-  return { ownError: nmse(reference, own), widened: [...new Set(widened)] };
+  const values = await widenToFloat64(written.read(roots[result.root]!, result), result.dtype, written.ne[0]);
+  return { values, types: [...new Set(types)] };
 }
 
 const F32_BYTES = 4;

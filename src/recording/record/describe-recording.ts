@@ -1,12 +1,12 @@
 /** What a recording's manifest and graph file say of a run. */
 import { basename } from 'node:path';
-import type { DumpDescription } from '../dump/format.js';
-import type { DumpGraph, GraphTensor } from '../dump/graph-file.js';
-import type { DumpRoles } from '../dump/roles.js';
-import type { openGgufFile } from '../models/layout/source.js';
-import { native } from '../native.js';
-import { packageVersion } from '../package-version.js';
-import { weightsSha256 } from '../weights/identity.js';
+import type { DumpDescription } from '../../dump/format.js';
+import type { DumpGraph, GraphTensor } from '../../dump/graph-file.js';
+import type { DumpRoles } from '../../dump/roles.js';
+import type { openGgufFile } from '../../models/layout/source.js';
+import { native } from '../../native.js';
+import { packageVersion } from '../../package-version.js';
+import { weightsSha256 } from '../../weights/identity.js';
 import type { RecordRun } from './record.js';
 import type { GraphCollector } from './recorded-graph.js';
 import type { TapPlan } from './tap-plan.js';

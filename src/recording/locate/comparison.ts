@@ -1,0 +1,101 @@
+/** Values of a recording beside those of its reference. */
+import { dtypeKind } from '../../dump/dtypes.js';
+import type { GraphTensor } from '../../dump/graph-file.js';
+import { type Four, valueSizes } from '../record/recorded-graph.js';
+import type { ReadyNode } from '../replay/node-walk.js';
+import type { Recording } from '../replay/open-recording.js';
+import { ReplayValues } from '../replay/replay-values.js';
+import { nmse, widenToFloat64 } from '../replay/widen.js';
+import type { DefinedGraph } from './defined-graph.js';
+import type { JudgedNode } from './locate.js';
+import { placeOf } from './wrong-place.js';
+
+/** How libllama calls token ids, and what follows from them in some graphs' inputs. */
+const TOKENS = /tokens|inp_embd/;
+/** Only what was recorded is read. */
+const NO_WEIGHTS = { tensors: new Map() };
+
+/** Compares values with those that the reference recorded. */
+export class Comparison {
+  readonly #defined: DefinedGraph;
+  readonly #values: ReplayValues;
+  readonly #tensors: readonly GraphTensor[];
+
+  constructor({ dump, graph }: Recording, defined: DefinedGraph) {
+    this.#defined = defined;
+    this.#tensors = graph.tensors;
+    this.#values = new ReplayValues(dump, graph, NO_WEIGHTS);
+  }
+
+  /** Inputs of a graph that are not the reference's. */
+  async inputs({ dump, graph: { graphs, tensors } }: Recording, step: number): Promise<JudgedNode[]> {
+    const own = new ReplayValues(dump, { version: 1, graphs, tensors }, NO_WEIGHTS);
+    const read = new Set(
+      graphs
+        .filter((graph) => graph.step === step)
+        .flatMap(({ nodes }) => nodes.flatMap((id) => tensors[id]!.src)),
+    );
+    const found: JudgedNode[] = [];
+    for (const id of read) {
+      const tensor = id === null ? undefined : tensors[id]!;
+      if (tensor?.op !== 'NONE' || tensor.tap === undefined || tensor.state !== undefined) continue;
+      // Token ids are told by themselves; steps append what the run before them chose.
+      if (TOKENS.test(tensor.name)) continue;
+      const partner = this.#defined.partners.get(tensor.id);
+      if (
+        partner?.tap === undefined ||
+        partner.type !== tensor.type ||
+        partner.ne.join() !== tensor.ne.join()
+      )
+        continue;
+      const [a, b] = [
+        await this.#values.recorded(partner, partner.ne, step),
+        await own.recorded(tensor, tensor.ne, step),
+      ];
+      if (Buffer.from(a).equals(b)) continue;
+      const numbers = (bytes: Uint8Array) => widenToFloat64(bytes, tensor.type, tensor.ne[0]);
+      found.push(otherInput(tensor, step, [await numbers(a), await numbers(b)], tensor.ne));
+    }
+    return found;
+  }
+
+  async wholeError({ node, step, recorded, written }: ReadyNode): Promise<{ wholeError?: number }> {
+    const partner = this.#defined.partners.get(node.id);
+    if (partner?.tap === undefined) return {};
+    const ne = valueSizes(partner, this.#tensors);
+    if (ne.join() !== written.ne.join()) return {};
+    const theirs = await this.#values.recorded(partner, ne, step);
+    if (partner.type === node.type && Buffer.from(theirs).equals(recorded)) return { wholeError: 0 };
+    const isExact = dtypeKind(node.type) === 'integer';
+    const [a, b] = [
+      await widenToFloat64(theirs, partner.type, ne[0]),
+      await widenToFloat64(recorded, node.type, ne[0]),
+    ];
+    return { wholeError: isExact ? 1 : nmse(a, b) };
+  }
+}
+
+/** An input that is not the reference's, as a node of the graph that it is of. */
+function otherInput(
+  { id, tap, name, type, axes }: GraphTensor,
+  step: number,
+  [a, b]: readonly [ArrayLike<number>, ArrayLike<number>],
+  ne: Four,
+): JudgedNode {
+  const place = placeOf(a, b, ne, 0, axes?.[0]);
+  return {
+    id,
+    step,
+    op: 'INPUT',
+    name: tap ?? name,
+    block: null,
+    type,
+    ownError: nmse(a, b),
+    limit: 0,
+    isFault: true,
+    widened: [],
+    differences: ['an input of the graph, which is not what the reference is given'],
+    nonFinite: 0,
+    ...(place !== undefined && { place }),
+  };
+}

@@ -1,0 +1,186 @@
+import { formatError, rendered, styled, textTable } from '../../text-table.js';
+import type { JudgedNode, RecordingVerdict } from './locate.js';
+import { roundingWords } from './op-words.js';
+
+/** Lines of a table up to here. */
+const FEW = 12;
+/** Differences of one node up to here. */
+const FEW_WORDS = 2;
+
+/** What was found, as text. @param all every node at fault and every kind of rounding. */
+export function formatLocatedRecording(
+  verdict: RecordingVerdict,
+  { color = false, all = false }: { color?: boolean; all?: boolean } = {},
+): string {
+  const most = all ? Number.POSITIVE_INFINITY : FEW;
+  return rendered([
+    headLines(verdict, color),
+    faultLines(verdict, color, most),
+    roundingLines(verdict, color, most),
+  ]);
+}
+
+function headLines(verdict: RecordingVerdict, color: boolean): string[] {
+  const { nodes, notes, alone, parts, names, device, threads } = verdict;
+  const faults = faultsOf(verdict);
+  const failed = nodes.filter(({ problem }) => problem !== undefined);
+  const lines = [
+    names.reference === null
+      ? `${names.recording}, weights of ${names.model}`
+      : `${names.reference} (reference) against ${names.recording} (tested), weights of ${names.model}`,
+    `${nodes.length} nodes run again on ${device}${threads === undefined ? '' : `, ${threads} thread${threads === 1 ? '' : 's'}`}`,
+    faults.length > 0
+      ? `${styled('FAULT', 'bad', color)}  ${faults.length} of ${nodes.length} values are not what their inputs give`
+      : failed.length > 0
+        ? `${styled('NOT JUDGED', 'bad', color)}  ${failed.length} of ${nodes.length} nodes could not be run again; the others give what was recorded`
+        : `${styled('SILENT', 'good', color)}  every value is what its inputs give`,
+    ...notes.map((note) => `note: ${note}`),
+  ];
+  const [first] = faults;
+  if (first !== undefined)
+    lines.push(
+      `first fault: ${styled(first.name, 'strong', color)} (${first.op}), step ${first.step}${first.block === null ? '' : `, block ${first.block}`}`,
+      `  ${errorWords(first)}`,
+      ...(first.cause === undefined
+        ? first.differences.length === 0
+          ? []
+          : [`  the graph differs: ${few(first.differences)}`]
+        : [`  ${causeWords(first.cause)}`]),
+    );
+  for (const { name, op, problem } of failed.slice(0, FEW))
+    lines.push(`not run: ${name} (${op}): ${problem}`);
+  if (parts !== null) lines.push(partsLine(verdict, parts));
+  for (const [side, list] of Object.entries(alone))
+    if (list.length > 0)
+      lines.push(
+        `only in the ${side === 'tested' ? 'tested' : "reference's"} graph: ${list.slice(0, FEW).join(', ')}${list.length > FEW ? `, and ${list.length - FEW} more` : ''}`,
+      );
+  return lines;
+}
+
+function partsLine(
+  { nodes, names }: RecordingVerdict,
+  parts: NonNullable<RecordingVerdict['parts']>,
+): string {
+  const first = nodes.find(({ id }) => id === parts.first);
+  if (first === undefined) return `every value is that of ${names.reference}`;
+  const end = parts.logits === null ? '' : `; logits NMSE ${formatError(parts.logits)}`;
+  return `first value that is not the reference's: ${first.name} (${first.op}), step ${first.step}, NMSE ${formatError(first.wholeError ?? null)}${end}`;
+}
+
+function errorWords({ ownError, limit, place, nonFinite, op }: JudgedNode): string {
+  if (nonFinite > 0)
+    return `NaN or infinite where its inputs give numbers: ${place ?? `${nonFinite} values`}`;
+  if (ownError === null) return 'the graphs differ here';
+  if (limit === 0 && ownError === 1)
+    return `other indices than its inputs give${place === undefined ? '' : `, ${place}`} (${op.toLowerCase()})`;
+  return `own error ${formatError(ownError)}, limit ${formatError(limit)}${place === undefined ? '' : `, ${place}`}`;
+}
+
+function few(words: readonly string[]): string {
+  const rest = words.length - FEW_WORDS;
+  return `${words.slice(0, FEW_WORDS).join('; ')}${rest > 0 ? `; and ${rest} more` : ''}`;
+}
+
+function causeWords({ words, left }: NonNullable<JudgedNode['cause']>): string {
+  return left === null ? words : `${words}: with it the error is ${formatError(left)}`;
+}
+
+function faultsOf({ nodes, faults }: RecordingVerdict): JudgedNode[] {
+  const at = new Set(faults);
+  return nodes.filter(({ id }) => at.has(id));
+}
+
+/** The name that a value has in every block. */
+function kindOf({ name }: Pick<JudgedNode, 'name'>): string {
+  return name
+    .replace(/^node_\d+/, 'node_*')
+    .replace(/-\d+(?=$|[ #@~(])/, '-*')
+    .replace(/_l\d+/, '_l*');
+}
+
+interface Group {
+  first: JudgedNode;
+  nodes: JudgedNode[];
+}
+
+function grouped(nodes: readonly JudgedNode[], key: (node: JudgedNode) => string): Group[] {
+  const groups = new Map<string, Group>();
+  for (const node of nodes) {
+    const known = groups.get(key(node));
+    if (known === undefined) groups.set(key(node), { first: node, nodes: [node] });
+    else known.nodes.push(node);
+  }
+  return [...groups.values()];
+}
+
+function worst(nodes: readonly JudgedNode[]): number {
+  return Math.max(...nodes.map(({ ownError }) => ownError ?? 0));
+}
+
+function faultLines(verdict: RecordingVerdict, color: boolean, most: number): string[] {
+  const faults = faultsOf(verdict);
+  if (faults.length < 2) return [];
+  const words = ({ cause, differences }: JudgedNode) => cause?.words ?? few(differences);
+  const groups = grouped(
+    faults,
+    (node) => `${node.op} ${kindOf(node)} ${words(node).replaceAll(/\d+/g, '*')}`,
+  );
+  const rows = groups
+    .slice(0, most)
+    .map(({ first, nodes }) => [
+      `  ${kindOf(first)}`,
+      first.op,
+      String(nodes.length),
+      ranges(nodes.map(({ block }) => block)),
+      ranges(nodes.map(({ step }) => step)),
+      first.limit === 0 && first.ownError === 1
+        ? 'indices'
+        : first.ownError === null
+          ? ''
+          : formatError(worst(nodes)),
+      words(first) || (first.place ?? ''),
+    ]);
+  return [
+    'values at fault, in the order of the graph:',
+    ...textTable([['  value', 'op', 'nodes', 'blocks', 'steps', 'own error', ''], ...rows], 'llrllrl', color),
+    ...rest(groups.length, most),
+  ];
+}
+
+function roundingLines({ nodes, faults }: RecordingVerdict, color: boolean, most: number): string[] {
+  const at = new Set(faults);
+  const making = nodes.filter(
+    ({ id, ownError, widened }) => !at.has(id) && widened.length > 0 && (ownError ?? 0) > 0,
+  );
+  const groups = grouped(making, (node) => roundingWords(node, node.widened)).sort(
+    (a, b) => worst(b.nodes) - worst(a.nodes),
+  );
+  if (groups.length === 0) return [];
+  const rows = groups.slice(0, most).map(({ nodes: all }) => {
+    const top = all.reduce((a, b) => ((b.ownError ?? 0) > (a.ownError ?? 0) ? b : a));
+    return [`  ${roundingWords(top, top.widened)}`, String(all.length), formatError(top.ownError), top.name];
+  });
+  return [
+    'what rounds, as its types say (no fault):',
+    ...textTable([['  ', 'nodes', 'own error up to', 'at'], ...rows], 'lrrl', color),
+    ...rest(groups.length, most),
+  ];
+}
+
+function rest(count: number, most: number): string[] {
+  return count > most ? [`  and ${count - most} more (--all)`] : [];
+}
+
+/** `0-3, 5`. */
+function ranges(values: readonly (number | null)[]): string {
+  const sorted = [...new Set(values.filter((value) => value !== null))].sort((a, b) => a - b);
+  if (sorted.length === 0) return '';
+  const runs: [number, number][] = [];
+  for (const value of sorted) {
+    const last = runs.at(-1);
+    if (last !== undefined && last[1] + 1 === value) last[1] = value;
+    else runs.push([value, value]);
+  }
+  return runs.map(([a, b]) => (a === b ? String(a) : `${a}-${b}`)).join(', ');
+}

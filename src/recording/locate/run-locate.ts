@@ -1,0 +1,213 @@
+/** Judges a recording, node by node, in the order in which it ran. Meant for a child process. */
+import { basename } from 'node:path';
+import { blockElements, tapBlockBytes } from '../../dump/dtypes.js';
+import type { GraphTensor } from '../../dump/graph-file.js';
+import { ZayascopeError } from '../../errors.js';
+import { openBackend } from '../../graph/backend.js';
+import { openGgufFile } from '../../models/layout/source.js';
+import { weightsSha256 } from '../../weights/identity.js';
+import { type ReadyNode, walkNodes } from '../replay/node-walk.js';
+import { Recording } from '../replay/open-recording.js';
+import { nmse, widenToFloat64 } from '../replay/widen.js';
+import { Comparison } from './comparison.js';
+import { type DefinedGraph, defineGraph, ownDefinition } from './defined-graph.js';
+import { judgeNode } from './judge-node.js';
+import type { JudgedNode, LocateRecordingRun, RecordingVerdict } from './locate.js';
+
+const OP = 'locate';
+/** Of a recording's policy: what changes the graph. */
+const SETTINGS: ReadonlySet<string> = new Set(['flashAttention', 'keyType', 'valueType']);
+
+export async function runLocate(
+  run: LocateRecordingRun,
+  onProgress: (done: number, total: number) => void,
+  onNode: (at: string) => void,
+): Promise<RecordingVerdict> {
+  await using tested = await Recording.open(OP, run.recording);
+  await using reference = run.reference === undefined ? undefined : await Recording.open(OP, run.reference);
+  if (reference !== undefined) checkSteps(tested, reference);
+  const threads = run.threads ?? tested.threads;
+  using backend = openBackend(run.backend, threads === undefined ? {} : { threads });
+  const { stored } = await openGgufFile(run.model);
+  const sha256 = await weightsSha256(stored);
+  const isTested = sha256 === tested.dump.manifest.model.weightsSha256;
+  const defined =
+    reference === undefined
+      ? ownDefinition(tested.graph)
+      : defineGraph(tested.graph, reference.graph, isTested ? 'tested' : 'reference');
+  const compare = reference && new Comparison(reference, defined);
+  const judge = new Judge(tested, defined);
+  const total = tested.nodeCount;
+  const nodes: JudgedNode[] = [];
+  let step = -1;
+  let done = 0;
+  for await (const ready of walkNodes(tested, defined.tensors, stored, backend, onNode)) {
+    if (compare !== undefined && ready.step !== step)
+      nodes.push(...(await compare.inputs(tested, ready.step)));
+    step = ready.step;
+    const node = await judge.judge(ready);
+    if (compare !== undefined) Object.assign(node, await compare.wholeError(ready));
+    nodes.push(node);
+    if (++done % 64 === 0 || done === total) onProgress(done, total);
+  }
+  return {
+    nodes,
+    faults: nodes.filter(({ isFault }) => isFault).map(({ id }) => id),
+    parts: compare === undefined ? null : partsOf(nodes, tested),
+    alone: {
+      tested: defined.alone.tested.map(nameOf),
+      reference: defined.alone.reference.map(nameOf),
+    },
+    notes: notesOn(tested, reference, run.model, sha256),
+    names: {
+      recording: basename(run.recording),
+      reference: run.reference === undefined ? null : basename(run.reference),
+      model: basename(run.model),
+    },
+    device: backend.device.description,
+    threads,
+  };
+}
+
+function nameOf({ op, name, tap }: GraphTensor): string {
+  return `${op} ${tap ?? name}`;
+}
+
+/** Two recordings are compared step by step. */
+function checkSteps({ dump: a }: Recording, { dump: b }: Recording): void {
+  const rows = (dump: typeof a) => (dump.manifest.calls ?? []).map(({ rows: count }) => count).join(', ');
+  if (a.manifest.steps !== b.manifest.steps || rows(a) !== rows(b))
+    throw new ZayascopeError(
+      'UNPAIRED',
+      `${OP}: expected recordings of the same steps, ${rows(b)} tokens (${b.dir}), got ${rows(a)} (${a.dir})`,
+      { op: OP },
+    );
+}
+
+/** Judges node after node of one recording. */
+class Judge {
+  readonly #tested: Recording;
+  readonly #defined: DefinedGraph;
+  readonly #tokenTaps: ReadonlySet<string>;
+  readonly #positions: number;
+
+  constructor(tested: Recording, defined: DefinedGraph) {
+    this.#tested = tested;
+    this.#defined = defined;
+    const { dump } = tested;
+    this.#tokenTaps = new Set(dump.taps.filter(({ scope }) => scope === 'token').map(({ name }) => name));
+    this.#positions = Math.max(1, ...dump.manifest.sequences.map(({ tokens }) => tokens?.length ?? 0));
+  }
+
+  async judge(ready: ReadyNode): Promise<JudgedNode> {
+    const { node, step } = ready;
+    const own = this.#tested.graph.tensors[node.id]!;
+    const partner = this.#defined.partners.get(node.id);
+    const differences = [
+      ...this.#differences(own),
+      ...(partner === undefined ? ["not in the reference's graph"] : []),
+    ];
+    const judged: JudgedNode = {
+      id: node.id,
+      step,
+      op: node.op,
+      name: node.tap ?? node.name,
+      block: this.#tested.blockOf(node),
+      type: own.type,
+      ownError: null,
+      limit: 0,
+      isFault: false,
+      widened: [],
+      differences,
+      nonFinite: 0,
+    };
+    try {
+      const isTokens = node.tap !== undefined && this.#tokenTaps.has(node.tap);
+      return Object.assign(
+        judged,
+        await judgeNode(ready, {
+          positions: this.#positions,
+          tokenAxis: isTokens ? node.axes?.[0] : undefined,
+          isMissing: partner === undefined || differences.some((each) => each.startsWith('lacks ')),
+          isStoredLower: partner !== undefined && bitsOf(own) < bitsOf(partner),
+          differences,
+          asRecorded: () => this.#asRecorded(own, ready),
+        }),
+      );
+    } catch (error) {
+      if (!(error instanceof ZayascopeError) || error.code !== 'BACKEND') throw error;
+      return { ...judged, problem: error.message };
+    }
+  }
+
+  /** Differences of a node, and of the weights that it reads. */
+  #differences({ id, src }: GraphTensor): string[] {
+    const { differences } = this.#defined;
+    const weights = src.flatMap((source) =>
+      source !== null && this.#tested.graph.tensors[source]!.weight !== undefined
+        ? (differences.get(source) ?? [])
+        : [],
+    );
+    return [...(differences.get(id) ?? []), ...weights];
+  }
+
+  /** As the recording's own graph has it. Other weights cannot be had. */
+  async #asRecorded(own: GraphTensor, { node, written, recorded, runAs }: ReadyNode): Promise<number> {
+    const { tensors } = this.#tested.graph;
+    const isOtherWeight = (id: number | null): boolean =>
+      id !== null && tensors[id]!.weight !== undefined && this.#defined.differences.has(id);
+    if (own.src.some(isOtherWeight)) return Number.POSITIVE_INFINITY;
+    const again = await runAs(own, tensors);
+    const numbers = (bytes: Uint8Array) => widenToFloat64(bytes, node.type, written.ne[0]);
+    return nmse(await numbers(again), await numbers(recorded));
+  }
+}
+
+/** Bits that a value keeps of a number; of quantised types those of an element. */
+function bitsOf({ type }: GraphTensor): number {
+  return MANTISSA[type] ?? Math.floor((8 * tapBlockBytes(type)) / blockElements(type));
+}
+
+const MANTISSA: Readonly<Record<string, number>> = { F64: 53, F32: 24, F16: 11, BF16: 8 };
+
+function firstOtherToken({ dump: a }: Recording, { dump: b }: Recording): number | undefined {
+  const [own, right] = [a, b].map(({ manifest }) => manifest.sequences.flatMap(({ tokens }) => tokens ?? []));
+  const at = own!.findIndex((token, k) => token !== right![k]);
+  return at < 0 ? undefined : at;
+}
+
+function partsOf(nodes: readonly JudgedNode[], { dump }: Recording): RecordingVerdict['parts'] {
+  const first = nodes.find(({ wholeError }) => wholeError !== undefined && wholeError > 0);
+  const logits = dump.manifest.roles?.logits ?? [];
+  const last = nodes.findLast(({ name }) => logits.includes(name));
+  return { first: first?.id ?? null, logits: last?.wholeError ?? null };
+}
+
+function notesOn(
+  tested: Recording,
+  reference: Recording | undefined,
+  model: string,
+  sha256: string,
+): string[] {
+  const notes: string[] = [];
+  const other = reference && firstOtherToken(tested, reference);
+  if (other !== undefined)
+    notes.push(
+      `DIFFERENT TOKENS: the recordings ran different token ids from position ${other} on; each node is judged by its own inputs all the same`,
+    );
+  const [own, right] = [tested.dump.manifest.model, (reference ?? tested).dump.manifest.model];
+  const isEither = sha256 === right.weightsSha256 || sha256 === own.weightsSha256;
+  if (right.weightsSha256 !== undefined && !isEither)
+    notes.push(`DIFFERENT WEIGHTS: ${right.name} ran, and is judged by the weights of ${basename(model)}`);
+  if (own.weightsSha256 !== right.weightsSha256)
+    notes.push(
+      `the recordings ran different weights: ${right.name} (reference) and ${own.name} (tested); judged by those of ${sha256 === own.weightsSha256 ? 'the tested run, as it stores them' : 'the reference'}`,
+    );
+  for (const [setting, value] of Object.entries(tested.dump.manifest.policy)) {
+    const theirs = (reference ?? tested).dump.manifest.policy[setting];
+    if (SETTINGS.has(setting) && value !== theirs)
+      notes.push(`settings differ: ${setting} ${String(value)} (reference ${String(theirs)})`);
+  }
+  if (tested.dump.manifest.status !== 'complete') notes.push('PARTIAL: the tested recording was cut short');
+  return notes;
+}

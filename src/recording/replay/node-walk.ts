@@ -1,0 +1,81 @@
+/** Every node of a recording that computes, ready to run, in the order in which it ran. */
+import type { GraphTensor } from '../../dump/graph-file.js';
+import type { Backend } from '../../graph/backend.js';
+import type { Checkpoint } from '../../weights/checkpoint.js';
+import type { Recording } from './open-recording.js';
+import { type Prepared, prepareNode, runNode, type Written, writtenBy } from './replay-node.js';
+import { ReplayValues } from './replay-values.js';
+import { runWidened, type Widened } from './run-widened.js';
+
+/** One node with what it reads. */
+export interface ReadyNode {
+  /** As it is to be run. */
+  node: GraphTensor;
+  step: number;
+  /** What was recorded, elements in ggml's order. */
+  recorded: Uint8Array;
+  written: Written;
+  prepared: Prepared;
+  /** Runs it as it is. @returns the bytes of its value. */
+  run(): Uint8Array;
+  /** Runs what another graph has in its place, on the same values. @returns the bytes of its value. */
+  runAs(node: GraphTensor, tensors: readonly GraphTensor[]): Promise<Uint8Array>;
+  /** Runs it with its operands in F32; undefined where they are. */
+  widened(): Promise<Widened | undefined>;
+}
+
+/**
+ * Walks through a recording. Later nodes read what was recorded, whatever a node gives now.
+ * @param tensors the graph's, or as another graph defines them. @param onNode called before each node.
+ */
+export async function* walkNodes(
+  recording: Recording,
+  tensors: readonly GraphTensor[],
+  checkpoint: Checkpoint,
+  backend: Backend,
+  onNode: (at: string) => void,
+): AsyncGenerator<ReadyNode> {
+  const values = new ReplayValues(
+    recording.dump,
+    { ...recording.graph, tensors },
+    checkpoint,
+    recording.graph.tensors,
+  );
+  for (const { step, nodes } of recording.graph.graphs) {
+    values.begin(nodes);
+    for (const id of nodes) {
+      const node = tensors[id]!;
+      if (recording.computes(id)) {
+        onNode(`${node.op} ${node.name} (node ${id})`);
+        const written = await writtenBy(node, step, values, tensors);
+        const recorded = await values.recorded(node, written.ne, step);
+        const prepared = await prepareNode(node, step, values, tensors);
+        const target = prepared.tensors[0]!;
+        const before = prepared.roots[0]!.slice();
+        const run = (again: Prepared) => runNode(backend.native, node, again);
+        yield {
+          node,
+          step,
+          recorded,
+          written,
+          prepared,
+          run: () => {
+            prepared.roots[0]!.set(before);
+            run(prepared);
+            return written.read(prepared.roots[0]!, target);
+          },
+          runAs: async (other, others) => {
+            const again = await prepareNode(other, step, values, others);
+            runNode(backend.native, other, again);
+            return written.read(again.roots[0]!, again.tensors[0]!);
+          },
+          widened: () => runWidened(node.op, prepared, before, written, run),
+        };
+        const memory = await values.memory(node, step);
+        memory.set(before);
+        written.write(memory, target, recorded);
+      }
+      values.end(node);
+    }
+  }
+}

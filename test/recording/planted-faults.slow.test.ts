@@ -1,0 +1,50 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { locateRecording, recordGguf } from '../../src/index.js';
+import { formatLocatedRecording } from '../../src/recording/locate/format.js';
+import { hasLibllama } from '../llamacpp/libllama.js';
+import { describeWith } from '../system-package.js';
+import { FAULTS, plant } from './faults.js';
+import { modelMaker, PROMPT } from './models.js';
+
+describeWith('a C++ compiler or libllama', hasLibllama, 'faults in recordings', () => {
+  let folder: string;
+  let make: Awaited<ReturnType<typeof modelMaker>>['make'];
+  const plain = new Map<string, string>();
+  beforeAll(async () => {
+    ({ folder, make } = await modelMaker());
+  }, 60_000);
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  const unaltered = async (architecture: string, flashAttention: boolean): Promise<string> => {
+    const key = `${architecture}-${flashAttention}`;
+    const known = plain.get(key);
+    if (known !== undefined) return known;
+    const out = join(folder, `plain-${key}`);
+    plain.set(key, out);
+    await recordGguf({
+      model: make(architecture),
+      tokens: PROMPT,
+      generate: 1,
+      threads: 1,
+      flashAttention,
+      out,
+    });
+    return out;
+  };
+
+  it.each(FAULTS.map((fault) => [fault.name, fault.architecture, fault] as const))(
+    'names %s (%s) first',
+    async (_, architecture, fault) => {
+      const reference = await unaltered(architecture, fault.options?.flashAttention === true);
+      const run = await plant(fault, make(architecture), reference, folder);
+      const verdict = await locateRecording(run);
+      const text = formatLocatedRecording(verdict);
+      expect(text.match(/^first fault: (.+?) \([A-Z0-9_]+\)/m)?.[1], text).toBe(fault.at);
+      expect(text).toMatch(fault.says);
+      expect(text.split('\n').length).toBeLessThanOrEqual(40);
+    },
+    60_000,
+  );
+});
