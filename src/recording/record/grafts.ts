@@ -4,7 +4,7 @@ import { blockElements, type TapDtype, tapBlockBytes } from '../../dump/dtypes.j
 import { readGraph } from '../../dump/graph-file.js';
 import { openNpy } from '../../dump/import/source-numpy.js';
 import { Dump } from '../../dump/reader.js';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, type ZayascopeError } from '../../errors.js';
 import { tapPattern } from '../../tap-pattern.js';
 import type { GraphCollector } from './recorded-graph.js';
 import { inGgmlOrder, type PlannedValue, type TapPlan } from './tap-plan.js';
@@ -188,8 +188,5 @@ function withoutOnes(shape: readonly number[]): string {
 }
 
 function badGraft(expected: string, got: string, tap: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `${OP}: expected ${expected}, got ${got} (${tap})`, {
-    op: OP,
-    tensor: tap,
-  });
+  return badArgument(OP, expected, got, tap);
 }
