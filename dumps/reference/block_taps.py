@@ -13,6 +13,7 @@ from taps import (
     Sizes,
     Tap,
     channels_first,
+    either,
     flat,
     heads_first,
     local,
@@ -20,6 +21,7 @@ from taps import (
     output,
     per_token,
     sequence,
+    taken,
 )
 
 
@@ -32,19 +34,19 @@ def block_taps(size: Sizes, block: int, cached: bool = False) -> list[Tap]:
         taps.append(make_tap(size, suffix, block, read, dtype))
 
     # hidden_states: 1 the argument, 2 normalised, 3 attention's, 4 normalised, 5 the experts', 6 the block's; residual: 1 the argument
-    def hidden(nth: int, module: Reader) -> Behind:
-        return Behind(local(root, "hidden_states", nth, 6), module)
+    def hidden(nth: int, module: Reader, following: str) -> Behind:
+        return Behind(local(root, "hidden_states", nth, 6), module, taken(f"{root}.{following}"))
 
-    add(".input_layernorm", hidden(2, output(f"{root}.input_layernorm")))
+    add(".input_layernorm", hidden(2, output(f"{root}.input_layernorm"), "self_attn"))
     _attention(add, size, root, cached)
-    add(".self_attn.o_proj", hidden(3, output(f"{root}.self_attn.o_proj")))
+    add(".self_attn.o_proj", hidden(3, output(f"{root}.self_attn.o_proj"), "post_attention_residual_scale"))
     _residual(add, f"{root}", ".post_attention_residual_scale")
     scaled = f"{root}.post_attention_residual_scale"
     add(".post_attention_residual_scale", Behind(local(root, "residual", 2, 2), output(scaled)), F32)
-    add(".post_attention_layernorm", hidden(4, output(f"{root}.post_attention_layernorm")))
+    add(".post_attention_layernorm", hidden(4, output(f"{root}.post_attention_layernorm"), "mlp"))
     _router(add, root, block)
     _experts(add, root)
-    add(".mlp.experts", hidden(5, output(f"{root}.mlp.experts", flat)))
+    add(".mlp.experts", hidden(5, output(f"{root}.mlp.experts", flat), "post_mlp_residual_scale"))
     _residual(add, root, ".post_mlp_residual_scale")
     # the model's hidden_states: 1 the embedding, 2 scaled and shifted, then one a block
     add("", Behind(local("", "hidden_states", block + 3, block + 3), output(root, item=0)), F32)
@@ -70,11 +72,14 @@ def _attention(add, size: Sizes, root: str, cached: bool) -> None:
     add(".self_attn.qkv_proj:query_residual", local(cca, "query_residual", 2, 2))
     add(".self_attn.qkv_proj:key_residual", local(cca, "key_residual", 3, 3))
     # qk_states: 1 concatenated, 2 transposed, 3 with the incoming state in front, 4 depthwise, 5 grouped
-    add(".self_attn.qkv_proj:conv_input", _last_rows(local(cca, "qk_states", 3, 5, channels_first)))
+    padded = either(local(cca, "qk_states", 3, 5, channels_first), taken(f"{cca}.conv_qk_depthwise", channels_first))
+    add(".self_attn.qkv_proj:conv_input", _last_rows(padded))
     if cached and size.conv_state > 0:
         add(".self_attn.qkv_proj:conv_state", _state(root, "conv_states"))
     depthwise = Behind(
-        local(cca, "qk_states", 4, 5, channels_first), output(f"{cca}.conv_qk_depthwise", channels_first)
+        local(cca, "qk_states", 4, 5, channels_first),
+        output(f"{cca}.conv_qk_depthwise", channels_first),
+        taken(f"{cca}.conv_qk_grouped", channels_first),
     )
     if size.conv_leads > 0:
         leads = size.conv_leads
@@ -133,9 +138,10 @@ def _router(add, root: str, block: int) -> None:
     add(".mlp.gate.down_proj", Behind(down, output(f"{gate}.down_proj")))
     add(".mlp.gate:router_hidden_states", local(gate, "router_hidden_states", -1, None))
     # hidden_states: 1 the argument, 2 normalised, 3 after the first GELU, 4 after the second
-    add(".mlp.gate.router_mlp.norm", Behind(local(mlp, "hidden_states", 2, 4), output(f"{mlp}.norm")))
+    add(".mlp.gate.router_mlp.norm", Behind(local(mlp, "hidden_states", 2, 4), output(f"{mlp}.norm"), taken(f"{mlp}.fc1")))
     for layer, nth in (("1", 3), ("2", 4)):
-        add(f".mlp.gate.router_mlp.fc{layer}", output(f"{mlp}.fc{layer}"))
+        linear = output(f"{mlp}.fc{layer}")
+        add(f".mlp.gate.router_mlp.fc{layer}", Behind(linear, linear, taken(f"{mlp}.act_fn", call=nth - 3, of=2)))
         add(f".mlp.gate.router_mlp:act{layer}", local(mlp, "hidden_states", nth, 4))
     add(".mlp.gate.router_mlp.out_proj", Behind(local(gate, "router_logits"), output(f"{mlp}.out_proj")))
     # router_probs: 1 the soft-max over all classes, 2 gathered, 3 zeroed for the skip class
@@ -202,11 +208,11 @@ def _in_token_order(seen: Observed, experts: str, gate: str, values: list[torch.
 
 
 def _of_rows(read: Behind, part: Callable[[torch.Tensor], torch.Tensor]) -> Behind:
-    return Behind(lambda seen: part(read.caller(seen)), lambda seen: part(read.module(seen)))
+    return Behind(*(None if each is None else lambda seen, each=each: part(each(seen)) for each in (read.caller, read.module, read.next)))
 
 
 def _last_rows(read: Reader) -> Reader:
     """Drops the rows in front of the first token: as many rows remain as there are tokens."""
     if isinstance(read, Behind):
-        return Behind(_last_rows(read.caller), _last_rows(read.module))
+        return Behind(_last_rows(read.caller), _last_rows(read.module), read.next and _last_rows(read.next))
     return lambda seen: read(seen)[:, -seen.tokens :]

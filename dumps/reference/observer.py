@@ -1,4 +1,4 @@
-"""Watches forward passes of an unmodified model: module outputs through hooks, local variables through `sys.settrace`."""
+"""Watches forward passes of an unmodified model: module inputs and outputs through hooks, local variables through `sys.settrace`."""
 
 import sys
 from collections import defaultdict
@@ -35,7 +35,8 @@ class NotSeen(DumpError):
 
 
 class Observed:
-    """What was seen of the modules in one forward call: their outputs, call by call, and every value that a watched variable took.
+    """What was seen of the modules in one forward call: their first inputs and outputs, call by call, and every value that a watched
+    variable took.
 
     `batch` and `tokens` are the call's sizes; `cache` is the model's cache, None in a call without.
     """
@@ -43,6 +44,7 @@ class Observed:
     def __init__(self) -> None:
         self.batch = self.tokens = 1
         self.cache = None
+        self._inputs: dict[str, list] = defaultdict(list)
         self._outputs: dict[str, list] = defaultdict(list)
         self._values: dict[tuple[str, str], list[torch.Tensor]] = defaultdict(list)
 
@@ -53,14 +55,23 @@ class Observed:
     def begin(self, batch: int, tokens: int, cache=None) -> None:
         """Forgets everything: a call of these sizes follows."""
         self.batch, self.tokens, self.cache = batch, tokens, cache
+        self._inputs.clear()
         self._outputs.clear()
         self._values.clear()
+
+    def add_input(self, module: str, value) -> None:
+        self._inputs[module].append(value)
 
     def add_output(self, module: str, value) -> None:
         self._outputs[module].append(value)
 
     def add_value(self, module: str, name: str, value: torch.Tensor) -> None:
         self._values[module, name].append(value)
+
+    def inputs(self, module: str) -> list:
+        if module not in self._inputs:
+            raise NotSeen(f"observe: expected module {module} to run, it did not")
+        return self._inputs[module]
 
     def outputs(self, module: str) -> list:
         if module not in self._outputs:
@@ -85,8 +96,9 @@ class Observed:
     def forget(self, prefix: str) -> None:
         """Drops everything that was seen inside `prefix`, so that memory stays at one block's values."""
         inside = f"{prefix}."
-        for module in [m for m in self._outputs if m == prefix or m.startswith(inside)]:
-            del self._outputs[module]
+        for kept in (self._inputs, self._outputs):
+            for module in [m for m in kept if m == prefix or m.startswith(inside)]:
+                del kept[module]
         for key in [k for k in self._values if k[0] == prefix or k[0].startswith(inside)]:
             del self._values[key]
 
@@ -118,6 +130,8 @@ class Observer:
         for name, module in self._model.named_modules():
             path = tap_path(name)
             if path:
+                # before other hooks: what they change is the module's own doing, and not the caller's
+                self._handles.append(module.register_forward_pre_hook(self._input_hook(path), with_kwargs=True, prepend=True))
                 self._handles.append(module.register_forward_hook(self._output_hook(path)))
         followers = [*self._model.model.layers[1:], self._model.model.norm]
         for index, follower in enumerate(followers):
@@ -130,6 +144,12 @@ class Observer:
         sys.settrace(self._previous_trace)
         for handle in self._handles:
             handle.remove()
+
+    def _input_hook(self, path: str):
+        def hook(_module, args, kwargs) -> None:
+            self._seen.add_input(path, args[0] if args else kwargs.get("hidden_states"))
+
+        return hook
 
     def _output_hook(self, path: str):
         def hook(_module, _args, output) -> None:

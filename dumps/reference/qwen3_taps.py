@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from observer import WITH_HEAD, NotSeen, Observed
-from taps import F32, MODEL, Behind, DecoderSizes, Reader, Tap, flat, heads_first, local, make_tap, output
+from taps import F32, MODEL, Behind, DecoderSizes, Reader, Tap, flat, heads_first, local, make_tap, output, taken
 
 # Variables read inside `forward`, by the module's path from its decoder block ("" is the block itself).
 LOCALS: dict[str, tuple[str, ...]] = {
@@ -51,7 +51,7 @@ def model_taps(size: Sizes) -> tuple[list[Tap], list[Tap]]:
     values = size.blocks + 2
     before = [make_tap(size, "embed_tokens", None, Behind(local("", "inputs_embeds"), output("embed_tokens")))]
     after = [
-        make_tap(size, "norm", None, Behind(local("", "hidden_states", values, values), output("norm"))),
+        make_tap(size, "norm", None, Behind(local("", "hidden_states", values, values), output("norm"), taken("lm_head"))),
         make_tap(size, "lm_head", None, Behind(local(WITH_HEAD, "logits", -1, None), output("lm_head"))),
     ]
     return before, after
@@ -66,11 +66,11 @@ def block_taps(size: Sizes, block: int, cached: bool = False) -> list[Tap]:
     def add(suffix: str, read: Reader, dtype: str = MODEL) -> None:
         taps.append(make_tap(size, suffix, block, read, dtype))
 
-    def hidden(nth: int, module: Reader) -> Behind:
-        return Behind(local(root, "hidden_states", nth, 7), module)
+    def hidden(nth: int, module: Reader, following: str | None = None) -> Behind:
+        return Behind(local(root, "hidden_states", nth, 7), module, following and taken(f"{root}.{following}"))
 
     # hidden_states: 1 the argument, 2 normalised, 3 attention's, 4 added, 5 normalised, 6 the MLP's, 7 the block's; residual: 1, 2
-    add(".input_layernorm", hidden(2, output(f"{root}.input_layernorm")))
+    add(".input_layernorm", hidden(2, output(f"{root}.input_layernorm"), "self_attn"))
     add(".self_attn.q_proj", output(f"{attn}.q_proj"))
     # query_states, key_states: 1 normalised, 2 rotated; with a cache keys are then replaced by those of all positions
     add(".self_attn.q_norm", Behind(local(attn, "query_states", 1, 2, heads_first), output(f"{attn}.q_norm")))
@@ -87,7 +87,7 @@ def block_taps(size: Sizes, block: int, cached: bool = False) -> list[Tap]:
     add(".self_attn:attn_output", local(attn, "attn_output", 2, 3))
     add(".self_attn.o_proj", hidden(3, output(f"{attn}.o_proj")))
     add(":residual", local(root, "residual", 2, 2))
-    add(".post_attention_layernorm", hidden(5, output(f"{root}.post_attention_layernorm")))
+    add(".post_attention_layernorm", hidden(5, output(f"{root}.post_attention_layernorm"), "mlp"))
     if block in size.dense:
         _mlp(add, root, hidden)
     else:

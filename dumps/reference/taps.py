@@ -3,7 +3,7 @@
 A tap reads either a module's output or a local variable of a module's `forward`. A variable that is assigned several times is
 named with which of its values is meant and how many there must be in all: if the model's source changes, the tap is reported as not
 seen instead of recording another value. An argument of `forward` counts as the first value of its name. A module's output is read
-where its caller goes on with it (`Behind`), so that what the caller does to it at once is not charged to the next op.
+where the model goes on with it (`Behind`), so that what is done to it right behind the module is not charged to the next op.
 """
 
 import json
@@ -159,6 +159,18 @@ def output(module: str, layout: Layout = sequence, call: int = 0, item: int | No
     return read
 
 
+def taken(module: str, layout: Layout = sequence, call: int = 0, of: int = 1) -> Reader:
+    """What a module takes (its first argument, or `hidden_states`) in the `call`-th of `of` calls."""
+
+    def read(seen: Observed) -> torch.Tensor:
+        values = seen.inputs(module)
+        if len(values) != of or values[call] is None:
+            raise NotSeen(f"observe: expected {of} calls of module {module} on a value, got {len(values)}")
+        return layout(values[call], seen)
+
+    return read
+
+
 def local(
     module: str, name: str, nth: int = 1, of: int | None = 1, layout: Layout = sequence, cached: int | None = None
 ) -> Reader:
@@ -174,26 +186,45 @@ def local(
     return read
 
 
+def either(first: Reader, second: Reader) -> Reader:
+    """What `first` reads, or `second` where that is not seen."""
+
+    def read(seen: Observed) -> torch.Tensor:
+        try:
+            return first(seen)
+        except NotSeen:
+            return second(seen)
+
+    return read
+
+
 @dataclass(frozen=True)
 class Behind:
-    """A module's output as the caller goes on with it: what stands in the caller's variable after the call.
+    """A module's output as the model goes on with it: what the next module takes, or what stands in the caller's variable after the call.
 
-    Where the caller's variables are not those that the table was written for, the module's output itself.
+    `next`: the input of the only module that reads the value, if there is one. Where it has another shape, and the caller's variables are
+    not those that the table was written for, the module's output itself.
     """
 
     caller: Reader
     module: Reader
+    next: Reader | None = None
 
     def __call__(self, seen: Observed) -> torch.Tensor:
-        try:
-            return self.caller(seen)
-        except NotSeen:
-            return self.module(seen)
+        readers = [self.caller, self.module] if self.next is None else [self.next, self.caller, self.module]
+        for reader in readers[:-1]:
+            try:
+                value = reader(seen)
+                if reader is self.caller or value.shape == self.module(seen).shape:
+                    return value
+            except NotSeen:
+                continue
+        return self.module(seen)
 
     def is_edited(self, seen: Observed) -> bool:
-        """True where the caller's value is not the module's output, bit for bit."""
+        """True where the value is not the module's output, bit for bit."""
         try:
-            mine, theirs = self.caller(seen), self.module(seen)
+            mine, theirs = self(seen), self.module(seen)
         except NotSeen:
             return False
         return not same_bits(mine, theirs)
@@ -217,7 +248,7 @@ def model_taps(size: Sizes) -> tuple[list[Tap], list[Tap]]:
         make_tap(size, "input_affine", None, local("", "hidden_states", 2, values), F32),
     ]
     after = [
-        make_tap(size, "norm", None, Behind(local("", "hidden_states", values, values), output("norm"))),
+        make_tap(size, "norm", None, Behind(local("", "hidden_states", values, values), output("norm"), taken("lm_head"))),
         # an edit of the logits after the head counts as the head's
         make_tap(size, "lm_head", None, Behind(local(WITH_HEAD, "logits", -1, None), output("lm_head"))),
     ]

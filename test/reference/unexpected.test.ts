@@ -58,6 +58,23 @@ it('shows an edit right behind a module at its value', async () => {
   );
 });
 
+it.each(['two-lines', 'in-place', 'nested', 'renamed', 'argument'])(
+  'shows it however the source is written: %s',
+  async (way) => {
+    const name = `behind-${way}`;
+    expect(new Set(await values(name, 'layers.0.self_attn.qkv_proj.conv_qk_depthwise:lead'))).toEqual(
+      new Set([0]),
+    );
+    const convolved = 'layers.1.self_attn.qkv_proj.conv_qk_depthwise';
+    expect(await values(name, convolved)).toEqual(await values('behind-argument', convolved));
+    // what goes into the convolution is held, though the source has other variables
+    const input = 'layers.0.self_attn.qkv_proj:conv_input';
+    expect(await values(name, input)).toEqual(await values('not-run', input));
+    await using dump = await Dump.open(at(name));
+    expect(dump.manifest.notRun ?? []).toEqual([]);
+  },
+);
+
 it('does not shift names where an op does nothing', async () => {
   expect(await values('behind', 'input_affine')).toEqual(await values('behind', 'embed_tokens'));
 });

@@ -2,7 +2,7 @@
 
     python test/reference/unexpected_models.py OUT
 
-Writes OUT/dtype, OUT/not-run, OUT/behind; prints {name: what dump.py printed}.
+Writes OUT/dtype, OUT/not-run, OUT/behind and OUT/behind-WAY; prints {name: what dump.py printed}.
 """
 
 import contextlib
@@ -24,15 +24,25 @@ from alteration import edit  # noqa: E402
 
 TINY = ROOT / "dumps" / "tiny" / "model"
 DEPTHWISE = "qk_states = self.conv_qk_depthwise(qk_states)"
+GROUPED = "self.conv_qk_grouped(qk_states)"
+BIAS = "self.conv_qk_depthwise.bias[:, None]"
+# the same bias taken off in other words: the variable takes more or fewer values, or the change stands behind it
+BEHIND = {
+    "behind-two-lines": (DEPTHWISE, f"{DEPTHWISE}\n    qk_states = qk_states - {BIAS}"),
+    "behind-in-place": (DEPTHWISE, f"{DEPTHWISE}\n    qk_states -= {BIAS}"),
+    "behind-nested": (f"{DEPTHWISE}\n    qk_states = {GROUPED}", f"qk_states = self.conv_qk_grouped(self.conv_qk_depthwise(qk_states) - {BIAS})"),
+    "behind-renamed": (f"{DEPTHWISE}\n    qk_states = {GROUPED}", f"{DEPTHWISE}\n    other = qk_states - {BIAS}\n    qk_states = self.conv_qk_grouped(other)"),
+    "behind-argument": (GROUPED, f"self.conv_qk_grouped(qk_states - {BIAS})"),
+}
 MODELS = {
     "dtype": [edit(zaya.ZayaResidualScaling.forward, "return hidden_states + residual", "return (hidden_states + residual).double()")],
     "not-run": [edit(zaya.ZayaRouterMLP.forward, "self.act_fn(self.fc1(hidden_states))", "self.act_fn(hidden_states)")],
     "behind": [
         edit(zaya.ZayaForCausalLM.forward, "logits = self.lm_head(hidden_states[:, slice_indices, :])", "logits = 2 * self.lm_head(hidden_states[:, slice_indices, :])"),
-        edit(zaya.ZayaCCAProjection.forward, DEPTHWISE, f"{DEPTHWISE} - self.conv_qk_depthwise.bias[:, None]"),
+        edit(zaya.ZayaCCAProjection.forward, DEPTHWISE, f"{DEPTHWISE} - {BIAS}"),
         edit(zaya.ZayaModel.forward, "hidden_states = ((hidden_states + self.input_hidden_states_bias) * self.input_hidden_states_scale).to(\n        torch.float32\n    )", "hidden_states = hidden_states"),
     ],
-}  # fmt: skip
+} | {name: [edit(zaya.ZayaCCAProjection.forward, *words)] for name, words in BEHIND.items()}  # fmt: skip
 
 
 def main() -> None:
