@@ -126,6 +126,7 @@ export {
   SAME_ARITHMETIC,
 } from './locate/compare-backends.js';
 export { locateDumps } from './locate/faults/dumps.js';
+export { KeptRuns } from './locate/faults/kept-runs.js';
 export type { LocateOptions } from './locate/faults/options.js';
 export { locatePolicy } from './locate/faults/policy.js';
 export type { LocatedOp, LocateReport } from './locate/faults/report.js';

@@ -35,6 +35,7 @@ export function tapPattern(pattern: string): (name: string) => boolean {
     if (!/[*?{}]/.test(glob)) whole.add(glob);
     else options.push(new GlobReader(glob, pattern).read());
   }
+  if (options.some(([first, ...more]) => first?.kind === 'any' && more.length === 0)) return () => true;
   const matchers = options.map(matcherOf);
   return (name) => whole.has(name) || matchers.some((matches) => matches(name));
 }

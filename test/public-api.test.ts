@@ -33,6 +33,7 @@ describe('the public API', () => {
         "DumpWriter",
         "GGUF_TYPES",
         "Graph",
+        "KeptRuns",
         "NAME_MAPS",
         "OP_NAMES",
         "POLICIES",

@@ -2,6 +2,7 @@
 import type { DumpView } from '../../src/dump/dump-view.js';
 import { locateDumps } from '../../src/locate/faults/dumps.js';
 import { formatLocate } from '../../src/locate/faults/format.js';
+import type { KeptRuns } from '../../src/locate/faults/kept-runs.js';
 import type { LocateReport } from '../../src/locate/faults/report.js';
 import { tapPlace } from '../../src/locate/replay/tap-graph.js';
 import type { KeptDump } from './kept-dump.js';
@@ -55,6 +56,8 @@ export interface Rights {
   noise: KeptDump;
   /** Folder of the checkpoint. */
   model: string;
+  /** What cases have in common. */
+  kept: KeptRuns;
 }
 
 /** Elements that a fault has to change to count: one alone may be a tie that rounding turned. */
@@ -72,7 +75,7 @@ export async function judgeDump(
   const seen = kind.seen(name);
   const { elements, first } = await rights.unaltered.differing(dump, seen.keeps);
   const noise = kind.noise ? rights.noise.as() : undefined;
-  const report = await locate(rights.reference.as(), dump.as(seen), kind, rights.model, noise);
+  const report = await locate(rights, dump.as(seen), kind, noise);
   const counts = planted !== null && elements >= LEAST_CHANGED;
   const isRight = counts ? namesFirst(report, planted, first, kind) : !report.found;
   return {
@@ -87,17 +90,13 @@ export async function judgeDump(
   };
 }
 
-/** What the right dumps err is measured once. */
-const kept = new Map();
-
 async function locate(
-  reference: DumpView,
+  { reference, model, kept }: Rights,
   tested: DumpView,
   { withModel }: DumpKind,
-  model: string,
   noise: DumpView | undefined,
 ): Promise<LocateReport> {
-  return await locateDumps(reference, tested, withModel ? model : undefined, {
+  return await locateDumps(reference.as(), tested, withModel ? model : undefined, {
     threads: 1,
     explain: false,
     kept,

@@ -18,6 +18,7 @@ import { blockCount } from '../replay/tap-graph.js';
 import { isRoutingTap, RoutingSums } from '../routing/drift.js';
 import { tiedChoices } from '../routing/tied-choices.js';
 import { followedDtypes, withFollowed } from './dtypes/followed.js';
+import { findRoundedParameters } from './dtypes/rounded-parameters.js';
 import { storedAlone } from './dtypes/stored-alone.js';
 import { findStoredType } from './dtypes/stored-types.js';
 import { errorOf, type OpEvidence, valueReports } from './evidence.js';
@@ -120,7 +121,8 @@ export async function locateDumps(
   if (tokens !== null) return mismatched({ ...header, order: diff.order }, tokens, reports, dumps);
   const noiseByTap = noise === undefined ? null : await noiseFloor(reference, noise, tested);
   const noises = new Map(noiseByTap?.map((entry) => [entry.tap, entry]));
-  using runners = model === undefined ? undefined : new PolicyRunners(model, open);
+  using owned = model === undefined || kept !== undefined ? undefined : new PolicyRunners(model, open);
+  const runners = model === undefined ? undefined : (kept?.runners(model, open) ?? owned);
   let base = recompute ?? (source?.metadata !== undefined ? ggufPolicy(tested) : ownPolicy(tested));
   if (source !== undefined) base = modelPolicy(base, source.config);
   const holds = heldByAll(dumps);
@@ -137,6 +139,17 @@ export async function locateDumps(
       run,
     );
   let own = await judge();
+  const rounded =
+    runners === undefined || recompute !== undefined || base.name !== 'f32' || !mayHaveOtherFile(tested)
+      ? null
+      : await findRoundedParameters(runners, tested, base, own, {
+          holds,
+          ...run('trying dtypes of weights'),
+        });
+  if (rounded !== null) {
+    base = rounded.policy;
+    own = await judge();
+  }
   const { stored, otherWeights } =
     runners === undefined || recompute !== undefined || !mayHaveOtherFile(tested)
       ? { stored: null, otherWeights: null }
@@ -277,7 +290,8 @@ export async function locateDumps(
       ...withoutRowsNotes(diff.tapReports),
       ...partnerNotes(reference, tested, reports),
       ...(found ? [] : unexplained(final, own.half !== null, recompute, storedTypes)),
-      ...(stored === null ? recomputedNotes(tested, base) : []),
+      ...(rounded === null ? [] : [rounded.note]),
+      ...(stored === null && rounded === null ? recomputedNotes(tested, base) : []),
       ...(followed === null ? [] : [followed.note]),
       ...own.notes,
       ...structures.notes,

@@ -38,8 +38,8 @@ export interface LocalError {
    */
   roundedOnce: number;
   /**
-   * Parts of the error that are the same for all tokens; null for integers, values of a call, and where a
-   * choice of experts is hidden.
+   * Parts of the error that are the same for all tokens; null unless asked for, for integers, values of a
+   * call, and where a choice of experts is hidden.
    */
   systematic: SystematicError | null;
   /** Entries that differ; 0 for floats. */
@@ -69,6 +69,8 @@ export interface LocalOptions extends Pick<ReplayOptions, 'onProgress' | 'signal
   right: 'dump' | 'computed';
   /** True for values whose error is to be measured by token and column; default none. */
   spreads?: (error: { tap: string; nmse: number }) => boolean;
+  /** True for {@link LocalError.systematic}; default false. */
+  systematic?: boolean;
 }
 
 /** Errors of all ops of an isolated replay, by tap, in execution order. Throws as {@link replay}. */
@@ -77,7 +79,7 @@ export async function localErrors(
   dump: DumpView,
   options: LocalOptions,
 ): Promise<Map<string, LocalError>> {
-  const { right, spreads = () => false, ...rest } = options;
+  const { right, spreads, systematic = false, ...rest } = options;
   const { holds = () => true } = options;
   const sums = new Map<string, LocalSums>();
   const held = new Set(dump.taps.map(({ name }) => name).filter(holds));
@@ -105,7 +107,7 @@ export async function localErrors(
       if (sum === undefined) {
         const blocks = tap.dtype === 'I32' || tap.scope !== 'token' ? undefined : hidden.get(tap.name);
         const sure = blocks === undefined ? null : new SureTokens(blocks, tap.block);
-        sum = new LocalSums(tap, right, spreads, sure, sizes, skip);
+        sum = new LocalSums(tap, { right, spreads, systematic }, sure, sizes, skip);
         sums.set(tap.name, sum);
       }
       const choice = tap.scope === 'token' ? choices.get(tap.block) : undefined;
@@ -132,11 +134,11 @@ class LocalSums {
   readonly #tap: TapInfo;
   readonly #right: LocalOptions['right'];
   readonly #comparison: TapComparison;
-  readonly #spreads: NonNullable<LocalOptions['spreads']>;
+  readonly #spreads: LocalOptions['spreads'];
   readonly #sure: SureTokens | null;
   readonly #rounding = new RoundingSums();
   readonly #fits = { BF16: true, F16: true };
-  readonly #columns = new ColumnErrors();
+  readonly #columns: ColumnErrors | null;
   readonly #once = { BF16: 0, F16: 0 };
   readonly #spread = new ErrorSpread();
   readonly #rows = new RowErrors();
@@ -144,8 +146,7 @@ class LocalSums {
 
   constructor(
     tap: TapInfo,
-    right: LocalOptions['right'],
-    spreads: NonNullable<LocalOptions['spreads']>,
+    { right, spreads, systematic }: Pick<LocalOptions, 'right' | 'spreads' | 'systematic'>,
     sure: SureTokens | null,
     sizes: ReadonlyMap<string, number>,
     skip: number | undefined,
@@ -155,6 +156,7 @@ class LocalSums {
     this.#tap = tap;
     this.#right = right;
     this.#spreads = spreads;
+    this.#columns = systematic && sure === null && tap.scope === 'token' ? new ColumnErrors() : null;
     const computed: TapInfo = { ...tap, dtype: tap.dtype === 'I32' ? 'I32' : 'F32' };
     // What the right op makes NaN of the same inputs is not this op's fault: where it arises is told apart.
     this.#comparison = compareTap(
@@ -171,25 +173,31 @@ class LocalSums {
   ): void {
     const [a, b] = this.#right === 'dump' ? [dumped, shown] : [shown, dumped];
     this.#comparison.add(a, b);
-    const { metrics: sums, kind } = this.#comparison.report() as FloatTapReport | IntegerTapReport;
-    const error = kind === 'float' ? sums.nmse : sums.differing;
     // Rows that were right so far are left out: they are before those that are not.
-    if (!(error <= 0) && this.#spreads({ tap: this.#tap.name, nmse: error })) {
+    const isSpread = this.#isSpread();
+    if (isSpread) {
       this.#rows.add(a, b);
       this.#entries.add(a, b, choices);
     }
     if (dumped.dtype === 'I32') return;
-    if (this.#sure === null && dumped.tap.scope === 'token')
-      this.#columns.add(toFloat32(a.data, a.dtype), toFloat32(b.data, b.dtype), a.data.length / a.shape[0]!);
-    this.#sure?.add(toFloat32(a.data, a.dtype), toFloat32(b.data, b.dtype), a, leads);
-    this.#rounding.add(toFloat32(a.data, a.dtype));
     const values = toFloat32(dumped.data, dumped.dtype);
+    const computed = shown.data as Float32Array;
+    const [x, y] = this.#right === 'dump' ? [values, computed] : [computed, values];
+    this.#columns?.add(x, y, x.length / a.shape[0]!);
+    this.#sure?.add(x, y, a, leads);
+    this.#rounding.add(x);
     narrow(values, this.#fits);
     for (const dtype of ['BF16', 'F16'] as const)
-      if (this.#fits[dtype]) this.#once[dtype] += countRoundedOnce(values, shown.data as Float32Array, dtype);
-    const { metrics } = this.#comparison.report() as FloatTapReport;
-    if (metrics.nmse > 0 && this.#spreads({ tap: this.#tap.name, nmse: metrics.nmse }))
-      this.#spread.add(a, b);
+      if (this.#fits[dtype]) this.#once[dtype] += countRoundedOnce(values, computed, dtype);
+    if (isSpread) this.#spread.add(a, b);
+  }
+
+  /** True where the error so far is to be measured by token and column. */
+  #isSpread(): boolean {
+    if (this.#spreads === undefined) return false;
+    const { metrics, kind } = this.#comparison.report() as FloatTapReport | IntegerTapReport;
+    const error = kind === 'float' ? metrics.nmse : metrics.differing;
+    return !(error <= 0) && this.#spreads({ tap: this.#tap.name, nmse: error });
   }
 
   error(): LocalError {
@@ -230,7 +238,7 @@ class LocalSums {
       elements,
       bitEqual,
       roundedOnce: precision === 'F32' || elements === 0 ? 0 : this.#once[precision] / elements,
-      systematic: this.#columns.error(),
+      systematic: this.#columns?.error() ?? null,
       differing: 0,
       lostLead: null,
       nonFinite: { dumped, computed },

@@ -8,6 +8,7 @@ import type { Family } from '../../families/family.js';
 import type { Policy } from '../../graph/policy.js';
 import type { Model } from '../../models/runtime/model.js';
 import { formatError } from '../../text-table.js';
+import type { Checkpoint } from '../../weights/checkpoint.js';
 import { weightsSha256 } from '../../weights/identity.js';
 import type { TapNoise } from '../noise/noise-floor.js';
 import { opWords } from './plain-words.js';
@@ -26,7 +27,7 @@ export async function otherWeights<D extends Pick<DumpView, 'manifest'>>(
   { weights }: Model,
   dumps: readonly D[],
 ): Promise<D[]> {
-  const own = await weightsSha256(weights.checkpoint);
+  const own = await identityOf(weights.checkpoint);
   return dumps.filter(({ manifest }) => {
     const { layout = 'transformers', weightsSha256: theirs } = manifest.model;
     return (
@@ -35,6 +36,15 @@ export async function otherWeights<D extends Pick<DumpView, 'manifest'>>(
       layout.startsWith('gguf') === weights.source.layout.startsWith('gguf')
     );
   });
+}
+
+const identities = new WeakMap<Checkpoint, Promise<string>>();
+
+/** Read once for each checkpoint. */
+function identityOf(checkpoint: Checkpoint): Promise<string> {
+  const known = identities.get(checkpoint) ?? weightsSha256(checkpoint);
+  identities.set(checkpoint, known);
+  return known;
 }
 
 /** Which dumps are partial. */

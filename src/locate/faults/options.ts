@@ -1,7 +1,7 @@
 import type { DumpView } from '../../dump/dump-view.js';
 import type { Policy } from '../../graph/policy.js';
 import type { OpenModelOptions } from '../../models/runtime/model.js';
-import type { LocalError } from './local.js';
+import type { KeptRuns } from './kept-runs.js';
 
 /** Options of both forms of `locate`. */
 export interface LocateOptions extends Omit<OpenModelOptions, 'policy'> {
@@ -19,10 +19,10 @@ export interface LocateOptions extends Omit<OpenModelOptions, 'policy'> {
    */
   explain?: boolean;
   /**
-   * What reference and noise err, kept from one call to the next, for callers that judge many dumps: the
-   * dumps and the model must stay what they are. Default: measured in each call.
+   * Two dumps: what is the same from one call to the next, for callers that judge many dumps of a model.
+   * Default: weights are loaded and limits measured in each call.
    */
-  kept?: Map<string, ReadonlyMap<string, LocalError>>;
+  kept?: KeptRuns;
   /**
    * Smallest own error (energy NMSE) that counts as a fault, where none larger is measured to be usual.
    * Default 1e-13, or 1e-11 where nothing could be measured.

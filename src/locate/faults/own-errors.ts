@@ -7,6 +7,7 @@ import type { ModelConfig } from '../../models/runtime/architecture.js';
 import { settingOf } from '../../models/runtime/model-policy.js';
 import { traceModel } from '../../models/runtime/trace.js';
 import { blockCount, tapPlace, tapSpan } from '../replay/tap-graph.js';
+import { coarserNote, type NoiseUse, noiseUse, productSpans, SINGLE_FLOOR } from './dtypes/coarser-noise.js';
 import { geluTaps, pooledFaults, spannedRoundings, USUAL } from './dtypes/pooled.js';
 import type { HalfDtype } from './dtypes/rounding.js';
 import { systematicFaults } from './dtypes/systematic.js';
@@ -101,21 +102,24 @@ export async function ownErrors(
   const local = await localErrors(runner, tested, {
     right: 'computed',
     holds,
+    systematic: noise !== undefined,
     spreads: ({ nmse }) => nmse > (failAbove ?? 1e-13),
     ...run('own error of each op'),
   });
   const measured: ReadonlyMap<string, LocalError>[] = [];
   const measure = async (dump: DumpView, policy: Policy, right: LocalOptions['right'], what: string) => {
     const held = dump.taps.map(({ name }) => name).filter(holds);
-    const key = JSON.stringify([runners.folder, dump.dir, policy.rules, right, held]);
-    const known = kept?.get(key);
+    const systematic = dump === noise;
+    const key = JSON.stringify([runners.folder, dump.dir, policy.rules, right, systematic, held]);
+    const known = kept?.errors.get(key);
     if (known !== undefined) {
       measured.push(known);
       return;
     }
     try {
-      const found = await localErrors(await runners.use(policy), dump, { right, holds, ...run(what) });
-      kept?.set(key, found);
+      const options = { right, holds, systematic, ...run(what) };
+      const found = await localErrors(await runners.use(policy), dump, options);
+      kept?.errors.set(key, found);
       measured.push(found);
     } catch (error) {
       if (!(error instanceof ZayascopeError && error.code === 'BAD_ARGUMENT')) throw error;
@@ -137,7 +141,15 @@ export async function ownErrors(
   const ofNoise = measured.length > before ? measured.at(-1)! : null;
 
   const setting = settingOf(base, runner.config);
-  const half = noise === undefined && !roundsTaps(base) ? halfOf(local, runner.config) : null;
+  const isKnown = isSingle(tested);
+  const halves = {
+    tested: halfOf(local, runner.config),
+    noise: ofNoise === null ? null : halfOf(ofNoise, runner.config),
+  };
+  const useOf = noiseUse({ local, ...halves, isKnown, config: runner.config });
+  if (halves.noise !== null && halves.tested === null)
+    notes.push(coarserNote(label(tested), label(noise!), halves.noise, isKnown));
+  const half = noise === undefined && !roundsTaps(base) ? halves.tested : null;
   if (half !== null)
     notes.push(
       `Without --noise every op of ${label(tested)} may round to ${half}, as most of its values are.`,
@@ -153,8 +165,12 @@ export async function ownErrors(
   const floors = (name: string): number[] => {
     const own = local.get(name);
     if (own === undefined) return [];
-    const found = measured.flatMap((floor) => floor.get(name)?.nmse ?? []);
-    const rounding = outputRounding(own, setting, half, isSingle(tested));
+    const use = useOf(name);
+    const found = measured.flatMap((floor) =>
+      floor === ofNoise && use !== 'all' ? [] : (floor.get(name)?.nmse ?? []),
+    );
+    if (use === 'single') found.push(SINGLE_FLOOR);
+    const rounding = outputRounding(own, setting, half, isKnown);
     if (rounding > 0) found.push(rounding);
     // Inside an op a value that falls on the other side of a tie changes sums, and those many ties: nothing
     // less than all roundings is to be allowed.
@@ -191,16 +207,16 @@ export async function ownErrors(
       })
     : new Map<string, number>();
   if (ofNoise !== null)
-    for (const [name, usual] of systematicFaults(local, ofNoise))
+    for (const [name, usual] of systematicFaults(local, ofNoise, productSpans(local.keys(), runner.config)))
       pooled.set(name, Math.min(usual, pooled.get(name) ?? usual));
-  const found = half ?? halfOf(local, runner.config);
+  const found = half ?? halves.tested;
   const covered = ofNoise !== null && found === null && !roundsTaps(base);
   return {
     local,
     floors,
     mismatch,
     small: pooled,
-    coveredByNoise: covered ? coveredKinds(local, quiet, ofNoise) : new Map(),
+    coveredByNoise: covered ? coveredKinds(local, quiet, ofNoise, useOf) : new Map(),
     half: found,
     notes,
   };
@@ -216,10 +232,12 @@ function coveredKinds(
   local: ReadonlyMap<string, LocalError>,
   quiet: ReadonlyMap<string, LocalError> | undefined,
   noise: ReadonlyMap<string, LocalError>,
+  useOf: (name: string) => NoiseUse,
 ): Map<string, number> {
   const kinds = new Map<string, number>();
   for (const [name, { tap, nmse }] of local) {
-    if (tap.dtype === 'I32' || nmse > LIMIT_FACTOR * (noise.get(name)?.nmse ?? 0)) continue;
+    if (tap.dtype === 'I32' || useOf(name) !== 'all') continue;
+    if (nmse > LIMIT_FACTOR * (noise.get(name)?.nmse ?? 0)) continue;
     const own = quiet?.get(name)?.nmse;
     if (!(nmse > (own === undefined ? UNMEASURED_LIMIT : Math.max(LEAST_LIMIT, LIMIT_FACTOR * own))))
       continue;

@@ -9,27 +9,39 @@ import type { Runner } from '../replay/replay.js';
 
 /**
  * Runs one checkpoint under several policies. Weights are loaded again only where two policies keep the
- * matrices in different dtypes; one set is in memory at a time.
+ * matrices in different dtypes; as many sets are in memory as are allowed.
  */
 export class PolicyRunners implements Disposable {
   /** Folder or file of the checkpoint. */
   readonly folder: string;
   readonly #options: Omit<OpenModelOptions, 'policy'>;
-  #loaded: { model: Model; matrices: string } | undefined;
+  readonly #most: number;
+  /** By {@link matrices}, the one used last at the end. */
+  readonly #loaded = new Map<string, Model>();
 
-  constructor(folder: string, options: Omit<OpenModelOptions, 'policy'> = {}) {
+  /** @param most sets of weights in memory at a time. */
+  constructor(folder: string, options: Omit<OpenModelOptions, 'policy'> = {}, most = 1) {
     this.folder = folder;
     this.#options = options;
+    this.#most = most;
   }
 
   /** The model under a policy, valid until the next call. Throws as `openModel`. */
   async use(policy: Policy): Promise<Runner> {
-    if (this.#loaded === undefined || this.#loaded.matrices !== matrices(this.#loaded.model, policy)) {
-      this.close();
-      const model = await openModel(this.folder, { ...this.#options, policy });
-      this.#loaded = { model, matrices: matrices(model, policy) };
+    const known = this.model === undefined ? undefined : matrices(this.model, policy);
+    let model = known === undefined ? undefined : this.#loaded.get(known);
+    if (model === undefined) {
+      for (const [key, oldest] of this.#loaded) {
+        if (this.#loaded.size < this.#most) break;
+        this.#loaded.delete(key);
+        oldest.close();
+      }
+      model = await openModel(this.folder, { ...this.#options, policy });
     }
-    const { config, backend, weights } = this.#loaded.model;
+    const key = known ?? matrices(model, policy);
+    this.#loaded.delete(key);
+    this.#loaded.set(key, model);
+    const { config, backend, weights } = model;
     return {
       config,
       backend,
@@ -38,14 +50,14 @@ export class PolicyRunners implements Disposable {
     };
   }
 
-  /** The loaded model; undefined before the first {@link use}. */
+  /** The model used last; undefined before the first {@link use}. */
   get model(): Model | undefined {
-    return this.#loaded?.model;
+    return [...this.#loaded.values()].at(-1);
   }
 
   close(): void {
-    this.#loaded?.model.close();
-    this.#loaded = undefined;
+    for (const model of this.#loaded.values()) model.close();
+    this.#loaded.clear();
   }
 
   [Symbol.dispose](): void {

@@ -116,8 +116,9 @@ export async function noiseFloor(
   requireOtherFolder('noiseFloor', reference, low, tested);
   const reports: TapNoise[] = [];
   const pairs: ErrorPair[] = [];
+  const byName = [reference, low, tested].map(({ taps }) => new Map(taps.map((tap) => [tap.name, tap])));
   for (const tap of reference.taps) {
-    const all = [reference, low, tested].map((dump) => dump.taps.find(({ name }) => name === tap.name));
+    const all = byName.map((taps) => taps.get(tap.name));
     if (all.some((other) => other === undefined || other.dtype === 'I32' || other.scope !== 'token'))
       continue;
     const sums = new TapNoiseSums(tap);

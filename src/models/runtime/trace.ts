@@ -76,6 +76,8 @@ export interface Trace {
   weighted: ReadonlySet<string>;
   /** By tap, the matrices that it is a product with. */
   products: ReadonlyMap<string, readonly string[]>;
+  /** Taps whose own op sums products, of weights or of other values. */
+  multiplied: ReadonlySet<string>;
   /**
    * For each segment, the value that each state holds before it: what the embedding or an earlier block has
    * handed on.
@@ -152,6 +154,7 @@ function makeTrace(config: ModelConfig, hasHead: boolean, cached: boolean): Trac
   const histories = new Map<string, readonly string[]>();
   const products = new Map<string, readonly string[]>();
   const weighted = new Set<string>();
+  const multiplied = new Set<string>();
   const architecture = architectureOf(config);
   const statesOf = Object.entries(architecture.histories(config));
   const isState = (name: string) => STATE_ROLES.some((role) => hasRole(architecture.family, role, name));
@@ -195,7 +198,7 @@ function makeTrace(config: ModelConfig, hasHead: boolean, cached: boolean): Trac
     taps.push(...own);
     for (let index = order.size; index < taps.length; index++) order.set(taps[index]!.name, index);
     for (const { name, scope } of own) {
-      const { joining, inputs, reads, readsWeights } = inputsOf(graph, name, held);
+      const { joining, inputs, reads, readsWeights, multiplies } = inputsOf(graph, name, held);
       const ordered = inputs.toSorted((a, b) => order.get(a)! - order.get(b)!);
       const isBare = scope === 'step' && !isState(name);
       edges.set(name, isBare ? { joining: 'sum', inputs: [] } : { joining, inputs: ordered });
@@ -203,6 +206,7 @@ function makeTrace(config: ModelConfig, hasHead: boolean, cached: boolean): Trac
         .filter((each) => each.startsWith(WEIGHT))
         .map((each) => each.slice(WEIGHT.length));
       if (readsWeights) weighted.add(name);
+      if (multiplies) multiplied.add(name);
       if (weights.length > 0) products.set(name, weights);
       if (!cached || isState(name)) continue;
       const left = statesOf
@@ -220,6 +224,7 @@ function makeTrace(config: ModelConfig, hasHead: boolean, cached: boolean): Trac
     histories,
     weighted,
     products,
+    multiplied,
     before,
   };
 }
@@ -261,22 +266,26 @@ function leafMemory(memory: Map<string, ResidentTensor>, { kind, name, dtype, sh
   return leaf;
 }
 
+/** Ops that sum products. */
+const SUMS: ReadonlySet<string> = new Set(['mulMat', 'mulMatId', 'ssmConv']);
+
 /** Ops in which relative errors of the operands add, where these come from different values. */
 const PRODUCTS: ReadonlySet<string> = new Set(['mul', 'div', 'mulMat', 'mulMatId', 'getRows']);
 
 /**
  * What a value is computed from: the cuts and states that lie before it. `reads`: matrices that it is a
- * product with, and what the calls before have left.
+ * product with, and what the calls before have left. `multiplies`: it sums products, of whatever values.
  */
 function inputsOf(
   graph: Graph,
   name: string,
   held: ReadonlyMap<string, string>,
-): TapInputs & { reads: readonly string[]; readsWeights: boolean } {
+): TapInputs & { reads: readonly string[]; readsWeights: boolean; multiplies: boolean } {
   const sources = new Map<Tensor, ReadonlySet<string>>();
   const reads = new Set<string>();
   let joining: Joining = 'sum';
   let readsWeights = false;
+  let multiplies = false;
   const visit = (tensor: Tensor): ReadonlySet<string> => {
     const known = sources.get(tensor);
     if (known !== undefined) return known;
@@ -286,6 +295,7 @@ function inputsOf(
     else {
       if (tensor.op === 'resident' && tensor.name.startsWith(HISTORY)) reads.add(tensor.name);
       readsWeights ||= tensor.op === 'resident' && tensor.name.startsWith(WEIGHT);
+      multiplies ||= SUMS.has(tensor.op);
       if (tensor.op === 'mulMat' || tensor.op === 'mulMatId') {
         const [matrix] = tensor.sources;
         if (matrix!.name.startsWith(WEIGHT)) reads.add(matrix!.name);
@@ -300,7 +310,7 @@ function inputsOf(
   };
   const output = graph.outputs.get(name)!;
   const inputs = [...visit(output)];
-  return { joining, inputs, reads: [...reads], readsWeights };
+  return { joining, inputs, reads: [...reads], readsWeights, multiplies };
 }
 
 /** Values that a segment writes into the states, by the states' names. */

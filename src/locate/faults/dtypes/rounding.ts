@@ -61,8 +61,15 @@ export function narrow(values: Float32Array, fits: Record<HalfDtype, boolean>): 
   }
 }
 
-/** Mantissa bits and smallest normal exponent. */
-const FORMATS = { BF16: [7, -126], F16: [10, -14] } as const;
+/** Half the spacing of a dtype's values, by the exponent bits of an F32. */
+function halfSpacings(bits: number, least: number): Float64Array {
+  return Float64Array.from(
+    { length: 256 },
+    (_, exponent) => 2 ** (Math.max(exponent - 127, least) - bits - 1),
+  );
+}
+
+const HALF_SPACINGS = { BF16: halfSpacings(7, -126), F16: halfSpacings(10, -14) } as const;
 /**
  * A sum in another order may move a value by this much (relative), across the middle between two neighbours.
  */
@@ -73,17 +80,13 @@ const SLACK = 2 ** -20;
  * two, either.
  */
 export function countRoundedOnce(values: Float32Array, exact: Float32Array, dtype: HalfDtype): number {
-  const [bits, least] = FORMATS[dtype];
+  const nearest = HALF_SPACINGS[dtype];
   const words = new Uint32Array(exact.buffer, exact.byteOffset, exact.length);
   let count = 0;
   for (let k = 0; k < values.length; k++) {
     const right = exact[k]!;
     const error = Math.abs(values[k]! - right);
-    if (error === 0) count++;
-    else {
-      const exponent = Math.max(((words[k]! >>> 23) & 255) - 127, least);
-      if (error <= 2 ** (exponent - bits - 1) + SLACK * Math.abs(right)) count++;
-    }
+    if (error === 0 || error <= nearest[(words[k]! >>> 23) & 255]! + SLACK * Math.abs(right)) count++;
   }
   return count;
 }

@@ -2,6 +2,7 @@
 const BITS = 10;
 const SHIFT = 32 - BITS;
 
+// Of the rows that are being added; all 0 in between.
 const counts = new Float64Array(2 ** BITS);
 const sums = new Float64Array(2 ** BITS);
 const squares = new Float64Array(2 ** BITS);
@@ -12,23 +13,24 @@ export class SizeErrors {
 
   /** Adds the right values and the others. What is not finite is left out. */
   add(right: Float32Array, other: Float32Array): void {
-    for (const bins of [counts, sums, squares]) bins.fill(0);
     const words = new Uint32Array(right.buffer, right.byteOffset, right.length);
+    const touched: number[] = [];
     for (let k = 0; k < right.length; k++) {
       const error = other[k]! - right[k]!;
-      if (!Number.isFinite(error)) continue;
+      if (error - error !== 0) continue;
       const bin = words[k]! >>> SHIFT;
+      if (counts[bin] === 0) touched.push(bin);
       counts[bin]!++;
       sums[bin]! += error;
       squares[bin]! += error * error;
     }
-    for (let bin = 0; bin < counts.length; bin++) {
-      if (counts[bin] === 0) continue;
+    for (const bin of touched) {
       const known = this.#bins.get(bin) ?? { count: 0, sum: 0, squares: 0 };
       this.#bins.set(bin, known);
       known.count += counts[bin]!;
       known.sum += sums[bin]!;
       known.squares += squares[bin]!;
+      for (const bins of [counts, sums, squares]) bins[bin] = 0;
     }
   }
 

@@ -17,8 +17,8 @@ export interface WrongEntries {
   size: number;
   /** The first ones, at most 8, ascending. */
   wrong: readonly number[];
-  /** Of channels: true where the value has one head, so that they are told of no other. */
-  isOneHead?: true;
+  /** Of channels: true where they are wrong in each of several heads. */
+  inEveryHead?: boolean;
 }
 
 /**
@@ -54,6 +54,7 @@ export class EntryErrors {
   readonly #sizes: ReadonlyMap<string, number>;
   readonly #skip: number | undefined;
   readonly #axes = new Map<string, Sums>();
+  #hasHeads = false;
   readonly #experts = new Map<number, { error: number; size: number; rows: number; wrong: number }>();
 
   /**
@@ -93,6 +94,7 @@ export class EntryErrors {
       if (experts?.length === rows) this.#addExpert(experts[row]!, rowError, rowSize);
     }
     const factors = this.#factors(right.shape);
+    this.#hasHeads = factors.findIndex(({ name }) => name === HEAD_AXES.channels) > 0;
     for (const [at, factor] of factors.entries()) {
       const inner = product(factors.slice(at + 1));
       const sums = this.#sums(factor);
@@ -114,8 +116,10 @@ export class EntryErrors {
       const nmse = Array.from(error, (own, entry) => ratio(own, size[entry]!));
       const entries = wrongOnes(nmse, limit);
       if (!isPart(entries.length, nmse.length)) continue;
-      const isOneHead = axis === HEAD_AXES.channels && this.#axes.size === 1;
-      found.push({ ...told(axis, entries, nmse.length), ...(isOneHead ? { isOneHead } : {}) });
+      const part = told(axis, entries, nmse.length);
+      // axes come slowest first: heads before their channels
+      const inEveryHead = this.#hasHeads && found.length === 0;
+      found.push(axis === HEAD_AXES.channels ? { ...part, inEveryHead } : part);
     }
     const experts = [...this.#experts].sort(([a], [b]) => a - b);
     const bad = experts.filter(([, { wrong }]) => wrong > 0);
@@ -192,7 +196,7 @@ export function entriesWords(within: readonly WrongEntries[]): string {
   return ` Only ${parts.join(' and ')} ${isOne && !isTokens ? 'is' : 'are'} wrong.`;
 }
 
-function words({ axis, first, count, size, wrong, isOneHead }: WrongEntries): string {
+function words({ axis, first, count, size, wrong, inEveryHead }: WrongEntries): string {
   const isRange = wrong.every((entry, index) => entry === first + index);
   const list =
     isRange && count > 2
@@ -201,6 +205,5 @@ function words({ axis, first, count, size, wrong, isOneHead }: WrongEntries): st
   if (axis === 'skip class') return `tokens of the skip class (${first}, which runs no expert)`;
   if (axis === 'expert')
     return `tokens of ${count === 1 ? `expert ${first}` : `experts ${list}`} (of ${size} that are chosen)`;
-  const heads = axis === HEAD_AXES.channels && isOneHead !== true ? ' in every head' : '';
-  return `${entryWords(axis, count)} ${list} of ${size}${heads}`;
+  return `${entryWords(axis, count)} ${list} of ${size}${inEveryHead === true ? ' in every head' : ''}`;
 }
