@@ -1,6 +1,6 @@
 /** A dump that is judged several times: read once, and seen as other programs would have written it. */
 import type { DumpView } from '../../src/dump/dump-view.js';
-import { toFloat32 } from '../../src/dump/float.js';
+import { type TapElements, toFloat32 } from '../../src/dump/float.js';
 import type { Manifest, TapInfo } from '../../src/dump/format.js';
 import { UNKNOWN } from '../../src/dump/import/foreign.js';
 import { Dump, type FileRows, type RowFilter, type TensorBatch } from '../../src/dump/reader.js';
@@ -20,6 +20,8 @@ export class KeptDump {
   readonly dump: Dump;
   readonly #reads = new Map<string, Promise<TensorBatch | undefined>>();
   readonly #rows = new Map<string, Promise<FileRows>>();
+  /** Elements of values that differ from those of another dump. */
+  readonly #differences = new WeakMap<KeptDump, Map<string, Promise<number>>>();
 
   private constructor(dump: Dump) {
     this.dump = dump;
@@ -126,12 +128,21 @@ export class KeptDump {
     let first: string | null = null;
     for (const { name } of this.dump.taps) {
       if (!keeps(name) || !held.has(name)) continue;
-      const count = await this.#differing(other, name);
+      const count = await this.#kept(other, name);
       // derived from a value that is judged itself, and read by nothing
       if (count > 0 && !name.endsWith('.mlp.gate:margin')) first ??= name;
       elements += count;
     }
     return { elements, first };
+  }
+
+  /** Counted once for all kinds in which a dump is judged. */
+  #kept(other: KeptDump, name: string): Promise<number> {
+    const counts = this.#differences.get(other) ?? new Map<string, Promise<number>>();
+    this.#differences.set(other, counts);
+    const count = counts.get(name) ?? this.#differing(other, name);
+    counts.set(name, count);
+    return count;
   }
 
   async #differing(other: KeptDump, name: string): Promise<number> {
@@ -142,11 +153,8 @@ export class KeptDump {
       row += a?.shape[0] ?? 1;
       if (a === undefined || b === undefined) continue;
       if (a.data.length !== b.data.length) return a.data.length;
-      const [x, y] = [a, b].map(({ data }) => bits(data)) as [Uint8Array, Uint8Array];
-      const size = x.length / a.data.length;
-      if (Buffer.compare(x, y) === 0) continue;
-      for (let at = 0; at < x.length; at += size)
-        if (Buffer.compare(x.subarray(at, at + size), y.subarray(at, at + size)) !== 0) count++;
+      const [x, y] = [words(a.data), words(b.data)];
+      for (let at = 0; at < x.length; at++) if (x[at] !== y[at]) count++;
     }
     return count;
   }
@@ -158,6 +166,9 @@ export class KeptDump {
   }
 }
 
-function bits({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
+/** The bits of elements of two or four bytes. */
+function words(data: TapElements): Uint16Array | Uint32Array {
+  return data instanceof Uint16Array
+    ? data
+    : new Uint32Array(data.buffer, data.byteOffset, data.byteLength / 4);
 }

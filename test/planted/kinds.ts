@@ -40,6 +40,9 @@ export const KINDS: readonly DumpKind[] = [
   kind('block outputs, F32', 'float32', only(BLOCKS), { noise: false }),
   kind('module outputs, F32', 'float32', only(MODULES), { noise: false }),
   kind('random halves, F32', 'float32', half, { noise: false }),
+  // judged with a noise run in BF16, whose rounding is no noise of theirs
+  kind('whole, F32, noise run', 'float32', whole, { noise: true }),
+  kind('unknown program, F32', 'float32', foreign, { noise: true }),
   kind('whole, BF16', 'bfloat16', whole, { noise: true }),
   kind('whole, BF16, no noise run', 'bfloat16', whole, { noise: false }),
   kind('unknown program, BF16', 'bfloat16', foreign, { noise: true }),

@@ -1,6 +1,7 @@
 /** The planted suite: faults and right programs in every kind of dump, on several checkpoints. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { KeptRuns } from '../../src/locate/faults/kept-runs.js';
 import { root } from '../reference/python.js';
 import { grouped } from './grouped.js';
 import { judgeDump, type Outcome, type Planted } from './judge.js';
@@ -53,6 +54,7 @@ export interface SuiteCase {
 
 /** Of kinds that hold the same values as another every second fault is enough. */
 const HALVED = new Set([
+  'whole, F32, noise run',
   'whole, BF16, no noise run',
   'whole, F16, no noise run',
   'unknown program, BF16 in F32',
@@ -158,6 +160,7 @@ class RightDumps {
     Promise<{ model: string; tokens: string; batch: string; one: string }>
   >();
   readonly #dumps = new Map<string, Promise<KeptDump>>();
+  readonly #kept = new KeptRuns();
 
   constructor(server: PlantServer) {
     this.#server = server;
@@ -177,6 +180,7 @@ class RightDumps {
       unaltered: await of(plants.dtype, plants.gguf),
       noise: await of(plants.dtype === 'float32' ? 'bfloat16' : plants.dtype),
       model: (await this.#model(checkpoint)).model,
+      kept: this.#kept,
     };
   }
 
@@ -223,6 +227,7 @@ class RightDumps {
   }
 
   async close(): Promise<void> {
+    this.#kept.close();
     for (const dump of await Promise.allSettled(this.#dumps.values()))
       if (dump.status === 'fulfilled') await dump.value.close();
   }

@@ -1,0 +1,4 @@
+/** The sampled cases of programs in half precision: see `sampled.ts`. */
+import { sampledCases } from './sampled.js';
+
+await sampledCases(({ kind }) => kind.plants.dtype !== 'float32');
