@@ -31,6 +31,8 @@ export interface OpOrigin {
   sequence: number;
   /** Positions of the sequence from its start. */
   tokens: number;
+  /** Lengths of all sequences, to be taken as one of `tokens` positions. Default: `sequence` alone. */
+  joined?: readonly number[];
 }
 
 /** An op, the values of its leaves, and the tested value. */
@@ -81,9 +83,19 @@ export async function openOp(name: string, origin: OpOrigin): Promise<OpenOp | u
       .reduce((sum, { shape }) => sum + 4 * elementCount(shape), 0);
     if (bytes > MAX_WEIGHT_BYTES) return undefined;
     const size = (axis: string) => axisSize(config, axis, tokens) as number | undefined;
-    const read = memoised(async (tapName: string, shape: Shape): Promise<Values> => {
-      const { dtype, data } = await readPrefix(tested, tapName, sequence, tokens, shape);
+    const lengths = origin.joined ?? [tokens];
+    const readOne = async (tapName: string, at: number, length: number, shape: Shape): Promise<Values> => {
+      const { dtype, data } = await readPrefix(tested, tapName, at, length, shape);
       return dtype === 'I32' ? (data as Int32Array) : toFloat32(data, dtype);
+    };
+    const read = memoised(async (tapName: string, shape: Shape): Promise<Values> => {
+      // What stands in front of a call stands in front of the first sequence.
+      if (origin.joined === undefined || tested.tap(tapName).scope === 'step')
+        return readOne(tapName, sequence, tokens, shape);
+      const parts: Values[] = [];
+      for (const [at, length] of lengths.entries())
+        parts.push(await readOne(tapName, at, length, [length, ...shape.slice(1)]));
+      return joinedRows(parts);
     });
     const weightOf = memoised(async (weight: string) => weightValues(checkpoint.tensors.get(weight)!));
     const output = piece.graph.outputs.get(name)!;
@@ -128,7 +140,11 @@ export async function openOp(name: string, origin: OpOrigin): Promise<OpenOp | u
         if (leaf.kind === 'weight') return weightOf(leaf.name);
         if (leaf.kind === 'tap') return read(leaf.name, leaf.shape);
         if (leaf.kind === 'tokens')
-          return Int32Array.from(tested.manifest.sequences[sequence]!.tokens!.slice(0, tokens));
+          return Int32Array.from(
+            origin.joined === undefined
+              ? tested.manifest.sequences[sequence]!.tokens!.slice(0, tokens)
+              : tested.manifest.sequences.flatMap((each) => each.tokens!),
+          );
         return initialState(leaf, model);
       },
       expected,
@@ -139,6 +155,18 @@ export async function openOp(name: string, origin: OpOrigin): Promise<OpenOp | u
     if (error instanceof ZayascopeError && error.code !== 'IO') return undefined;
     throw error;
   }
+}
+
+function joinedRows(parts: readonly Values[]): Values {
+  const all = new (parts[0]!.constructor as Float32ArrayConstructor)(
+    parts.reduce((sum, { length }) => sum + length, 0),
+  );
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
 }
 
 function memoised<A extends [string, ...unknown[]], R>(

@@ -11,6 +11,7 @@ import type { Policy } from '../../graph/policy.js';
 import { openModelSource } from '../../models/layout/source.js';
 import { modelPolicy } from '../../models/runtime/model-policy.js';
 import { explainStructures } from '../causes/explain.js';
+import { explainSequences, mixedAlone } from '../causes/sequences/explain.js';
 import { modelTaps, requireModelFit } from '../model-fit.js';
 import { commonRows, noiseFloor } from '../noise/noise-floor.js';
 import { standingNotes } from '../noise/noise-standing.js';
@@ -234,6 +235,9 @@ export async function locateDumps(
       ),
   };
   let kinds = locatedKinds(input);
+  const [first] = model === undefined ? kinds : [];
+  const mixed = first === undefined ? null : await mixedAlone(reference, tested, first.worst, first.limit);
+  if (mixed !== null) kinds = locatedKinds({ ...input, explained: new Map([[first!.kind, mixed]]) });
   let structures: Awaited<ReturnType<typeof explainStructures>> = { causes: [], notes: [] };
   if (explain && runners !== undefined && kinds.length > 0) {
     const explained = await explainFaults(
@@ -242,11 +246,15 @@ export async function locateDumps(
       kinds,
       run('trying explanations'),
     );
-    structures = await explainStructures({
+    const open = kinds.filter(({ kind }) => !explained.has(kind));
+    const batched = await explainSequences({ ...{ runners, base, tested, holds, faults }, kinds: open });
+    const known = new Set(batched.flatMap((cause) => cause.kinds));
+    const { causes, notes } = await explainStructures({
       ...{ runners, base, tested, holds, faults },
-      kinds: kinds.filter(({ kind }) => !explained.has(kind)),
+      kinds: open.filter(({ kind }) => !known.has(kind)),
       ...run('trying causes'),
     });
+    structures = { causes: [...batched, ...causes], notes };
     kinds = locatedKinds({ ...input, explained, causes: structures.causes });
   }
   const isStored = base.name === AS_STORED && runners?.model !== undefined && !isAllF32(runners.model);

@@ -25,7 +25,8 @@ const EXPLAINS = 0.01;
 const MAX_KINDS = 8;
 const MAX_CHOICES = 12;
 
-interface Hypothesis {
+/** A choice that may explain an op, as a rule of a policy. */
+export interface Hypothesis {
   sites: string;
   set: string;
 }
@@ -121,6 +122,11 @@ function shownAt(config: ModelConfig): ReadonlyMap<string, readonly string[]> {
 }
 
 /** Choices that change an op, or one inside its span, likelier ones first. */
+export function choicesInside(inside: readonly string[], config: ModelConfig): Hypothesis[] {
+  return hypotheses(inside, modelSites(config), shownAt(config)).slice(0, MAX_CHOICES);
+}
+
+/** As {@link choicesInside}. */
 function hypotheses(
   inside: readonly string[],
   sites: readonly PolicySite[],

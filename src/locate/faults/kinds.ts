@@ -152,9 +152,10 @@ function kindOf(tap: string): string {
   return tapPlace(tap).suffix;
 }
 
-/** Ops of a span that are named, and checks that are joined; what follows is counted. */
-const NAMED = 16;
-const CHECKED = 16;
+/** Ops of a span that are named; all checks of these are joined. */
+const NAMED = 8;
+/** Checks of a longer span, for which more values are asked. */
+const CHECKED = 3;
 
 /** The op in words; of several, from the first to the last. */
 function spanName(inside: readonly string[], family: Family): string {
@@ -173,8 +174,9 @@ function spanList(inside: readonly string[], family: Family): string {
 
 function spanCheck(inside: readonly string[], family: Family): string {
   const checks = [...new Set(inside.map((kind) => opWords(kind, family).check))];
-  const shown = inside.length === 1 ? checks : checks.slice(0, CHECKED);
-  return `${shown.join('; ')}${checks.length > shown.length ? '; and what else lies between' : ''}`;
+  if (inside.length <= NAMED) return checks.join('; ');
+  const shown = checks.slice(0, CHECKED).join('; ');
+  return `${shown}; and so on: more values in both dumps would tell these ops apart (--json lists them)`;
 }
 
 function sentence(words: string): string {

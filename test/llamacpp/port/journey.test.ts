@@ -85,7 +85,19 @@ const FLASH_CAUSE =
 const DECODE_CAUSE =
   /^Values and attention weights are rounded to F16 .*, and in steps of one token their products are summed in F16, as ggml does row by row where it was built for AVX512-FP16: recomputed so, the error of a sample of 16 tokens falls from \d\.\de-[78] to \d\.\de-1[56]\./;
 
+/**
+ * Of two sequences: NumPy's values, put into memory and read so, are the dump's to the bit, and to 4.6e-8 in
+ * block 0, which rounding to F16 takes away. The convolution mixes the channels of each head.
+ */
+const MIXED: Readonly<Record<string, RegExp>> = {
+  [CONV_INPUT]:
+    /^The sequences of the batch are mixed in the joining of queries and keys in every block: what lies \[channels, sequences, tokens\] in memory is read as \[sequences, channels, tokens\]\. NMSE 2\.0e\+0 as given, 0 so\./,
+  [CONVOLUTION]:
+    /^The sequences of the batch are mixed in the grouped convolution in every block: of each head what lies \[channels, sequences, tokens\] in memory is read as \[sequences, channels, tokens\], before the bias is added\. NMSE 2\.0e\+0 as given, [34]\.\de-8 so\. What is left: im2col in F16 rounds the inputs of the grouped convolution, with which it falls to \d\.\de-1[56]\./,
+};
+
 function cause(name: PortName, kind: string): RegExp {
+  if (name === 'before-f32-two-sequences' && kind in MIXED) return MIXED[kind]!;
   if (name === 'before-f32-decode' && kind === CACHE[0]) return DECODE_CAUSE;
   return name === 'before-f32-flash' && kind === CACHE[0] ? FLASH_CAUSE : CAUSES[kind]!;
 }
@@ -139,9 +151,9 @@ describe.each(FOUND)('%s', (name, first, kinds) => {
     const report = await located(name);
     expect(report.kinds.map(({ kind }) => kind).sort()).toEqual([...kinds].sort());
     for (const { kind, largest, sentence } of report.kinds) {
-      if (name === 'before-f32-two-sequences' && [CONV_INPUT, CONVOLUTION].includes(kind)) continue;
       expect([kind, sentence]).toEqual([kind, expect.stringMatching(cause(name, kind))]);
-      if (kind === SKIP) continue;
+      const isMixed = name === 'before-f32-two-sequences' && kind in MIXED;
+      if (kind === SKIP || isMixed) continue;
       const [least, most] = name === 'before-f32-flash' && kind === CACHE[0] ? FLASH : FIGURES[kind]!;
       const lower = (CUT_FOLDERS as readonly string[]).includes(name) ? CUT * least : least;
       const fits = largest >= lower * (1 - RELATIVE) && largest <= most * (1 + RELATIVE);
