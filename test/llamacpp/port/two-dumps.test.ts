@@ -27,6 +27,30 @@ it.each(['before-f32', 'before-f32-decode'] as const)(
   },
 );
 
+it('judges 8 of 9 classes of the router step by step too, beside a noise floor', async () => {
+  const args = ['locate', portReference(), await portDump('before-f32-decode'), '--noise', portNoise()];
+  const { code, stdout } = await runCommand([...args, '--json']);
+  const { kinds } = JSON.parse(stdout) as { kinds: { kind: string }[] };
+  expect([code, kinds.map(({ kind }) => kind)]).toEqual([1, ['.mlp.gate:expert']]);
+});
+
+it('names mixed sequences without a model too, and compares what a reference of one sequence has', async () => {
+  const two = await portDump('before-f32-two-sequences');
+  // The first fault, whose inputs are right, is the reference's own value read in another order.
+  const halves = portScratch('halves');
+  const tokens = portScratch('halves.json');
+  writeFileSync(tokens, JSON.stringify([PORT_IDS.slice(0, 12), PORT_IDS.slice(12)]));
+  const args = ['capture', '--model', TINY_MODEL, '--tokens-file', tokens, '--out', halves];
+  expect(await runCommand(args)).toMatchObject({ code: 0 });
+  const { stdout } = await runCommand(['locate', halves, two]);
+  expect(stdout).toMatch(
+    /^1\. The sequences of the batch are mixed: what lies \[channels, sequences, tokens\] in memory is read as \[sequences, channels, tokens\]\. NMSE 1\.9e\+0 as given, \d\.\de-1\d with the reference's value read so\./m,
+  );
+  const whole = await runCommand(['locate', portReference(), two]);
+  expect(whole).toMatchObject({ code: 1, stderr: '' });
+  expect(whole.stdout).toContain('only 12 are compared');
+});
+
 describe('the two in the wrong order', () => {
   it.each(['diff', 'locate', 'report', 'verify-logits'])(
     'are refused by %s, with the right command',

@@ -239,8 +239,15 @@ export async function mixedAlone(
   limit: number,
 ): Promise<string | null> {
   const lengths = tested.manifest.sequences.map(({ tokens }) => tokens?.length ?? 0);
+  const theirs = reference.manifest.sequences.map(({ tokens }) => tokens?.length ?? 0);
   const info = reference.tap(tap);
-  if (lengths.length < 2 || info.scope !== 'token' || info.dtype === 'I32' || tested.manifest.steps > 1)
+  if (
+    lengths.length < 2 ||
+    theirs.join() !== lengths.join() ||
+    info.scope !== 'token' ||
+    info.dtype === 'I32' ||
+    tested.manifest.steps > 1
+  )
     return null;
   const all = async (dump: DumpView): Promise<Float32Array> => {
     const parts: Float32Array[] = [];

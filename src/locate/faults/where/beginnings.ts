@@ -2,6 +2,7 @@
  * Where errors begin in time: of a run of several forward calls the first fault is the first of the earliest
  * call, not the first in the order of one call's values.
  */
+import { leadingColumns } from '../../../diff/leading-columns.js';
 import type { FloatTapReport, IntegerTapReport } from '../../../diff/report.js';
 import type { DumpView } from '../../../dump/dump-view.js';
 import type { TensorBatch } from '../../../dump/reader.js';
@@ -66,7 +67,11 @@ export async function gatheredBeginnings(
     // A value in front of a call's first token belongs to a call that begins there: others have no such
     // value.
     if (!(reference.manifest.steps !== steps && name.endsWith(':lead')))
-      for await (const [a, b] of commonRows([reference, tested], name)) {
+      for await (const both of commonRows([reference, tested], name)) {
+        // A side may hold the first columns only (a router's classes, a vocabulary).
+        const columns = Math.min(...both.map(({ shape }) => shape.at(-1)!));
+        const isCut = both.some(({ shape }) => shape.length > 1 && shape.at(-1) !== columns);
+        const [a, b] = isCut ? both.map((each) => leadingColumns(each, columns)) : both;
         own.add(a!, b!);
         if (!isFault.has(name)) continue;
         const known = entries.get(name) ?? new EntryErrors(a!.tap, sizes, skip);
