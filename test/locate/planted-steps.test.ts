@@ -31,7 +31,7 @@ describe('a fault planted in decode steps and in a left-padded batch', () => {
       / Right up to position 24, wrong from 25 on \(step 2\)\.$/,
     );
     expect(await sentenceOf('padding-leaks-into-convolutions')).toMatch(
-      / Wrong at position 0 alone of sequence 1 \(step 0\)\. Sequence 0 is right\.$/,
+      / Wrong at position 0 of sequence 1 alone \(step 0\)\. Sequence 0 is right\.$/,
     );
   });
 

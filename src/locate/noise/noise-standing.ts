@@ -57,11 +57,16 @@ export class ErrorPairSums {
 }
 
 /**
- * True of a run of the same program as the reference's, by its own producer. An import may be of anything.
+ * True of a run of the same program as the reference's, by its own producer, and of a capture in transformers'
+ * dtypes. An import may be of anything.
  */
 export function isOwnRun(reference: DumpView, other: DumpView): boolean {
-  const [a, b] = [reference.manifest.producer, other.manifest.producer];
-  return b.importedBy === undefined && a.importedBy === undefined && a.name === b.name;
+  const [{ producer: a }, { producer: b, policy }] = [reference.manifest, other.manifest];
+  if (b.importedBy !== undefined) return false;
+  return (
+    (a.importedBy === undefined && a.name === b.name) ||
+    (b.name === 'zayascope' && policy.name.startsWith('pytorch-'))
+  );
 }
 
 /** What to pass instead. */

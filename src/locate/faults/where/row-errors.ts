@@ -131,9 +131,10 @@ export function beginWords(from: FirstWrong | null, steps: number): string {
     wrongUpTo === null
       ? `from ${position} on`
       : wrongUpTo === position
-        ? `at ${position} alone`
+        ? `at ${position}`
         : `from ${position} to ${wrongUpTo}`;
-  const place = `${range}${where}${call}.${others}`;
+  const alone = wrongUpTo === position ? ' alone' : '';
+  const place = `${range}${where}${alone}${call}.${others}`;
   const right = position === 1 ? 'Right at position 0' : `Right up to position ${position - 1}`;
   if (scattered)
     return position === 0
@@ -142,7 +143,7 @@ export function beginWords(from: FirstWrong | null, steps: number): string {
   if (position > 0) return ` ${right}, wrong ${place}`;
   return wrongUpTo === null && others === ''
     ? ''
-    : ` Wrong ${range.replace(/ /, ' position ')}${where}${call}.${others}`;
+    : ` Wrong ${range.replace(/ /, ' position ')}${where}${alone}${call}.${others}`;
 }
 
 function listed(sequences: readonly number[]): string {
