@@ -75,7 +75,10 @@ export async function judgeDump(
   const seen = kind.seen(name);
   const { elements, first } = await rights.unaltered.differing(dump, seen.keeps);
   const noise = kind.noise ? rights.noise.as() : undefined;
-  const report = await locate(rights, dump.as(seen), kind, noise);
+  // The unaltered model's run is both, which a folder of its own tells from a user's mistake.
+  const view = dump.as(seen);
+  const tested = { ...view, dir: `${view.dir} (tested)` };
+  const report = await locate(rights, tested, kind, noise);
   const counts = planted !== null && elements >= LEAST_CHANGED;
   const isRight = counts ? namesFirst(report, planted, first, kind) : !report.found;
   return {
