@@ -57,8 +57,8 @@ export class ErrorPairSums {
 }
 
 /**
- * True of a run of the same program as the reference's, by its own producer, and of a capture in transformers'
- * dtypes. An import may be of anything.
+ * True of a run of the same program as the reference's, by its own producer, and of a capture in
+ * transformers' dtypes. An import may be of anything.
  */
 export function isOwnRun(reference: DumpView, other: DumpView): boolean {
   const [{ producer: a }, { producer: b, policy }] = [reference.manifest, other.manifest];

@@ -71,7 +71,7 @@ export async function explainSequences(input: StructureInput): Promise<LocatedCa
         : ` What is left: ${choiceSentence(siteKind(rest.sites), rest.set, kind.kind, family)}, with which it falls to ${formatError(rest.error)}.`;
     causes.push({
       key: `sequences ${wayWords(way)}`,
-      sentence: `${way === 'as one sequence' ? `the sequences of the batch are computed as one` : `the sequences of the batch are mixed`} in ${name}${where}: ${wayWords(way)}. NMSE ${formatError(before)} as given, ${formatError(after)} so.${left} A batch of one sequence would not show it.`,
+      sentence: `The sequences of the batch are ${way === 'as one sequence' ? 'computed as one' : 'mixed'} in ${name}${where}: ${wayWords(way)}. NMSE ${formatError(before)} as given, ${formatError(after)} so.${left} A batch of one sequence would not show it.`,
       kinds: [kind.kind],
       blocks,
       before,
