@@ -1,7 +1,8 @@
 /** A model that libllama runs, with its tensors told as they come. Meant for a child process. */
 import { ggmlType } from '../../dtype.js';
 import { ZayascopeError } from '../../errors.js';
-import { LLAMA_MODE, llamaLibraryFile, type NativeLlama, type NativeRecorded, native } from '../../native.js';
+import { llamaLibraryFile, native } from '../../native.js';
+import { LLAMA_MODE, type NativeLlama, type NativeRecorded } from '../../native-llama.js';
 import type { Call } from './describe-recording.js';
 import type { RecordRun } from './record.js';
 

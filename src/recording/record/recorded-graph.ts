@@ -3,7 +3,7 @@ import { ggmlTypeName } from '../../dtype.js';
 import type { TapDtype } from '../../dump/dtypes.js';
 import { TAP_DTYPES } from '../../dump/dtypes.js';
 import { ZayascopeError } from '../../errors.js';
-import type { NativeRecorded } from '../../native.js';
+import type { NativeRecorded } from '../../native-llama.js';
 
 /** Four sizes or strides, fastest axis first. */
 export type Four = readonly [number, number, number, number];

@@ -1,7 +1,7 @@
 /**
  * Takes what a run tells and hands its values to the writer, holding the model back where the disk is slow.
  */
-import type { NativeRecorded } from '../../native.js';
+import type { NativeRecorded } from '../../native-llama.js';
 import type { LlamaSession } from './llama-session.js';
 import { type Four, GraphCollector, type RecordedTensor, unexpected } from './recorded-graph.js';
 import type { ValueWriter } from './value-writer.js';

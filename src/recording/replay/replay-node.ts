@@ -1,7 +1,8 @@
 /** One node of a recording, made ready to run by itself: its memory, and the tensors in it. */
 import { tapBlockBytes, tapType } from '../../dump/dtypes.js';
 import type { GraphTensor } from '../../dump/graph-file.js';
-import { type NativeReplayTensor, native } from '../../native.js';
+import { native } from '../../native.js';
+import type { NativeReplayTensor } from '../../native-llama.js';
 import { type Four, valueSizes } from '../record/recorded-graph.js';
 import { lacking, type ReplayValues } from './replay-values.js';
 import { packed, rowStarts, type Strided, spanOf, unpack } from './strided.js';
