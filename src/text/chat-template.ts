@@ -59,8 +59,9 @@ function parsed(template: string, where: string): readonly Node[] {
     // Jinja reads every line end as \n.
     const text = withoutBlockSpace(template.replace(/\r\n?/g, '\n'));
     const tokens = withTests(tokenize(text));
-    checkConditions(tokens);
-    checkSubscripts(tokens);
+    const brackets = innermostBrackets(tokens);
+    checkConditions(tokens, brackets);
+    checkSubscripts(tokens, brackets);
     return (parse(tokens) as unknown as { body: Node[] }).body;
   } catch (cause) {
     const { message } = cause as Error;
@@ -103,23 +104,31 @@ function withTests(tokens: Tokens): Tokens {
   return changed;
 }
 
+/** For each token the bracket that is open behind it, the innermost; undefined outside of all. */
+function innermostBrackets(tokens: Tokens): (string | undefined)[] {
+  const open: string[] = [];
+  return tokens.map(({ type }: { type: string }) => {
+    if (/^Open(Paren|Curly|Square)/.test(type)) open.push(type);
+    else if (/^Close(Paren|Curly|Square)/.test(type)) open.pop();
+    return open.at(-1);
+  });
+}
+
 /**
  * Jinja allows no bare `a if b else c` as the condition of an `if`, and none that a loop goes over: what
  * stands there is the loop's filter. The library's parser reads both.
  */
-function checkConditions(tokens: Tokens): void {
+function checkConditions(tokens: Tokens, brackets: readonly (string | undefined)[]): void {
   for (let at = 0; at < tokens.length; at++) {
     if (tokens[at]!.type !== 'OpenStatement') continue;
     const kind = tokens[at + 1]?.value ?? '';
     if (!['if', 'elif', 'for'].includes(kind)) continue;
-    let depth = 0;
     let [ifs, elses] = [0, 0];
     for (at += 2; at < tokens.length && tokens[at]!.type !== 'CloseStatement'; at++) {
       const { type, value } = tokens[at]!;
-      if (/^Open(Paren|Curly|Square)/.test(type)) depth++;
-      else if (/^Close(Paren|Curly|Square)/.test(type)) depth--;
-      else if (depth === 0 && type === 'Identifier' && value === 'if') ifs++;
-      else if (depth === 0 && type === 'Identifier' && value === 'else') elses++;
+      if (type !== 'Identifier' || brackets[at] !== undefined) continue;
+      if (value === 'if') ifs++;
+      else if (value === 'else') elses++;
     }
     const most = kind === 'for' ? Math.max(0, ifs - 1) : 0;
     if ((kind !== 'for' && ifs > 0) || elses > most)
@@ -130,15 +139,12 @@ function checkConditions(tokens: Tokens): void {
 const OPERATORS = new Set(['and', 'or', 'not', 'in', 'is', 'if', 'else']);
 
 /** The library's parser takes the first of several values in square brackets, with nothing between them. */
-function checkSubscripts(tokens: Tokens): void {
-  const open: string[] = [];
+function checkSubscripts(tokens: Tokens, brackets: readonly (string | undefined)[]): void {
   for (const [at, { type, value }] of tokens.entries()) {
-    if (/^Open(Paren|Curly|Square)/.test(type)) open.push(type);
-    else if (/^Close(Paren|Curly|Square)/.test(type)) open.pop();
     const next = tokens[at + 1];
     const ends = /^(Identifier|NumericLiteral|StringLiteral|Close(Paren|Curly|Square)\w*)$/.test(type);
     const begins = /^(Identifier|NumericLiteral)$/.test(next?.type ?? '');
-    if (!open.at(-1)?.startsWith('OpenSquare') || !ends || !begins) continue;
+    if (!brackets[at]?.startsWith('OpenSquare') || !ends || !begins) continue;
     const isOperator = (token: string, kind: string) => kind === 'Identifier' && OPERATORS.has(token);
     if (!isOperator(value, type) && !isOperator(next!.value, next!.type))
       throw new SyntaxError(`${next!.value} after a value in square brackets`);

@@ -1,12 +1,13 @@
-import type { Budget } from './budget.js';
+import { type Args, argument, type FilterContext, type Named } from './filter-arguments.js';
+import { extreme, ignoringCase, keyOf, path, sorted } from './filter-keys.js';
+import { escaped, parsed, rounded } from './filter-values.js';
 import { binary, contains } from './operators.js';
 import { toJson, toText } from './printing.js';
+import { test } from './tests.js';
 import { capitalize, replaceText, strip, textOf } from './text-methods.js';
 import {
   asInteger,
   asNumber,
-  Callable,
-  compare,
   Dict,
   equal,
   Float,
@@ -15,31 +16,15 @@ import {
   given,
   iterate,
   Markup,
-  Namespace,
   TemplateFault,
   Tuple,
   truth,
   typeName,
   Undefined,
   type Value,
-  View,
 } from './values.js';
 
-/** What filters need of the interpreter. */
-export interface FilterContext {
-  budget: Budget;
-  /** Jinja's subscript: item, else attribute. */
-  field(value: Value, name: Value): Value;
-}
-
-type Args = readonly Value[];
-type Named = ReadonlyMap<string, Value>;
 type Filter = (value: Value, args: Args, named: Named, context: FilterContext) => Value;
-
-/** An argument by place or name. */
-function argument(args: Args, named: Named, at: number, name: string): Value | undefined {
-  return given(args[at], named.get(name));
-}
 
 function sizeOf(value: Value): number {
   if (value instanceof Dict) return value.size;
@@ -47,40 +32,6 @@ function sizeOf(value: Value): number {
   if (asNumber(value) !== undefined || value === null || value instanceof Generator)
     throw new TemplateFault(`object of type '${typeName(value)}' has no len()`);
   return iterate(value).length;
-}
-
-/** `attribute` of a filter: names and indices with dots between. */
-function path(value: Value, attribute: Value, context: FilterContext): Value {
-  const parts = typeof attribute === 'string' ? attribute.split('.') : [attribute];
-  return parts.reduce<Value>((item, part) => {
-    const isIndex = typeof part === 'string' && /^\d+$/.test(part);
-    return context.field(item, isIndex ? Number(part) : part);
-  }, value);
-}
-
-function ignoringCase(value: Value): Value {
-  return typeof value === 'string' ? value.toLowerCase() : value;
-}
-
-/** The key that `sort`, `unique`, `min`, `max` and `groupby` compare by. */
-function keyOf(args: { attribute: Value | undefined; cased: boolean }, context: FilterContext) {
-  return (value: Value): Value => {
-    const key =
-      args.attribute === undefined || args.attribute === null ? value : path(value, args.attribute, context);
-    return args.cased ? key : ignoringCase(key);
-  };
-}
-
-function sorted(
-  items: readonly Value[],
-  key: (value: Value) => Value,
-  reverse: boolean,
-  budget: Budget,
-): Value[] {
-  const keyed = items.map((item) => ({ item, key: key(item) }));
-  budget.step(items.length * 16);
-  keyed.sort((a, b) => (reverse ? -1 : 1) * compare(a.key, b.key));
-  return keyed.map(({ item }) => item);
 }
 
 /** `select`, `reject` and those with `attr`. */
@@ -288,49 +239,6 @@ function defaulted(value: Value, args: Args, named: Named): Value {
   return value instanceof Undefined || (falseToo && !truth(value)) ? instead : value;
 }
 
-const ENTITIES: Record<string, string> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  "'": '&#39;',
-  '"': '&#34;',
-};
-
-function escaped(value: Value): Markup {
-  if (value instanceof Markup) return value;
-  return new Markup(toText(value).replace(/[&<>'"]/g, (letter) => ENTITIES[letter]!));
-}
-
-function parsed(text: string, form: RegExp): number | undefined {
-  const stripped = strip(text, undefined, 'both');
-  if (!form.test(stripped)) return undefined;
-  return form.source.includes('e[') ? Number(stripped) : Math.trunc(Number(stripped));
-}
-
-/** Half to even, as Python rounds; an integer stays one. */
-function rounded(value: Value, number: number, digits: number): Value {
-  if (!(value instanceof Float)) return Math.round(number);
-  if (digits < 0 || digits > 15) throw new TemplateFault('round to that many digits is not supported');
-  // JavaScript rounds the exact value too, but a half away from zero.
-  const exact = Math.abs(number).toFixed(100);
-  const isHalf = /^50*$/.test(exact.slice(exact.indexOf('.') + 1 + digits));
-  const even = (2 * Math.round((number * 10 ** digits) / 2)) / 10 ** digits;
-  return new Float(isHalf ? even : Number(number.toFixed(digits)));
-}
-
-function extreme(value: Value, args: Args, named: Named, context: FilterContext, largest: boolean): Value {
-  const cased = truth(argument(args, named, 0, 'case_sensitive') ?? false);
-  const key = keyOf({ attribute: argument(args, named, 1, 'attribute'), cased }, context);
-  let best: { item: Value; key: Value } | undefined;
-  for (const item of iterate(value)) {
-    context.budget.step();
-    const own = key(item);
-    if (best === undefined || (largest ? compare(own, best.key) > 0 : compare(own, best.key) < 0))
-      best = { item, key: own };
-  }
-  return best === undefined ? new Undefined('No aggregated item, sequence was empty.') : best.item;
-}
-
 /**
  * Applies a filter by name; a fault for one that is not known here. `is NAME` and `not NAME` are tests with
  * arguments.
@@ -349,65 +257,4 @@ export function applyFilter(
   if (value instanceof Markup && !['e', 'escape', 'safe', 'tojson', 'length', 'count'].includes(name))
     throw new TemplateFault(`the filter ${name} of an escaped text is not supported`);
   return filter(value, args, named, context);
-}
-
-type Test = (value: Value, args: Args, budget: Budget) => boolean;
-
-const isSequence = (value: Value): boolean =>
-  typeof value === 'string' ||
-  Array.isArray(value) ||
-  value instanceof Tuple ||
-  value instanceof Dict ||
-  value instanceof Undefined;
-const integer = (value: Value, budget: Budget, by: Value): Value => binary('%', value, by, budget);
-
-const TESTS: Record<string, Test> = {
-  boolean: (value) => typeof value === 'boolean',
-  callable: (value) => value instanceof Callable,
-  defined: (value) => !(value instanceof Undefined),
-  divisibleby: (value, [by], budget) => equal(integer(value, budget, by ?? null), 0),
-  eq: (value, [other]) => equal(value, other ?? null),
-  even: (value, _args, budget) => equal(integer(value, budget, 2), 0),
-  false: (value) => value === false,
-  float: (value) => value instanceof Float,
-  ge: (value, [other]) => compare(value, other ?? null) >= 0,
-  gt: (value, [other]) => compare(value, other ?? null) > 0,
-  in: (value, [other], budget) => contains(other ?? null, value, budget),
-  integer: (value) => typeof value === 'number',
-  iterable: (value) => isSequence(value) || value instanceof View || value instanceof Generator,
-  le: (value, [other]) => compare(value, other ?? null) <= 0,
-  lower: (value) => toText(value).toLowerCase() === toText(value) && /\p{Ll}/u.test(toText(value)),
-  lt: (value, [other]) => compare(value, other ?? null) < 0,
-  mapping: (value) => value instanceof Dict,
-  ne: (value, [other]) => !equal(value, other ?? null),
-  none: (value) => value === null,
-  number: (value) => asNumber(value) !== undefined,
-  odd: (value, _args, budget) => equal(integer(value, budget, 2), 1),
-  sameas: (value, [other]) => value === other,
-  sequence: isSequence,
-  string: (value) => typeof value === 'string' || value instanceof Markup,
-  true: (value) => value === true,
-  undefined: (value) => value instanceof Undefined,
-  upper: (value) => toText(value).toUpperCase() === toText(value) && /\p{Lu}/u.test(toText(value)),
-};
-const ALIASES: Record<string, string> = {
-  '==': 'eq',
-  equalto: 'eq',
-  '!=': 'ne',
-  '>': 'gt',
-  greaterthan: 'gt',
-  '>=': 'ge',
-  '<': 'lt',
-  lessthan: 'lt',
-  '<=': 'le',
-};
-
-/** Applies a test by name; a fault for one that is not known here. */
-export function test(name: string, value: Value, args: Args, budget: Budget): boolean {
-  const own = Object.hasOwn(ALIASES, name) ? ALIASES[name]! : name;
-  const apply = Object.hasOwn(TESTS, own) ? TESTS[own] : undefined;
-  if (apply === undefined) throw new TemplateFault(`the test ${name} is not supported`);
-  if (value instanceof Namespace && own !== 'defined' && own !== 'undefined')
-    throw new TemplateFault(`the test ${name} of a namespace is not supported`);
-  return apply(value, args, budget);
 }

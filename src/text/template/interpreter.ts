@@ -1,10 +1,11 @@
 import { Budget } from './budget.js';
 import { attribute, slice, subscript } from './fields.js';
-import { applyFilter, test } from './filters.js';
+import { applyFilter } from './filters.js';
 import { globals, spread } from './globals.js';
 import { binary } from './operators.js';
 import { toText } from './printing.js';
 import { Scope } from './scope.js';
+import { test } from './tests.js';
 import {
   asNumber,
   Callable,
