@@ -122,8 +122,8 @@ export async function locateDumps(
   if (tokens !== null) return mismatched({ ...header, order: diff.order }, tokens, reports, dumps);
   const noiseByTap = noise === undefined ? null : await noiseFloor(reference, noise, tested);
   const noises = new Map(noiseByTap?.map((entry) => [entry.tap, entry]));
-  using owned = model === undefined || kept !== undefined ? undefined : new PolicyRunners(model, open);
-  const runners = model === undefined ? undefined : (kept?.runners(model, open) ?? owned);
+  using owned = source === undefined || kept !== undefined ? undefined : new PolicyRunners(source, open);
+  const runners = source === undefined ? undefined : (kept?.runners(source, open) ?? owned);
   let base = recompute ?? (source?.metadata !== undefined ? ggufPolicy(tested) : ownPolicy(tested));
   if (source !== undefined) base = modelPolicy(base, source.config);
   const holds = heldByAll(dumps);

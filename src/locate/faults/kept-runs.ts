@@ -1,3 +1,4 @@
+import type { ModelSource } from '../../models/layout/source.js';
 import type { OpenModelOptions } from '../../models/runtime/model.js';
 import type { LocalError } from './local.js';
 import { PolicyRunners } from './runners.js';
@@ -17,9 +18,9 @@ export class KeptRuns implements Disposable {
   readonly #runners = new Map<string, PolicyRunners>();
 
   /** The runners of a model, opened where they are not yet. */
-  runners(model: string, options: Omit<OpenModelOptions, 'policy'>): PolicyRunners {
-    const known = this.#runners.get(model) ?? new PolicyRunners(model, options, MOST_WEIGHTS);
-    this.#runners.set(model, known);
+  runners(source: ModelSource, options: Omit<OpenModelOptions, 'policy'>): PolicyRunners {
+    const known = this.#runners.get(source.path) ?? new PolicyRunners(source, options, MOST_WEIGHTS);
+    this.#runners.set(source.path, known);
     return known;
   }
 

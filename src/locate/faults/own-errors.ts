@@ -110,7 +110,7 @@ export async function ownErrors(
   const measure = async (dump: DumpView, policy: Policy, right: LocalOptions['right'], what: string) => {
     const held = dump.taps.map(({ name }) => name).filter(holds);
     const systematic = dump === noise;
-    const key = JSON.stringify([runners.folder, dump.dir, policy.rules, right, systematic, held]);
+    const key = JSON.stringify([runners.source.path, dump.dir, policy.rules, right, systematic, held]);
     const known = kept?.errors.get(key);
     if (known !== undefined) {
       measured.push(known);

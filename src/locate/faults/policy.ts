@@ -46,12 +46,13 @@ export async function locatePolicy(
     ...open
   } = options;
   if (noise !== undefined) requireOtherFolder('locate', reference, noise);
-  using runners = new PolicyRunners(model, open);
+  const source = await openModelSource(model);
+  using runners = new PolicyRunners(source, open);
   const run = (what: string) => ({
     signal,
     onProgress: (done: number, total: number) => onProgress?.(what, done, total),
   });
-  requireModelFit('locate', await openModelSource(model), reference);
+  requireModelFit('locate', source, reference);
   const f32 = presetPolicy('f32');
   const plain = await runners.use(f32);
   const dumps = [reference, ...(noise === undefined ? [] : [noise])];

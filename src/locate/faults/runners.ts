@@ -1,4 +1,5 @@
 import { type Policy, parametersSite } from '../../graph/policy.js';
+import type { ModelSource } from '../../models/layout/source.js';
 import { allocateCache } from '../../models/runtime/cache.js';
 import { weightSite } from '../../models/runtime/loader.js';
 import { type Model, type OpenModelOptions, openModel } from '../../models/runtime/model.js';
@@ -12,16 +13,15 @@ import type { Runner } from '../replay/replay.js';
  * matrices in different dtypes; as many sets are in memory as are allowed.
  */
 export class PolicyRunners implements Disposable {
-  /** Folder or file of the checkpoint. */
-  readonly folder: string;
+  readonly source: ModelSource;
   readonly #options: Omit<OpenModelOptions, 'policy'>;
   readonly #most: number;
   /** By {@link matrices}, the one used last at the end. */
   readonly #loaded = new Map<string, Model>();
 
   /** @param most sets of weights in memory at a time. */
-  constructor(folder: string, options: Omit<OpenModelOptions, 'policy'> = {}, most = 1) {
-    this.folder = folder;
+  constructor(source: ModelSource, options: Omit<OpenModelOptions, 'policy'> = {}, most = 1) {
+    this.source = source;
     this.#options = options;
     this.#most = most;
   }
@@ -36,7 +36,7 @@ export class PolicyRunners implements Disposable {
         this.#loaded.delete(key);
         oldest.close();
       }
-      model = await openModel(this.folder, { ...this.#options, policy });
+      model = await openModel(this.source, { ...this.#options, policy });
     }
     const key = known ?? matrices(model, policy);
     this.#loaded.delete(key);

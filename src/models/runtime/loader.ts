@@ -71,17 +71,18 @@ export interface LoadOptions {
  * mapped file on devices that can, else copied. Everything else becomes F32. Where the copies exceed the free
  * memory, the blocks' matrices are streamed: see {@link ModelWeights.ensure}.
  *
- * @throws `BAD_ARGUMENT` for a policy that does not fit the model; `BAD_CONFIG`, `BAD_CHECKPOINT` (also for
+ * @param model its path, or what has been opened. @throws `BAD_ARGUMENT` for a policy that does not fit the
+ * model; `BAD_CONFIG`, `BAD_CHECKPOINT` (also for
  * NaN or infinity in a vector, bias or convolution), `MISSING_TENSOR`, `IO`; `BACKEND` when the device has
  * too little memory.
  */
 export async function loadWeights(
-  path: string,
+  model: string | ModelSource,
   backend: Backend,
   policy: Policy,
   options: LoadOptions = {},
 ): Promise<ModelWeights> {
-  const source = await openModelSource(path);
+  const source = typeof model === 'string' ? await openModelSource(model) : model;
   const { config, checkpoint } = source;
   const { tensors: required, unexpected } = checkWeights(checkpoint, config);
   checkPolicy(policy, config, required);

@@ -1,5 +1,6 @@
 import { type Backend, openBackend } from '../../graph/backend.js';
 import { loadPolicy, type Policy } from '../../graph/policy.js';
+import type { ModelSource } from '../layout/source.js';
 import type { ModelConfig } from './architecture.js';
 import { allocateCache, type ModelCache } from './cache.js';
 import { loadWeights, type ModelWeights } from './loader.js';
@@ -63,18 +64,19 @@ export interface Model<C extends ModelConfig = ModelConfig> extends Disposable {
 /**
  * Loads a model onto a device.
  *
- * @param path a folder in the transformers or legacy layout, or a GGUF file: see `openModelSource`.
+ * @param model a folder in the transformers or legacy layout, or a GGUF file; or what `openModelSource` has
+ * opened, whose headers are not read again.
  * @throws `BAD_CONFIG`, `BAD_CHECKPOINT`, `MISSING_TENSOR`, `IO` for the model; `BACKEND` for the device;
  * `BAD_ARGUMENT` for an unknown policy or one with rules that match nothing in the model.
  */
-export async function openModel(path: string, options: OpenModelOptions = {}): Promise<Model> {
+export async function openModel(model: string | ModelSource, options: OpenModelOptions = {}): Promise<Model> {
   const policy =
     typeof options.policy === 'object' ? options.policy : await loadPolicy(options.policy ?? 'f32');
   const { threads, strictF32, fusion } = options;
   const backend = openBackend(options.backend, { threads, strictF32, fusion });
   let weights: ModelWeights;
   try {
-    weights = await loadWeights(path, backend, policy, { repack: options.repack ?? false });
+    weights = await loadWeights(model, backend, policy, { repack: options.repack ?? false });
   } catch (error) {
     backend.close();
     throw error;

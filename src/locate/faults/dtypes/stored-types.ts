@@ -125,7 +125,7 @@ interface ModelFile {
   float: string | undefined;
 }
 
-function fileOf({ folder, model }: PolicyRunners): ModelFile {
+function fileOf({ model }: PolicyRunners): ModelFile {
   const { checkpoint, source, config } = model!.weights;
   const { quantClass } = architectureOf(config);
   const { products } = traceModel(config);
@@ -139,7 +139,7 @@ function fileOf({ folder, model }: PolicyRunners): ModelFile {
   const dtypes = [...counts].sort(([, a], [, b]) => b - a).map(([dtype]) => dtype);
   const isFloat = dtypes.every((dtype) => ['F32', 'F16', 'BF16'].includes(dtype));
   return {
-    name: basename(resolve(folder)),
+    name: basename(resolve(source.path)),
     isGguf: source.metadata !== undefined,
     dtypes: dtypes.join(', '),
     dtypeOf: (tap) => (products.get(tap) ?? []).map((name) => checkpoint.tensors.get(name)?.dtype).join(),
