@@ -3,8 +3,9 @@
  * cause.
  */
 import type { DumpView } from '../../dump/dump-view.js';
-import { type Policy, resolvePolicy } from '../../graph/policy.js';
+import type { Policy } from '../../graph/policy.js';
 import type { ModelConfig } from '../../models/runtime/architecture.js';
+import { settingOf } from '../../models/runtime/model-policy.js';
 import type { LocatedKind, LocatedOp } from '../faults/report.js';
 import type { PolicyRunners } from '../faults/runners.js';
 import { tapPlace } from '../replay/tap-graph.js';
@@ -191,7 +192,14 @@ async function withOp<T>(
   const tokens = Math.min(length, MOST_TOKENS);
   if (tokens === 0 || (begins?.position ?? 0) >= tokens) return undefined;
   const model = runners.model!;
-  const op = await openOp(tap, { model, setting: resolvePolicy(base), tested, holds, sequence, tokens });
+  const op = await openOp(tap, {
+    model,
+    setting: settingOf(base, model.config),
+    tested,
+    holds,
+    sequence,
+    tokens,
+  });
   if (op === undefined) return undefined;
   using computer = new OpComputer(op, model.backend);
   return await use(op, computer);

@@ -1,8 +1,9 @@
 /** The command line that a report prints as the next step: one that works with the dumps at hand. */
 import type { DumpView } from '../../dump/dump-view.js';
 import { ZayascopeError } from '../../errors.js';
-import { POLICIES, type Policy, resolvePolicy } from '../../graph/policy.js';
+import { POLICIES, type Policy } from '../../graph/policy.js';
 import type { Model } from '../../models/runtime/model.js';
+import { settingOf } from '../../models/runtime/model-policy.js';
 import { heldColumns } from '../replay/graft.js';
 import { directInputs } from '../replay/tap-graph.js';
 import { buildPiece, opTap, requiredByName } from '../repro/piece.js';
@@ -70,7 +71,7 @@ function canReproduce(tap: string, tested: DumpView, { config, weights }: Model,
         isGiven: (name) => names.has(name),
         columns: (name, shape) => heldColumns(tested, names.get(name)!, shape),
       },
-      resolvePolicy(base),
+      settingOf(base, config),
     );
     return leaves.every(({ kind, name }) => kind !== 'tap' || names.has(name));
   } catch (error) {

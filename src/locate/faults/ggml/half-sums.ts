@@ -6,9 +6,10 @@
  */
 import type { DumpView } from '../../../dump/dump-view.js';
 import { elementsOf, toFloat32 } from '../../../dump/float.js';
-import { type Policy, resolvePolicy } from '../../../graph/policy.js';
+import type { Policy } from '../../../graph/policy.js';
 import { matrixDtype } from '../../../models/runtime/loader.js';
 import type { Model } from '../../../models/runtime/model.js';
+import { settingOf } from '../../../models/runtime/model-policy.js';
 import { traceModel } from '../../../models/runtime/trace.js';
 import { checkWeights } from '../../../models/runtime/weights.js';
 import type { TensorInfo } from '../../../weights/checkpoint.js';
@@ -92,7 +93,7 @@ function weightOf({ config, weights }: Model, policy: Policy, tap: string) {
   const found = checkWeights(checkpoint, config).tensors.find(({ name }) => name === names[0]);
   if (names.length !== 1 || found === undefined) return undefined;
   if (found.info.storedAxes !== undefined || !(found.info.dtype in BYTES)) return undefined;
-  const isF16 = matrixDtype(found, found.info.dtype, config, resolvePolicy(policy)) === 'F16';
+  const isF16 = matrixDtype(found, found.info.dtype, config, settingOf(policy, config)) === 'F16';
   return isF16 ? found : undefined;
 }
 
