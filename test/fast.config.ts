@@ -8,13 +8,17 @@ const root = join(import.meta.dirname, '..');
 const SLOW_HELPERS = ['test/reference/python.ts', 'test/browser.ts', 'test/system-package.ts'];
 const SLOW_FOLDERS = ['test/notebooks/', 'test/reference/', 'test/gpu/', 'test/conformance/', 'test/cli/'];
 
-/** Files that take more than ten seconds by themselves. */
+/** Files that take more than five seconds of a processor. */
 const SLOW_FILES = [
   'test/locate/repro.test.ts',
   'test/locate/bisect.test.ts',
   'test/models/zaya-convert.test.ts',
+  'test/models/zaya-gguf.test.ts',
+  'test/models/zaya-repack.test.ts',
   'test/models/zaya-synth.test.ts',
   'test/graph/ops.test.ts',
+  'test/graph/conv1d.test.ts',
+  'test/dump/mutation.test.ts',
 ];
 
 /** True where a file, or a helper that it imports, starts Python, a browser or a command. */
