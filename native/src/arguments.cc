@@ -81,6 +81,20 @@ std::vector<int64_t> Arguments::integers(size_t index, const char* name, double 
   return result;
 }
 
+ggml_type Arguments::checkType(const Napi::Value& value) const {
+  const auto type = static_cast<ggml_type>(checkInteger(value, "type", 0, GGML_TYPE_COUNT - 1));
+  if (ggml_blck_size(type) == 0) fail("BAD_ARGUMENT", op_, "expected a type that ggml still has, got " + std::to_string(type));
+  return type;
+}
+
+std::vector<int64_t> Arguments::checkSizes(const Napi::Value& value, const char* name, double least) const {
+  if (!value.IsArray() || value.As<Napi::Array>().Length() != GGML_MAX_DIMS)
+    reject(name, std::to_string(GGML_MAX_DIMS) + " numbers", value);
+  std::vector<int64_t> sizes;
+  for (uint32_t k = 0; k < GGML_MAX_DIMS; k++) sizes.push_back(checkInteger(value.As<Napi::Array>().Get(k), name, least, maxSafeInteger));
+  return sizes;
+}
+
 Napi::TypedArray Arguments::typedArray(size_t index, const char* name, napi_typedarray_type type, const char* typeName) const {
   const Napi::Value value = info_[index];
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) reject(name, std::string("a ") + typeName, value);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <ggml.h>
 #include <napi.h>
 
 #include <cstdint>
@@ -34,6 +35,9 @@ class Arguments {
   std::string text(size_t index, const char* name) const;
   std::vector<double> numbers(size_t index, const char* name) const;
   std::vector<int64_t> integers(size_t index, const char* name, double least, double most) const;
+  // Not one of the gaps that ggml keeps for types it has dropped.
+  ggml_type type(size_t index) const { return checkType(info_[index]); }
+  std::vector<int64_t> sizes(size_t index, const char* name, double least) const { return checkSizes(info_[index], name, least); }
   Napi::Array list(size_t index, const char* name) const;
   Napi::Object object(size_t index, const char* name) const;
   Napi::TypedArray typedArray(size_t index, const char* name, napi_typedarray_type type, const char* typeName) const;
@@ -51,6 +55,9 @@ class Arguments {
   [[noreturn]] void reject(const char* name, const std::string& expected, const Napi::Value& got) const;
   // The same check as integer(), for a value inside an argument.
   int64_t checkInteger(const Napi::Value& value, const char* name, double least, double most) const;
+  ggml_type checkType(const Napi::Value& value) const;
+  // Sizes or strides of a tensor: GGML_MAX_DIMS integers of at least `least`.
+  std::vector<int64_t> checkSizes(const Napi::Value& value, const char* name, double least) const;
 
  private:
   const Napi::CallbackInfo& info_;

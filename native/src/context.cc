@@ -17,16 +17,8 @@ std::string shapeText(const int64_t* ne) {
   return text + "]";
 }
 
-ggml_type typeArgument(const Arguments& arguments, size_t index) {
-  const auto type = static_cast<ggml_type>(arguments.integer(index, "type", 0, GGML_TYPE_COUNT - 1));
-  // ggml keeps gaps in the enum for types that it has dropped.
-  if (ggml_blck_size(type) == 0) fail("BAD_ARGUMENT", arguments.op(), "expected a type that ggml still has, got " + std::to_string(type));
-  return type;
-}
-
 std::vector<int64_t> sizesArgument(const Arguments& arguments, size_t index) {
-  const std::vector<int64_t> ne = arguments.integers(index, "ne", 1, maxSafeInteger);
-  if (ne.size() != GGML_MAX_DIMS) fail("BAD_ARGUMENT", arguments.op(), "expected ne to have 4 entries, got " + std::to_string(ne.size()));
+  const std::vector<int64_t> ne = arguments.sizes(index, "ne", 1);
   double elements = 1;
   for (const int64_t size : ne) elements *= static_cast<double>(size);
   if (elements > maxSafeInteger / 8)
@@ -94,7 +86,7 @@ ggml_tensor* Context::tensorAt(const Arguments& arguments, size_t index) const {
 Napi::Value Context::tensor(const Napi::CallbackInfo& info) {
   const Arguments arguments(info, "tensor", 3);
   ContextState& state = *open(arguments.op());
-  const ggml_type type = typeArgument(arguments, 0);
+  const ggml_type type = arguments.type(0);
   const std::vector<int64_t> ne = sizesArgument(arguments, 1);
   if (ne[0] % ggml_blck_size(type) != 0)
     fail("BAD_ARGUMENT", arguments.op(),
@@ -113,7 +105,7 @@ Napi::Value Context::op(const Napi::CallbackInfo& info) {
   const std::string opName = arguments.text(0, "op");
   for (const int64_t handle : arguments.integers(1, "sources", 0, maxSafeInteger)) call.sources.push_back(state.at(opName.c_str(), handle));
   call.params = arguments.numbers(2, "params");
-  call.type = typeArgument(arguments, 3);
+  call.type = arguments.type(3);
   const std::vector<int64_t> ne = sizesArgument(arguments, 4);
   const std::string name = arguments.text(5, "name");
   state.requireRoom(opName.c_str());

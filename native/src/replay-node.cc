@@ -37,15 +37,6 @@ ggml_op opOfName(const std::string& name) {
   fail("BAD_ARGUMENT", functionName, "expected an op that ggml computes by itself, got " + name);
 }
 
-std::vector<int64_t> fourNumbers(const Arguments& arguments, const Napi::Object& object, const char* name) {
-  const Napi::Value value = object.Get(name);
-  if (!value.IsArray() || value.As<Napi::Array>().Length() != GGML_MAX_DIMS) arguments.reject(name, "4 numbers", value);
-  std::vector<int64_t> numbers;
-  for (uint32_t k = 0; k < GGML_MAX_DIMS; k++)
-    numbers.push_back(arguments.checkInteger(value.As<Napi::Array>().Get(k), name, 0, maxSafeInteger));
-  return numbers;
-}
-
 // Bytes from the first to the last of a tensor of these sizes; a double, because they may be anything.
 double spanOf(ggml_type type, const std::vector<int64_t>& ne, const std::vector<int64_t>& nb) {
   double span = static_cast<double>(ggml_row_size(type, 1) > 0 ? ggml_type_size(type) : 0);
@@ -59,10 +50,9 @@ double spanOf(ggml_type type, const std::vector<int64_t>& ne, const std::vector<
 
 ggml_tensor* newTensor(const Arguments& arguments, const Napi::Object& given, ggml_context* context, const std::vector<ggml_backend_buffer_t>& buffers,
                        const std::vector<size_t>& sizes) {
-  const auto type = static_cast<ggml_type>(arguments.checkInteger(given.Get("type"), "type", 0, GGML_TYPE_COUNT - 1));
-  if (ggml_blck_size(type) == 0) fail("BAD_ARGUMENT", functionName, "expected a type that ggml still has, got " + std::to_string(type));
-  const std::vector<int64_t> ne = fourNumbers(arguments, given, "ne");
-  const std::vector<int64_t> nb = fourNumbers(arguments, given, "nb");
+  const ggml_type type = arguments.checkType(given.Get("type"));
+  const std::vector<int64_t> ne = arguments.checkSizes(given.Get("ne"), "ne", 0);
+  const std::vector<int64_t> nb = arguments.checkSizes(given.Get("nb"), "nb", 0);
   const auto root = static_cast<size_t>(arguments.checkInteger(given.Get("root"), "root", 0, static_cast<double>(sizes.size()) - 1));
   const auto offset = static_cast<size_t>(arguments.checkInteger(given.Get("offset"), "offset", 0, maxSafeInteger));
   double elements = 1;
