@@ -1,8 +1,28 @@
-import { spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { builtProgram, runChild } from '../child-program.js';
 import { type ErrorCode, ZayascopeError } from '../errors.js';
 
 const OP = 'captureInProcess';
+/** A child that says nothing for so long hangs. One block of a large model on one thread takes minutes. */
+const SILENCE_MS = 600_000;
+/** The last letters of what a driver printed before it ended the process. */
+const LAST_WORDS = 2000;
+
+/** What a child process is to do. */
+export interface CaptureJob {
+  model: string;
+  tokens: readonly number[];
+  out: string;
+  policy: string;
+  backend: string;
+  threads: number | undefined;
+  strictF32: boolean;
+}
+
+/** What it says. */
+export type CaptureMessage =
+  | { isAlive: true }
+  | { device: string }
+  | { error: { code: ErrorCode; message: string } };
 
 /** Options of {@link captureInProcess}. */
 export interface CaptureProcessOptions {
@@ -28,7 +48,7 @@ export interface CaptureProcessResult {
 }
 
 /**
- * Captures all values of a prompt in a process of its own, with the command `zayascope capture`. A device's
+ * Captures all values of a prompt in a process of its own. A device's
  * library reads its settings once in a process, so runs with two settings need two; and a driver that crashes
  * takes only that process with it.
  *
@@ -41,50 +61,36 @@ export async function captureInProcess(
   options: CaptureProcessOptions,
 ): Promise<CaptureProcessResult> {
   const { out, backend = 'cpu', policy = 'f32', threads, strictF32 = false, signal } = options;
-  const main = fileURLToPath(new URL('../cli/main.js', import.meta.url));
-  const args = [main, 'capture', '--model', model, '--policy', policy, '--backend', backend];
-  args.push('--tokens', tokens.join(','), '--out', out, '--overwrite', '--json');
-  if (threads !== undefined) args.push('--threads', String(threads));
-  if (strictF32) args.push('--strict-f32');
-  const child = spawn(process.execPath, args, {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    ...(signal && { signal }),
+  if (signal?.aborted) throw cancelled(backend);
+  let device: string | undefined;
+  let words = '';
+  const job: CaptureJob = { model, tokens, out, policy, backend, threads, strictF32 };
+  const ended = await runChild<CaptureMessage>(builtProgram(import.meta.url, './child.js'), job, {
+    silenceMs: SILENCE_MS,
+    signal,
+    onStderr: (text) => {
+      words = (words + text).slice(-LAST_WORDS);
+    },
+    onMessage: (told) => {
+      if ('device' in told) device = told.device;
+      else if ('error' in told)
+        throw new ZayascopeError(told.error.code, `${OP}: on ${backend}: ${told.error.message}`, { op: OP });
+    },
   });
-  let [stdout, stderr] = ['', ''];
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    stdout += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    stderr += text;
-  });
-  const ended = await new Promise<number | string>((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', (code, killedBy) => resolve(code ?? killedBy ?? 'unknown'));
-  }).catch((cause: Error) => {
-    const code = signal?.aborted ? 'CANCELLED' : 'BACKEND';
-    throw new ZayascopeError(code, `${OP}: the run on ${backend} did not end: ${cause.message}`, {
-      op: OP,
-      cause,
-    });
-  });
-  // 1: the dump is complete, and its logits are not finite.
-  if (ended !== 0 && ended !== 1) throw failedRun(backend, ended, stdout, stderr);
-  return { out, device: (JSON.parse(stdout) as { device: string }).device };
+  if (device !== undefined) return { out, device };
+  throw signal?.aborted ? cancelled(backend) : failedRun(backend, ended, words);
 }
 
-function failedRun(backend: string, ended: number | string, stdout: string, stderr: string): ZayascopeError {
-  try {
-    const { error } = JSON.parse(stdout) as { error: { code: ErrorCode; message: string } };
-    return new ZayascopeError(error.code, `${OP}: on ${backend}: ${error.message}`, { op: OP });
-  } catch {
-    const lines = stderr.trim().split('\n');
-    const last = lines.filter((line) => !/^\s+at /.test(line)).at(-1) ?? '';
-    return new ZayascopeError(
-      'BACKEND',
-      `${OP}: expected the run on ${backend} to end, got ${ended}: ${last}`,
-      {
-        op: OP,
-      },
-    );
-  }
+function cancelled(backend: string): ZayascopeError {
+  return new ZayascopeError('CANCELLED', `${OP}: the run on ${backend} was cancelled`, { op: OP });
+}
+
+function failedRun(backend: string, ended: string, words: string): ZayascopeError {
+  const lines = words.trim().split('\n');
+  const last = lines.filter((line) => !/^\s+at /.test(line)).at(-1) ?? '';
+  return new ZayascopeError(
+    'BACKEND',
+    `${OP}: expected the run on ${backend} to end, got ${ended}: ${last}`,
+    { op: OP },
+  );
 }

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { blockBytes, blockSize, ggmlType } from '../dtype.js';
 import { ZayascopeError } from '../errors.js';
+import { elementCount } from '../graph/shape.js';
 import { native } from '../native.js';
 import type { TensorInfo } from './checkpoint.js';
 import type { GgufTensorSpec } from './gguf-write.js';
@@ -59,7 +60,7 @@ interface Chunk {
 function chunksOf({ shape }: GgufTensorSpec, importance: Float32Array | undefined): Chunk[] {
   const columns = shape.at(-1)!;
   const matrices = shape.length === 3 ? shape[0]! : 1;
-  const perMatrix = elements(shape) / matrices;
+  const perMatrix = elementCount(shape) / matrices;
   const step = Math.max(1, Math.floor(CHUNK_ELEMENTS / columns)) * columns;
   const chunks: Chunk[] = [];
   for (let matrix = 0; matrix < matrices; matrix++) {
@@ -97,8 +98,4 @@ function checkHalfRange(values: Float32Array, begin: number, name: string): void
       `${OP}: expected values that F16 can hold (below 65520), got ${values[at]} at index ${begin + at} (${name})`,
       { op: OP, tensor: name, dtypes: ['F16'] },
     );
-}
-
-function elements(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
 }

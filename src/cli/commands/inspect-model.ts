@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { describeModel } from '../../capture/describe-model.js';
 import { badArgument } from '../../errors.js';
+import { elementCount } from '../../graph/shape.js';
 import { architectureOf } from '../../models/architectures.js';
 import { type ModelLayout, type ModelSource, openModelSource } from '../../models/layout/source.js';
 import type { ModelConfig } from '../../models/runtime/architecture.js';
@@ -65,7 +66,7 @@ export async function summariseModel(path: string, pattern: string | undefined):
     name,
     layout,
     config,
-    parameters: required.reduce((sum, { shape }) => sum + elements(shape), 0),
+    parameters: required.reduce((sum, { shape }) => sum + elementCount(shape), 0),
     dtypes: countDtypes(stored.values()),
     files: countFiles(checkpoint, stored.values()),
     requiredTensors: required.length,
@@ -103,7 +104,7 @@ async function skipReachable({ config, checkpoint }: ModelSource): Promise<(bool
   const classes = architecture.classes(config);
   const blocks = config.layer_types.map(async (_, block) => {
     const tensor = checkpoint.tensors.get(skipBiases(block));
-    if (tensor === undefined || elements(tensor.shape) !== classes) return null;
+    if (tensor === undefined || elementCount(tensor.shape) !== classes) return null;
     return isSkipReachable(await tensorValues(tensor, 0, classes));
   });
   return Promise.all(blocks);
@@ -214,8 +215,4 @@ function tapTable({ taps, config }: ModelSummary): string {
     [{ title: 'tap' }, { title: 'dtype' }, { title: 'axes' }, { title: 'shape' }],
     taps.map(({ name, dtype, axes }) => [name, dtype, axes.join(','), `[${axes.map(size).join(', ')}]`]),
   );
-}
-
-function elements(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
 }

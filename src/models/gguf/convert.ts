@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { type Dtype, isQuantized, sizeBytes } from '../../dtype.js';
 import { badArgument, ZayascopeError } from '../../errors.js';
+import { elementCount } from '../../graph/shape.js';
 import type { GgufValue } from '../../native.js';
 import { convertTokenizer, type GgufTokenizer } from '../../text/gguf/convert-tokenizer.js';
 import type { TensorInfo } from '../../weights/checkpoint.js';
@@ -106,7 +107,7 @@ export async function convertModel(path: string, options: ConvertOptions): Promi
     type,
     sizeBytes: (await stat(out)).size,
     tensors: plan.tensors.length,
-    parameters: plan.tensors.reduce((sum, { shape }) => sum + elements(shape), 0),
+    parameters: plan.tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0),
     dtypes: countDtypes(plan.tensors),
     fallbacks: plan.fallbacks,
     vocabulary: config.vocab_size,
@@ -187,14 +188,10 @@ function countDtypes(tensors: readonly GgufTensorSpec[]): ConvertResult['dtypes'
     counts.set(dtype, {
       dtype,
       tensors: count.tensors + 1,
-      sizeBytes: count.sizeBytes + sizeBytes(dtype, elements(shape)),
+      sizeBytes: count.sizeBytes + sizeBytes(dtype, elementCount(shape)),
     });
   }
   return [...counts.values()].sort((a, b) => b.sizeBytes - a.sizeBytes);
-}
-
-function elements(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
 }
 
 function misuse(expected: string, got: string, where: string): ZayascopeError {
