@@ -1,4 +1,7 @@
-/** The program of a child process of `capture-process.ts`: takes one {@link CaptureJob}, sends {@link CaptureMessage}s. */
+/**
+ * The program of a child process of `capture-process.ts`: takes one {@link CaptureJob} and sends {@link
+ * CaptureMessage}s.
+ */
 
 import { ZayascopeError } from '../errors.js';
 import { openModel } from '../models/runtime/model.js';
