@@ -27,6 +27,15 @@ const STEP_FLAGS: Readonly<Record<string, readonly string[]>> = {
   Digits: ['individual_digits'],
   Split: ['invert'],
 };
+/** What a BPE model's fields are; each may be null or absent. */
+const BPE_FIELDS: Readonly<Record<string, 'text' | 'flag'>> = {
+  unk_token: 'text',
+  continuing_subword_prefix: 'text',
+  end_of_word_suffix: 'text',
+  fuse_unk: 'flag',
+  byte_fallback: 'flag',
+  ignore_merges: 'flag',
+};
 const STEPS = ['pre_tokenizer', 'post_processor', 'decoder'];
 const NESTED = ['pretokenizers', 'processors', 'decoders'];
 
@@ -49,6 +58,20 @@ export function checkTokenizerJson(json: Fields, source: string): void {
       );
   }
   for (const step of STEPS) checkStep(json[step] ?? null, step, source);
+  checkModel(fieldsOf(json.model, 'model', source), source);
+}
+
+/** Other types than BPE are refused where the model is made. */
+function checkModel(model: Fields, source: string): void {
+  if (model.type !== undefined && model.type !== 'BPE') return;
+  for (const [name, kind] of Object.entries(BPE_FIELDS)) {
+    const value = model[name] ?? null;
+    const [type, words] = kind === 'text' ? ['string', 'a text'] : ['boolean', 'true or false'];
+    check(value === null || typeof value === type, `${words} or null as ${name} of BPE`, value, source);
+  }
+  const dropout = model.dropout ?? null;
+  const isShare = typeof dropout === 'number' && dropout >= 0 && dropout <= 1;
+  check(dropout === null || isShare, 'a number from 0 to 1 or null as dropout of BPE', dropout, source);
 }
 
 function checkTruncation(value: unknown, source: string): void {
