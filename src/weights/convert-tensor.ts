@@ -22,8 +22,8 @@ const CHUNK_ELEMENTS = 1 << 21;
  *
  * @param importance of each column, of each matrix in turn where there are three axes.
  * @param signal stops between pieces (`CANCELLED`).
- * @throws `BAD_CHECKPOINT` for finite values that F16 cannot hold; `BAD_ARGUMENT` or `BACKEND` from the
- * quantiser for values that are not finite or too large; `IO`.
+ * @throws `BAD_CHECKPOINT` for finite values that F16 cannot hold, and for others where a dtype has blocks;
+ * `BAD_ARGUMENT` or `BACKEND` from the quantiser for values that are too large; `IO`.
  */
 export async function* convertTensor(
   spec: GgufTensorSpec,
@@ -86,7 +86,24 @@ async function convertChunk(
   await native().dequantize(bytes, ggmlType(stored.dtype), end - begin, values);
   if (dtype === 'F32') return new Uint8Array(values.buffer);
   if (dtype === 'F16') checkHalfRange(values, begin, name);
-  return native().quantize(values, ggmlType(dtype), shape.at(-1)!, importance);
+  try {
+    return await native().quantize(values, ggmlType(dtype), shape.at(-1)!, importance);
+  } catch (cause) {
+    // The quantiser knows no names; it looks at every value anyway, so that it is asked first.
+    checkFinite(values, begin, name);
+    throw cause;
+  }
+}
+
+/** A block of a quantised type has one scale: a NaN or an infinity takes its neighbours along. */
+function checkFinite(values: Float32Array, begin: number, name: string): void {
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at >= 0)
+    throw new ZayascopeError(
+      'BAD_CHECKPOINT',
+      `${OP}: expected finite values to quantise, got ${values[at]} at index ${begin + at} (${name})`,
+      { op: OP, tensor: name },
+    );
 }
 
 function checkHalfRange(values: Float32Array, begin: number, name: string): void {

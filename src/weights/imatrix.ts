@@ -21,9 +21,9 @@ const MAX_NAME_BYTES = 1024;
 export type ImportanceMatrix = ReadonlyMap<string, Float32Array>;
 
 /**
- * Reads an importance matrix. Experts that saw no token by the counts of a GGUF file have importance 1
- * everywhere, as in llama.cpp; those of a `.dat` file, which has no counts, have 0 throughout (see
- * `usableImportance`).
+ * Reads an importance matrix. Experts that saw no token have 0 throughout, by the counts of a GGUF file or the
+ * sums of a `.dat`, which has no counts; `convertModel` gives them importance 1 everywhere, as llama.cpp does
+ * by counts, and says so.
  * @returns importance by GGUF tensor name, F32 [matrices · columns].
  * @throws `IO` when the file cannot be read; `BAD_CHECKPOINT` when it is neither format or malformed.
  */
@@ -73,7 +73,7 @@ async function readGguf(file: string, size: number): Promise<Map<string, Float32
       name,
       sums.map((sum, at) => {
         const count = counts[Math.floor(at / columns)]!;
-        return count > 0 ? sum / count : 1;
+        return count > 0 ? sum / count : 0;
       }),
     );
   }

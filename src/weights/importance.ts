@@ -23,8 +23,8 @@ export interface UsableImportance {
 
 /**
  * Brings importance into the form that llama.cpp gives ggml. A matrix without any (an expert that no token of
- * the calibration text reached) counts 1 for every column, as llama.cpp has it for GGUF files by their
- * counts; the older `.dat` has no counts, and zeros throughout mean the same: given to ggml as they are, they
+ * the calibration text reached) counts 1 for every column, as llama.cpp has it for a count of 0 in GGUF
+ * files; the older `.dat` has no counts, and zeros throughout mean the same: given to ggml as they are, they
  * make every weight 0. Importances beyond 2^40, or all below 2^-40, are multiplied by a power of two, which
  * changes no quotient of them. Others are left as they are.
  *

@@ -130,6 +130,18 @@ describe('a NaN among the weights', () => {
     }
   });
 
+  it('is not quantised, and named; F16 keeps it, for diff-weights to tell', async () => {
+    const out = join(folder, 'quantised.gguf');
+    const quantised = await runCommand(['convert', model, '--type', 'q4_0', '--out', out]);
+    expect([quantised.code, quantised.stdout]).toEqual([2, '']);
+    expect(quantised.stderr).toMatch(
+      /BAD_CHECKPOINT: .* expected finite values to quantise, got NaN at index 0 \(blk\.6\.attn_output\.weight\)/,
+    );
+    expect((await runCommand(['convert', model, '--type', 'f16', '--out', out])).code).toBe(0);
+    const compared = await runCommand(['diff-weights', model, out]);
+    expect([compared.code, compared.stdout]).toEqual([1, expect.stringContaining(`1 NaN), first ${WEIGHT}`)]);
+  });
+
   it('ends generate, evaluate, bisect and attribute with a sentence that says NaN', async () => {
     const policies = ['--good', 'f32', '--bad', 'llamacpp'];
     for (const args of [

@@ -60,7 +60,7 @@ const rejection = (file: string) =>
   );
 
 describe('readImportance', () => {
-  it('divides sums by the counts of each expert, and gives experts without tokens 1', async () => {
+  it('divides sums by the counts of each expert, and gives experts without tokens 0', async () => {
     const file = await ggufImatrix({
       'blk.0.attn_q.weight': { sums: [[2, 4, 6]], counts: [2] },
       'blk.1.ffn_down_exps.weight': {
@@ -75,7 +75,7 @@ describe('readImportance', () => {
     const all = await readImportance(file);
     expect([...all.keys()]).toEqual(['blk.0.attn_q.weight', 'blk.1.ffn_down_exps.weight']);
     expect([...all.get('blk.0.attn_q.weight')!]).toEqual([1, 2, 3]);
-    expect([...all.get('blk.1.ffn_down_exps.weight')!]).toEqual([1, 2, 1, 1, 1, 0]);
+    expect([...all.get('blk.1.ffn_down_exps.weight')!]).toEqual([1, 2, 0, 0, 1, 0]);
   });
 
   it('reads the older format', async () => {
