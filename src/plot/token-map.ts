@@ -11,12 +11,19 @@ export interface TokenCell {
   hover: string;
 }
 
-/** A cell that is marked with a cross: position (x) and block (y). */
+/** A cell that is marked: position (x) and block (y). */
 export interface TokenMark {
   x: number;
   y: string;
   tap: string;
   hover: string;
+}
+
+/** Marks of one kind; crosses unless `symbol` says otherwise. */
+export interface TokenMarks {
+  name: string;
+  symbol: Readonly<Record<string, unknown>>;
+  places: readonly TokenMark[];
 }
 
 /** How a token is named in a hover: its text, else its id. */
@@ -39,7 +46,7 @@ export function tokenMap(
   blocks: readonly string[],
   cells: readonly (readonly TokenCell[])[],
   colors: Readonly<Record<string, unknown>>,
-  marks: { name: string; symbol: Readonly<Record<string, unknown>>; places: readonly TokenMark[] },
+  marks: readonly TokenMarks[],
 ): Trace[] {
   const map: Trace = {
     type: 'heatmap',
@@ -54,18 +61,20 @@ export function tokenMap(
     ygap: 0.5,
     ...colors,
   };
-  if (marks.places.length === 0) return [map];
-  const crosses: Trace = {
+  return [map, ...marks.filter(({ places }) => places.length > 0).map(markTrace)];
+}
+
+function markTrace({ name, symbol, places }: TokenMarks): Trace {
+  return {
     type: 'scatter',
     mode: 'markers',
-    name: marks.name,
-    x: marks.places.map(({ x }) => x),
-    y: marks.places.map(({ y }) => y),
-    marker: { symbol: 'x', color: FAULT_COLOR, ...marks.symbol },
-    customdata: marks.places.map(({ tap }) => tap),
-    hovertext: marks.places.map(({ hover }) => hover),
+    name,
+    x: places.map(({ x }) => x),
+    y: places.map(({ y }) => y),
+    marker: { symbol: 'x', color: FAULT_COLOR, ...symbol },
+    customdata: places.map(({ tap }) => tap),
+    hovertext: places.map(({ hover }) => hover),
     hoverinfo: 'text',
     showlegend: false,
   };
-  return [map, crosses];
 }

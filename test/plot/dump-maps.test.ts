@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { diffDumps } from '../../src/diff/diff.js';
 import { toFloat64 } from '../../src/dump/float.js';
 import type { TapSpec } from '../../src/dump/format.js';
 import { tokenBlockHeatMap } from '../../src/plot/error/token-block-heat-map.js';
 import { routingMap } from '../../src/plot/routing/routing-map.js';
 import { addTo, dumpWith } from '../diff/two-dumps.js';
+import { TAPS } from '../dump/dump-fixture.js';
 import { tapsOf, tinyDumps } from './tiny-dumps.js';
 
 const dumps = tinyDumps();
@@ -76,6 +78,46 @@ describe('routingMap', () => {
     const expert = await dumps.reference.read('layers.6.mlp.gate:expert');
     expect((data[0]!.z as number[][])[6]).toEqual(Array.from(expert.data));
     expect((await routingMap(dumps.reference)).data).toHaveLength(1);
+  });
+
+  it('marks choices made from NaN apart, blank, as many as the diff counts', async () => {
+    const probabilities: TapSpec = {
+      name: 'layers.1.mlp.gate:probs',
+      block: 1,
+      dtype: 'F32',
+      scope: 'token',
+      axes: ['T', 'E'],
+      shape: [3],
+    };
+    const taps = [...TAPS, probabilities];
+    const roles = {
+      'router.expert': ['layers.1.mlp.gate:expert'],
+      'router.probabilities': [probabilities.name],
+    };
+    const manifest = { taps, roles };
+    const reference = await dumpWith({ manifest });
+    const tested = await dumpWith({
+      manifest,
+      change: (tap, value, index) => {
+        if (tap.name === probabilities.name) return addTo(tap.name, 3 * 2 + 1, Number.NaN)(tap, value, index);
+        // Row 2 and row 4 take other experts; the first of them from NaN.
+        if (tap.name !== 'layers.1.mlp.gate:expert') return value;
+        const experts = new Int32Array(value.bytes.slice().buffer).map(
+          (e, row) => e + Number(row === 2 || row === 4),
+        );
+        return { ...value, bytes: new Uint8Array(experts.buffer) };
+      },
+    });
+    const { routing } = await diffDumps(reference, tested);
+    expect(routing).toMatchObject({ nonFinite: 1, flipped: 1, firstNonFinite: { position: 2 } });
+    const { data, description } = await routingMap(reference, tested);
+    expect(data.map(({ name, x }) => [name, x]).slice(1)).toEqual([
+      ['flipped', [4]],
+      ['of NaN or infinite scores', [2]],
+    ]);
+    expect((data[0]!.z as (number | null)[][])[0]![2]).toBeNull();
+    expect((data[2]!.hovertext as string[])[0]).toContain('from scores that are NaN or infinite');
+    expect(description).toContain('1 made from scores that are NaN or infinite');
   });
 
   it('reads margins of any dtype, and refuses a sequence that is not there', async () => {

@@ -79,7 +79,7 @@ export async function tokenBlockHeatMap(
     rows.map(({ block }) => block),
     cells,
     colors,
-    { name: 'NaN or infinite', symbol: { size: 9 }, places: marks },
+    [{ name: 'NaN or infinite', symbol: { size: 9 }, places: marks }],
   );
   const title =
     options.title ?? `Error by token and block${kind === '' ? '' : `: ${kind.replace(/^\./, '')}`}`;

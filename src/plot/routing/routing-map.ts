@@ -1,4 +1,5 @@
 import { changedExperts } from '../../diff/routing.js';
+import { tokensWithoutScores } from '../../diff/routing-scores.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat64 } from '../../dump/float.js';
 import { familyOf } from '../../dump/roles.js';
@@ -40,8 +41,13 @@ const EXPERT_COLORS = [
 
 interface TokenChoice {
   experts: readonly number[];
-  /** Experts that the tested side does not take, each with one that it takes instead; undefined: not held. */
+  /**
+   * Experts that the tested side does not take, each with one that it takes instead; none where a side's
+   * scores are not finite; undefined: not held.
+   */
   changed: readonly (readonly [number, number])[] | undefined;
+  /** True where a side made the choice from scores that are NaN or infinite: it is any expert. */
+  unscored: boolean;
   margin: number | undefined;
 }
 
@@ -56,8 +62,9 @@ interface BlockChoices {
 /**
  * The expert that each token (x) takes in each block (y), and with a tested dump the tokens that took another
  * one, marked, with the margin by which the last expert taken was ahead of the next. Of several experts a
- * token the colour is that of the likeliest, the hover lists all, and their order is no flip. The skip class
- * is grey.
+ * token the colour is that of the likeliest, the hover lists all, and their order is no flip. Choices that a
+ * side made from scores that are NaN or infinite are blank and marked with a circle: they are any expert,
+ * neither the same nor flipped. The skip class is grey.
  *
  * @throws `BAD_ARGUMENT` for a reference without taps of role `router.expert`, or without the sequence.
  */
@@ -73,6 +80,7 @@ export async function routingMap(
   const all = rows.flatMap(({ choices }) => [...choices.values()]);
   const flipped = all.reduce((sum, { changed }) => sum + (changed?.length ?? 0), 0);
   const choicesInAll = all.reduce((sum, { experts }) => sum + experts.length, 0);
+  const lost = all.reduce((sum, { experts, unscored }) => sum + (unscored ? experts.length : 0), 0);
   const isOne = choicesInAll === all.length;
   const configured = Number(reference.manifest.model.config?.num_experts);
   const { hasSkipClass } = familyOf(reference.manifest);
@@ -86,6 +94,7 @@ export async function routingMap(
 
   const token = tokenName(reference, sequence, options.tokenTexts);
   const flips: TokenMark[] = [];
+  const unscored: TokenMark[] = [];
   const cells = rows.map(({ tap, block, choices }) =>
     positions.map((position) => {
       const choice = choices.get(position);
@@ -96,10 +105,12 @@ export async function routingMap(
         `block ${block}, token ${position} (${token(position)})`,
         ...(isOne && changed.length > 0 ? [] : [experts.map(named).join(', ')]),
         ...changed.map(([mine, other]) => `${named(mine)} became ${named(other)}`),
+        ...(choice.unscored ? ['from scores that are NaN or infinite'] : []),
         ...(margin === undefined ? [] : [`margin ${formatError(margin)}`]),
       ].join('<br>');
       if (changed.length > 0) flips.push({ x: position, y: block, tap, hover });
-      return { z: experts[0]!, tap, hover };
+      if (choice.unscored) unscored.push({ x: position, y: block, tap, hover });
+      return { z: choice.unscored ? null : experts[0]!, tap, hover };
     }),
   );
   const colors = {
@@ -118,11 +129,18 @@ export async function routingMap(
     rows.map(({ block }) => block),
     cells,
     colors,
-    {
-      name: 'flipped',
-      symbol: { size: 11, color: '#ffffff', line: { color: FAULT_COLOR, width: 2 } },
-      places: flips,
-    },
+    [
+      {
+        name: 'flipped',
+        symbol: { size: 11, color: '#ffffff', line: { color: FAULT_COLOR, width: 2 } },
+        places: flips,
+      },
+      {
+        name: 'of NaN or infinite scores',
+        symbol: { size: 9, symbol: 'circle-open', color: FAULT_COLOR },
+        places: unscored,
+      },
+    ],
   );
   const isCompared = all.some(({ changed }) => changed !== undefined);
   const what = isOne ? 'Expert of each token' : 'Likeliest expert of each token';
@@ -130,10 +148,14 @@ export async function routingMap(
   return {
     name: 'routing-map',
     title,
-    description: `Experts of ${positions.length} tokens in ${rows.length} blocks${isCompared ? `; ${flipped} of ${choicesInAll} choices flipped` : ''}.`,
+    description: `Experts of ${positions.length} tokens in ${rows.length} blocks${isCompared ? `; ${flipped} of ${choicesInAll} choices flipped` : ''}${lost === 0 ? '' : `; ${lost} made from scores that are NaN or infinite`}.`,
     data,
     layout: {
-      title: titled(title, isCompared ? `${flipped} of ${choicesInAll} choices flipped, marked ✕` : ''),
+      title: titled(
+        title,
+        isCompared ? `${flipped} of ${choicesInAll} choices flipped, marked ✕` : '',
+        lost === 0 ? '' : `${lost} made from scores that are NaN or infinite, marked ○`,
+      ),
       xaxis: { title: { text: 'token position' }, showgrid: false },
       yaxis: { title: { text: 'block' }, type: 'category', autorange: 'reversed', showgrid: false },
       height: Math.min(900, 180 + 34 * rows.length),
@@ -161,10 +183,14 @@ async function readChoices(
       ofMargin === undefined
         ? new Map<number, number[]>()
         : await readByPosition(reference, ofMargin, sequence);
+    const lost: ReadonlySet<string>[] = [];
+    for (const dump of tested === undefined ? [reference] : [reference, tested])
+      lost.push(await tokensWithoutScores(dump, dump.roles ?? roles, block));
     const choices = [...own].map(([position, experts]): [number, TokenChoice] => {
       const other = others.get(position);
-      const changed = other === undefined ? undefined : changedExperts(experts, other);
-      return [position, { experts, changed, margin: leads.get(position)?.[0] }];
+      const unscored = lost.some((tokens) => tokens.has(`${sequence} ${position}`));
+      const changed = other === undefined ? undefined : unscored ? [] : changedExperts(experts, other);
+      return [position, { experts, changed, margin: leads.get(position)?.[0], unscored }];
     });
     rows.push({ tap: name, block: String(block), choices: new Map(choices) });
   }

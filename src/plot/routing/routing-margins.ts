@@ -41,7 +41,7 @@ export async function routingMargins(
     'rows of router probabilities (role router.probabilities) in both',
     choices.length,
   );
-  const errors = choices.map(({ error }) => error).filter((error) => error > 0);
+  const errors = choices.map(({ error }) => error).filter((error) => error > 0 && error < Infinity);
   const ends = [Math.min(...errors), Math.max(...errors)];
   const possible = choices.filter(({ margin, error }) => margin <= 2 * error).length;
   const lost = choices.filter(({ error, margin }) => !Number.isFinite(error - margin)).length;
