@@ -1,7 +1,8 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Dump, recordGguf, replayRecording } from '../../src/index.js';
+import { runCommand } from '../cli/run-command.js';
 import { hasLibllama } from '../llamacpp/libllama.js';
 import { pythonPath } from '../reference/python.js';
 import { describeWith } from '../system-package.js';
@@ -110,6 +111,36 @@ describeWith('a C++ compiler or libllama', hasLibllama, 'record and replay', () 
     writeFileSync(file, JSON.stringify(graph));
     const { nodes } = await replayRecording({ recording, model, modes: ['same'] });
     expect(nodes.filter(({ isSame }) => !isSame).map(({ name }) => name)).toEqual([norm.tap]);
+  }, 60_000);
+
+  it('says of logits with NaN that there is no next token, appends none, and counts as numpy does', async () => {
+    const model = make('llama');
+    const broken = out('nan.gguf');
+    copyFileSync(model, broken);
+    const recording = out('nan');
+    const spoil = `
+import sys
+from gguf import GGUFReader
+norm = [t for t in GGUFReader(sys.argv[1], 'r+').tensors if t.name == 'output_norm.weight'][0]
+norm.data[0] = float('nan')
+norm.data.flush()
+print('null')`;
+    python(pythonPath(), spoil, [broken]);
+    const recorded = await recordGguf({ model: broken, tokens: PROMPT, generate: 2, out: recording });
+    expect(recorded).toMatchObject({ next: null, nextLogit: null, generated: [], graphs: 1 });
+    const count = `
+import json, sys
+import numpy as np, pyarrow as pa
+table = pa.ipc.open_file(sys.argv[1] + '/model.arrow').read_all()
+values = table.column('result_output').combine_chunks().to_numpy_ndarray()
+print(json.dumps(int((~np.isfinite(values)).sum())))`;
+    expect(recorded.nonFiniteLogits).toBeGreaterThan(0);
+    expect(recorded.nonFiniteLogits).toBe(python(pythonPath(), count, [recording]));
+    const printed = await runCommand(['record', broken, '--tokens', '1,2', '--out', out('nan-2')]);
+    expect([printed.code, printed.stdout]).toEqual([
+      1,
+      expect.stringMatching(/^next token +none: logits are not finite$/m),
+    ]);
   }, 60_000);
 
   it('refuses what it cannot run, with a sentence', async () => {

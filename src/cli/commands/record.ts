@@ -141,7 +141,10 @@ function format(result: RecordResult, elapsedMs: number): string {
           ],
         ] as const)),
     ...(generated.length > 0 ? ([['appended', generated.join(',')]] as const) : []),
-    ['next token', `${next} (logit ${nextLogit.toFixed(4)})`],
+    [
+      'next token',
+      nextLogit === null ? 'none: logits are not finite' : `${next} (logit ${nextLogit.toFixed(4)})`,
+    ],
     ['time', formatMs(elapsedMs)],
   ]);
 }

@@ -70,9 +70,9 @@ export interface RecordResult {
   valueBytes: number;
   /** True where the logits with and without recording are the same bits. */
   isSame: boolean;
-  /** The likeliest token after the last one, and its logit. */
-  next: number;
-  nextLogit: number;
+  /** The likeliest token after the last one, and its logit; null where a logit is not finite. */
+  next: number | null;
+  nextLogit: number | null;
   nonFiniteLogits: number;
   /** Tokens that the run appended. */
   generated: number[];

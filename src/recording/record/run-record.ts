@@ -119,7 +119,7 @@ class RecordingRun {
       valueBytes: taker.bytes,
       isSame,
       next,
-      nextLogit: last[next]!,
+      nextLogit: next === null ? null : last[next]!,
       nonFiniteLogits: calls.reduce(
         (sum, { logits }) => sum + logits.reduce((n, x) => n + (Number.isFinite(x) ? 0 : 1), 0),
         0,
@@ -141,8 +141,11 @@ class RecordingRun {
     };
     for (let first = 0; first < tokens.length; first += chunk)
       await make(first, tokens.slice(first, first + chunk));
-    for (let k = 0; k < generate; k++)
-      await make(tokens.length + k, [likeliest(calls.at(-1)!.logits.subarray(-this.#session.vocabulary))]);
+    for (let k = 0; k < generate; k++) {
+      const next = likeliest(calls.at(-1)!.logits.subarray(-this.#session.vocabulary));
+      if (next === null) break;
+      await make(tokens.length + k, [next]);
+    }
     return calls;
   }
 
@@ -153,10 +156,10 @@ class RecordingRun {
   }
 }
 
-function likeliest(logits: Float32Array): number {
-  let best = 0;
-  for (let k = 1; k < logits.length; k++) if (logits[k]! > logits[best]!) best = k;
-  return best;
+/** Null where a logit is NaN or infinite, as for a capture: any token might be the likeliest. */
+function likeliest(logits: Float32Array): number | null {
+  if (!logits.every(Number.isFinite)) return null;
+  return logits.reduce((best, value, id) => (value > logits[best]! ? id : best), 0);
 }
 
 /** A call of more tokens than a micro-batch is several graphs; each is a step of the dump. */
