@@ -91,6 +91,7 @@ export type { DumpGraph, GraphTensor } from './dump/graph-file.js';
 export type { ForeignSource } from './dump/import/foreign.js';
 export { type ImportOptions, type ImportResult, importDump } from './dump/import/import-dump.js';
 export { openForeignSource } from './dump/import/open-source.js';
+export type { ImportedNonFinite } from './dump/import/value-count.js';
 export { NAME_MAPS, readNameMap } from './dump/names/file.js';
 export type { NameMap, NameRule } from './dump/names/name-map.js';
 export { Dump, type FileRows, ReusableBuffer, type RowFilter, type TensorBatch } from './dump/reader.js';

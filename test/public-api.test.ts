@@ -273,6 +273,7 @@ describe('the public API', () => {
         "ImportResult",
         "ImportTarget",
         "ImportanceMatrix",
+        "ImportedNonFinite",
         "IntegerTapReport",
         "JudgedNode",
         "KindMetric",

@@ -15,7 +15,7 @@ import { sharedRoles } from './roles.js';
 import { modelNotes } from './sides/model-notes.js';
 import { sideBySide, withoutConfigNotes } from './sides/side-by-side.js';
 import { diffStatistics } from './statistics-diff.js';
-import { exceeds, firstDivergence, summariseBlocks } from './summary.js';
+import { bothZeroWords, exceeds, firstDivergence, summariseBlocks } from './summary.js';
 import { isKnownOrder, orderPairs } from './tap-order.js';
 import { type CompareRules, type Comparison, diffTensors } from './tensor-diff.js';
 
@@ -75,6 +75,7 @@ export async function diffDumps(
   const compared = tapReports.some((tap) => tap.rows > 0);
   const apart = namesApart(reference, tested, pairedNames(pairing), tapPattern(taps));
   const nonFinite = sumNonFinite(tapReports);
+  const zeros = bothZeroWords(tapReports);
   const fails = tapReports.some((tap) => failAbove !== undefined && exceeds(tap, failAbove));
   const judged = {
     failAbove: failAbove ?? null,
@@ -100,6 +101,7 @@ export async function diffDumps(
       ...orderNotes(order),
       ...onlyTestedNotes(pairing.onlyTested),
       ...apartNotes(comparison),
+      ...(zeros === null ? [] : [`${zeros}.`]),
       ...(compared ? [] : ['Nothing was compared.']),
     ],
     unpaired,

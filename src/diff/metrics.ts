@@ -60,6 +60,8 @@ export interface TensorMetrics {
    * NaNs of different payload.
    */
   bitEqual: number;
+  /** True where there are elements and all are 0 on both sides: that they agree says little. */
+  bothZero: boolean;
   /** NaNs per side. */
   nan: { reference: number; tested: number };
   /** Infinities per side. */
@@ -188,6 +190,7 @@ export class MetricSums {
       withinTenthPercent: share(sums[SUM.withinTenth]!),
       withinHalfPercent: share(sums[SUM.withinHalf]!),
       bitEqual: share(sums[SUM.bitEqual]!),
+      bothZero: this.#elements > 0 && this.#nonFinite === 0 && this.#maxReference + this.#maxAbs === 0,
       nan: { ...this.#nan },
       inf: { ...this.#inf },
       nonFinite: this.#nonFinite,

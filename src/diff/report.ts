@@ -88,6 +88,8 @@ export interface StatisticsTapReport extends TapReportBase {
   worstRelative: number;
   /** Rows whose counts of NaN or infinity differ. */
   countMismatches: number;
+  /** True where there are rows and all elements are 0 on both sides. */
+  bothZero: boolean;
 }
 
 /** A tap of which only hashes could be compared; `rows` counts hashes, one per sequence and step. */
@@ -211,6 +213,12 @@ export interface DiffReport {
 export function tapError(tap: TapReport): number | null {
   if (tap.kind === 'float') return tap.metrics.nmse;
   return tap.kind === 'statistics' ? tap.nmseAtLeast : null;
+}
+
+/** True for a tap of floats that is 0 throughout on both sides: that they agree says little. */
+export function tapBothZero(tap: TapReport): boolean {
+  if (tap.kind === 'float') return tap.metrics.bothZero;
+  return tap.kind === 'statistics' && tap.bothZero;
 }
 
 /** Entries that differ where equality is the only measure. */

@@ -70,7 +70,9 @@ function compareRows(
   let power = 0;
   let worstRelative = 0;
   let countMismatches = 0;
+  let bothZero = shared.length > 0;
   for (const [row, other] of shared) {
+    bothZero &&= a.absmax[row] === 0 && b.absmax[other] === 0 && a.nan[row]! + a.inf[row]! === 0;
     const finite = a.count[row]! - a.nan[row]! - a.inf[row]!;
     if (a.nan[row] !== b.nan[other] || a.inf[row] !== b.inf[other] || a.count[row] !== b.count[other])
       countMismatches++;
@@ -99,6 +101,7 @@ function compareRows(
     nmseAtLeast: countMismatches > 0 ? Number.POSITIVE_INFINITY : relative(error, power),
     worstRelative: countMismatches > 0 ? Number.POSITIVE_INFINITY : worstRelative,
     countMismatches,
+    bothZero: bothZero && countMismatches === 0,
   };
 }
 

@@ -1,7 +1,9 @@
+import { isExact } from '../dump/dtypes.js';
 import {
   type BlockReport,
   type FirstDivergence,
   type TapReport,
+  tapBothZero,
   tapDiffering,
   tapError,
   tapNonFinite,
@@ -74,4 +76,18 @@ export function summariseBlocks(taps: readonly TapReport[], isOrdered = true): B
       differing: group.reduce((sum, tap) => sum + tapDiffering(tap), 0),
     };
   });
+}
+
+/**
+ * The sentence about taps of floats that are 0 throughout on both sides, since programs that computed nothing
+ * agree, too; null where there is none.
+ */
+export function bothZeroWords(tapReports: readonly TapReport[]): string | null {
+  const floats = tapReports.filter((tap) => tapError(tap) !== null && !isExact(tap.dtypes.reference));
+  const zero = floats.filter(tapBothZero);
+  if (zero.length === 0) return null;
+  if (zero.length === floats.length)
+    return `ALL ZERO: every value of all ${floats.length} taps of floats is 0 on both sides: that they agree says nothing`;
+  const are = zero.length === 1 ? 'is' : 'are';
+  return `${zero.length} of ${floats.length} taps of floats ${are} 0 throughout on both sides, first ${zero[0]!.name}: that they agree says little`;
 }

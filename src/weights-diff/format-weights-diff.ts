@@ -34,7 +34,19 @@ function headLines(report: WeightsDiffReport, color: boolean): string[] {
     `${reference.name} (reference, ${reference.layout}) against ${tested.name} (${tested.layout})`,
     `${verdict}  ${limitWords(failAbove)}; ${tensors.length} tensors compared, ${identical} identical, ${unpaired.length} unpaired`,
     ...nonFiniteLines(report.nonFinite, 'tensors').map((line) => styled(line, 'bad', color)),
+    ...zeroLines(tensors),
     ...tensors.flatMap(({ name, note }) => (note === undefined ? [] : [`note: ${name}: ${note}`])),
+  ];
+}
+
+/** Models of which nothing was loaded agree, too. */
+function zeroLines(tensors: readonly WeightDiff[]): string[] {
+  const zero = tensors.filter(({ metrics }) => metrics.bothZero);
+  if (zero.length === 0) return [];
+  if (zero.length === tensors.length)
+    return [`note: ALL ZERO: every weight of all ${tensors.length} tensors is 0 on both sides`];
+  return [
+    `note: ${zero.length} of ${tensors.length} tensors 0 throughout on both sides, first ${zero[0]!.name}`,
   ];
 }
 

@@ -78,6 +78,7 @@ it.each<[string, number[], number[], Partial<TensorMetrics>]>([
       maxAbsIndex: -1,
       cosine: 1,
       bitEqual: 1,
+      bothZero: false,
     },
   ],
   [
@@ -92,8 +93,11 @@ it.each<[string, number[], number[], Partial<TensorMetrics>]>([
       symmetricRelative: 0,
       withinTenthPercent: 1,
       bitEqual: 1,
+      bothZero: true,
     },
   ],
+  ['zeros beside a NaN on both sides', [0, Number.NaN], [0, Number.NaN], { nmse: INF, bothZero: false }],
+  ['zeros and the least number above 0', [0, 2 ** -149], [0, 2 ** -149], { nmse: 0, bothZero: false }],
   [
     'a zero reference',
     [0, 0],
@@ -117,7 +121,7 @@ it.each<[string, number[], number[], Partial<TensorMetrics>]>([
     'equal constants',
     [0.1, 0.1, 0.1],
     [0.1, 0.1, 0.1],
-    { nmse: 0, nmseVariance: 0, snrDb: INF, bitEqual: 1 },
+    { nmse: 0, nmseVariance: 0, snrDb: INF, bitEqual: 1, bothZero: false },
   ],
   ['a constant reference with error', [2, 2], [2, 3], { nmse: 1 / 8, nmseVariance: INF, mse: 0.5 }],
   ['opposite signs', [1, -2], [-1, 2], { nmse: 4, cosine: -1, symmetricRelative: 2 }],

@@ -146,6 +146,8 @@ interface CaptureSummary {
    * NaN or infinite.
    */
   topTokens: ({ id: number; logit: number } | null)[];
+  /** Sequences whose last token's logits are all equal: none is likelier than another. */
+  flatLogits: number;
   /** Logits of the last tokens that are NaN or infinite. */
   nonFiniteLogits: number;
   /** The first captured value with a NaN or an infinity. */
@@ -176,6 +178,7 @@ async function summarise(
     elapsedMs,
     totalMs,
     topTokens: logits.map(topToken),
+    flatLogits: logits.filter(isFlat).length,
     nonFiniteLogits: logits.reduce((sum, row) => sum + countNonFinite(row), 0),
     nonFinite,
   };
@@ -183,6 +186,10 @@ async function summarise(
 
 function countNonFinite(logits: Float32Array): number {
   return logits.reduce((count, value) => count + Number(!Number.isFinite(value)), 0);
+}
+
+function isFlat(logits: Float32Array): boolean {
+  return logits.every((value) => value === logits[0]);
 }
 
 function topToken(logits: Float32Array): { id: number; logit: number } | null {
@@ -219,6 +226,14 @@ function formatSummary(summary: CaptureSummary): string {
         )
         .join(', '),
     ],
+    ...(summary.flatLogits === 0
+      ? []
+      : [
+          [
+            'note',
+            `all logits are equal${summary.sequences === 1 ? '' : ` in ${summary.flatLogits} sequences`}: no token is likelier than another`,
+          ] as [string, string],
+        ]),
     ...nonFiniteLines(summary),
   ]);
 }

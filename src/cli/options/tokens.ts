@@ -108,7 +108,11 @@ function checkTokens(entries: readonly unknown[], where: string): number[] {
   if (entries.length === 0) throw bad('at least one token id', 'none', where);
   const at = entries.findIndex((entry) => !isToken(entry));
   if (at >= 0)
-    throw bad('token ids (integers from 0)', `${describeValue(entries[at])} at position ${at}`, where);
+    throw bad(
+      `token ids (integers from 0 to ${MAX_TOKEN})`,
+      `${describeValue(entries[at])} at position ${at}`,
+      where,
+    );
   return entries as number[];
 }
 

@@ -125,7 +125,7 @@ function findLogits(source: ForeignSource, path: string): ForeignValue {
 async function ownTokens({ values }: ForeignSource): Promise<number[] | undefined> {
   const value = values.find(({ name, dtype }) => TOKEN_NAMES.includes(name) && tapDtypeOf(dtype) === 'I32');
   if (value === undefined || value.shape.filter((size) => size !== 1).length > 1) return undefined;
-  return [...toTapElements(await value.read(), value.dtype, value.name)];
+  return [...toTapElements(await value.read(), value.dtype, value.name, 'token ids that fit 32 bits')];
 }
 
 function bad(expected: string, got: string, where: string): ZayascopeError {

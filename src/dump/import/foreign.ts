@@ -128,9 +128,15 @@ export function tapDtypeOf(dtype: ForeignDtype): TapDtype {
 }
 
 /**
- * Elements as a dump stores them. Throws `BAD_ARGUMENT` naming the value for an integer outside of 32 bits.
+ * Elements as a dump stores them. Throws `BAD_ARGUMENT` naming the value for an integer outside of 32 bits;
+ * `expected` says what was expected instead.
  */
-export function toTapElements(bytes: Uint8Array, dtype: ForeignDtype, name: string): TapElements {
+export function toTapElements(
+  bytes: Uint8Array,
+  dtype: ForeignDtype,
+  name: string,
+  expected = 'integers that fit 32 bits',
+): TapElements {
   const size = foreignBytes(dtype);
   // Typed arrays need alignment, which a part of a larger read may lack. (A Buffer's `slice` would be a view
   // of the same memory.)
@@ -148,11 +154,11 @@ export function toTapElements(bytes: Uint8Array, dtype: ForeignDtype, name: stri
     case 'I32':
       return new Int32Array(buffer, byteOffset, length);
     case 'I64':
-      return narrowed(new BigInt64Array(buffer, byteOffset, length), name);
+      return narrowed(new BigInt64Array(buffer, byteOffset, length), name, expected);
     case 'U64':
-      return narrowed(new BigUint64Array(buffer, byteOffset, length), name);
+      return narrowed(new BigUint64Array(buffer, byteOffset, length), name, expected);
     case 'U32':
-      return narrowed(new Uint32Array(buffer, byteOffset, length), name);
+      return narrowed(new Uint32Array(buffer, byteOffset, length), name, expected);
     case 'U16':
       return Int32Array.from(new Uint16Array(buffer, byteOffset, length));
     case 'I16':
@@ -165,12 +171,16 @@ export function toTapElements(bytes: Uint8Array, dtype: ForeignDtype, name: stri
   }
 }
 
-function narrowed(wide: BigInt64Array | BigUint64Array | Uint32Array, name: string): Int32Array {
+function narrowed(
+  wide: BigInt64Array | BigUint64Array | Uint32Array,
+  name: string,
+  expected: string,
+): Int32Array {
   const out = new Int32Array(wide.length);
   for (let k = 0; k < wide.length; k++) {
     out[k] = Number(wide[k]);
     if (out[k] !== Number(wide[k]))
-      throw importError('BAD_ARGUMENT', 'integers that fit 32 bits', `${wide[k]}`, name);
+      throw importError('BAD_ARGUMENT', expected, `${wide[k]} at index ${k}`, name);
   }
   return out;
 }

@@ -18,6 +18,7 @@ import { type ImportSequences, importSequences } from './import-steps.js';
 import { type PlannedTap, planTap } from './plan-import.js';
 import { selectionPattern } from './selection-pattern.js';
 import { orderTaps } from './tap-order.js';
+import { type ImportedNonFinite, ValueCount } from './value-count.js';
 
 /** Options of {@link importDump}. */
 export interface ImportOptions {
@@ -75,6 +76,9 @@ export interface ImportResult {
   superseded: string[];
   /** Names that the map knows to be no tap. */
   ignored: string[];
+  /** What is not finite in the values that were written; null where everything is. */
+  nonFinite: ImportedNonFinite | null;
+  /** What the manifest holds as the producer's notes, and what is to be said of the values. */
   notes: string[];
 }
 
@@ -156,7 +160,7 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
     { overwrite },
   );
   await using open = writer;
-  await writeSteps(open, taps, sequences);
+  const counted = await writeSteps(open, taps, sequences);
   await open.finish();
   return {
     out,
@@ -169,7 +173,8 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
     unmapped: names.unmapped,
     superseded: names.superseded,
     ignored: names.ignored,
-    notes,
+    nonFinite: counted.nonFinite,
+    notes: [...notes, ...counted.notes()],
   };
 }
 
@@ -251,7 +256,8 @@ async function writeSteps(
   writer: DumpWriter,
   taps: readonly PlannedTap[],
   { steps, tokens }: ImportSequences,
-): Promise<void> {
+): Promise<ValueCount> {
+  const found = new ValueCount();
   const blocks = [...new Set(taps.map(({ spec }) => spec.block))];
   for (const [number, { call, sequence, start, count }] of steps.entries()) {
     const index: RowIndex = {
@@ -277,6 +283,8 @@ async function writeSteps(
             `importDump: expected shape [${shape}], got ${data.length} elements (${from})`,
             { op: 'importDump', tensor: from },
           );
+        const measured = rowStats(data, spec.dtype, columns);
+        found.add(spec, measured);
         values.set(spec.name, {
           bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
           shape,
@@ -284,7 +292,7 @@ async function writeSteps(
         });
         stats.set(spec.name, {
           count: columns,
-          values: rowStats(data, spec.dtype, columns),
+          values: measured,
           ...(present === undefined ? {} : { present }),
         });
       }
@@ -292,4 +300,5 @@ async function writeSteps(
       await writer.appendStats(index, stats);
     }
   }
+  return found;
 }

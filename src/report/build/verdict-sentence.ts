@@ -2,7 +2,7 @@ import type { DiffReport, TapReport } from '../../diff/report.js';
 import { tapDiffering, tapError, tapNonFinite } from '../../diff/report.js';
 import { nonFiniteLines, sideCounts } from '../../diff/format/non-finite.js';
 import type { Outcome } from '../../diff/outcome.js';
-import { exceeds } from '../../diff/summary.js';
+import { bothZeroWords, exceeds } from '../../diff/summary.js';
 import { orderWords } from '../../diff/tap-order.js';
 import { formatError } from '../../text-table.js';
 import type { LocateReport } from '../../locate/faults/report.js';
@@ -28,6 +28,8 @@ export function reportVerdict(
   const { tapReports, unpaired, outcome, firstDivergence } = report;
   const identical = tapReports.every((tap) => tap.identical);
   const parts = [...(report.namesApart === null ? [] : [report.namesApart.replace(/\.$/, '')]), ...unpairedWords(unpaired.length), judged(report, identical), ...nonFiniteLines(report.nonFinite, 'taps')];
+  const zeros = bothZeroWords(tapReports);
+  if (zeros !== null) parts.push(zeros);
   if (firstDivergence !== null) {
     const what = firstDivergence.criterion === 'threshold' ? 'first above it' : 'first that differs';
     const words = orderWords(report.order);
