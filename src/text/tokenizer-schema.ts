@@ -109,8 +109,8 @@ function checkPadding(value: unknown, source: string): void {
   );
   check(isOneOf(direction, ['Left', 'Right']), 'Left or Right as direction of padding', direction, source);
   check(multiple === null || isCount(multiple), 'a count as pad_to_multiple_of', multiple, source);
-  check(isCount(id), 'a count as pad_id', id, source);
-  check(isCount(type), 'a count as pad_type_id', type, source);
+  check(isId(id), 'an id of 32 bits as pad_id', id, source);
+  check(isId(type), 'an id of 32 bits as pad_type_id', type, source);
   check(typeof token === 'string', 'a text as pad_token', token, source);
 }
 
@@ -143,7 +143,7 @@ function checkTemplate(fields: Fields, source: string): void {
       const isKnown =
         kind === 'Sequence' ? isOneOf(id, ['A', 'B']) : kind === 'SpecialToken' && typeof id === 'string';
       check(
-        kinds.length === 1 && isKnown && isCount(type),
+        kinds.length === 1 && isKnown && isId(type),
         `Sequence or SpecialToken with id and type_id in ${name}`,
         piece,
         source,
@@ -153,7 +153,7 @@ function checkTemplate(fields: Fields, source: string): void {
     const { id, ids, tokens } = fieldsOf(token, `special token ${name}`, source);
     const isWhole =
       typeof id === 'string' &&
-      listOf(ids, `ids of ${name}`, source).every(isCount) &&
+      listOf(ids, `ids of ${name}`, source).every(isId) &&
       listOf(tokens, `tokens of ${name}`, source).every((text) => typeof text === 'string') &&
       (ids as unknown[]).length === (tokens as unknown[]).length;
     check(isWhole, `id, and as many ids as tokens, of special token ${name}`, token, source);
@@ -162,6 +162,11 @@ function checkTemplate(fields: Fields, source: string): void {
 
 function isCount(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+/** The library's ids have 32 bits, its counts 64. */
+function isId(value: unknown): boolean {
+  return isCount(value) && (value as number) < 2 ** 32;
 }
 
 function isOneOf(value: unknown, names: readonly string[]): boolean {

@@ -54,6 +54,50 @@ it('are refused wherever the library refuses them, and read alike elsewhere', as
   }
 });
 
+it('have ids of 32 bits, and counts of more, wherever the library takes them', async () => {
+  const source = readFileSync(join(root, 'dumps', 'tiny', 'model', 'tokenizer.json'), 'utf8');
+  const padding = {
+    strategy: { Fixed: 4 },
+    direction: 'Right',
+    pad_to_multiple_of: 2,
+    pad_id: 1,
+    pad_type_id: 1,
+    pad_token: 'a',
+  };
+  const truncation = { direction: 'Right', max_length: 9, strategy: 'LongestFirst', stride: 0 };
+  const piece = (type_id: number) => ({ Sequence: { id: 'A', type_id } });
+  const template = (type_id: number, id: number) => ({
+    type: 'TemplateProcessing',
+    single: [piece(0)],
+    pair: [piece(type_id), { Sequence: { id: 'B', type_id: 1 } }],
+    special_tokens: { b: { id: 'b', ids: [id], tokens: ['b'] } },
+  });
+  const cases = [2 ** 32 - 1, 2 ** 32, -1, 1.5].flatMap((value) =>
+    [
+      { post_processor: template(value, 1) },
+      { post_processor: template(1, value) },
+      { padding: { ...padding, pad_id: value } },
+      { padding: { ...padding, pad_type_id: value } },
+      { padding: { ...padding, pad_to_multiple_of: value } },
+      { truncation: { ...truncation, max_length: value } },
+    ].map((change) => JSON.stringify({ ...JSON.parse(source), ...change })),
+  );
+  const right = pythonJson<boolean[]>(['-c', READS], JSON.stringify(cases));
+  expect(new Set(right).size).toBe(2);
+  const folder = await temporaryFolder();
+  const found: boolean[] = [];
+  for (const text of cases) {
+    writeFileSync(join(folder, 'tokenizer.json'), text);
+    found.push(
+      await openTokenizer(folder).then(
+        () => true,
+        () => false,
+      ),
+    );
+  }
+  expect(found).toEqual(right);
+});
+
 describe('a vocabulary', () => {
   const read = () =>
     JSON.parse(readFileSync(join(root, 'dumps', 'tiny', 'model', 'tokenizer.json'), 'utf8')) as {
