@@ -21,9 +21,9 @@ const MAX_NAME_BYTES = 1024;
 export type ImportanceMatrix = ReadonlyMap<string, Float32Array>;
 
 /**
- * Reads an importance matrix. Experts that saw no token have 0 throughout, by the counts of a GGUF file or the
- * sums of a `.dat`, which has no counts; `convertModel` gives them importance 1 everywhere, as llama.cpp does
- * by counts, and says so.
+ * Reads an importance matrix. Experts that saw no token have 0 throughout, by the counts of a GGUF file or
+ * the sums of a `.dat`, which has no counts; `convertModel` gives them importance 1 everywhere, as llama.cpp
+ * does by counts, and says so.
  * @returns importance by GGUF tensor name, F32 [matrices · columns].
  * @throws `IO` when the file cannot be read; `BAD_CHECKPOINT` when it is neither format or malformed.
  */
