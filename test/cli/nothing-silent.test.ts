@@ -35,7 +35,11 @@ const DUMPS: Readonly<Record<string, { a: Replace; b: Replace; says: RegExp }>> 
     },
     says: /NOT FINITE|NaN or infinity arises/,
   },
-  'all zero': { a: fill(0), b: fill(0), says: /ALL ZERO|all 0|are 0|no spread|constant/i },
+  'all zero': {
+    a: fill(0),
+    b: fill(0),
+    says: /ALL ZERO: every value of all \d+ taps|the logits of the reference are all equal/,
+  },
 };
 
 function fill(value: number): Replace {
