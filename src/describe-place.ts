@@ -1,5 +1,6 @@
 /** What lies at a path that was meant to be something else, and what to do with it. */
 import { readdir, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 
 /** What marks a folder, first match first. */
 const MARKS: readonly [file: RegExp, what: string, advice: string][] = [
@@ -15,6 +16,25 @@ const MARKS: readonly [file: RegExp, what: string, advice: string][] = [
   [/\.npy$/, 'a folder of .npy files', 'zayascope import makes a dump of it'],
 ];
 
+/** Files that no one reads by themselves, by what marks the folder that they are a part of. */
+const PARTS: readonly [part: RegExp, mark: string, what: string][] = [
+  [/^(tensors\.bin|index\.jsonl)$/, 'index.jsonl', "a llama.cpp port's folder"],
+  [/^(manifest\.json|.*\.arrow|graph\.json)$/, 'manifest.json', 'a dump'],
+];
+
+/** Of a file that is read as a part of its folder: what it is, and the folder to pass. */
+export async function describePart(path: string): Promise<string | undefined> {
+  const folder = dirname(path);
+  const own = basename(path);
+  for (const [part, mark, what] of PARTS) {
+    if (!part.test(own)) continue;
+    const found = await stat(path).catch(() => undefined);
+    const marked = await stat(join(folder, mark)).catch(() => undefined);
+    if (found?.isFile() && marked?.isFile()) return `a file of ${what}: pass the folder, ${folder}`;
+  }
+  return undefined;
+}
+
 /** E.g. `nothing`, `a file`, `an empty folder`, or of what is known what it is and what reads it. */
 export async function describePlace(path: string): Promise<string> {
   const found = await stat(path).catch((error: NodeJS.ErrnoException) => error);
@@ -24,7 +44,7 @@ export async function describePlace(path: string): Promise<string> {
       : found.code === 'ENOTDIR'
         ? 'a path through a file'
         : found.message;
-  if (!found.isDirectory()) return 'a file';
+  if (!found.isDirectory()) return (await describePart(path)) ?? 'a file';
   const names = await readdir(path).catch((error: Error) => error);
   if (names instanceof Error) return `a folder that cannot be read: ${names.message}`;
   if (names.length === 0) return 'an empty folder';

@@ -51,6 +51,9 @@ export function explained(cause: NodeJS.ErrnoException): Error {
   const { code } = cause;
   if (code === 'EMFILE' || code === 'ENFILE')
     cause.message = `${code}: the ${code === 'EMFILE' ? 'process' : 'system'} has as many files open as it may; raise the limit (ulimit -n) or open fewer at once`;
+  if (code === 'ENOENT') cause.message = 'nothing';
+  if (code === 'EISDIR') cause.message = 'a folder';
+  if (code === 'EACCES') cause.message = 'a place without permission';
   if (code === 'EEXIST') cause.message = 'a file in place of a folder';
   if (code === 'ENOTDIR') cause.message = 'a path through a file';
   if (code === 'ENXIO')

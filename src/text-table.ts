@@ -76,3 +76,11 @@ export function formatShare(share: number): string {
   const percent = Math.min(99.99, Math.max(0.01, 100 * share));
   return `${percent.toFixed(percent > 99 || percent < 1 ? 2 : 1)} %`;
 }
+
+/** Characters of a selection that are shown: that of an import lists what it holds. */
+const LONGEST_SELECTION = 60;
+
+/** The selection of a dump, cut where it is long. */
+export function shortSelection(selection: string): string {
+  return selection.length <= LONGEST_SELECTION ? selection : `${selection.slice(0, LONGEST_SELECTION)}...`;
+}

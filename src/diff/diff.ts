@@ -77,10 +77,19 @@ export async function diffDumps(
   const nonFinite = sumNonFinite(tapReports);
   const zeros = bothZeroWords(tapReports);
   const fails = tapReports.some((tap) => failAbove !== undefined && exceeds(tap, failAbove));
+  // What a run that ended early did not come to is not known to be right.
+  const isPartial = [reference, tested].some(({ manifest }) => manifest.status === 'partial');
   const judged = {
     failAbove: failAbove ?? null,
-    pass: compared && apart === null && unpaired.length === 0 && !fails && nonFinite.counted === 0,
+    pass:
+      compared &&
+      apart === null &&
+      unpaired.length === 0 &&
+      !fails &&
+      nonFinite.counted === 0 &&
+      !(isPartial && failAbove !== undefined),
   };
+  const outcome = outcomeOf(judged, tapReports);
   return {
     format: 'zayascope-diff',
     version: 1,
@@ -89,7 +98,7 @@ export async function diffDumps(
     tested: describeSide(tested),
     taps,
     ...judged,
-    outcome: outcomeOf(judged, tapReports),
+    outcome: isPartial && outcome === 'PASS' ? 'NOT JUDGED' : outcome,
     namesApart: apart,
     nonFinite,
     order,

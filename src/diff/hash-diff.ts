@@ -64,7 +64,7 @@ export async function diffHashes(
     }
     for (const key of others.keys()) if (!mine.has(key)) add('reference', 'has no such step', key);
     const dtypes = { reference: dtype, tested: pair.tested.dtype };
-    const identical = differing === 0 && found.counted + found.allowed === 0;
+    const identical = rows > 0 && differing === 0 && found.counted + found.allowed === 0;
     const nonFinite = found.counted + found.allowed + found.masked === 0 ? null : found;
     tapReports.push({ kind: 'hash', name, block, dtypes, rows, identical, nonFinite, differing });
   }

@@ -178,8 +178,8 @@ export interface DiffReport {
   failAbove: number | null;
   /**
    * False if anything is unpaired, hardly a tap pairs, nothing was compared, or something is not finite (see
-   * {@link TapNonFinite}); and, with a threshold, if a floating tap's energy NMSE exceeds it, or any integer,
-   * or any hash, differs.
+   * {@link TapNonFinite}); and, with a threshold, if a side is partial, if a floating tap's energy NMSE
+   * exceeds it, or any integer, or any hash, differs.
    */
   pass: boolean;
   /** `pass` in a word; without a threshold values that differ are not judged. */

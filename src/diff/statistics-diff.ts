@@ -87,6 +87,7 @@ function compareRows(
       );
   }
   const identical =
+    shared.length > 0 &&
     countMismatches === 0 &&
     found.counted + found.allowed === 0 &&
     shared.every(([row, other]) => STATISTICS.every((name) => Object.is(a[name][row], b[name][other])));

@@ -19,6 +19,11 @@ export function exceeds(tap: TapReport, failAbove: number): boolean {
   return error === null ? tapDiffering(tap) > 0 : !(error <= failAbove);
 }
 
+/** Those of which a row was compared: of others nothing is said. */
+export function comparedTaps(taps: readonly TapReport[]): TapReport[] {
+  return taps.filter(({ rows }) => rows > 0);
+}
+
 /**
  * The first tap in execution order that exceeds the threshold, or without one the first that is not
  * identical; null if there is none.
@@ -27,7 +32,7 @@ export function firstDivergence(
   taps: readonly TapReport[],
   failAbove: number | undefined,
 ): FirstDivergence | null {
-  const tap = taps.find((candidate) =>
+  const tap = comparedTaps(taps).find((candidate) =>
     failAbove === undefined ? !candidate.identical : exceeds(candidate, failAbove),
   );
   if (tap === undefined) return null;

@@ -190,7 +190,7 @@ function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
 
 function baseOf({ reference, tested }: TapPair, rows: number, identical: boolean) {
   const dtypes = { reference: reference.dtype, tested: tested.dtype };
-  return { name: reference.name, block: reference.block, dtypes, rows, identical };
+  return { name: reference.name, block: reference.block, dtypes, rows, identical: rows > 0 && identical };
 }
 
 function placeOf(

@@ -120,7 +120,12 @@ class TensorDiff {
     for (const pair of pairs)
       this.#comparisons.set(pair.reference.name, compareTap(pair, this.#allowNonFinite));
     const byScope = (scope: TapScope): TapPair[] => pairs.filter((pair) => pair.reference.scope === scope);
-    const steps = byScope('step').flatMap((pair) => this.#stepParts(pair, rows, misfits.get(pair)!));
+    // What a step of other tokens left behind has the same place, and is no value of the same thing.
+    const isOtherPrompt =
+      runs.length === 0 && unpaired.some(({ reason }) => reason.startsWith('has different tokens'));
+    const steps = (isOtherPrompt ? [] : byScope('step')).flatMap((pair) =>
+      this.#stepParts(pair, rows, misfits.get(pair)!),
+    );
     for (const parts of [partsOf(byScope('token'), runs, rows, this.#longest()), steps])
       for await (const piece of this.#reader.read(parts))
         this.#take(piece, rows.reference, misfits.get(piece.pair)!);

@@ -201,7 +201,8 @@ export class DumpWriter implements AsyncDisposable {
   }
 
   /**
-   * Writes the footers and marks the dump complete.
+   * Writes the footers and marks the dump complete, or with `status` partial: all that its producer computed
+   * before it ended.
    * @param sequences replaces the token ids given at creation, for runs that generate tokens.
    * @param known what only the end of a run tells. Throws `BAD_ARGUMENT` unless the dump was created as
    * version 2 (e.g. with `notRun: []`): its files say which version they are.
@@ -209,13 +210,14 @@ export class DumpWriter implements AsyncDisposable {
   async finish(
     sequences: Manifest['sequences'] = this.#manifest.sequences,
     known: DumpEnding = {},
+    status: Manifest['status'] = 'complete',
   ): Promise<Manifest> {
     this.#checkOpen();
     try {
       const manifest: Manifest = {
         ...this.#manifest,
         ...known,
-        status: 'complete',
+        status,
         sequences,
         steps: this.#steps,
       };

@@ -111,10 +111,14 @@ export async function loadPolicy(nameOrFile: string, family?: Family): Promise<P
   try {
     text = await readRegularText(nameOrFile);
   } catch (cause) {
-    throw new ZayascopeError('IO', `loadPolicy: expected a readable file, got ${(cause as Error).message}`, {
-      op: 'loadPolicy',
-      cause,
-    });
+    throw new ZayascopeError(
+      'IO',
+      `loadPolicy: expected a readable file, got ${(cause as Error).message} (${nameOrFile})`,
+      {
+        op: 'loadPolicy',
+        cause,
+      },
+    );
   }
   const fail = (expected: string): never => {
     throw new ZayascopeError('BAD_ARGUMENT', `loadPolicy: expected ${expected} (${nameOrFile})`, {

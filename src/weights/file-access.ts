@@ -1,13 +1,13 @@
 import { type FileHandle, stat } from 'node:fs/promises';
 import { ZayascopeError } from '../errors.js';
-import { openRegularFile } from '../regular-file.js';
+import { explained, openRegularFile } from '../regular-file.js';
 
 /** Node aborts on a single read of 2 GiB or more; 1 GiB keeps clear of it. */
 const MAX_READ_BYTES = 1 << 30;
 
 /** An `IO` error: operation, expectation, what the file system said, which file. */
 export function ioError(op: string, expected: string, file: string, cause: unknown): ZayascopeError {
-  const got = cause instanceof Error ? cause.message : String(cause);
+  const got = cause instanceof Error ? explained(cause).message : String(cause);
   return new ZayascopeError('IO', `${op}: expected ${expected}, got ${got} (${file})`, {
     op,
     tensor: file,

@@ -133,9 +133,9 @@ function parseLengths(text: string): number[] {
 }
 
 function formatResult(result: ImportResult): string {
-  const { out, taps, order, sequences, steps, tokens, unmapped, superseded, ignored, notes } = result;
+  const { out, status, taps, order, sequences, steps, tokens, unmapped, superseded, ignored, notes } = result;
   return fields([
-    ['dump', out],
+    ['dump', status === 'partial' ? `${out}: partial, the run did not finish` : out],
     ['taps', `${formatCount(taps.length)}, ${ORDER_WORDS[order]}`],
     [
       'tokens',

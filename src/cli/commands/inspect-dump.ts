@@ -5,6 +5,7 @@ import { Dump } from '../../dump/reader.js';
 import { knownTokens, sequenceLengths } from '../../dump/sequences.js';
 import { badArgument, ZayascopeError } from '../../errors.js';
 import { tapPattern } from '../../tap-pattern.js';
+import { shortSelection } from '../../text-table.js';
 import { formatBytes, formatCount } from '../format-number.js';
 import { fields, table } from '../table.js';
 import { type TapTotals, tapTotals } from '../tap-totals.js';
@@ -121,7 +122,7 @@ export function formatDump(summary: DumpSummary): string {
     ['weights', model.weightsSha256 === undefined ? 'not known' : `identity ${model.weightsSha256}`],
     ['policy', policyName],
     ['backend', `${backendName}${details(backendDetails)}`],
-    ['selection', `taps ${selection.taps}, positions ${selection.positions}`],
+    ['selection', `taps ${shortSelection(selection.taps)}, positions ${selection.positions}`],
     [
       knownTokens(sequences) === undefined ? 'positions' : 'tokens',
       sequenceLengths(sequences).map(formatCount).join(' + ') || 'none',

@@ -1,5 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { Command } from 'commander';
+import { describePart, describePlace } from '../../describe-place.js';
 import { ZayascopeError } from '../../errors.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
@@ -45,14 +46,20 @@ async function runInspect(path: string, options: InspectOptions, context: Comman
   }
 }
 
+/** Mark folders that are neither. */
+const OTHER_FOLDERS = ['index.jsonl', 'journey.json', 'repro.json'];
+
 async function kindOf(path: string): Promise<'dump' | 'model'> {
   const found = await stat(path).catch(() => undefined);
   const names = found?.isDirectory() ? await readdir(path) : undefined;
   if (names?.includes('manifest.json')) return 'dump';
-  if (found !== undefined && names?.length !== 0) return 'model';
+  const place = await describePlace(path);
+  const isOther =
+    (await describePart(path)) !== undefined || OTHER_FOLDERS.some((mark) => names?.includes(mark));
+  if (found !== undefined && names?.length !== 0 && !isOther) return 'model';
   throw new ZayascopeError(
     'IO',
-    `inspect: expected a model (a folder with config.json, a GGUF file) or a dump (a folder with manifest.json), got ${found === undefined ? 'nothing' : 'an empty folder'} (${path})`,
+    `inspect: expected a model (a folder with config.json, a GGUF file) or a dump (a folder with manifest.json), got ${place} (${path})`,
     { op: 'inspect', tensor: path },
   );
 }

@@ -40,8 +40,18 @@ export function placeWords(place: ElementPlace | null | undefined): string {
   if (place === null || place === undefined) return '';
   const { sequence, position, index, reference, tested, exact } = place;
   const where = `${sequence === 0 ? '' : `sequence ${sequence} `}position ${position}${index.length === 0 ? '' : ` [${index.join(', ')}]`}`;
-  const shown = (value: number) => (Number.isSafeInteger(value) ? value : Number(value.toPrecision(6)));
-  return ` at ${where}: ${exact?.reference ?? shown(reference)} and ${exact?.tested ?? shown(tested)}`;
+  const [a, b] = toldApart(reference, tested);
+  return ` at ${where}: ${exact?.reference ?? a} and ${exact?.tested ?? b}`;
+}
+
+/** Both numbers with 6 digits, or with as many as it takes to tell two that differ apart. */
+export function toldApart(a: number, b: number): [string, string] {
+  for (let digits = 6; ; digits++) {
+    const shown = [a, b].map((value) =>
+      String(Number.isSafeInteger(value) ? value : Number(value.toPrecision(digits))),
+    ) as [string, string];
+    if (digits === 17 || shown[0] !== shown[1] || Object.is(a, b)) return shown;
+  }
 }
 
 function pairs(count: number): string {

@@ -4,6 +4,7 @@ import {
   formatShare,
   rendered,
   type Style,
+  shortSelection,
   styled,
   textTable,
 } from '../../text-table.js';
@@ -11,7 +12,7 @@ import { limitWords, OUTCOME_STYLES } from '../outcome.js';
 import type { DiffReport, NotCaptured, TapReport, Unpaired } from '../report.js';
 import { tapDiffering, tapError, tapNonFinite } from '../report.js';
 import { unscoredChoices } from '../routing-scores.js';
-import { exceeds } from '../summary.js';
+import { comparedTaps, exceeds } from '../summary.js';
 import { orderWords } from '../tap-order.js';
 import { nonFiniteLines, placeWords, sideCounts } from './non-finite.js';
 
@@ -22,9 +23,6 @@ export interface FormatOptions {
   /** List every tap under its block, not only the worst one. Default false. */
   verbose?: boolean;
 }
-
-/** Characters of a selection that are shown: that of an import lists what it holds. */
-const LONGEST_SELECTION = 60;
 
 /** Unpaired entries and flips shown without `verbose`. */
 const FEW = 10;
@@ -50,17 +48,22 @@ export function formatReport(
 
 function headLines(report: DiffReport, color: boolean): string[] {
   const { reference, tested, failAbove, outcome, firstDivergence, notes, tapReports, unpaired } = report;
-  const identical = tapReports.filter((tap) => tap.identical).length;
+  const compared = comparedTaps(tapReports);
+  const identical = compared.filter((tap) => tap.identical).length;
   const lines = [
     `${reference.label} (reference, ${reference.policy}) against ${tested.label} (${tested.policy})`,
   ];
-  const counts = `${tapReports.length} taps compared, ${identical} identical, ${unpaired.length} unpaired`;
+  const counts = `${countOfAll(compared.length, tapReports.length)} taps compared, ${identical} identical, ${unpaired.length} unpaired`;
   lines.push(`${styled(outcome, OUTCOME_STYLES[outcome], color)}  ${limitWords(failAbove)}; ${counts}`);
   for (const line of nonFiniteLines(report.nonFinite, 'taps')) lines.push(styled(line, 'bad', color));
   for (const note of notes) lines.push(styled(`note: ${note}`, 'bad', color));
   if (firstDivergence === null) {
-    if (tapReports.length > 0)
-      lines.push(failAbove === null ? 'every compared value is identical' : 'no tap exceeds the threshold');
+    const why = unpaired.length > 0 ? 'what has no partner fails' : 'a run that did not finish does not pass';
+    const fails = outcome === 'FAIL' ? `; ${why}` : '';
+    if (compared.length > 0)
+      lines.push(
+        `${failAbove === null ? 'every compared value is identical' : `no ${outcome === 'FAIL' ? 'compared ' : ''}tap exceeds the threshold`}${fails}`,
+      );
   } else {
     const tap = tapReports.find(({ name }) => name === firstDivergence.tap)!;
     const what =
@@ -70,6 +73,11 @@ function headLines(report: DiffReport, color: boolean): string[] {
     );
   }
   return lines;
+}
+
+/** `324`, or of fewer `3 of 324`. */
+function countOfAll(count: number, all: number): string {
+  return count === all ? String(all) : `${count} of ${all}`;
 }
 
 function describeTap(tap: TapReport): string {
@@ -99,9 +107,7 @@ function describeUnpaired({ tap, file, side, reason, rows, example }: Unpaired):
 }
 
 function describeNotCaptured({ side, selection, taps, rows }: NotCaptured): string {
-  const shown =
-    selection.length <= LONGEST_SELECTION ? selection : `${selection.slice(0, LONGEST_SELECTION)}...`;
-  return `not captured by the ${side} (${shown}): ${taps} taps, ${rows} rows`;
+  return `not captured by the ${side} (${shortSelection(selection)}): ${taps} taps, ${rows} rows`;
 }
 
 function blockLines({ blocks, kind, failAbove }: DiffReport, color: boolean): string[] {

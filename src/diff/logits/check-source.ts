@@ -11,6 +11,7 @@ import {
 import { Dump, ReusableBuffer } from '../../dump/reader.js';
 import { knownTokens } from '../../dump/sequences.js';
 import { badArgument, ZayascopeError } from '../../errors.js';
+import { explained } from '../../regular-file.js';
 import { type Origin, originOf } from '../sides/side-by-side.js';
 import { openFileLogits } from './file-logits.js';
 
@@ -62,7 +63,7 @@ export interface LogitsRow {
  */
 export async function openLogits(path: string, vocabulary?: number): Promise<LogitsSource> {
   const found = await stat(path).catch((cause: unknown) => {
-    throw ioError('a dump or a raw file of F32 logits', String((cause as Error).message), path, cause);
+    throw ioError('a dump or a raw file of F32 logits', explained(cause as Error).message, path, cause);
   });
   if (found.isDirectory()) return openDump(path);
   if (await isPerplexityFile(path)) return openPerplexity(path);
@@ -94,7 +95,11 @@ export async function dumpLogits(dump: DumpView): Promise<LogitsSource> {
     typeof vocabulary !== 'number' ||
     tap.shape.slice(0, -1).some((size) => size !== 1)
   )
-    throw bad(`a dump with ${wanted ?? USUAL_NAME}, the logits`, 'one without', join(path, MANIFEST_FILE));
+    throw bad(
+      `a dump with ${wanted ?? USUAL_NAME}, the logits`,
+      dump.manifest.status === 'partial' ? 'one without, of a run that did not finish' : 'one without',
+      join(path, MANIFEST_FILE),
+    );
   const { sequence, position } = await dump.rows(tap.name);
   // A position that was computed twice (after a truncation) counts as it was computed last.
   const latest = new Map<string, number>();
@@ -105,7 +110,10 @@ export async function dumpLogits(dump: DumpView): Promise<LogitsSource> {
     kind: 'dump',
     origin: originOf(dump),
     values: 'logits',
-    notes: [],
+    notes:
+      dump.manifest.status === 'partial'
+        ? [`${basename(resolve(path))} is partial: its producer did not finish`]
+        : [],
     tokens: knownTokens(dump.manifest.sequences),
     masked: isMasked(tap),
     vocabulary,

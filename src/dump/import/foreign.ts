@@ -94,6 +94,8 @@ export interface ForeignSource extends AsyncDisposable {
    * nothing.
    */
   isExecutionOrder?: boolean;
+  /** True if the program ended before its run did. Default false. */
+  isUnfinished?: boolean;
   /** True if the source may hold the last positions of the sequence only. */
   mayLackFirstRows: boolean;
   /**

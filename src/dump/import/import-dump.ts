@@ -1,7 +1,7 @@
 /** Turns values of another program into a dump of tier full. */
 import { ZayascopeError } from '../../errors.js';
 import { FAMILIES } from '../../families/families.js';
-import type { DumpModel, RowIndex, TapOrder, TapSpec } from '../format.js';
+import type { DumpModel, Manifest, RowIndex, TapOrder, TapSpec } from '../format.js';
 import { compileNameMap, type NameMap } from '../names/name-map.js';
 import {
   listNames,
@@ -58,6 +58,8 @@ const NO_CONFIG =
 /** What an import did. */
 export interface ImportResult {
   out: string;
+  /** `partial`: the run that wrote the source did not finish. */
+  status: Manifest['status'];
   /** Taps written and the names that they came from. */
   taps: { tap: string; from: string }[];
   sequences: number;
@@ -161,9 +163,11 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
   );
   await using open = writer;
   const counted = await writeSteps(open, taps, sequences);
-  await open.finish();
+  const status = source.isUnfinished === true ? 'partial' : 'complete';
+  await open.finish(undefined, {}, status);
   return {
     out,
+    status,
     taps: taps.map(({ spec, from }) => ({ tap: spec.name, from })),
     sequences: sequences.tokens.length,
     steps: new Set(steps.map(({ call }) => call)).size,

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { describePart } from '../../describe-place.js';
 import { openRegularFile } from '../../regular-file.js';
 import { ioError } from '../../weights/file-access.js';
 import { type SniffedFile, sniffFile, wrongKind } from '../../weights/formats/file-kind.js';
@@ -49,6 +50,8 @@ export async function openForeignSource(
     refuseSequences(options, path);
     return openNpyFolder(path, options);
   }
+  const part = await describePart(path);
+  if (part !== undefined) throw importError('BAD_ARGUMENT', EXPECTED, part, path);
   refuseSequences(options, path);
   const file = await sniffFile(OP, path);
   switch (file.kind) {

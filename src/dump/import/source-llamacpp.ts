@@ -123,6 +123,7 @@ export async function openLlamacppSource(
     })),
     isExecutionOrder: true,
     mayLackFirstRows: false,
+    isUnfinished: !finished,
     mayLackValuesFrom: finished ? undefined : last,
     // A recorded list of sequences is no claim.
     claimed: numbered

@@ -1,3 +1,4 @@
+import { shortSelection } from '../../text-table.js';
 import { knownTokens, sequenceLengths } from '../../dump/sequences.js';
 import type { Manifest } from '../../dump/format.js';
 
@@ -43,7 +44,7 @@ export function manifestFacts(reference: Manifest, tested: Manifest): ManifestFa
     ['model', ({ model: { name, type, dtype, layout } }) => ({ name, type, dtype, layout })],
     ['config', ({ model }) => model.configSha256 ?? 'not known'],
     ['weights', ({ model }) => model.weightsSha256 ?? 'not known'],
-    ['selection', ({ selection }) => `taps ${selection.taps}, positions ${selection.positions}`],
+    ['selection', ({ selection }) => `taps ${shortSelection(selection.taps)}, positions ${selection.positions}`],
     ['taps', ({ taps }) => taps.length],
     [
       'sequences',

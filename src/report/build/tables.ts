@@ -1,4 +1,5 @@
 /** Tables of a report, made of what a diff and its companions found. */
+import { toldApart } from '../../diff/format/non-finite.js';
 import type { BlockReport, DiffReport, TapReport } from '../../diff/report.js';
 import { tapDiffering, tapError } from '../../diff/report.js';
 import { exceeds } from '../../diff/summary.js';
@@ -145,7 +146,7 @@ function worst(tap: TapReport): string | null {
   if (place === null || place === undefined) return null;
   const { sequence, position, index, reference, tested } = place;
   const where = `${sequence === 0 ? '' : `sequence ${sequence} `}position ${position}${index.length === 0 ? '' : ` [${index.join(', ')}]`}`;
-  return `${where}: ${Number(reference.toPrecision(6))}, ${Number(tested.toPrecision(6))}`;
+  return `${where}: ${toldApart(reference, tested).join(', ')}`;
 }
 
 /** One row per block, and for what comes before and after the blocks. */

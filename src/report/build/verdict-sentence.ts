@@ -2,7 +2,7 @@ import type { DiffReport, TapReport } from '../../diff/report.js';
 import { tapDiffering, tapError, tapNonFinite } from '../../diff/report.js';
 import { nonFiniteLines, sideCounts } from '../../diff/format/non-finite.js';
 import type { Outcome } from '../../diff/outcome.js';
-import { bothZeroWords, exceeds } from '../../diff/summary.js';
+import { bothZeroWords, comparedTaps, exceeds } from '../../diff/summary.js';
 import { orderWords } from '../../diff/tap-order.js';
 import { formatError } from '../../text-table.js';
 import type { LocateReport } from '../../locate/faults/report.js';
@@ -25,9 +25,9 @@ export function reportVerdict(
   noise: readonly TapNoise[] | null,
   located: LocateReport | null,
 ): ReportVerdict {
-  const { tapReports, unpaired, outcome, firstDivergence } = report;
-  const identical = tapReports.every((tap) => tap.identical);
-  const parts = [...(report.namesApart === null ? [] : [report.namesApart.replace(/\.$/, '')]), ...unpairedWords(unpaired.length), judged(report, identical), ...nonFiniteLines(report.nonFinite, 'taps')];
+  const { unpaired, outcome, firstDivergence } = report;
+  const tapReports = comparedTaps(report.tapReports);
+  const parts = [...(report.namesApart === null ? [] : [report.namesApart.replace(/\.$/, '')]), ...unpairedWords(unpaired.length), judged(report), ...nonFiniteLines(report.nonFinite, 'taps')];
   const zeros = bothZeroWords(tapReports);
   if (zeros !== null) parts.push(zeros);
   if (firstDivergence !== null) {
@@ -43,6 +43,8 @@ export function reportVerdict(
     const without = lost === 0 ? '' : `, which is NaN or infinite in ${lost}: those are judged without it`;
     parts.push(`${beyond} of ${count(noise.length, 'tap')} beyond the noise floor${without}`);
   }
+  for (const side of ['reference', 'tested'] as const)
+    if (report[side].status === 'partial') parts.push(`the ${side} dump is partial: its producer did not finish`);
   if (located?.firstFault) parts.push(`first op at fault: ${located.firstFault}`);
   return { outcome, sentence: `${parts.join('; ')}.` };
 }
@@ -52,9 +54,12 @@ function unpairedWords(unpaired: number): string[] {
   return unpaired === 0 ? [] : [`${count(unpaired, 'entry')} could not be paired`];
 }
 
-function judged({ tapReports, failAbove, unpaired }: DiffReport, identical: boolean): string {
+function judged({ tapReports: paired, failAbove, unpaired }: DiffReport): string {
+  const tapReports = comparedTaps(paired);
+  if (tapReports.length === 0)
+    return `nothing was compared: ${count(paired.length, 'tap')} ${paired.length === 1 ? 'has' : 'have'} no row in common`;
   const all = `${unpaired.length === 0 ? 'All' : 'the'} ${count(tapReports.length, 'tap')} ${unpaired.length === 0 ? '' : 'that were compared '}are`;
-  if (identical) return `${all} identical`;
+  if (tapReports.every((tap) => tap.identical)) return `${all} identical`;
   if (failAbove === null) {
     const differ = tapReports.filter((tap) => !tap.identical).length;
     return `${differ} of ${count(tapReports.length, 'tap')} ${differ === 1 ? 'differs' : 'differ'}, and no limit was given`;
