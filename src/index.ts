@@ -184,6 +184,15 @@ export {
 export type { NativeDevice } from './native.js';
 export { type Showable, show, showTable } from './notebook/show.js';
 export { type PositionRange, parsePositions } from './positions.js';
+export type { Parting, PartingValue } from './recording/invariance/compare-runs.js';
+export {
+  checkInvariance,
+  defaultSchedules,
+  type InvarianceOptions,
+  type InvarianceReport,
+  type Schedule,
+  type ScheduleResult,
+} from './recording/invariance/invariance.js';
 export {
   type JudgedNode,
   type LocateRecordingOptions,

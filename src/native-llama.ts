@@ -48,15 +48,25 @@ export interface NativeLlama {
   readonly grafted: number;
   /** A fresh context, without memory of earlier calls. Types are ggml's numbers. */
   start(options: {
+    /** Positions that a sequence may have. */
     context: number;
+    sequences: number;
     ubatch: number;
     threads: number;
     flashAttention: boolean;
     keyType: number;
     valueType: number;
   }): void;
-  /** Runs tokens at positions `first..`, off the JavaScript thread. @returns logits, a row a token. */
-  decode(tokens: readonly number[], first: number, mode: 0 | 1 | 2): Promise<Float32Array>;
+  /**
+   * Runs tokens at positions `first..`, off the JavaScript thread. `others`: tokens of more sequences at the
+   * same positions, one sequence after the other. @returns logits, a row a token.
+   */
+  decode(
+    tokens: readonly number[],
+    first: number,
+    mode: 0 | 1 | 2,
+    others: readonly number[],
+  ): Promise<Float32Array>;
   /**
    * Bytes (elements in ggml's order; of a `SET_ROWS` the rows that it writes) to put into a node, by the id
    * that it was told with, when it has run. A wrong size fails the call (`BAD_ARGUMENT`).

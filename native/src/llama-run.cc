@@ -155,7 +155,8 @@ Napi::Value Llama::start(const Napi::CallbackInfo& info) {
   if (state->running) fail("BAD_ARGUMENT", arguments.op(), "expected no call in flight, got one");
   const Napi::Object options = arguments.object(0, "options");
   llama_context_params params = state->library.context_default_params();
-  params.n_ctx = static_cast<uint32_t>(field(arguments, options, "context", 1, maxCount));
+  params.n_seq_max = static_cast<uint32_t>(field(arguments, options, "sequences", 1, 64));
+  params.n_ctx = static_cast<uint32_t>(field(arguments, options, "context", 1, maxCount)) * params.n_seq_max;
   params.n_batch = params.n_ctx;
   params.n_ubatch = static_cast<uint32_t>(field(arguments, options, "ubatch", 1, maxCount));
   params.n_threads = params.n_threads_batch = field(arguments, options, "threads", 1, 512);
@@ -174,17 +175,23 @@ Napi::Value Llama::start(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// decode(tokens, first position, mode): logits of each token, one row after the other.
+// decode(tokens, first position, mode, others): logits of each token, one row after the other. `others` are tokens of more
+// sequences at the same positions, as many for each; their logits are not asked for.
 Napi::Value Llama::decode(const Napi::CallbackInfo& info) {
-  const Arguments arguments(info, "record", 3);
+  const Arguments arguments(info, "record", 4);
   const std::shared_ptr<LlamaState>& state = open(arguments.op());
   const std::vector<int64_t> tokens = arguments.integers(0, "tokens", 0, maxCount);
   const auto first = static_cast<int32_t>(arguments.integer(1, "position", 0, maxCount));
   const auto mode = static_cast<Recorder::Mode>(arguments.integer(2, "mode", 0, 2));
+  const std::vector<int64_t> others = arguments.integers(3, "others", 0, maxCount);
   if (tokens.empty()) fail("BAD_ARGUMENT", arguments.op(), "expected tokens, got none");
   if (state->context == nullptr) fail("BAD_ARGUMENT", arguments.op(), "expected start() before, got no context");
   if (state->running) fail("BAD_ARGUMENT", arguments.op(), "expected no call in flight, got one");
-  for (const int64_t token : tokens)
+  if (tokens.empty() || others.size() % tokens.size() != 0)
+    fail("BAD_ARGUMENT", arguments.op(), "expected as many tokens for each other sequence, got " + std::to_string(others.size()));
+  std::vector<int64_t> all = tokens;
+  all.insert(all.end(), others.begin(), others.end());
+  for (const int64_t token : all)
     if (token >= state->vocabulary)
       fail("BAD_ARGUMENT", arguments.op(),
            "expected token ids below " + std::to_string(state->vocabulary) + ", got " + std::to_string(token));
@@ -193,16 +200,16 @@ Napi::Value Llama::decode(const Napi::CallbackInfo& info) {
   state->running = true;
   auto task = std::make_unique<Task>(
       info.Env(), "record",
-      [state, tokens, first, mode, out] {
-        Batch holder(state->library, static_cast<int32_t>(tokens.size()));
+      [state, all, count = static_cast<int32_t>(tokens.size()), first, mode, out] {
+        Batch holder(state->library, static_cast<int32_t>(all.size()));
         llama_batch& batch = holder.batch;
-        batch.n_tokens = static_cast<int32_t>(tokens.size());
+        batch.n_tokens = static_cast<int32_t>(all.size());
         for (int32_t k = 0; k < batch.n_tokens; k++) {
-          batch.token[k] = static_cast<llama_token>(tokens[static_cast<size_t>(k)]);
-          batch.pos[k] = first + k;
+          batch.token[k] = static_cast<llama_token>(all[static_cast<size_t>(k)]);
+          batch.pos[k] = first + k % count;
           batch.n_seq_id[k] = 1;
-          batch.seq_id[k][0] = 0;
-          batch.logits[k] = 1;
+          batch.seq_id[k][0] = k / count;
+          batch.logits[k] = k < count;
         }
         state->recorder->begin(mode);
         clearLlamaError();
@@ -211,7 +218,7 @@ Napi::Value Llama::decode(const Napi::CallbackInfo& info) {
         if (!state->recorder->graftProblem().empty()) fail("BAD_ARGUMENT", "record", state->recorder->graftProblem());
         if (status != 0)
           fail("BACKEND", "record", "expected the model to run, got status " + std::to_string(status) + ": " + llamaError());
-        for (int32_t k = 0; k < batch.n_tokens; k++) {
+        for (int32_t k = 0; k < count; k++) {
           const float* row = state->library.get_logits_ith(state->context, k);
           if (row == nullptr) fail("BACKEND", "record", "expected logits of every token, got none of token " + std::to_string(k));
           std::copy_n(row, state->vocabulary, out + static_cast<size_t>(k) * static_cast<size_t>(state->vocabulary));

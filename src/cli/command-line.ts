@@ -14,6 +14,7 @@ import { exportCommand } from './commands/export.js';
 import { generateCommand } from './commands/generate.js';
 import { importCommand } from './commands/import.js';
 import { inspectCommand } from './commands/inspect.js';
+import { invarianceCommand } from './commands/invariance.js';
 import { locateCommand } from './commands/locate.js';
 import { policyCommand } from './commands/policy.js';
 import { portCommand } from './commands/port.js';
@@ -92,6 +93,7 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   captureCommand,
   recordCommand,
   replayCommand,
+  invarianceCommand,
   generateCommand,
   evaluateCommand,
   diffCommand,

@@ -23,6 +23,10 @@ async function run(job: RecordingJob, tell: (done: number, total: number) => voi
     const { runRecording } = await import('./record/run-record.js');
     return runRecording(job.run, tell);
   }
+  if (job.kind === 'batch') {
+    const { runBatch } = await import('./invariance/run-batch.js');
+    return runBatch(job.run);
+  }
   const onNode = (at: string) => process.send!({ at } satisfies RecordingMessage);
   if (job.kind === 'locate') {
     const { runLocate } = await import('./locate/run-locate.js');

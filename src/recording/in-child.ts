@@ -1,11 +1,13 @@
 import { builtProgram, runChild } from '../child-program.js';
 import { type ErrorCode, ZayascopeError } from '../errors.js';
+import type { BatchRun } from './invariance/run-batch.js';
 import type { LocateRecordingRun } from './locate/locate.js';
 import type { RecordRun } from './record/record.js';
 import type { ReplayRun } from './replay/replay.js';
 
 /** What a child process is to do. */
 export type RecordingJob =
+  | { kind: 'batch'; run: BatchRun }
   | { kind: 'record'; run: RecordRun }
   | { kind: 'replay'; run: ReplayRun }
   | { kind: 'locate'; run: LocateRecordingRun };
@@ -32,7 +34,7 @@ export async function runInChild(
   options: { onProgress: (done: number, total: number) => void; signal?: AbortSignal },
 ): Promise<unknown> {
   const { onProgress, signal } = options;
-  const op = job.kind;
+  const op = job.kind === 'batch' ? 'invariance' : job.kind;
   if (signal?.aborted) throw cancelled(op);
   let words = '';
   let at = '';

@@ -235,8 +235,9 @@ export async function plant(
 }
 
 /** NumPy's file of an array. */
-function npy(values: Float32Array | Int32Array, shape: readonly number[]): Buffer {
-  const dtype = values instanceof Float32Array ? '<f4' : '<i4';
+export function npy(values: Float32Array | Int32Array | Uint16Array, shape: readonly number[]): Buffer {
+  // 16 bits are an F16's.
+  const dtype = values instanceof Float32Array ? '<f4' : values instanceof Uint16Array ? '<f2' : '<i4';
   const sizes = shape.length === 1 ? `${shape[0]},` : shape.join(', ');
   const text = `{'descr': '${dtype}', 'fortran_order': False, 'shape': (${sizes}), }`;
   const header = `${text.padEnd(117)}\n`;

@@ -8,16 +8,25 @@ import type { RecordRun } from './record.js';
 
 const OP = 'record';
 
+/** What a run is made of. */
+export type LlamaRun = Pick<
+  RecordRun,
+  'model' | 'tokens' | 'generate' | 'ubatch' | 'threads' | 'flashAttention' | 'keyType' | 'valueType'
+> & {
+  /** Sequences that run in one batch. Default 1. */
+  sequences?: number;
+};
+
 /** One loaded model; each {@link LlamaSession.start} begins a run without memory of the one before. */
 export class LlamaSession implements Disposable {
   readonly #llama: NativeLlama;
-  readonly #run: RecordRun;
+  readonly #run: LlamaRun;
   #take: (recorded: NativeRecorded) => void = () => {};
   #received = 0;
   #wake = () => {};
 
   /** @throws `BAD_CHECKPOINT` with libllama's reason, `BACKEND` for an addon without libllama. */
-  constructor(run: RecordRun) {
+  constructor(run: LlamaRun) {
     const { Llama } = native();
     if (Llama === undefined)
       throw new ZayascopeError(
@@ -50,9 +59,19 @@ export class LlamaSession implements Disposable {
   /** Begins a run, whose tensors go to `take`. */
   start(take: (recorded: NativeRecorded) => void): void {
     this.#take = take;
-    const { tokens, generate, ubatch, threads, flashAttention, keyType, valueType } = this.#run;
+    const {
+      tokens,
+      generate,
+      ubatch,
+      threads,
+      flashAttention,
+      keyType,
+      valueType,
+      sequences = 1,
+    } = this.#run;
     this.#llama.start({
       context: Math.max(64, tokens.length + generate),
+      sequences,
       ubatch,
       threads,
       flashAttention,
@@ -62,8 +81,12 @@ export class LlamaSession implements Disposable {
   }
 
   /** Runs a call, and waits for all that it tells. @returns logits, a row a token. */
-  async decode({ tokens, first }: Omit<Call, 'step'>, mode: keyof typeof LLAMA_MODE): Promise<Float32Array> {
-    const logits = await this.#llama.decode(tokens, first, LLAMA_MODE[mode]);
+  async decode(
+    { tokens, first }: Omit<Call, 'step'>,
+    mode: keyof typeof LLAMA_MODE,
+    others: readonly number[] = [],
+  ): Promise<Float32Array> {
+    const logits = await this.#llama.decode(tokens, first, LLAMA_MODE[mode], others);
     // What the other thread has sent may still be on its way when the call has ended.
     while (this.#received < this.#llama.sent)
       await new Promise<void>((resolve) => {

@@ -4,8 +4,8 @@
  */
 import type { Four, RecordedGraph, RecordedTensor } from './recorded-graph.js';
 
-/** Inputs that have one entry a token: their first axis. */
-const TOKEN_INPUTS: ReadonlySet<string> = new Set(['inp_tokens', 'inp_out_ids']);
+/** Inputs that have one entry a token, their first axis; releases of libllama differ in the names. */
+const TOKEN_INPUTS: ReadonlySet<string> = new Set(['inp_tokens', 'out_ids', 'inp_out_ids']);
 
 /** Results have the axes of their first source. */
 const LIKE_FIRST: ReadonlySet<string> = new Set(
