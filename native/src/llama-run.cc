@@ -175,8 +175,8 @@ Napi::Value Llama::start(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// decode(tokens, first position, mode, others): logits of each token, one row after the other. `others` are tokens of more
-// sequences at the same positions, as many for each; their logits are not asked for.
+// decode(tokens, first position, mode, others): logits of each token, one row after the other. `others` are
+// tokens of more sequences at the same positions, as many for each; their logits are not asked for.
 Napi::Value Llama::decode(const Napi::CallbackInfo& info) {
   const Arguments arguments(info, "record", 4);
   const std::shared_ptr<LlamaState>& state = open(arguments.op());

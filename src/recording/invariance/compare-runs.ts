@@ -20,7 +20,10 @@ export interface PartingValue {
 export interface Parting {
   /** At the first position that parts, the first value in the order of the graph. */
   first: PartingValue;
-  /** The first that parts by more than rounding explains: {@link MUCH}, and {@link JUMP} times the value before. */
+  /**
+   * The first that parts by more than rounding explains: {@link MUCH}, and {@link JUMP} times the value
+   * before.
+   */
   beyondRounding: PartingValue | null;
 }
 

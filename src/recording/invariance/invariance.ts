@@ -56,7 +56,9 @@ export interface InvarianceReport {
   found: boolean;
 }
 
-/** The usual ways: in chunks, token by token, other micro-batches, another number of threads, among others. */
+/**
+ * The usual ways: in chunks, token by token, other micro-batches, another number of threads, among others.
+ */
 export function defaultSchedules(tokens: number, threads: number): Schedule[] {
   const third = Math.ceil(tokens / 3);
   const half = Math.ceil(tokens / 2);

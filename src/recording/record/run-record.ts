@@ -24,7 +24,7 @@ export async function runRecording(
   const recording = new RecordingRun(session, run);
   const plain = await recording.collect();
   await using grafts = await Grafts.open(run, recording.graphs, recording.plan);
-  const edited = grafts.count === 0 ? plain : await recording.edit(grafts);
+  const edited = grafts.count === 0 ? plain : await recording.edit(grafts, plain);
   const result = await recording.record(edited, grafts, onProgress);
   if (grafts.count === 0) return result;
   // Steps may append other tokens than they did without.
@@ -67,9 +67,9 @@ class RecordingRun {
   }
 
   /** The run with values written into it; graphs stay as they are, whatever the values. */
-  edit(grafts: Grafts): Promise<Made[]> {
+  edit(grafts: Grafts, plain: readonly Made[]): Promise<Made[]> {
     this.#session.start(() => {});
-    return this.#calls(grafts);
+    return this.#calls(grafts, plain);
   }
 
   /** The calls again, with every value read. */
@@ -129,7 +129,7 @@ class RecordingRun {
   }
 
   /** The prompt's calls, then a token at a time, each the likeliest. */
-  async #calls(grafts?: Grafts): Promise<Made[]> {
+  async #calls(grafts?: Grafts, plain: readonly Made[] = []): Promise<Made[]> {
     const { tokens, chunk, generate, ubatch } = this.#run;
     const calls: Made[] = [];
     let step = 0;
@@ -142,7 +142,9 @@ class RecordingRun {
     for (let first = 0; first < tokens.length; first += chunk)
       await make(first, tokens.slice(first, first + chunk));
     for (let k = 0; k < generate; k++) {
-      const next = likeliest(calls.at(-1)!.logits.subarray(-this.#session.vocabulary));
+      // Where what was written made logits NaN, the tokens of the run without it: its graphs are planned.
+      const own = likeliest(calls.at(-1)!.logits.subarray(-this.#session.vocabulary));
+      const next = own ?? plain[calls.length]?.tokens[0] ?? null;
       if (next === null) break;
       await make(tokens.length + k, [next]);
     }
