@@ -1,31 +1,24 @@
 import { diffDumps } from '../../diff/diff.js';
-import type { DiffReport, FloatTapReport, IntegerTapReport } from '../../diff/report.js';
+import type { DiffReport } from '../../diff/report.js';
 import { sideBySide } from '../../diff/sides/side-by-side.js';
 import type { DumpView } from '../../dump/dump-view.js';
-import { UNKNOWN } from '../../dump/import/foreign.js';
 import { fitDump, withoutTaps } from '../../dump/names/fitted-dump.js';
 import { familyOf } from '../../dump/roles.js';
 import { ZayascopeError } from '../../errors.js';
 import { roleTap } from '../../families/roles.js';
-import type { Policy } from '../../graph/policy.js';
 import { openModelSource } from '../../models/layout/source.js';
-import { modelPolicy } from '../../models/runtime/model-policy.js';
-import { explainStructures } from '../causes/explain.js';
-import { explainSequences, mixedAlone } from '../causes/sequences/explain.js';
 import { modelTaps, requireModelFit } from '../model-fit.js';
 import { commonRows, noiseFloor } from '../noise/noise-floor.js';
 import { standingNotes } from '../noise/noise-standing.js';
 import { blockCount } from '../replay/tap-graph.js';
 import { isRoutingTap, RoutingSums } from '../routing/drift.js';
 import { tiedChoices } from '../routing/tied-choices.js';
-import { followedDtypes, withFollowed } from './dtypes/followed.js';
-import { findRoundedParameters } from './dtypes/rounded-parameters.js';
+import { decideDtypes } from './dtypes/decided.js';
 import { storedAlone } from './dtypes/stored-alone.js';
-import { findStoredType } from './dtypes/stored-types.js';
 import { errorOf, type OpEvidence, valueReports } from './evidence.js';
-import { explainFaults } from './hypotheses.js';
-import { type KindInput, locatedKinds } from './kinds.js';
-import { type Mismatch, tokenMismatch } from './mismatch.js';
+import { explainKinds } from './explained-kinds.js';
+import type { KindInput } from './kinds.js';
+import { mismatchReport, tokenMismatch } from './mismatch.js';
 import { isAllF32, nextCommand } from './next-command.js';
 import {
   AS_STORED,
@@ -44,7 +37,6 @@ import {
 } from './notes.js';
 import { type LocateOpsOptions, locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
-import { ownErrors, ownPolicy } from './own-errors.js';
 import type { LocateReport } from './report.js';
 import { PolicyRunners } from './runners.js';
 import { gatheredBeginnings, ownBeginnings } from './where/beginnings.js';
@@ -119,60 +111,22 @@ export async function locateDumps(
     tested: label(tested),
     noise: noise === undefined ? null : label(noise),
   } as const;
-  if (tokens !== null) return mismatched({ ...header, order: diff.order }, tokens, reports, dumps);
+  if (tokens !== null) return mismatchReport({ ...header, order: diff.order }, tokens, reports, dumps);
   const noiseByTap = noise === undefined ? null : await noiseFloor(reference, noise, tested);
   const noises = new Map(noiseByTap?.map((entry) => [entry.tap, entry]));
   using owned = source === undefined || kept !== undefined ? undefined : new PolicyRunners(source, open);
   const runners = source === undefined ? undefined : (kept?.runners(source, open) ?? owned);
-  let base = recompute ?? (source?.metadata !== undefined ? ggufPolicy(tested) : ownPolicy(tested));
-  if (source !== undefined) base = modelPolicy(base, source.config);
   const holds = heldByAll(dumps);
-  const judge = () =>
-    ownErrors(
-      runners,
-      { reference, tested, noise },
-      {
-        failAbove,
-        base,
-        holds,
-        kept,
-      },
-      run,
-    );
-  let own = await judge();
-  const rounded =
-    runners === undefined || recompute !== undefined || base.name !== 'f32' || !mayHaveOtherFile(tested)
-      ? null
-      : await findRoundedParameters(runners, tested, base, own, {
-          holds,
-          ...run('trying dtypes of weights'),
-        });
-  if (rounded !== null) {
-    base = rounded.policy;
-    own = await judge();
-  }
-  const { stored, otherWeights } =
-    runners === undefined || recompute !== undefined || !mayHaveOtherFile(tested)
-      ? { stored: null, otherWeights: null }
-      : await findStoredType(runners, tested, base, own, { holds, ...run('trying the types of files') });
-  if (stored !== null) {
-    base = stored.policy;
-    own = await judge();
-  }
-  const isUnknown = recompute === undefined && base.name === 'f32' && tested.manifest.policy.name === UNKNOWN;
-  const followed =
-    runners === undefined || !isUnknown || own.half === null || own.mismatch !== null
-      ? null
-      : await followedDtypes(runners, { tested, noise }, own.half, own.local, {
-          holds,
-          spreads: () => true,
-          ...run('trying dtypes'),
-        });
-  if (followed !== null) own = withFollowed(own, followed);
+  const { base, own, rounded, stored, otherWeights, followed } = await decideDtypes(
+    runners,
+    { reference, tested, noise },
+    { recompute, failAbove, holds, kept, source },
+    run,
+  );
   if (own.mismatch !== null)
-    return mismatched({ ...header, order: diff.order }, own.mismatch, reports, dumps);
+    return mismatchReport({ ...header, order: diff.order }, own.mismatch, reports, dumps);
   if (otherWeights !== null)
-    return mismatched(
+    return mismatchReport(
       { ...header, order: diff.order },
       { kind: 'weights', sentence: otherWeights },
       reports,
@@ -234,29 +188,11 @@ export async function locateDumps(
         blocks,
       ),
   };
-  let kinds = locatedKinds(input);
-  const [first] = model === undefined ? kinds : [];
-  const mixed = first === undefined ? null : await mixedAlone(reference, tested, first.worst, first.limit);
-  if (mixed !== null) kinds = locatedKinds({ ...input, explained: new Map([[first!.kind, mixed]]) });
-  let structures: Awaited<ReturnType<typeof explainStructures>> = { causes: [], notes: [] };
-  if (explain && runners !== undefined && kinds.length > 0) {
-    const explained = await explainFaults(
-      { runners, base, holds },
-      tested,
-      kinds,
-      run('trying explanations'),
-    );
-    const open = kinds.filter(({ kind }) => !explained.has(kind));
-    const batched = await explainSequences({ ...{ runners, base, tested, holds, faults }, kinds: open });
-    const known = new Set(batched.flatMap((cause) => cause.kinds));
-    const { causes, notes } = await explainStructures({
-      ...{ runners, base, tested, holds, faults },
-      kinds: open.filter(({ kind }) => !known.has(kind)),
-      ...run('trying causes'),
-    });
-    structures = { causes: [...batched, ...causes], notes };
-    kinds = locatedKinds({ ...input, explained, causes: structures.causes });
-  }
+  const { kinds, causes, notes } = await explainKinds(input, {
+    ...{ runners: explain ? runners : undefined, base, reference, tested, holds, faults },
+    isAlone: model === undefined,
+    run,
+  });
   const isStored = base.name === AS_STORED && runners?.model !== undefined && !isAllF32(runners.model);
   const storedTypes = stored?.policy.rules.length
     ? `weights as a ${stored.type} file stores them`
@@ -283,7 +219,7 @@ export async function locateDumps(
     unfit,
     final,
     kinds,
-    causes: structures.causes,
+    causes,
     choices: [],
     bisect: null,
     ops,
@@ -302,7 +238,7 @@ export async function locateDumps(
       ...(stored === null && rounded === null ? recomputedNotes(tested, base) : []),
       ...(followed === null ? [] : [followed.note]),
       ...own.notes,
-      ...structures.notes,
+      ...notes,
       ...diffNotes(diff),
       ...lackingNotes(reports, noise),
       ...noiseNotes(noiseByTap ?? []),
@@ -327,71 +263,6 @@ function unfitSentence(taps: readonly string[]): string | null {
 /** True for a dump of several forward calls. */
 function isContinued({ manifest }: DumpView): boolean {
   return manifest.steps > 1;
-}
-
-/** True for a run of which nothing says that its weights are a checkpoint's, or that of a GGUF file. */
-function mayHaveOtherFile({ manifest }: DumpView): boolean {
-  return manifest.policy.name === UNKNOWN || manifest.model.layout?.startsWith('gguf') === true;
-}
-
-/** Of a capture that says in which types it kept a GGUF file's matrices: these; all else is to be found. */
-function recordedWeights({ manifest }: DumpView): Policy | undefined {
-  const { rules } = manifest.policy;
-  if (manifest.model.layout?.startsWith('gguf') !== true || !Array.isArray(rules)) return undefined;
-  const weights = rules.filter(
-    (rule): rule is Policy['rules'][number] =>
-      typeof rule?.sites === 'string' && typeof rule.set === 'string' && rule.sites.endsWith('#weight'),
-  );
-  return weights.length === 0
-    ? undefined
-    : {
-        name: AS_STORED,
-        description: `matrices as policy ${manifest.policy.name} keeps them`,
-        rules: weights,
-      };
-}
-
-/**
- * The policy of a GGUF file's run, unless the dump says: another program than transformers multiplies with
- * the types of the file.
- */
-function ggufPolicy(tested: DumpView): Policy {
-  if (tested.manifest.policy.name !== UNKNOWN) return recordedWeights(tested) ?? ownPolicy(tested);
-  return {
-    name: AS_STORED,
-    description: 'matrices and activations in the types of the GGUF file',
-    rules: [{ sites: '**#weight', set: 'stored' }],
-  };
-}
-
-/** The report of two runs whose ops cannot be compared. */
-function mismatched(
-  header: Pick<LocateReport, 'format' | 'version' | 'mode' | 'reference' | 'tested' | 'noise' | 'order'>,
-  mismatch: Mismatch,
-  reports: readonly (FloatTapReport | IntegerTapReport)[],
-  dumps: readonly DumpView[],
-): LocateReport {
-  const last = reports.findLast(({ kind }) => kind === 'float') ?? reports.at(-1)!;
-  return {
-    ...header,
-    recomputed: null,
-    found: true,
-    mismatch,
-    otherFile: null,
-    unjudged: null,
-    firstFault: null,
-    nonFinite: null,
-    unfit: [],
-    final: { tap: last.name, nmse: errorOf(last), floorNmse: null, noise: null },
-    kinds: [],
-    causes: [],
-    choices: [],
-    bisect: null,
-    ops: [],
-    noiseByTap: null,
-    routing: null,
-    notes: partialNotes(dumps),
-  };
 }
 
 /** True for values that all dumps hold. */

@@ -1,10 +1,13 @@
 /** Two runs that are not of the same prompt or the same model: said before any op, and alone. */
 
+import type { FloatTapReport, IntegerTapReport } from '../../diff/report.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { UNKNOWN } from '../../dump/import/foreign.js';
 import { tapPlace } from '../replay/tap-graph.js';
+import { errorOf } from './evidence.js';
 import type { LocalError } from './local.js';
-import { label } from './notes.js';
+import { label, partialNotes } from './notes.js';
+import type { LocateReport } from './report.js';
 
 /** Why the ops of two runs cannot be compared. */
 export interface Mismatch {
@@ -131,4 +134,34 @@ function areOthersRight(
   }
   const failing = [...kinds.values()].filter(Boolean).length;
   return kinds.size - failing >= LEAST_KINDS && failing <= FEW * kinds.size;
+}
+
+/** The report of two runs whose ops cannot be compared. */
+export function mismatchReport(
+  header: Pick<LocateReport, 'format' | 'version' | 'mode' | 'reference' | 'tested' | 'noise' | 'order'>,
+  mismatch: Mismatch,
+  reports: readonly (FloatTapReport | IntegerTapReport)[],
+  dumps: readonly DumpView[],
+): LocateReport {
+  const last = reports.findLast(({ kind }) => kind === 'float') ?? reports.at(-1)!;
+  return {
+    ...header,
+    recomputed: null,
+    found: true,
+    mismatch,
+    otherFile: null,
+    unjudged: null,
+    firstFault: null,
+    nonFinite: null,
+    unfit: [],
+    final: { tap: last.name, nmse: errorOf(last), floorNmse: null, noise: null },
+    kinds: [],
+    causes: [],
+    choices: [],
+    bisect: null,
+    ops: [],
+    noiseByTap: null,
+    routing: null,
+    notes: partialNotes(dumps),
+  };
 }

@@ -66,7 +66,8 @@ export interface OwnErrors {
   notes: string[];
 }
 
-type Hooks = (what: string) => Pick<LocalOptions, 'signal' | 'onProgress'>;
+/** Progress and cancelling of one part of the work. */
+export type OwnErrorHooks = (what: string) => Pick<LocalOptions, 'signal' | 'onProgress'>;
 
 /** In which dtypes the ops of a dump are recomputed, unless the user says. */
 export function ownPolicy({ manifest }: DumpView): Policy {
@@ -84,7 +85,7 @@ export async function ownErrors(
   runners: PolicyRunners | undefined,
   { reference, tested, noise }: OwnErrorDumps,
   { failAbove, base, holds, kept }: OwnErrorOptions,
-  run: Hooks,
+  run: OwnErrorHooks,
 ): Promise<OwnErrors> {
   if (runners === undefined)
     return {
