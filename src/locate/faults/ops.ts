@@ -85,7 +85,9 @@ export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: Lo
     const least = options.failAbove ?? (floor === null ? UNMEASURED_LIMIT : LEAST_LIMIT);
     const ownLimit = local === null ? null : Math.max(least, LIMIT_FACTOR * (floor ?? 0));
     const usual = local !== null && local <= ownLimit! ? options.small?.get(tap) : undefined;
-    const limit = options.alone ? aloneLimit(own, options.failAbove) : (usual ?? ownLimit);
+    // However systematic: what is below the least limit is no fault. One element may be a rounding off.
+    const judged = usual === undefined ? ownLimit : Math.max(usual, least);
+    const limit = options.alone ? aloneLimit(own, options.failAbove) : judged;
     const worstInput = Math.max(0, ...from.map((input) => errorOf(input.cumulative)));
     ops.push({
       tap,
