@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { configDefaults, defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -11,6 +12,9 @@ export default defineConfig({
     // The addon holds a process-wide ggml registry: one process per file keeps tests independent of each
     // other.
     pool: 'forks',
+    // Most files wait for a process of their own half of the time; vitest alone takes one worker on two
+    // cores.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // Python starts slowly: importing torch and transformers takes seconds.
     testTimeout: 180_000,
     // Containers often forbid Python to keep compiled modules; compiling torch anew costs 9 s of processor
