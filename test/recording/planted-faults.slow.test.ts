@@ -47,4 +47,17 @@ describeWith('a C++ compiler or libllama', hasLibllama, 'faults in recordings', 
     },
     60_000,
   );
+
+  it('says which node of the reference is missing', async () => {
+    const fault = FAULTS.find(({ name }) => name === 'scale of the embedding')!;
+    const model = make(fault.architecture);
+    const plain = await unaltered(fault.architecture, false);
+    const { recording } = await plant(fault, model, plain, folder);
+    const verdict = await locateRecording({ recording: plain, reference: recording, model });
+    expect(verdict.found).toBe(true);
+    expect(verdict.missing[0]).toMatch(/^SCALE /);
+    expect(formatLocatedRecording(verdict)).toMatch(
+      /FAULT .*nodes of the reference's graph are missing, first SCALE/,
+    );
+  }, 60_000);
 });

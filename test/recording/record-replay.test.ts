@@ -1,7 +1,8 @@
-import { copyFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { Dump, recordGguf, replayRecording } from '../../src/index.js';
+import type { DumpGraph } from '../../src/dump/graph-file.js';
+import { Dump, locateRecording, recordGguf, replayRecording } from '../../src/index.js';
 import { runCommand } from '../cli/run-command.js';
 import { hasLibllama } from '../llamacpp/libllama.js';
 import { pythonPath } from '../reference/python.js';
@@ -136,11 +137,53 @@ values = table.column('result_output').combine_chunks().to_numpy_ndarray()
 print(json.dumps(int((~np.isfinite(values)).sum())))`;
     expect(recorded.nonFiniteLogits).toBeGreaterThan(0);
     expect(recorded.nonFiniteLogits).toBe(python(pythonPath(), count, [recording]));
+    // A node that passes NaN on does what its inputs say: that is no pass.
+    const { nodes } = await replayRecording({ recording, model: broken, modes: ['same'] });
+    expect(nodes.filter(({ nonFinite }) => nonFinite > 0).map(({ name }) => name)).toEqual([
+      'result_norm',
+      'result_output',
+    ]);
+    for (const args of [
+      ['replay', recording, '--model', broken],
+      ['locate', recording, '--model', broken],
+      ['locate', recording, recording, '--model', broken],
+      ['invariance', broken, '--tokens', '1,2,3'],
+    ]) {
+      const { code, stdout } = await runCommand(args);
+      expect([code, stdout], args.join(' ')).toEqual([1, expect.stringContaining('NOT FINITE')]);
+    }
     const printed = await runCommand(['record', broken, '--tokens', '1,2', '--out', out('nan-2')]);
     expect([printed.code, printed.stdout]).toEqual([
       1,
       expect.stringMatching(/^next token +none: logits are not finite$/m),
     ]);
+  }, 60_000);
+
+  it('judges nothing less than all that was recorded', async () => {
+    const model = make('llama');
+    const whole = out('whole');
+    const tokens = [1, 2, 3];
+    await recordGguf({ model, tokens, threads: 1, out: whole });
+    const edited = async (change: (graph: DumpGraph) => object): Promise<unknown> => {
+      const folder = out('edited');
+      rmSync(folder, { recursive: true, force: true });
+      cpSync(whole, folder, { recursive: true });
+      const file = join(folder, 'graph.json');
+      const graph = JSON.parse(readFileSync(file, 'utf8')) as DumpGraph;
+      writeFileSync(file, JSON.stringify({ ...graph, ...change(graph) }));
+      return locateRecording({ recording: folder, reference: whole, model });
+    };
+    await expect(edited(() => ({ graphs: [] }))).rejects.toThrow('a node for each value that was recorded');
+    await expect(edited(({ graphs }) => ({ graphs: [...graphs, ...graphs] }))).rejects.toThrow(
+      'each node runs once',
+    );
+    await expect(
+      edited(({ graphs }) => ({
+        graphs: graphs.map((each) => ({ ...each, nodes: each.nodes.slice(0, -1) })),
+      })),
+    ).rejects.toThrow('none for result_output');
+    const verdict = await locateRecording({ recording: whole, reference: whole, model });
+    expect([verdict.found, verdict.missing]).toEqual([false, []]);
   }, 60_000);
 
   it('refuses what it cannot run, with a sentence', async () => {

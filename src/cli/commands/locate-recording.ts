@@ -45,7 +45,6 @@ export async function runLocateRecording(
       terminal.styledResult(
         formatLocatedRecording(verdict, { color: terminal.hasColor, all: options.all === true }),
       );
-    if (verdict.faults.length > 0 || verdict.nodes.some(({ problem }) => problem !== undefined))
-      context.exitWith(1);
+    if (verdict.found) context.exitWith(1);
   });
 }

@@ -34,7 +34,7 @@ export function replayCommand(context: CommandContext): Command {
     .option('--json', 'print the result as JSON, every node')
     .addHelpText(
       'after',
-      '\nExit code 1: a node gave other bits than recorded (expected on another backend, CPU or thread count), or was not replayed.' +
+      '\nExit code 1: a node gave other bits than recorded (expected on another backend, CPU or thread count), was not replayed, or holds NaN or infinities.' +
         '\n\nExample:\n  zayascope replay out/recording --model model.gguf',
     )
     .action((recording: string, options: ReplayCommandOptions) => runReplay(recording, options, context));
@@ -61,7 +61,11 @@ async function runReplay(
       }),
     );
     terminal.result(options.json ? toJson(result) : formatReplay(result, top));
-    if (result.nodes.some(({ isSame, problem }) => isSame === false || problem !== undefined))
+    if (
+      result.nodes.some(
+        ({ isSame, problem, nonFinite }) => isSame === false || problem !== undefined || nonFinite > 0,
+      )
+    )
       context.exitWith(1);
   });
 }

@@ -3,16 +3,18 @@ import type { PartingValue } from './compare-runs.js';
 import type { InvarianceReport } from './invariance.js';
 
 /** What equals what, as text. */
-export function formatInvariance({ schedules, found }: InvarianceReport, color = false): string {
+export function formatInvariance({ schedules, found, nonFinite }: InvarianceReport, color = false): string {
   const [first] = schedules as [InvarianceReport['schedules'][0]];
   const other = schedules.slice(1);
   const same = other.filter(({ logits }) => logits[0] === 0);
   const head = [
-    found
-      ? `${styled('VARIES', 'bad', color)}  more than rounding explains`
-      : same.length === other.length
-        ? `${styled('INVARIANT', 'good', color)}  the same bits in every way`
-        : `${styled('ROUNDS OTHERWISE', 'strong', color)}  ${same.length} of ${other.length} ways give the same bits, the others no more than rounding explains`,
+    nonFinite > 0
+      ? `${styled('NOT FINITE', 'bad', color)}  ${nonFinite} logits are NaN or infinite`
+      : found
+        ? `${styled('VARIES', 'bad', color)}  more than rounding explains`
+        : same.length === other.length
+          ? `${styled('INVARIANT', 'good', color)}  the same logits, bit for bit, in every way`
+          : `${styled('ROUNDS OTHERWISE', 'strong', color)}  ${same.length} of ${other.length} ways give the same bits, the others no more than rounding explains`,
   ];
   const lines = other.flatMap(({ name, otherPositions, parting, logits }) => {
     if (logits[0] === 0 && parting === null) return [];

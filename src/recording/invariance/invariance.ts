@@ -52,8 +52,10 @@ export interface ScheduleResult {
 /** What equals what. */
 export interface InvarianceReport {
   schedules: ScheduleResult[];
-  /** A value parts from the first schedule's by more than rounding explains. */
+  /** A value parts from the first schedule's by more than rounding explains, or a logit is not finite. */
   found: boolean;
+  /** Logits that are NaN or infinite, of all schedules. */
+  nonFinite: number;
 }
 
 /**
@@ -115,7 +117,11 @@ export async function checkInvariance(options: InvarianceOptions): Promise<Invar
       });
     const beyond = (result: ScheduleResult): boolean =>
       result.parting?.beyondRounding != null || result.logits[0]! > LOGITS_LIMIT;
-    return { schedules: results, found: results.some(beyond) };
+    const nonFinite = runs.reduce(
+      (sum, { logits }) => sum + logits.reduce((n, x) => n + (Number.isFinite(x) ? 0 : 1), 0),
+      0,
+    );
+    return { schedules: results, found: nonFinite > 0 || results.some(beyond), nonFinite };
   } finally {
     if (options.keep === undefined) await rm(folder, { recursive: true, force: true });
   }

@@ -96,6 +96,7 @@ function otherInput(
     widened: [],
     differences: ['an input of the graph, which is not what the reference is given'],
     nonFinite: 0,
+    allNonFinite: 0,
     ...(place !== undefined && { place }),
   };
 }

@@ -29,11 +29,7 @@ function headLines(verdict: RecordingVerdict, color: boolean): string[] {
       ? `${names.recording}, weights of ${names.model}`
       : `${names.reference} (reference) against ${names.recording} (tested), weights of ${names.model}`,
     `${nodes.length} nodes run again on ${device}${threads === undefined ? '' : `, ${threads} thread${threads === 1 ? '' : 's'}`}`,
-    faults.length > 0
-      ? `${styled('FAULT', 'bad', color)}  ${faults.length} of ${nodes.length} values are not what their inputs give`
-      : failed.length > 0
-        ? `${styled('NOT JUDGED', 'bad', color)}  ${failed.length} of ${nodes.length} nodes could not be run again; the others give what was recorded`
-        : `${styled('SILENT', 'good', color)}  every value is what its inputs give`,
+    verdictLine(verdict, color),
     ...notes.map((note) => `note: ${note}`),
   ];
   const [first] = faults;
@@ -47,6 +43,11 @@ function headLines(verdict: RecordingVerdict, color: boolean): string[] {
           : [`  the graph differs: ${few(first.differences)}`]
         : [`  ${causeWords(first.cause)}`]),
     );
+  const bad = nodes.filter(({ allNonFinite }) => allNonFinite > 0);
+  if (bad.length > 0)
+    lines.push(
+      `NaN or infinite: ${bad.length} of ${nodes.length} values, first ${styled(bad[0]!.name, 'strong', color)} (${bad[0]!.op}), step ${bad[0]!.step}, in ${bad[0]!.allNonFinite} places`,
+    );
   for (const { name, op, problem } of failed.slice(0, FEW))
     lines.push(`not run: ${name} (${op}): ${problem}`);
   if (parts !== null) lines.push(partsLine(verdict, parts));
@@ -56,6 +57,29 @@ function headLines(verdict: RecordingVerdict, color: boolean): string[] {
         `only in the ${side === 'tested' ? 'tested' : "reference's"} graph: ${list.slice(0, FEW).join(', ')}${list.length > FEW ? `, and ${list.length - FEW} more` : ''}`,
       );
   return lines;
+}
+
+function verdictLine(verdict: RecordingVerdict, color: boolean): string {
+  const { nodes, missing } = verdict;
+  const faults = faultsOf(verdict);
+  if (faults.length > 0 || missing.length > 0)
+    return `${styled('FAULT', 'bad', color)}  ${[
+      ...(faults.length > 0
+        ? [`${faults.length} of ${nodes.length} values are not what their inputs give`]
+        : []),
+      ...(missing.length > 0
+        ? [`${missing.length} nodes of the reference's graph are missing, first ${missing[0]}`]
+        : []),
+    ].join('; ')}`;
+  const isHere = nodes.some(({ allNonFinite }) => allNonFinite > 0);
+  if (!isHere && nodes.some(({ wholeError }) => wholeError === Number.POSITIVE_INFINITY))
+    return `${styled('NOT FINITE', 'bad', color)}  the reference holds NaN or infinite values where the tested recording holds numbers`;
+  if (isHere)
+    return `${styled('NOT FINITE', 'bad', color)}  every value is what its inputs give, and some are NaN or infinite`;
+  const failed = nodes.filter(({ problem }) => problem !== undefined);
+  return failed.length > 0
+    ? `${styled('NOT JUDGED', 'bad', color)}  ${failed.length} of ${nodes.length} nodes could not be run again; the others give what was recorded`
+    : `${styled('SILENT', 'good', color)}  every value is what its inputs give`;
 }
 
 function partsLine(

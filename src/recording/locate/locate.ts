@@ -63,6 +63,8 @@ export interface JudgedNode {
   place?: string;
   /** Values that are NaN or infinite where the node run again gives none. */
   nonFinite: number;
+  /** All that are, passed on or made here; minus infinity is what masks hold, and not counted. */
+  allNonFinite: number;
   /** NMSE against the reference's recording, everything before the node included. */
   wholeError?: number;
   /** Why it was not judged. */
@@ -78,6 +80,10 @@ export interface RecordingVerdict {
    * First node whose value is not the reference's, by id, and NMSE of the logits; null without a reference.
    */
   parts: { first: number | null; logits: number | null } | null;
+  /** Nodes that compute something which only the reference's graph has, by name. */
+  missing: string[];
+  /** True where a node is at fault, missing or was not run, or a value is not finite. */
+  found: boolean;
   /** Nodes that the other graph lacks, by name. */
   alone: { tested: string[]; reference: string[] };
   /** What is to be known before reading on: other tokens, other weights. */

@@ -15,6 +15,10 @@ import { judgeNode } from './judge-node.js';
 import type { JudgedNode, LocateRecordingRun, RecordingVerdict } from './locate.js';
 
 const OP = 'locate';
+/** Views and copies. */
+const CHANGES_NOTHING: ReadonlySet<string> = new Set(
+  'NONE VIEW RESHAPE PERMUTE TRANSPOSE CONT CPY DUP'.split(' '),
+);
 /** Of a recording's policy: what changes the graph. */
 const SETTINGS: ReadonlySet<string> = new Set(['flashAttention', 'keyType', 'valueType']);
 
@@ -50,8 +54,13 @@ export async function runLocate(
     nodes.push(node);
     if (++done % 64 === 0 || done === total) onProgress(done, total);
   }
+  const missing = defined.alone.reference.filter(({ op }) => !CHANGES_NOTHING.has(op)).map(nameOf);
   return {
     nodes,
+    missing,
+    found:
+      missing.length > 0 ||
+      nodes.some((node) => node.isFault || node.problem !== undefined || isNotFinite(node)),
     faults: nodes.filter(({ isFault }) => isFault).map(({ id }) => id),
     parts: compare === undefined ? null : partsOf(nodes, tested),
     alone: {
@@ -67,6 +76,11 @@ export async function runLocate(
     device: backend.device.description,
     threads,
   };
+}
+
+/** In either recording. */
+function isNotFinite({ allNonFinite, wholeError }: JudgedNode): boolean {
+  return allNonFinite > 0 || wholeError === Number.POSITIVE_INFINITY;
 }
 
 function nameOf({ op, name, tap }: GraphTensor): string {
@@ -120,6 +134,7 @@ class Judge {
       widened: [],
       differences,
       nonFinite: 0,
+      allNonFinite: ready.nonFinite,
     };
     try {
       const isTokens = node.tap !== undefined && this.#tokenTaps.has(node.tap);

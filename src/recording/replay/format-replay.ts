@@ -22,6 +22,11 @@ export function formatReplay({ nodes, device, threads }: RecordingReplay, top: n
     );
   if (widened.length > 0)
     head.push(`operands in F32: ${widened.length - making.length} make no error, ${making.length} do`);
+  const [first, ...more] = nodes.filter(({ nonFinite }) => nonFinite > 0);
+  if (first !== undefined)
+    head.push(
+      `NOT FINITE: NaN or infinite values in ${more.length + 1} of ${nodes.length} nodes, first ${first.name} (${first.op}), step ${first.step}: ${first.nonFinite}`,
+    );
   if (failed.length > 0) head.push(`not replayed: ${failed.length}`);
   return rendered([
     head,

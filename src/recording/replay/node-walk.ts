@@ -6,6 +6,7 @@ import type { Recording } from './open-recording.js';
 import { type Prepared, prepareNode, runNode, type Written, writtenBy } from './replay-node.js';
 import { ReplayValues } from './replay-values.js';
 import { runWidened, type Widened } from './run-widened.js';
+import { countNonFinite } from './widen.js';
 
 /** One node with what it reads. */
 export interface ReadyNode {
@@ -14,6 +15,8 @@ export interface ReadyNode {
   step: number;
   /** What was recorded, elements in ggml's order. */
   recorded: Uint8Array;
+  /** NaN in what was recorded, and infinities but minus infinity, which masks hold. */
+  nonFinite: number;
   written: Written;
   prepared: Prepared;
   /** Runs it as it is. @returns the bytes of its value. */
@@ -57,6 +60,7 @@ export async function* walkNodes(
           node,
           step,
           recorded,
+          nonFinite: countNonFinite(recorded, node.type),
           written,
           prepared,
           run: () => {

@@ -29,11 +29,39 @@ export class Recording implements AsyncDisposable {
           `${op}: expected a recording, which has a graph, got a dump without one (${folder})`,
           { op },
         );
-      return new Recording(dump, await readGraph(folder, new Set(dump.taps.map(({ name }) => name))));
+      const recording = new Recording(
+        dump,
+        await readGraph(folder, new Set(dump.taps.map(({ name }) => name))),
+      );
+      recording.#check(op, folder);
+      return recording;
     } catch (error) {
       await dump[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  /** Every value that was recorded is a node's or an input's, each node runs once, and there are some. */
+  #check(op: string, folder: string): void {
+    const { tensors, graphs } = this.graph;
+    const refuse = (expected: string, got: string): never => {
+      throw new ZayascopeError('BAD_DUMP', `${op}: expected ${expected}, got ${got} (${folder})`, { op });
+    };
+    const ran = new Set<number>();
+    for (const { nodes } of graphs)
+      for (const id of nodes) {
+        if (ran.has(id)) refuse('a graph in which each node runs once', `${tensors[id]!.name} twice`);
+        ran.add(id);
+      }
+    const known = new Set<string | undefined>();
+    for (const { id, op: name, src, tap } of tensors) {
+      if (name === 'NONE' && src.some((source) => source !== null))
+        refuse('an op for each node with sources', `NONE for ${tensors[id]!.name}`);
+      if (ran.has(id) || (name === 'NONE' && src.length === 0)) known.add(tap);
+    }
+    const lost = this.dump.taps.find(({ name }) => !known.has(name));
+    if (lost !== undefined) refuse('a node for each value that was recorded', `none for ${lost.name}`);
+    if (this.nodeCount === 0) refuse('nodes that compute', 'none');
   }
 
   /** Nodes that compute: no views, and none without elements. */

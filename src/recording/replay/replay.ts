@@ -51,6 +51,8 @@ export interface ReplayedNode {
    * 0 where no operand is in low precision.
    */
   ownError?: number;
+  /** NaN and infinities in what was recorded, but for minus infinity, which masks hold. */
+  nonFinite: number;
   /** Types of the operands that were widened. */
   widened?: string[];
   /** Why it was not replayed. */

@@ -35,6 +35,7 @@ export async function runReplay(
       op: node.op,
       name: node.tap ?? node.name,
       block: recording.blockOf(node),
+      nonFinite: ready.nonFinite,
       ...(await replayOne(ready, run)),
     });
     if (nodes.length % 64 === 0 || nodes.length === total) onProgress(nodes.length, total);

@@ -1,6 +1,7 @@
 /** Values of any element type as numbers. */
 import {
   blockElements,
+  dtypeKind,
   isQuantised,
   itemBytes,
   type TapDtype,
@@ -26,6 +27,21 @@ export async function widenToFloat64(
 /** Stored bytes as elements: without a copy where they are aligned. */
 export function alignedElements(type: TapDtype, bytes: Uint8Array): TapElements {
   return elementsOf(type, bytes.byteOffset % itemBytes(type) === 0 ? bytes : bytes.slice());
+}
+
+/** NaN, and plus infinity: minus infinity is what masks hold. 0 for types that have none. */
+export function countNonFinite(bytes: Uint8Array, type: TapDtype): number {
+  if (bytes.byteLength === 0 || dtypeKind(type) !== 'float') return 0;
+  const values = alignedElements(type, bytes);
+  let count = 0;
+  if (type === 'F16' || type === 'BF16') {
+    const infinity = type === 'F16' ? 0x7c00 : 0x7f80;
+    for (const bits of values as Uint16Array)
+      if ((bits & infinity) === infinity && bits !== (infinity | 0x8000)) count++;
+  } else
+    for (const value of values as Float32Array | Float64Array)
+      if (!Number.isFinite(value) && value !== Number.NEGATIVE_INFINITY) count++;
+  return count;
 }
 
 /** Energy NMSE; places where both are the same infinity or NaN count nothing, any other is infinite. */
