@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { isGone, ownIdentity } from '../process-identity.js';
@@ -13,16 +13,17 @@ export type Append = (bytes: Uint8Array) => Promise<void>;
 
 /**
  * Writes a file that appears under its name only when it is complete: `write` fills a temporary file beside
- * it, which is synced and renamed, or removed if anything fails. A file of that name is replaced, and what
- * killed processes left beside it is removed.
+ * it, which is synced and renamed, or removed if anything fails. A file of that name is replaced (of a link
+ * the file that it leads to), anything else is refused, and what killed processes left beside it is removed.
  *
- * @throws `IO` when the folder or the disk refuses; errors of `write` pass through.
+ * @throws `IO` where something that is no file has the name, when the folder or the disk refuses; errors of `write` pass through.
  */
 export async function writeAtomically(
   op: string,
-  path: string,
+  file: string,
   write: (append: Append) => Promise<void>,
 ): Promise<void> {
+  const path = await targetOf(op, file);
   await removeLeftovers(path);
   const temporary = temporaryPath(path);
   const handle = await open(temporary, 'wx').catch((cause: unknown) => {
@@ -44,6 +45,20 @@ export async function writeAtomically(
     await rm(temporary, { force: true });
     throw error;
   }
+}
+
+/** Renaming would put a file in the place of a pipe, a device or a link. */
+async function targetOf(op: string, path: string): Promise<string> {
+  const found = await stat(path).catch((error: NodeJS.ErrnoException) => error);
+  if (found instanceof Error) return path; // nothing yet, or what opening the file beside it says better
+  if (!found.isFile())
+    throw ioError(
+      op,
+      'a regular file, or none',
+      path,
+      found.isDirectory() ? 'a folder' : 'a pipe or a device',
+    );
+  return realpath(path);
 }
 
 /** The temporary name says who writes it: `FILE.HOST-PID-START.RANDOM.partial`. */
