@@ -93,6 +93,7 @@ add("once", "{% set u = messages | selectattr('role', 'equalto', 'user') %}{% fo
 add("dicts", "{{ 'role' in messages[0] }} {{ messages[0].get('role') }} {{ messages[0].get('zz', 'def') }} {{ messages[0]['zz'] is defined }} {{ messages[0].get('zz') }}",
     "{{ (messages[0].tool_calls or []) | length }} {{ enable_thinking is defined and enable_thinking }}", "{{ {'items': 1}.items }}", "{{ {'items': 1}['items'] }}", "{{ dict(a=1) }} {{ {'a': {'b': 2}}.a.b }} {{ {1: 'x'}[1] }}",
     "{{ messages[0].content.role }}", "{{ nothing.x }}", "{{ messages[0]['role'] ~ messages[0]['content'] | trim }}")
+add("widths", "{{ 'a\\nb' | indent(1500) }}", "{{ 'a\\nb' | indent(-2) }}", "{{ {'a': [1]} | tojson(indent=120) }}")
 NONE = "{% set d = {'a': none} %}"
 add("none", NONE + "{{ d.a }} {{ d['a'] }} {{ d.get('a', 'x') }} {{ d.a is defined }} {{ d.a is none }} {{ d.items() | list }}",
     "{{ nothing | default(none) }} {{ none | default('x', true) }} {{ [none, 1] | first }} {{ [none] | last }} {{ [none][0] }}",

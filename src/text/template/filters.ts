@@ -26,6 +26,13 @@ import {
 
 type Filter = (value: Value, args: Args, named: Named, context: FilterContext) => Value;
 
+/** Python's `' ' * count`. */
+function spaces(count: number, { budget }: Pick<FilterContext, 'budget'>): string {
+  const letters = Math.max(0, count);
+  budget.letters(letters);
+  return ' '.repeat(letters);
+}
+
 function sizeOf(value: Value): number {
   if (value instanceof Dict) return value.size;
   if (value instanceof Markup) return Array.from(value.text).length;
@@ -101,12 +108,13 @@ const FILTERS: Record<string, Filter> = {
   },
   indent: (value, args, named, { budget }) => {
     const width = argument(args, named, 0, 'width') ?? 4;
-    const by = typeof width === 'string' ? width : ' '.repeat(Math.min(1000, asInteger(width, 'width')));
+    const by = typeof width === 'string' ? width : spaces(asInteger(width, 'width'), { budget });
     const [first, blank] = [
       argument(args, named, 1, 'first') ?? false,
       argument(args, named, 2, 'blank') ?? false,
     ];
     const lines = `${toText(value)}\n`.split('\n').slice(0, -1);
+    budget.letters(by.length * lines.length);
     const changed = lines.map((line, at) =>
       (at === 0 ? truth(first) : line !== '' || truth(blank)) ? by + line : line,
     );
@@ -204,16 +212,14 @@ const FILTERS: Record<string, Filter> = {
     const pair = separators === null ? undefined : iterate(separators).map(textOf);
     if (pair !== undefined && pair.length !== 2)
       throw new TemplateFault('separators of tojson that are no pair');
-    const level =
-      typeof indent === 'string'
-        ? indent
-        : ' '.repeat(Math.max(0, Math.min(100, asInteger(indent ?? 0, 'indent'))));
+    const level = typeof indent === 'string' ? indent : spaces(asInteger(indent ?? 0, 'indent'), { budget });
     return budget.text(
       toJson(value, {
         ensureAscii: truth(argument(args, named, 0, 'ensure_ascii') ?? false),
         indent: indent === null ? undefined : level,
         separators: pair as [string, string] | undefined,
         sortKeys: truth(argument(args, named, 3, 'sort_keys') ?? false),
+        onIndent: (letters) => budget.letters(letters),
       }),
     );
   },

@@ -91,6 +91,8 @@ export interface JsonOptions {
   indent: string | undefined;
   separators: readonly [string, string] | undefined;
   sortKeys: boolean;
+  /** Told how many letters of indent are about to be made. */
+  onIndent?: (letters: number) => void;
 }
 
 /** Python's `json.dumps`. */
@@ -101,6 +103,7 @@ export function toJson(value: Value, options: JsonOptions, level = 0): string {
   const wrap = (open: string, parts: readonly string[], close: string): string => {
     if (parts.length === 0) return open + close;
     if (indent === undefined) return open + parts.join(comma) + close;
+    options.onIndent?.(indent.length * (level + 1) * (parts.length + 1));
     const line = `\n${indent.repeat(level + 1)}`;
     return `${open}${line}${parts.join(comma + line)}\n${indent.repeat(level)}${close}`;
   };
