@@ -70,8 +70,8 @@ describe.each(['a missing file', 'missing and empty statistics and head'])(
       [
         'locate',
         (dump) => ['locate', reference, dump],
-        0,
-        /partial[\s\S]*Nothing is said of \d+ of 372 values that both dumps list: they have no row of them in common/,
+        1,
+        /NOT JUDGED .*partial[\s\S]*Nothing is said of \d+ of 372 values that both dumps list: they have no row of them in common/,
       ],
       ['export', (dump) => ['export', dump, '--out', `${dump}.safetensors`], 0, /./],
       ['verify-logits', (dump) => ['verify-logits', reference, dump], 0, /PASS/],

@@ -58,7 +58,7 @@ export function locateCommand(context: CommandContext): Command {
     .option('--json', 'print the report as JSON')
     .addHelpText(
       'after',
-      '\nExit code 1: an op is at fault, or a value is NaN or infinite. docs/locate.md says how limits are measured' +
+      '\nExit code 1: an op is at fault, a value is NaN or infinite, or a run did not finish. docs/locate.md says how limits are measured' +
         '\nand what the figures mean.' +
         '\n\nExamples:\n  zayascope locate dumps/tiny/reference-float32 --model dumps/tiny/model --policy llamacpp' +
         '\n  zayascope locate dumps/tiny/reference-float32 out/port --model dumps/tiny/model' +

@@ -199,7 +199,10 @@ export async function locateDumps(
     : isStored
       ? `the ${AS_STORED}`
       : null;
-  const found = faults.length > 0 || located.nonFinite !== null || storedUnseen !== null || unfit.length > 0;
+  const isSilent =
+    faults.length === 0 && located.nonFinite === null && storedUnseen === null && unfit.length === 0;
+  const unfinished = isSilent ? unfinishedSentence(dumps, ops) : null;
+  const found = !isSilent || unfinished !== null;
   const final = {
     tap: located.final,
     nmse: errorOf(evidence.get(located.final)!.cumulative),
@@ -212,7 +215,7 @@ export async function locateDumps(
     found,
     mismatch: null,
     otherFile: stored?.isOtherFile === true ? stored.note : null,
-    unjudged: storedUnseen?.sentence ?? unfitSentence(unfit),
+    unjudged: storedUnseen?.sentence ?? unfitSentence(unfit) ?? unfinished,
     order: diff.order,
     firstFault: located.nonFinite?.tap ?? faults[0]?.tap ?? null,
     nonFinite: located.nonFinite,
@@ -258,6 +261,14 @@ function unfitSentence(taps: readonly string[]): string | null {
   const [first] = taps;
   if (first === undefined) return null;
   return `${taps.length} ${taps.length === 1 ? 'value has' : 'values have'} no partner that fits, first ${first}: ops are judged over the others, and nothing passes.`;
+}
+
+/** A run that did not finish passes nothing: what it lacks may be wrong. */
+function unfinishedSentence(dumps: readonly DumpView[], ops: LocateReport['ops']): string | null {
+  const partial = dumps.find(({ manifest }) => manifest.status === 'partial');
+  if (partial === undefined) return null;
+  const judged = ops.filter(({ verdict }) => verdict !== 'not judged').length;
+  return `${label(partial)} is partial: its producer did not finish. None of ${judged} ops that it holds makes more error of its own than a right one; of what it lacks nothing is known.`;
 }
 
 /** True for a dump of several forward calls. */
