@@ -16,7 +16,8 @@ export type Append = (bytes: Uint8Array) => Promise<void>;
  * it, which is synced and renamed, or removed if anything fails. A file of that name is replaced (of a link
  * the file that it leads to), anything else is refused, and what killed processes left beside it is removed.
  *
- * @throws `IO` where something that is no file has the name, when the folder or the disk refuses; errors of `write` pass through.
+ * @throws `IO` where something that is no file has the name, when the folder or the disk refuses; errors of
+ * `write` pass through.
  */
 export async function writeAtomically(
   op: string,
