@@ -276,9 +276,14 @@ function isContinued({ manifest }: DumpView): boolean {
   return manifest.steps > 1;
 }
 
-/** True for values that all dumps hold. */
+/**
+ * True for values that all dumps hold whole. A run that was asked for the last token's logits alone has a row
+ * of its last values: they are compared, and nothing is recomputed from them.
+ */
 function heldByAll(dumps: readonly DumpView[]): (name: string) => boolean {
-  const names = dumps.map(({ taps }) => new Set(taps.map(({ name }) => name)));
+  const names = dumps.map(
+    ({ taps }) => new Set(taps.filter(({ nullable }) => nullable !== true).map(({ name }) => name)),
+  );
   return (name) => names.every((held) => held.has(name));
 }
 

@@ -165,3 +165,33 @@ it('says in a sentence which folder a file is a part of, and what is not there',
     expect(stderr).not.toMatch(/E[A-Z]{4,}:/);
   }
 });
+
+it('is judged where logits of the last token alone were asked for, as the header records it', async () => {
+  const folder = portScratch('last-with-outputs');
+  mkdirSync(folder, { recursive: true });
+  copyFileSync(join(portFolder('before-f32-last'), 'tensors.bin'), join(folder, 'tensors.bin'));
+  const lines = readFileSync(join(portFolder('before-f32-last'), 'index.jsonl'), 'utf8').split('\n');
+  const { tokens } = JSON.parse(lines[1]!) as { tokens: number[] };
+  const last = tokens.length - 1;
+  const outputs = tokens.map((_, k) => (k === last ? 1 : 0));
+  const zeros = tokens.map(() => 0);
+  lines[1] = JSON.stringify({ tokens, positions: [...tokens.keys()], sequences: zeros, outputs });
+  writeFileSync(join(folder, 'index.jsonl'), lines.join('\n'));
+  const model = await portModel('before-f32-last');
+  const out = portScratch('last-with-outputs-out');
+  const args = [
+    'port',
+    folder,
+    '--model',
+    model,
+    '--reference',
+    portReference(),
+    '--threads',
+    '1',
+    '--out',
+    out,
+  ];
+  const { code, stdout, stderr } = await runCommand(args);
+  expect({ code, stderr }, stdout).toEqual({ code: 1, stderr: '' });
+  expect(stdout).toMatch(/^first fault.*: layers\.0\.self_attn\.qkv_proj\.conv_qk_grouped$/m);
+});
