@@ -34,12 +34,16 @@ export function ownBeginnings(
 ): Beginnings {
   const begins = new Map<string, FirstWrong>();
   const within = new Map<string, readonly WrongEntries[]>();
+  // A small error from the first call on is not where most of a large one lies that comes later.
+  const steps = new Map<string, number>();
   for (const { tap, limit } of faults) {
+    const step = local.get(tap)?.rows?.firstStep(limit ?? 0);
+    if (step !== undefined) steps.set(tap, step);
     const first = local.get(tap)?.rows?.first(limit ?? 0, manifest.sequences.length);
     if (first != null) begins.set(tap, first);
     within.set(tap, local.get(tap)?.entries?.wrong(limit ?? 0) ?? []);
   }
-  return { faults: inTime(faults, begins), begins, within, steps: manifest.steps };
+  return { faults: inTime(faults, steps), begins, within, steps: manifest.steps };
 }
 
 /**
@@ -164,7 +168,7 @@ function withError<T extends FloatTapReport | IntegerTapReport>(report: T, error
 }
 
 /** Faults with those of the earliest call first; within a call in execution order. */
-function inTime(faults: readonly LocatedOp[], begins: ReadonlyMap<string, FirstWrong>): LocatedOp[] {
-  const step = ({ tap }: LocatedOp) => begins.get(tap)?.step ?? 0;
+function inTime(faults: readonly LocatedOp[], steps: ReadonlyMap<string, number>): LocatedOp[] {
+  const step = ({ tap }: LocatedOp) => steps.get(tap) ?? 0;
   return [...faults].sort((a, b) => step(a) - step(b));
 }

@@ -71,6 +71,19 @@ export class RowErrors {
     return ratio(error, size);
   }
 
+  /** The first step that is wrong by itself: of its rows together the energy NMSE is above the limit. */
+  firstStep(limit: number): number | undefined {
+    return this.steps().find((step) => {
+      let [error, size] = [0, 0];
+      for (const [row, own] of this.#step.entries())
+        if (own === step) {
+          error += this.#error[row]!;
+          size += this.#size[row]!;
+        }
+      return ratio(error, size) > limit;
+    });
+  }
+
   /** The steps there are, in order. */
   steps(): number[] {
     return [...new Set(this.#step)].sort((a, b) => a - b);
