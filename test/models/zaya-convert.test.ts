@@ -304,7 +304,7 @@ describe('convertModel leaves no file and says why', () => {
     });
     const broken = await make('broken', Number.NaN);
     expect(await failure(broken, { out: join(folder, 'a.gguf'), type: 'q8_0' })).toMatchObject({
-      code: 'BAD_ARGUMENT',
+      code: 'BAD_CHECKPOINT',
     });
     const quantised = join(folder, 'quantised.gguf');
     await convertModel(large, { type: 'q8_0', out: quantised });
