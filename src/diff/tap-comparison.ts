@@ -11,6 +11,7 @@ import { type TapElements, toBigInt64, toFloat64 } from '../dump/float.js';
 import { isMasked } from '../dump/format.js';
 import type { TensorBatch } from '../dump/reader.js';
 import { widen } from '../dump/widen.js';
+import { sameBytes } from '../same-bytes.js';
 import { IntegerSums } from './integers.js';
 import { MetricSums } from './metrics.js';
 import { nonFiniteCounts } from './non-finite.js';
@@ -182,10 +183,6 @@ class BlockComparison implements TapComparison {
       ulp: new UlpSums('F32').distances(),
     };
   }
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return Buffer.from(a.buffer, a.byteOffset, a.length).equals(b);
 }
 
 function baseOf({ reference, tested }: TapPair, rows: number, identical: boolean) {

@@ -1,17 +1,14 @@
-import { Command, Option } from 'commander';
-import { DTYPES, type Dtype } from '../../dtype.js';
+import { Command } from 'commander';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
+import { addCacheOptions, type CacheOptions } from '../options/cache.js';
 import { addThreadsOption } from '../options/device.js';
 import { addTokenOptions, resolveTokens, type TokenOptions } from '../options/tokens-or-prompt.js';
 import { withProgress } from '../progress.js';
 import { runCancellable } from '../run-cancellable.js';
 
-interface InvarianceCommandOptions extends TokenOptions {
+interface InvarianceCommandOptions extends TokenOptions, CacheOptions {
   threads?: number;
-  flashAttention?: boolean;
-  keyType: Dtype;
-  valueType: Dtype;
   keep?: string;
   json?: boolean;
 }
@@ -23,14 +20,7 @@ export function invarianceCommand(context: CommandContext): Command {
       'Runs the same tokens as one prefill, in chunks, token by token, in other micro-batches, on other threads and among other sequences: what equals what.',
     )
     .argument('<model>', 'GGUF file of any architecture that libllama knows');
-  return addThreadsOption(addTokenOptions(command), 'half of the processors')
-    .option('--flash-attention', 'attention as one node')
-    .addOption(
-      new Option('--key-type <type>', 'element type of the key cache').choices(DTYPES).default('F16'),
-    )
-    .addOption(
-      new Option('--value-type <type>', 'element type of the value cache').choices(DTYPES).default('F16'),
-    )
+  return addCacheOptions(addThreadsOption(addTokenOptions(command), 'half of the processors'))
     .option('--keep <folder>', 'keep the recordings here, for locate and diff')
     .option('--json', 'print the report as JSON')
     .addHelpText(

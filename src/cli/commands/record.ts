@@ -1,11 +1,11 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
-import { DTYPES, type Dtype } from '../../dtype.js';
+import { Command, InvalidArgumentError } from 'commander';
 import { badArgument } from '../../errors.js';
 import type { SetValue } from '../../recording/record/grafts.js';
 import type { RecordResult } from '../../recording/record/record.js';
 import type { CommandContext } from '../command-line.js';
 import { formatBytes, formatCount, formatMs } from '../format-number.js';
 import { toJson } from '../json.js';
+import { addCacheOptions, type CacheOptions } from '../options/cache.js';
 import { addThreadsOption } from '../options/device.js';
 import { addTokenOptions, resolveTokens, type TokenOptions } from '../options/tokens-or-prompt.js';
 import { integerOption } from '../options/values.js';
@@ -13,15 +13,12 @@ import { withProgress } from '../progress.js';
 import { runCancellable } from '../run-cancellable.js';
 import { fields } from '../table.js';
 
-interface RecordCommandOptions extends TokenOptions {
+interface RecordCommandOptions extends TokenOptions, CacheOptions {
   out: string;
   generate: number;
   chunk?: number;
   ubatch: number;
   threads?: number;
-  flashAttention?: boolean;
-  keyType: Dtype;
-  valueType: Dtype;
   set?: SetValue[];
   pin?: string;
   from?: string;
@@ -46,14 +43,7 @@ export function recordCommand(context: CommandContext): Command {
     )
     .option('--chunk <count>', 'tokens of the prompt in a call (default: all)', integerOption(1, 1 << 20))
     .option('--ubatch <count>', 'tokens that libllama runs in one graph', integerOption(1, 1 << 16), 512);
-  return addThreadsOption(command, 'half of the processors')
-    .option('--flash-attention', 'attention as one node')
-    .addOption(
-      new Option('--key-type <type>', 'element type of the key cache').choices(DTYPES).default('F16'),
-    )
-    .addOption(
-      new Option('--value-type <type>', 'element type of the value cache').choices(DTYPES).default('F16'),
-    )
+  return addCacheOptions(addThreadsOption(command, 'half of the processors'))
     .option(
       '--set <name=file>',
       'write the array of a .npy file into the run as the value NAME, or NAME@STEP (repeatable)',

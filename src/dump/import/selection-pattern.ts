@@ -1,3 +1,5 @@
+import { numberRuns } from '../../number-runs.js';
+
 /**
  * A tap pattern that matches exactly `names` (names with a comma or a brace excepted: those characters become
  * `?`), with runs of blocks as ranges. It is the selection of a dump whose producer chose what to write: what
@@ -15,7 +17,7 @@ export function selectionPattern(names: readonly string[]): string {
     }
   }
   for (const [suffix, numbers] of blocks)
-    for (const { first, last } of runs(numbers.sort((a, b) => a - b)))
+    for (const { first, last } of numberRuns(numbers.sort((a, b) => a - b)))
       globs.push(`layers.${first === last ? first : `{${first}..${last}}`}${suffix}`);
   return globs.join(',');
 }
@@ -23,14 +25,4 @@ export function selectionPattern(names: readonly string[]): string {
 /** A pattern has no escape character; `?` stands for any of these. */
 function globOf(name: string): string {
   return name.replaceAll(/[,{}*]/g, '?');
-}
-
-function runs(sorted: readonly number[]): { first: number; last: number }[] {
-  const found: { first: number; last: number }[] = [];
-  for (const number of sorted) {
-    const last = found.at(-1);
-    if (last !== undefined && last.last + 1 === number) last.last = number;
-    else found.push({ first: number, last: number });
-  }
-  return found;
 }

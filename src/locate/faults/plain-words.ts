@@ -1,5 +1,6 @@
 import { FAMILIES } from '../../families/families.js';
 import type { Family } from '../../families/family.js';
+import { numberRuns } from '../../number-runs.js';
 
 /** What the ops of the model are called in sentences, and what tends to go wrong in each. */
 
@@ -74,12 +75,8 @@ export function halfAttentionSentence(
 export function blockWords(blocks: readonly number[], total: number): string {
   if (blocks.length === 0) return '';
   if (blocks.length === total && total > 1) return 'every block';
-  const ranges: [number, number][] = [];
-  for (const block of blocks) {
-    const last = ranges.at(-1);
-    if (last !== undefined && block === last[1] + 1) last[1] = block;
-    else ranges.push([block, block]);
-  }
-  const words = ranges.map(([first, last]) => (first === last ? String(first) : `${first}–${last}`));
+  const words = numberRuns(blocks).map(({ first, last }) =>
+    first === last ? String(first) : `${first}–${last}`,
+  );
   return `${blocks.length === 1 ? 'block' : 'blocks'} ${words.join(', ')}`;
 }

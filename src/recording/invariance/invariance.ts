@@ -9,7 +9,7 @@ import { Dump } from '../../dump/reader.js';
 import { badArgument } from '../../errors.js';
 import { runInChild } from '../in-child.js';
 import { type RecordOptions, recordGguf } from '../record/record.js';
-import { nmse } from '../replay/widen.js';
+import { countNotNumbers, nmse } from '../replay/widen.js';
 import { firstParting, logitsOf, type Parting } from './compare-runs.js';
 
 /** One way to run the tokens. */
@@ -117,10 +117,7 @@ export async function checkInvariance(options: InvarianceOptions): Promise<Invar
       });
     const beyond = (result: ScheduleResult): boolean =>
       result.parting?.beyondRounding != null || result.logits[0]! > LOGITS_LIMIT;
-    const nonFinite = runs.reduce(
-      (sum, { logits }) => sum + logits.reduce((n, x) => n + (Number.isFinite(x) ? 0 : 1), 0),
-      0,
-    );
+    const nonFinite = runs.reduce((sum, { logits }) => sum + countNotNumbers(logits), 0);
     return { schedules: results, found: nonFinite > 0 || results.some(beyond), nonFinite };
   } finally {
     if (options.keep === undefined) await rm(folder, { recursive: true, force: true });

@@ -1,6 +1,7 @@
 /** Values of a recording beside those of its reference. */
 import { dtypeKind } from '../../dump/dtypes.js';
 import type { GraphTensor } from '../../dump/graph-file.js';
+import { sameBytes } from '../../same-bytes.js';
 import { type Four, valueSizes } from '../record/recorded-graph.js';
 import type { ReadyNode } from '../replay/node-walk.js';
 import type { Recording } from '../replay/open-recording.js';
@@ -20,16 +21,20 @@ export class Comparison {
   readonly #defined: DefinedGraph;
   readonly #values: ReplayValues;
   readonly #tensors: readonly GraphTensor[];
+  readonly #tested: Recording;
+  readonly #own: ReplayValues;
 
-  constructor({ dump, graph }: Recording, defined: DefinedGraph) {
+  constructor(tested: Recording, { dump, graph }: Recording, defined: DefinedGraph) {
+    this.#tested = tested;
+    this.#own = new ReplayValues(tested.dump, tested.graph, NO_WEIGHTS);
     this.#defined = defined;
     this.#tensors = graph.tensors;
     this.#values = new ReplayValues(dump, graph, NO_WEIGHTS);
   }
 
   /** Inputs of a graph that are not the reference's. */
-  async inputs({ dump, graph: { graphs, tensors } }: Recording, step: number): Promise<JudgedNode[]> {
-    const own = new ReplayValues(dump, { version: 1, graphs, tensors }, NO_WEIGHTS);
+  async inputs(step: number): Promise<JudgedNode[]> {
+    const { graphs, tensors } = this.#tested.graph;
     const read = new Set(
       graphs
         .filter((graph) => graph.step === step)
@@ -50,9 +55,9 @@ export class Comparison {
         continue;
       const [a, b] = [
         await this.#values.recorded(partner, partner.ne, step),
-        await own.recorded(tensor, tensor.ne, step),
+        await this.#own.recorded(tensor, tensor.ne, step),
       ];
-      if (Buffer.from(a).equals(b)) continue;
+      if (sameBytes(a, b)) continue;
       const numbers = (bytes: Uint8Array) => widenToFloat64(bytes, tensor.type, tensor.ne[0]);
       found.push(otherInput(tensor, step, [await numbers(a), await numbers(b)], tensor.ne));
     }
@@ -65,7 +70,7 @@ export class Comparison {
     const ne = valueSizes(partner, this.#tensors);
     if (ne.join() !== written.ne.join()) return {};
     const theirs = await this.#values.recorded(partner, ne, step);
-    if (partner.type === node.type && Buffer.from(theirs).equals(recorded)) return { wholeError: 0 };
+    if (partner.type === node.type && sameBytes(theirs, recorded)) return { wholeError: 0 };
     const isExact = dtypeKind(node.type) === 'integer';
     const [a, b] = [
       await widenToFloat64(theirs, partner.type, ne[0]),

@@ -3,11 +3,9 @@
  * is to compute from them - parameters, sources, strides, weights - is what the reference's graph says.
  */
 import type { DumpGraph, GraphTensor } from '../../dump/graph-file.js';
+import { VIEW_OPS } from '../quiet-ops.js';
 import { alignNodes } from './align-graphs.js';
 import { parameterDifferences } from './op-words.js';
-
-/** Ops that compute nothing. */
-const VIEWS: ReadonlySet<string> = new Set(['VIEW', 'RESHAPE', 'PERMUTE', 'TRANSPOSE']);
 
 /** A graph and how it differs from its reference. */
 export interface DefinedGraph {
@@ -126,7 +124,11 @@ class Definition {
   /** A view, the view that it is taken of, and so on. */
   #viewsFrom(start: number | null): number[] {
     const views: number[] = [];
-    for (let id = start; id != null && VIEWS.has(this.#tested[id]!.op); id = this.#tested[id]!.src[0] ?? null)
+    for (
+      let id = start;
+      id != null && VIEW_OPS.has(this.#tested[id]!.op);
+      id = this.#tested[id]!.src[0] ?? null
+    )
       views.push(id);
     return views;
   }

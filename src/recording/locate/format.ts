@@ -1,3 +1,4 @@
+import { numberRuns } from '../../number-runs.js';
 import { formatError, rendered, styled, textTable } from '../../text-table.js';
 import type { JudgedNode, RecordingVerdict } from './locate.js';
 import { roundingWords } from './op-words.js';
@@ -110,9 +111,8 @@ function causeWords({ words, left }: NonNullable<JudgedNode['cause']>): string {
   return left === null ? words : `${words}: with it the error is ${formatError(left)}`;
 }
 
-function faultsOf({ nodes, faults }: RecordingVerdict): JudgedNode[] {
-  const at = new Set(faults);
-  return nodes.filter(({ id }) => at.has(id));
+function faultsOf({ nodes }: RecordingVerdict): JudgedNode[] {
+  return nodes.filter(({ isFault }) => isFault);
 }
 
 /** The name that a value has in every block. */
@@ -172,10 +172,9 @@ function faultLines(verdict: RecordingVerdict, color: boolean, most: number): st
   ];
 }
 
-function roundingLines({ nodes, faults }: RecordingVerdict, color: boolean, most: number): string[] {
-  const at = new Set(faults);
+function roundingLines({ nodes }: RecordingVerdict, color: boolean, most: number): string[] {
   const making = nodes.filter(
-    ({ id, ownError, widened }) => !at.has(id) && widened.length > 0 && (ownError ?? 0) > 0,
+    ({ isFault, ownError, widened }) => !isFault && widened.length > 0 && (ownError ?? 0) > 0,
   );
   const groups = grouped(making, (node) => roundingWords(node, node.widened)).sort(
     (a, b) => worst(b.nodes) - worst(a.nodes),
@@ -199,12 +198,7 @@ function rest(count: number, most: number): string[] {
 /** `0-3, 5`. */
 function ranges(values: readonly (number | null)[]): string {
   const sorted = [...new Set(values.filter((value) => value !== null))].sort((a, b) => a - b);
-  if (sorted.length === 0) return '';
-  const runs: [number, number][] = [];
-  for (const value of sorted) {
-    const last = runs.at(-1);
-    if (last !== undefined && last[1] + 1 === value) last[1] = value;
-    else runs.push([value, value]);
-  }
-  return runs.map(([a, b]) => (a === b ? String(a) : `${a}-${b}`)).join(', ');
+  return numberRuns(sorted)
+    .map(({ first, last }) => (first === last ? String(first) : `${first}-${last}`))
+    .join(', ');
 }

@@ -1,6 +1,8 @@
 /** Judges one recorded value by what its node gives on the recorded inputs. */
 import { dtypeKind } from '../../dump/dtypes.js';
 import type { GraphTensor } from '../../dump/graph-file.js';
+import { sameBytes } from '../../same-bytes.js';
+import { COPY_OPS } from '../quiet-ops.js';
 import type { ReadyNode } from '../replay/node-walk.js';
 import { packed } from '../replay/strided.js';
 import { nmse, widenToFloat64 } from '../replay/widen.js';
@@ -12,8 +14,6 @@ import { placeOf } from './wrong-place.js';
 const FACTOR = 4;
 /** Below this no port can be told from another order of summation. */
 const LEAST_LIMIT = 1e-13;
-/** Ops that give their source's values. */
-const COPIES: ReadonlySet<string> = new Set(['CONT', 'CPY', 'DUP']);
 const F32_EPSILON = 2 ** -24;
 
 type Judgement = Pick<
@@ -42,16 +42,16 @@ export async function judgeNode(ready: ReadyNode, context: JudgeContext): Promis
   const { node, recorded, written } = ready;
   if (context.isMissing) return judgeMissing(ready);
   const again = ready.run();
-  const isSame = Buffer.from(again.buffer, again.byteOffset, again.byteLength).equals(recorded);
+  const isSame = sameBytes(again, recorded);
   if (dtypeKind(node.type) === 'integer') return judgeIntegers(ready, again, isSame, context);
   const numbers = (bytes: Uint8Array) => widenToFloat64(bytes, node.type, written.ne[0]);
+  const least = floorOf(node, ready, context);
   const wide = await ready.widened();
   if (isSame && wide === undefined && !context.isStoredLower)
-    return { ownError: 0, limit: floorOf(node, ready, context), isFault: false, widened: [], nonFinite: 0 };
+    return { ownError: 0, limit: least, isFault: false, widened: [], nonFinite: 0 };
   const [values, own] = [await numbers(recorded), await numbers(again)];
   const reference = wide?.values ?? own;
   const ownError = nmse(reference, values);
-  const least = floorOf(node, ready, context);
   const limit = context.isStoredLower ? least : Math.max(least, FACTOR * nmse(reference, own));
   const isFault = !(isSame && !context.isStoredLower) && !(ownError <= limit);
   const judgement: Judgement = {
@@ -71,7 +71,7 @@ export async function judgeNode(ready: ReadyNode, context: JudgeContext): Promis
 /** Only what copies its source changes nothing. */
 async function judgeMissing({ node, prepared, recorded, written }: ReadyNode): Promise<Judgement> {
   const source = prepared.src[0] == null ? undefined : prepared.tensors[prepared.src[0]];
-  const isCopy = COPIES.has(node.op) && source !== undefined;
+  const isCopy = COPY_OPS.has(node.op) && source !== undefined;
   const ownError = isCopy
     ? nmse(
         await widenToFloat64(packed(prepared.roots[source.root]!, source), source.dtype, source.ne[0]!),

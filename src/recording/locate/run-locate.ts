@@ -6,6 +6,7 @@ import { ZayascopeError } from '../../errors.js';
 import { openBackend } from '../../graph/backend.js';
 import { openGgufFile } from '../../models/layout/source.js';
 import { weightsSha256 } from '../../weights/identity.js';
+import { COPY_OPS, VIEW_OPS } from '../quiet-ops.js';
 import { type ReadyNode, walkNodes } from '../replay/node-walk.js';
 import { Recording } from '../replay/open-recording.js';
 import { nmse, widenToFloat64 } from '../replay/widen.js';
@@ -15,10 +16,6 @@ import { judgeNode } from './judge-node.js';
 import type { JudgedNode, LocateRecordingRun, RecordingVerdict } from './locate.js';
 
 const OP = 'locate';
-/** Views and copies. */
-const CHANGES_NOTHING: ReadonlySet<string> = new Set(
-  'NONE VIEW RESHAPE PERMUTE TRANSPOSE CONT CPY DUP'.split(' '),
-);
 /** Of a recording's policy: what changes the graph. */
 const SETTINGS: ReadonlySet<string> = new Set(['flashAttention', 'keyType', 'valueType']);
 
@@ -39,22 +36,23 @@ export async function runLocate(
     reference === undefined
       ? ownDefinition(tested.graph)
       : defineGraph(tested.graph, reference.graph, isTested ? 'tested' : 'reference');
-  const compare = reference && new Comparison(reference, defined);
+  const compare = reference && new Comparison(tested, reference, defined);
   const judge = new Judge(tested, defined);
   const total = tested.nodeCount;
   const nodes: JudgedNode[] = [];
   let step = -1;
   let done = 0;
   for await (const ready of walkNodes(tested, defined.tensors, stored, backend, onNode)) {
-    if (compare !== undefined && ready.step !== step)
-      nodes.push(...(await compare.inputs(tested, ready.step)));
+    if (compare !== undefined && ready.step !== step) nodes.push(...(await compare.inputs(ready.step)));
     step = ready.step;
     const node = await judge.judge(ready);
     if (compare !== undefined) Object.assign(node, await compare.wholeError(ready));
     nodes.push(node);
     if (++done % 64 === 0 || done === total) onProgress(done, total);
   }
-  const missing = defined.alone.reference.filter(({ op }) => !CHANGES_NOTHING.has(op)).map(nameOf);
+  const missing = defined.alone.reference
+    .filter(({ op }) => op !== 'NONE' && !VIEW_OPS.has(op) && !COPY_OPS.has(op))
+    .map(nameOf);
   return {
     nodes,
     missing,

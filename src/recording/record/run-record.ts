@@ -5,7 +5,8 @@
 import type { RowIndex } from '../../dump/format.js';
 import { DumpWriter } from '../../dump/writer.js';
 import { openGgufFile } from '../../models/layout/source.js';
-import { nmse } from '../replay/widen.js';
+import { sameBytes } from '../../same-bytes.js';
+import { countNotNumbers, nmse } from '../replay/widen.js';
 import { type Call, describeRun, graphFile } from './describe-recording.js';
 import { Grafts } from './grafts.js';
 import { LlamaSession } from './llama-session.js';
@@ -96,7 +97,7 @@ class RecordingRun {
         throw taker.failure ?? error;
       });
       if (taker.failure !== undefined) throw taker.failure;
-      isSame &&= sameBits(own, call.logits);
+      isSame &&= sameBytes(own, call.logits);
       for (let graph = call.step; graph < (calls[k + 1]?.step ?? index.length); graph++) {
         await values.endGraph(graph);
         onProgress(graph + 1, index.length);
@@ -120,10 +121,7 @@ class RecordingRun {
       isSame,
       next,
       nextLogit: next === null ? null : last[next]!,
-      nonFiniteLogits: calls.reduce(
-        (sum, { logits }) => sum + logits.reduce((n, x) => n + (Number.isFinite(x) ? 0 : 1), 0),
-        0,
-      ),
+      nonFiniteLogits: calls.reduce((sum, { logits }) => sum + countNotNumbers(logits), 0),
       generated: calls.filter(({ first }) => first >= run.tokens.length).flatMap(({ tokens }) => [...tokens]),
     };
   }
@@ -178,9 +176,4 @@ function rowsOfGraphs(calls: readonly Call[], ubatch: number): RowIndex[] {
       });
     }
   return index;
-}
-
-function sameBits(a: Float32Array, b: Float32Array): boolean {
-  const bits = (array: Float32Array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength);
-  return bits(a).equals(bits(b));
 }

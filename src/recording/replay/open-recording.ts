@@ -2,10 +2,8 @@
 import { type DumpGraph, type GraphTensor, readGraph } from '../../dump/graph-file.js';
 import { Dump } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
+import { VIEW_OPS } from '../quiet-ops.js';
 import { valueSizes } from '../record/recorded-graph.js';
-
-/** Ops that compute nothing. */
-const VIEWS: ReadonlySet<string> = new Set(['NONE', 'VIEW', 'RESHAPE', 'PERMUTE', 'TRANSPOSE']);
 
 /** A dump with its graph. */
 export class Recording implements AsyncDisposable {
@@ -74,7 +72,9 @@ export class Recording implements AsyncDisposable {
 
   computes(id: number): boolean {
     const node = this.graph.tensors[id]!;
-    return !VIEWS.has(node.op) && !valueSizes(node, this.graph.tensors).includes(0);
+    return (
+      !(node.op === 'NONE' || VIEW_OPS.has(node.op)) && !valueSizes(node, this.graph.tensors).includes(0)
+    );
   }
 
   blockOf({ tap }: GraphTensor): number | null {

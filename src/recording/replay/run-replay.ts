@@ -2,6 +2,7 @@
 import { ZayascopeError } from '../../errors.js';
 import { openBackend } from '../../graph/backend.js';
 import { openGgufFile } from '../../models/layout/source.js';
+import { sameBytes } from '../../same-bytes.js';
 import { weightsSha256 } from '../../weights/identity.js';
 import { type ReadyNode, walkNodes } from './node-walk.js';
 import { Recording } from './open-recording.js';
@@ -52,7 +53,7 @@ async function replayOne(ready: ReadyNode, { modes }: ReplayRun): Promise<Outcom
   try {
     if (modes.includes('same')) {
       const again = ready.run();
-      outcome.isSame = Buffer.from(again.buffer, again.byteOffset, again.byteLength).equals(recorded);
+      outcome.isSame = sameBytes(again, recorded);
       if (!outcome.isSame) outcome.nmse = nmse(await numbers(recorded), await numbers(again));
     }
     if (modes.includes('widened')) {

@@ -62,26 +62,22 @@ export class RowErrors {
 
   /** Energy NMSE (integers: share that differs) of the steps up to `step`; 0 where there are none. */
   upTo(step: number): number {
-    let [error, size] = [0, 0];
-    for (const [row, own] of this.#step.entries())
-      if (own <= step) {
-        error += this.#error[row]!;
-        size += this.#size[row]!;
-      }
-    return ratio(error, size);
+    return this.#over((own) => own <= step);
   }
 
   /** The first step that is wrong by itself: of its rows together the energy NMSE is above the limit. */
   firstStep(limit: number): number | undefined {
-    return this.steps().find((step) => {
-      let [error, size] = [0, 0];
-      for (const [row, own] of this.#step.entries())
-        if (own === step) {
-          error += this.#error[row]!;
-          size += this.#size[row]!;
-        }
-      return ratio(error, size) > limit;
-    });
+    return this.steps().find((step) => this.#over((own) => own === step) > limit);
+  }
+
+  #over(isIn: (step: number) => boolean): number {
+    let [error, size] = [0, 0];
+    for (const [row, step] of this.#step.entries())
+      if (isIn(step)) {
+        error += this.#error[row]!;
+        size += this.#size[row]!;
+      }
+    return ratio(error, size);
   }
 
   /** The steps there are, in order. */
