@@ -114,12 +114,16 @@ function metricLines({ metrics, referenceVariance, logits, rows }: LogitsCheckRe
 }
 
 function verdict(report: LogitsCheckReport, color: boolean): string {
-  const { pass, band, failAbove, rows, nonFinite, metrics } = report;
+  const { pass, band, failAbove, rows, nonFinite, metrics, partial } = report;
   const word = styled(pass ? 'PASS' : 'FAIL', pass ? 'good' : 'bad', color);
   if (rows === 0) return `${word}  other tokens were fed, so the logits were not compared`;
   const left = nonFinite === null ? '' : nonFiniteWords(nonFinite, metrics!.elements);
   if (band === null) return `${word}  ${left === '' ? 'no finite logit is left to judge' : left}`;
-  return `${left === '' ? '' : `${left}\n`}${word}  ${band}; NMSE (MSE / variance) may be at most ${failAbove}`;
+  const cut =
+    partial.length === 0
+      ? ''
+      : `; ${partial.join(' and ')} ${partial.length === 1 ? 'is' : 'are'} partial: a run that did not finish does not pass`;
+  return `${left === '' ? '' : `${left}\n`}${word}  ${band}; NMSE (MSE / variance) may be at most ${failAbove}${cut}`;
 }
 
 /** What a reader must know about logits that are not finite. */

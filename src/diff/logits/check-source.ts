@@ -34,6 +34,8 @@ export interface LogitsSource extends AsyncDisposable {
   readonly tokens: readonly (readonly number[])[] | undefined;
   /** True where infinities are part of the logits by design. Default false. */
   readonly masked?: boolean;
+  /** True where the producer did not finish: such a run passes nothing. Default false. */
+  readonly partial?: boolean;
   /** Length V of a row. */
   readonly vocabulary: number;
   /** The rows there are. A raw file with a single row and no tokens does not know its position: -1. */
@@ -116,6 +118,7 @@ export async function dumpLogits(dump: DumpView): Promise<LogitsSource> {
         : [],
     tokens: knownTokens(dump.manifest.sequences),
     masked: isMasked(tap),
+    partial: dump.manifest.status === 'partial',
     vocabulary,
     rows: places.map((row) => ({ sequence: sequence[row]!, position: position[row]! })),
     async read(index) {

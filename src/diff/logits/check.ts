@@ -54,8 +54,8 @@ export interface TopToken {
 /** The outcome. Numbers may be infinite. */
 export interface LogitsCheckReport {
   /**
-   * True if the tokens do not differ, the variance NMSE is at most the limit and nothing counts as not
-   * finite.
+   * True if the tokens do not differ, the variance NMSE is at most the limit, nothing counts as not finite
+   * and both runs finished.
    */
   pass: boolean;
   failAbove: number;
@@ -70,6 +70,8 @@ export interface LogitsCheckReport {
    */
   rows: number;
   band: string | null;
+  /** Names of the sides whose producer did not finish: with one nothing passes. */
+  partial: string[];
   /** Logits that are not finite, and the first pair that counts against the check; null where all are. */
   nonFinite: LogitsNonFinite | null;
   metrics: TensorMetrics | null;
@@ -117,10 +119,11 @@ export async function checkLogits(
   const tokens = compareTokens(reference, tested);
   const vocabulary = Math.min(reference.vocabulary, tested.vocabulary);
   const sides = { reference: describe(reference), tested: describe(tested) };
-  const isPartial = [reference, tested].some(({ values }) => values === 'log-probabilities');
-  const values = isPartial ? 'log-probabilities' : 'logits';
+  const isNormed = [reference, tested].some(({ values }) => values === 'log-probabilities');
+  const values: LogitsSource['values'] = isNormed ? 'log-probabilities' : 'logits';
+  const partial = [reference, tested].filter((side) => side.partial === true).map(({ name }) => name);
   const notes = [...new Set([...reference.notes, ...tested.notes])];
-  const base = { failAbove, ...sides, tokens, vocabulary, values, notes } as const;
+  const base = { failAbove, ...sides, tokens, vocabulary, values, partial, notes };
   const nothing = {
     band: null,
     nonFinite: null,
@@ -141,8 +144,8 @@ export async function checkLogits(
   for (const [left, right] of pairs) {
     const [x, y] = [await reference.read(left), await tested.read(right)];
     // Logits alone lack no constant: with a side of log-probabilities both are made such.
-    const a = (isPartial ? clippedLogProbabilities(x) : x).subarray(0, vocabulary);
-    const b = (isPartial ? clippedLogProbabilities(y) : y).subarray(0, vocabulary);
+    const a = (isNormed ? clippedLogProbabilities(x) : x).subarray(0, vocabulary);
+    const b = (isNormed ? clippedLogProbabilities(y) : y).subarray(0, vocabulary);
     sums.add(a, b);
     variance.add(a);
     first ??= firstNonFinite(a, b, reference.rows[left]!, rules);
@@ -160,7 +163,7 @@ export async function checkLogits(
   const judged = metrics.elements - metrics.nonFinite > 0;
   return {
     ...base,
-    pass: allFinite && judged && metrics.nmseVariance <= failAbove,
+    pass: allFinite && judged && partial.length === 0 && metrics.nmseVariance <= failAbove,
     rows: pairs.length,
     band: allFinite && judged ? logitsBand(metrics.nmseVariance) : null,
     nonFinite: counts === null ? null : { ...counts, first },
