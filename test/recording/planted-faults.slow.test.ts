@@ -44,6 +44,10 @@ describeWith('a C++ compiler or libllama', hasLibllama, 'faults in recordings', 
       expect(text.match(/^first fault: (.+?) \([A-Z0-9_]+\)/m)?.[1], text).toBe(fault.at);
       expect(text).toMatch(fault.says);
       expect(text.split('\n').length).toBeLessThanOrEqual(40);
+      // What the error of the logits is made of: of the fault alone, but where a node is missing.
+      const shares = verdict.nodes.filter(({ share }) => share !== undefined);
+      const ofFaults = shares.filter(({ isFault }) => isFault).reduce((sum, { share }) => sum + share!, 0);
+      if (verdict.parts !== null && verdict.missing.length === 0) expect(ofFaults).toBeGreaterThan(0.999);
     },
     60_000,
   );

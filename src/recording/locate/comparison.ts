@@ -7,6 +7,7 @@ import type { ReadyNode } from '../replay/node-walk.js';
 import type { Recording } from '../replay/open-recording.js';
 import { ReplayValues } from '../replay/replay-values.js';
 import { nmse, widenToFloat64 } from '../replay/widen.js';
+import { chosenColumns, isChoice, type OtherChoices, otherChoices } from './choices.js';
 import type { DefinedGraph } from './defined-graph.js';
 import type { JudgedNode } from './locate.js';
 import { placeOf } from './wrong-place.js';
@@ -16,6 +17,17 @@ const TOKENS = /tokens|inp_embd/;
 /** Only what was recorded is read. */
 const NO_WEIGHTS = { tensors: new Map() };
 
+/** Against the reference's recording, everything before the node included. */
+export interface WholeError {
+  /**
+   * Energy NMSE; of a choice the share of rows in which it is another, of other integers 1 where any differs.
+   */
+  nmse: number;
+  /** Σ(a−b)²; 0 of integers. */
+  energy: number;
+  choices?: OtherChoices;
+}
+
 /** Compares values with those that the reference recorded. */
 export class Comparison {
   readonly #defined: DefinedGraph;
@@ -23,9 +35,11 @@ export class Comparison {
   readonly #tensors: readonly GraphTensor[];
   readonly #tested: Recording;
   readonly #own: ReplayValues;
+  readonly #chosen: ReadonlyMap<number, number>;
 
   constructor(tested: Recording, { dump, graph }: Recording, defined: DefinedGraph) {
     this.#tested = tested;
+    this.#chosen = chosenColumns(tested.graph);
     this.#own = new ReplayValues(tested.dump, tested.graph, NO_WEIGHTS);
     this.#defined = defined;
     this.#tensors = graph.tensors;
@@ -64,20 +78,34 @@ export class Comparison {
     return found;
   }
 
-  async wholeError({ node, step, recorded, written }: ReadyNode): Promise<{ wholeError?: number }> {
+  /** Undefined where the reference has no such value. */
+  async wholeError({ node, step, recorded, written }: ReadyNode): Promise<WholeError | undefined> {
     const partner = this.#defined.partners.get(node.id);
-    if (partner?.tap === undefined) return {};
+    if (partner?.tap === undefined) return undefined;
     const ne = valueSizes(partner, this.#tensors);
-    if (ne.join() !== written.ne.join()) return {};
+    if (ne.join() !== written.ne.join()) return undefined;
     const theirs = await this.#values.recorded(partner, ne, step);
-    if (partner.type === node.type && sameBytes(theirs, recorded)) return { wholeError: 0 };
+    if (partner.type === node.type && sameBytes(theirs, recorded)) return { nmse: 0, energy: 0 };
     const isExact = dtypeKind(node.type) === 'integer';
     const [a, b] = [
       await widenToFloat64(theirs, partner.type, ne[0]),
       await widenToFloat64(recorded, node.type, ne[0]),
     ];
-    return { wholeError: isExact ? 1 : nmse(a, b) };
+    if (!isExact) return { nmse: nmse(a, b), energy: errorEnergy(a, b) };
+    if (!isChoice(node)) return { nmse: 1, energy: 0 };
+    const choices = otherChoices(a, b, ne[0], this.#chosen.get(node.id) ?? ne[0]);
+    return { nmse: choices.changed / choices.rows, energy: 0, ...(choices.changed > 0 && { choices }) };
   }
+}
+
+/** Σ(a−b)² over what is finite. */
+function errorEnergy(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let energy = 0;
+  for (let k = 0; k < a.length; k++) {
+    const error = (a[k]! - b[k]!) ** 2;
+    if (Number.isFinite(error)) energy += error;
+  }
+  return energy;
 }
 
 /** An input that is not the reference's, as a node of the graph that it is of. */

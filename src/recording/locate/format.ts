@@ -1,5 +1,5 @@
 import { numberRuns } from '../../number-runs.js';
-import { formatError, rendered, styled, textTable } from '../../text-table.js';
+import { formatError, formatShare, rendered, styled, textTable } from '../../text-table.js';
 import type { JudgedNode, RecordingVerdict } from './locate.js';
 import { roundingWords } from './op-words.js';
 
@@ -7,6 +7,9 @@ import { roundingWords } from './op-words.js';
 const FEW = 12;
 /** Differences of one node up to here. */
 const FEW_WORDS = 2;
+
+const SHARE_NOTE =
+  '* estimated share of the error of the logits: each error is split between the node and what it reads, taken as uncorrelated';
 
 /** What was found, as text. @param all every node at fault and every kind of rounding. */
 export function formatLocatedRecording(
@@ -18,6 +21,7 @@ export function formatLocatedRecording(
     headLines(verdict, color),
     faultLines(verdict, color, most),
     roundingLines(verdict, color, most),
+    shareNote(verdict, color),
   ]);
 }
 
@@ -51,7 +55,7 @@ function headLines(verdict: RecordingVerdict, color: boolean): string[] {
     );
   for (const { name, op, problem } of failed.slice(0, FEW))
     lines.push(`not run: ${name} (${op}): ${problem}`);
-  if (parts !== null) lines.push(partsLine(verdict, parts));
+  if (parts !== null) lines.push(partsLine(verdict, parts), ...choiceLines(verdict));
   for (const [side, list] of Object.entries(alone))
     if (list.length > 0)
       lines.push(
@@ -93,6 +97,19 @@ function partsLine(
   return `first value that is not the reference's: ${first.name} (${first.op}), step ${first.step}, NMSE ${formatError(first.wholeError ?? null)}${end}`;
 }
 
+/** Other experts: the error after them is that of a choice, not of arithmetic. */
+function choiceLines({ nodes }: RecordingVerdict): string[] {
+  const other = nodes.flatMap(({ choices, ...node }) =>
+    choices === undefined ? [] : [{ ...node, choices }],
+  );
+  const [first] = other;
+  if (first === undefined) return [];
+  const rows = other.reduce((sum, { choices }) => sum + choices.changed, 0);
+  return [
+    `other choices than the reference's: ${rows} rows in ${other.length} sortings, first ${first.name}, step ${first.step}, row ${first.choices.first}; record --pin runs with the reference's`,
+  ];
+}
+
 function errorWords({ ownError, limit, place, nonFinite, op }: JudgedNode): string {
   if (nonFinite > 0)
     return `NaN or infinite where its inputs give numbers: ${place ?? `${nonFinite} values`}`;
@@ -115,12 +132,15 @@ function faultsOf({ nodes }: RecordingVerdict): JudgedNode[] {
   return nodes.filter(({ isFault }) => isFault);
 }
 
-/** The name that a value has in every block. */
-function kindOf({ name }: Pick<JudgedNode, 'name'>): string {
-  return name
+/** The name that a value has in every block; of a node that nobody named, with its weight's. */
+function kindOf({ name, weight }: Pick<JudgedNode, 'name' | 'weight'>): string {
+  const kind = name
     .replace(/^node_\d+/, 'node_*')
     .replace(/-\d+(?=$|[ #@~(])/, '-*')
     .replace(/_l\d+/, '_l*');
+  return kind.startsWith('node_*') && weight !== undefined
+    ? `${kind} (${weight.replace(/^blk\.\d+\./, '')})`
+    : kind;
 }
 
 interface Group {
@@ -163,30 +183,75 @@ function faultLines(verdict: RecordingVerdict, color: boolean, most: number): st
         : first.ownError === null
           ? ''
           : formatError(worst(nodes)),
+      ...shareColumn(verdict, () => formatShare(shareOf(nodes))),
       words(first) || (first.place ?? ''),
     ]);
   return [
     'values at fault, in the order of the graph:',
-    ...textTable([['  value', 'op', 'nodes', 'blocks', 'steps', 'own error', ''], ...rows], 'llrllrl', color),
+    ...textTable(
+      [
+        [
+          '  value',
+          'op',
+          'nodes',
+          'blocks',
+          'steps',
+          'own error',
+          ...shareColumn(verdict, () => 'share*'),
+          '',
+        ],
+        ...rows,
+      ],
+      hasShares(verdict) ? 'llrllrrl' : 'llrllrl',
+      color,
+    ),
     ...rest(groups.length, most),
   ];
 }
 
-function roundingLines({ nodes }: RecordingVerdict, color: boolean, most: number): string[] {
+/** The column of shares, which there are only with a reference and an error at the end. */
+function shareColumn(verdict: RecordingVerdict, cell: () => string): string[] {
+  return hasShares(verdict) ? [cell()] : [];
+}
+
+function hasShares({ nodes }: RecordingVerdict): boolean {
+  return nodes.some(({ share }) => share !== undefined);
+}
+
+function shareOf(nodes: readonly JudgedNode[]): number {
+  return nodes.reduce((sum, { share = 0 }) => sum + share, 0);
+}
+
+function shareNote(verdict: RecordingVerdict, color: boolean): string[] {
+  return hasShares(verdict) ? [styled(SHARE_NOTE, 'faint', color)] : [];
+}
+
+function roundingLines(verdict: RecordingVerdict, color: boolean, most: number): string[] {
+  const { nodes } = verdict;
   const making = nodes.filter(
     ({ isFault, ownError, widened }) => !isFault && widened.length > 0 && (ownError ?? 0) > 0,
   );
   const groups = grouped(making, (node) => roundingWords(node, node.widened)).sort(
-    (a, b) => worst(b.nodes) - worst(a.nodes),
+    (a, b) => shareOf(b.nodes) - shareOf(a.nodes) || worst(b.nodes) - worst(a.nodes),
   );
   if (groups.length === 0) return [];
   const rows = groups.slice(0, most).map(({ nodes: all }) => {
     const top = all.reduce((a, b) => ((b.ownError ?? 0) > (a.ownError ?? 0) ? b : a));
-    return [`  ${roundingWords(top, top.widened)}`, String(all.length), formatError(top.ownError), top.name];
+    return [
+      `  ${roundingWords(top, top.widened)}`,
+      String(all.length),
+      formatError(top.ownError),
+      ...shareColumn(verdict, () => formatShare(shareOf(all))),
+      top.name,
+    ];
   });
   return [
     'what rounds, as its types say (no fault):',
-    ...textTable([['  ', 'nodes', 'own error up to', 'at'], ...rows], 'lrrl', color),
+    ...textTable(
+      [['  ', 'nodes', 'own error up to', ...shareColumn(verdict, () => 'share*'), 'at'], ...rows],
+      hasShares(verdict) ? 'lrrrl' : 'lrrl',
+      color,
+    ),
     ...rest(groups.length, most),
   ];
 }

@@ -18,7 +18,7 @@ const F32_EPSILON = 2 ** -24;
 
 type Judgement = Pick<
   JudgedNode,
-  'ownError' | 'limit' | 'isFault' | 'widened' | 'cause' | 'place' | 'nonFinite'
+  'ownError' | 'addedError' | 'limit' | 'isFault' | 'widened' | 'cause' | 'place' | 'nonFinite'
 >;
 
 /** What else is known of the node. */
@@ -48,7 +48,7 @@ export async function judgeNode(ready: ReadyNode, context: JudgeContext): Promis
   const least = floorOf(node, ready, context);
   const wide = await ready.widened();
   if (isSame && wide === undefined && !context.isStoredLower)
-    return { ownError: 0, limit: least, isFault: false, widened: [], nonFinite: 0 };
+    return { ownError: 0, addedError: 0, limit: least, isFault: false, widened: [], nonFinite: 0 };
   const [values, own] = [await numbers(recorded), await numbers(again)];
   const reference = wide?.values ?? own;
   const ownError = nmse(reference, values);
@@ -56,6 +56,7 @@ export async function judgeNode(ready: ReadyNode, context: JudgeContext): Promis
   const isFault = !(isSame && !context.isStoredLower) && !(ownError <= limit);
   const judgement: Judgement = {
     ownError,
+    addedError: context.isStoredLower ? ownError : isSame ? 0 : nmse(own, values),
     limit,
     isFault,
     widened: wide?.types ?? [],
@@ -78,7 +79,14 @@ async function judgeMissing({ node, prepared, recorded, written }: ReadyNode): P
         await widenToFloat64(recorded, node.type, written.ne[0]),
       )
     : null;
-  return { ownError, limit: 0, isFault: ownError !== 0, widened: [], nonFinite: 0 };
+  return {
+    ownError,
+    addedError: ownError ?? Number.POSITIVE_INFINITY,
+    limit: 0,
+    isFault: ownError !== 0,
+    widened: [],
+    nonFinite: 0,
+  };
 }
 
 /** Longest sum of the node times the square of a rounding. */
@@ -96,7 +104,7 @@ async function judgeIntegers(
   isSame: boolean,
   context: JudgeContext,
 ): Promise<Judgement> {
-  const right = { ownError: 0, limit: 0, isFault: false, widened: [], nonFinite: 0 };
+  const right = { ownError: 0, addedError: 0, limit: 0, isFault: false, widened: [], nonFinite: 0 };
   if (isSame) return right;
   const { node, recorded, written } = ready;
   const numbers = (bytes: Uint8Array) => widenToFloat64(bytes, node.type, written.ne[0]);
@@ -117,6 +125,7 @@ async function judgeIntegers(
   return {
     ...right,
     ownError: 1,
+    addedError: 1,
     isFault: true,
     ...(place !== undefined && { place }),
     ...(context.differences.length > 0 &&

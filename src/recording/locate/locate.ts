@@ -41,6 +41,8 @@ export interface JudgedNode {
   /** Its tap. */
   name: string;
   block: number | null;
+  /** The one weight that it reads. */
+  weight?: string;
   /** Type that its value is stored in. */
   type: string;
   /**
@@ -48,6 +50,11 @@ export interface JudgedNode {
    * integers that differ. Null where it was not run.
    */
   ownError: number | null;
+  /**
+   * NMSE of what was recorded against the node run again as it is: what it adds to what the reference's node
+   * would give.
+   */
+  addedError?: number;
   /**
    * What it may be: four times the error that the node run again as it is makes, and never below F32's own.
    */
@@ -65,8 +72,18 @@ export interface JudgedNode {
   nonFinite: number;
   /** All that are, passed on or made here; minus infinity is what masks hold, and not counted. */
   allNonFinite: number;
-  /** NMSE against the reference's recording, everything before the node included. */
+  /**
+   * Error against the reference's recording, everything before the node included: NMSE; of a sorting the
+   * share of rows in which other entries are chosen; of other integers 1 where any differs.
+   */
   wholeError?: number;
+  /** Of a sorting (experts, keys): rows in which other entries are chosen than in the reference. */
+  choices?: { changed: number; rows: number; first: number };
+  /**
+   * Estimated share of the error of the last step's logits that is made here (`errorShares`); only where
+   * there is a reference, whose weights both are judged by.
+   */
+  share?: number;
   /** Why it was not judged. */
   problem?: string;
 }

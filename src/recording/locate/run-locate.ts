@@ -10,10 +10,11 @@ import { COPY_OPS, VIEW_OPS } from '../quiet-ops.js';
 import { type ReadyNode, walkNodes } from '../replay/node-walk.js';
 import { Recording } from '../replay/open-recording.js';
 import { nmse, widenToFloat64 } from '../replay/widen.js';
-import { Comparison } from './comparison.js';
+import { Comparison, type WholeError } from './comparison.js';
 import { type DefinedGraph, defineGraph, ownDefinition } from './defined-graph.js';
 import { judgeNode } from './judge-node.js';
 import type { JudgedNode, LocateRecordingRun, RecordingVerdict } from './locate.js';
+import { nodeShares } from './shares.js';
 
 const OP = 'locate';
 /** Of a recording's policy: what changes the graph. */
@@ -31,7 +32,7 @@ export async function runLocate(
   using backend = openBackend(run.backend, threads === undefined ? {} : { threads });
   const { stored } = await openGgufFile(run.model);
   const sha256 = await weightsSha256(stored);
-  const isTested = sha256 === tested.dump.manifest.model.weightsSha256;
+  const isTested = hasWeights(tested, sha256);
   const defined =
     reference === undefined
       ? ownDefinition(tested.graph)
@@ -40,15 +41,28 @@ export async function runLocate(
   const judge = new Judge(tested, defined);
   const total = tested.nodeCount;
   const nodes: JudgedNode[] = [];
+  const whole = new Map<number, WholeError>();
   let step = -1;
   let done = 0;
   for await (const ready of walkNodes(tested, defined.tensors, stored, backend, onNode)) {
     if (compare !== undefined && ready.step !== step) nodes.push(...(await compare.inputs(ready.step)));
     step = ready.step;
     const node = await judge.judge(ready);
-    if (compare !== undefined) Object.assign(node, await compare.wholeError(ready));
+    const error = await compare?.wholeError(ready);
+    if (error !== undefined) {
+      node.wholeError = error.nmse;
+      if (error.choices !== undefined) node.choices = error.choices;
+      whole.set(node.id, error);
+    }
     nodes.push(node);
     if (++done % 64 === 0 || done === total) onProgress(done, total);
+  }
+  if (reference === undefined || hasWeights(reference, sha256)) {
+    const shares = nodeShares(tested.graph, nodes, whole, logitsOf(tested));
+    for (const node of nodes) {
+      const share = shares.get(node.id);
+      if (share !== undefined) node.share = share;
+    }
   }
   const missing = defined.alone.reference
     .filter(({ op }) => op !== 'NONE' && !VIEW_OPS.has(op) && !COPY_OPS.has(op))
@@ -125,6 +139,7 @@ class Judge {
       op: node.op,
       name: node.tap ?? node.name,
       block: this.#tested.blockOf(node),
+      ...weightOf(own, this.#tested.graph.tensors),
       type: own.type,
       ownError: null,
       limit: 0,
@@ -176,6 +191,12 @@ class Judge {
   }
 }
 
+/** The one weight that a node reads, if it reads one. */
+function weightOf({ src }: GraphTensor, tensors: readonly GraphTensor[]): { weight?: string } {
+  const names = src.flatMap((id) => (id === null ? [] : (tensors[id]!.weight ?? [])));
+  return names.length === 1 ? { weight: names[0]! } : {};
+}
+
 /** Bits that a value keeps of a number; of quantised types those of an element. */
 function bitsOf({ type }: GraphTensor): number {
   return MANTISSA[type] ?? Math.floor((8 * tapBlockBytes(type)) / blockElements(type));
@@ -189,9 +210,17 @@ function firstOtherToken({ dump: a }: Recording, { dump: b }: Recording): number
   return at < 0 ? undefined : at;
 }
 
-function partsOf(nodes: readonly JudgedNode[], { dump }: Recording): RecordingVerdict['parts'] {
+function hasWeights({ dump }: Recording, sha256: string): boolean {
+  return dump.manifest.model.weightsSha256 === sha256;
+}
+
+function logitsOf({ dump }: Recording): readonly string[] {
+  return dump.manifest.roles?.logits ?? [];
+}
+
+function partsOf(nodes: readonly JudgedNode[], tested: Recording): RecordingVerdict['parts'] {
   const first = nodes.find(({ wholeError }) => wholeError !== undefined && wholeError > 0);
-  const logits = dump.manifest.roles?.logits ?? [];
+  const logits = logitsOf(tested);
   const last = nodes.findLast(({ name }) => logits.includes(name));
   return { first: first?.id ?? null, logits: last?.wholeError ?? null };
 }

@@ -1,0 +1,58 @@
+/** How much of the error of the last logits each node of a recording makes. */
+import type { DumpGraph, GraphTensor } from '../../dump/graph-file.js';
+import { type ErrorNode, errorShares } from '../../error-shares.js';
+import { type NodeSource, nodeSources } from '../edges.js';
+import { COPY_OPS } from '../quiet-ops.js';
+import type { WholeError } from './comparison.js';
+import type { JudgedNode } from './locate.js';
+
+/** Ops in which the errors of their operands add up. */
+const SUMS: ReadonlySet<string> = new Set([
+  'ADD',
+  'ADD1',
+  'ADD_ID',
+  'SUB',
+  'CONCAT',
+  'ACC',
+  'SET',
+  ...COPY_OPS,
+]);
+
+/**
+ * Estimated shares ({@link errorShares}) of the error of the last value that is one of `logits`, by node id;
+ * empty where it has none. A node that the reference lacks passes on what it reads.
+ */
+export function nodeShares(
+  graph: DumpGraph,
+  nodes: readonly JudgedNode[],
+  whole: ReadonlyMap<number, WholeError>,
+  logits: readonly string[],
+): Map<number, number> {
+  const target = nodes.findLast(({ id, name }) => logits.includes(name) && whole.has(id));
+  if (target === undefined) return new Map();
+  const inputs = new Map<number, readonly number[]>();
+  const added = new Map(nodes.map(({ id, addedError }) => [id, addedError ?? Number.POSITIVE_INFINITY]));
+  const known: ErrorNode<number>[] = [];
+  for (const [id, sources] of nodeSources(graph)) {
+    const node = graph.tensors[id]!;
+    const read = valueSources(node, sources).flatMap(({ writers }) => writers);
+    const own = [...new Set(read.flatMap((each) => (whole.has(each) ? [each] : inputs.get(each)!)))];
+    inputs.set(id, own);
+    const error = whole.get(id);
+    if (error === undefined) continue;
+    known.push({
+      key: id,
+      cumulative: error.nmse,
+      energy: error.energy,
+      local: added.get(id) ?? 0,
+      inputs: own,
+      joining: SUMS.has(node.op) ? 'sum' : 'product',
+    });
+  }
+  return errorShares(known, target.id);
+}
+
+/** Of a SET_ROWS, whose recorded value is the rows that it wrote, only those. */
+function valueSources({ op }: GraphTensor, sources: readonly NodeSource[]): readonly NodeSource[] {
+  return op === 'SET_ROWS' ? sources.slice(0, 1) : sources;
+}
