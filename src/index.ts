@@ -66,6 +66,7 @@ export type {
   Unpaired,
 } from './diff/report.js';
 export type { ExpertFlip, RoutingReport } from './diff/routing.js';
+export type { UnpairedNonFinite, UnpairedPlace } from './diff/unpaired-non-finite.js';
 export { DTYPES, type Dtype } from './dtype.js';
 export type { PlainDtype, QuantisedDtype } from './dump/dtypes.js';
 export type { DumpView } from './dump/dump-view.js';

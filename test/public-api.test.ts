@@ -400,6 +400,8 @@ describe('the public API', () => {
         "TopToken",
         "Trace",
         "Unpaired",
+        "UnpairedNonFinite",
+        "UnpairedPlace",
         "UnpairedTensor",
         "VerifyLogitsOptions",
         "ViewedTensor",

@@ -18,6 +18,7 @@ import { diffStatistics } from './statistics-diff.js';
 import { bothZeroWords, exceeds, firstDivergence, summariseBlocks } from './summary.js';
 import { isKnownOrder, orderPairs } from './tap-order.js';
 import { type CompareRules, type Comparison, diffTensors } from './tensor-diff.js';
+import { unpairedNonFinite } from './unpaired-non-finite.js';
 
 /** Options of {@link diffDumps}. */
 export interface DiffOptions {
@@ -73,8 +74,10 @@ export async function diffDumps(
   const { tapReports } = comparison;
   const unpaired = [...pairing.unpaired, ...comparison.unpaired];
   const compared = tapReports.some((tap) => tap.rows > 0);
-  const apart = namesApart(reference, tested, pairedNames(pairing), tapPattern(taps));
+  const matches = tapPattern(taps);
+  const apart = namesApart(reference, tested, pairedNames(pairing), matches);
   const nonFinite = sumNonFinite(tapReports);
+  const alone = await unpairedNonFinite(tested, { kind, matches, tapReports, allowNonFinite });
   const zeros = bothZeroWords(tapReports);
   const fails = tapReports.some((tap) => failAbove !== undefined && exceeds(tap, failAbove));
   // What a run that ended early did not come to is not known to be right.
@@ -87,6 +90,7 @@ export async function diffDumps(
       unpaired.length === 0 &&
       !fails &&
       nonFinite.counted === 0 &&
+      alone.counted === 0 &&
       !(isPartial && failAbove !== undefined),
   };
   const outcome = outcomeOf(judged, tapReports);
@@ -101,6 +105,7 @@ export async function diffDumps(
     outcome: isPartial && outcome === 'PASS' ? 'NOT JUDGED' : outcome,
     namesApart: apart,
     nonFinite,
+    unpairedNonFinite: alone,
     order,
     firstDivergence: firstDivergence(tapReports, failAbove),
     notes: [

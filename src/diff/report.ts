@@ -10,6 +10,7 @@ import type { ReportNonFinite, TapNonFinite } from './non-finite.js';
 import type { Outcome } from './outcome.js';
 import type { RoutingReport } from './routing.js';
 import type { UlpDistances } from './ulp.js';
+import type { UnpairedNonFinite } from './unpaired-non-finite.js';
 
 /** One side of a diff. */
 export interface SideReport {
@@ -178,8 +179,8 @@ export interface DiffReport {
   failAbove: number | null;
   /**
    * False if anything is unpaired, hardly a tap pairs, nothing was compared, or something is not finite (see
-   * {@link TapNonFinite}); and, with a threshold, if a side is partial, if a floating tap's energy NMSE
-   * exceeds it, or any integer, or any hash, differs.
+   * {@link TapNonFinite}), in what only the tested dump holds too; and, with a threshold, if a side is
+   * partial, if a floating tap's energy NMSE exceeds it, or any integer, or any hash, differs.
    */
   pass: boolean;
   /** `pass` in a word; without a threshold values that differ are not judged. */
@@ -191,6 +192,8 @@ export interface DiffReport {
   namesApart: string | null;
   /** What is not finite in all that was compared. */
   nonFinite: ReportNonFinite;
+  /** What is not finite in taps and rows that only the tested dump holds. */
+  unpairedNonFinite: UnpairedNonFinite;
   /**
    * How `tapReports` are ordered. Unless it is `execution` or `declared`, what comes first is by name only.
    */

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { nonFiniteLines } from '../../diff/format/non-finite.js';
+import { diffNonFiniteLines } from '../../diff/format/non-finite.js';
 import type { RoutingReport } from '../../diff/routing.js';
 import { badArgument } from '../../errors.js';
 import type { BackendComparison } from '../../locate/compare-backends.js';
@@ -152,7 +152,7 @@ function format(
     }),
   );
   const details = comparisons.flatMap(({ backend, report, parts }) => [
-    ...nonFiniteLines(report.nonFinite, 'taps').map((line) => `${backend}: ${line}`),
+    ...diffNonFiniteLines(report).map((line) => `${backend}: ${line}`),
     ...(parts === null
       ? []
       : [

@@ -46,7 +46,7 @@ export function verifyLogitsCommand(context: CommandContext): Command {
         '\nNAME-tokens.bin. Other files: what import reads (.npy, .npz, safetensors, .pt, the .txt of the scripts), with' +
         '\none value of floats or one named lm_head or logits; and files of llama-perplexity (--kl-divergence-base),' +
         '\nwhose log-probabilities are compared as such, at all positions that both sides have. A vocabulary trimmed on' +
-        '\none side is compared up to its end. Exit code 1: the check fails, a logit is NaN or infinite, other tokens' +
+        '\none side is compared up to its end. Exit code 1: the check fails, a logit is NaN or infinite (or, of a dump, anything else), other tokens' +
         '\nwere fed, or a run did not finish.' +
         '\n\nExample:\n  zayascope verify-logits data/pytorch-ZAYA1-8B.bin data/llamacpp-ZAYA1-8B.bin',
     )

@@ -1,7 +1,7 @@
 import { type Cell, formatError, formatShare, rendered, styled, textTable } from '../../text-table.js';
 import { OUTCOME_STYLES } from '../outcome.js';
 import type { BlockReport, DiffReport } from '../report.js';
-import { nonFiniteLines } from './non-finite.js';
+import { diffNonFiniteLines } from './non-finite.js';
 import type { FormatOptions } from './report.js';
 
 /** One column of a comparison. */
@@ -37,7 +37,7 @@ export function formatComparison(
     color,
   );
   const special = columns.flatMap(({ title, report }) =>
-    nonFiniteLines(report.nonFinite, 'taps').map((line) => styled(`${title}: ${line}`, 'bad', color)),
+    diffNonFiniteLines(report).map((line) => styled(`${title}: ${line}`, 'bad', color)),
   );
   const notes = columns.flatMap(({ title, report }) =>
     report.notes.map((note) => styled(`note: ${title}: ${note}`, 'bad', color)),
@@ -73,7 +73,7 @@ function describeRouting({ routing }: DiffReport): string {
     : `${routing.flipped} of ${routing.choices} flipped${routing.nonFinite === 0 ? '' : `, ${routing.nonFinite} not finite`}`;
 }
 
-function describeVerdict({ outcome, unpaired, nonFinite }: DiffReport): Cell {
-  const why = `${unpaired.length > 0 ? `, ${unpaired.length} unpaired` : ''}${nonFinite.counted > 0 ? ', not finite' : ''}`;
+function describeVerdict({ outcome, unpaired, nonFinite, unpairedNonFinite }: DiffReport): Cell {
+  const why = `${unpaired.length > 0 ? `, ${unpaired.length} unpaired` : ''}${nonFinite.counted + unpairedNonFinite.counted > 0 ? ', not finite' : ''}`;
   return { text: `${outcome}${why}`, style: OUTCOME_STYLES[outcome] };
 }

@@ -1,6 +1,6 @@
 import { type Cell, formatError, formatShare, rendered, styled, textTable } from '../../text-table.js';
 import type { LogitsCheckReport, LogitsNonFinite, TokensCheck, TopToken } from '../logits/check.js';
-import { sideCounts } from './non-finite.js';
+import { sideCounts, unpairedNonFiniteLines } from './non-finite.js';
 
 /** The report for people: what was compared, the likeliest tokens side by side, the metrics, the verdict. */
 export function formatLogitsCheck(report: LogitsCheckReport, color = false): string {
@@ -8,7 +8,7 @@ export function formatLogitsCheck(report: LogitsCheckReport, color = false): str
     headLines(report),
     topLines(report, color),
     metricLines(report),
-    [verdict(report, color)],
+    verdictLines(report, color),
   ];
   return rendered(sections);
 }
@@ -113,17 +113,24 @@ function metricLines({ metrics, referenceVariance, logits, rows }: LogitsCheckRe
   return textTable(lines, 'll', false);
 }
 
-function verdict(report: LogitsCheckReport, color: boolean): string {
-  const { pass, band, failAbove, rows, nonFinite, metrics, partial } = report;
+function verdictLines(report: LogitsCheckReport, color: boolean): string[] {
+  const { pass, band, failAbove, rows, nonFinite, metrics, partial, otherNonFinite } = report;
   const word = styled(pass ? 'PASS' : 'FAIL', pass ? 'good' : 'bad', color);
-  if (rows === 0) return `${word}  other tokens were fed, so the logits were not compared`;
+  if (rows === 0) return [`${word}  other tokens were fed, so the logits were not compared`];
   const left = nonFinite === null ? '' : nonFiniteWords(nonFinite, metrics!.elements);
-  if (band === null) return `${word}  ${left === '' ? 'no finite logit is left to judge' : left}`;
+  const others =
+    otherNonFinite === null ? [] : unpairedNonFiniteLines(otherNonFinite, ' beside the logits compared');
+  if (band === null)
+    return [...others, `${word}  ${left === '' ? 'no finite logit is left to judge' : left}`];
   const cut =
     partial.length === 0
       ? ''
       : `; ${partial.join(' and ')} ${partial.length === 1 ? 'is' : 'are'} partial: a run that did not finish does not pass`;
-  return `${left === '' ? '' : `${left}\n`}${word}  ${band}; NMSE (MSE / variance) may be at most ${failAbove}${cut}`;
+  return [
+    ...(left === '' ? [] : [left]),
+    ...others,
+    `${word}  ${band}; NMSE (MSE / variance) may be at most ${failAbove}${cut}`,
+  ];
 }
 
 /** What a reader must know about logits that are not finite. */

@@ -1,5 +1,6 @@
 import type { NonFiniteCounts, ReportNonFinite } from '../non-finite.js';
-import type { ElementPlace } from '../report.js';
+import type { DiffReport, ElementPlace } from '../report.js';
+import type { UnpairedNonFinite, UnpairedPlace } from '../unpaired-non-finite.js';
 
 /** `reference 3 NaN, tested 3 NaN and 1 infinity`; a side without any is left out. */
 export function sideCounts({ nan, inf }: Pick<NonFiniteCounts, 'nan' | 'inf'>): string {
@@ -26,13 +27,45 @@ export function nonFiniteLines(found: ReportNonFinite, what: string): string[] {
     );
   if (allowed > 0)
     lines.push(
-      `allowed: ${pairs(allowed)} that are not finite in the same way on both sides${counted > 0 ? '' : ` (${sideCounts(found)})`}: errors are over the finite ones`,
+      `allowed: ${pairs(allowed)} that ${allowed === 1 ? 'is' : 'are'} not finite in the same way on both sides${counted > 0 ? '' : ` (${sideCounts(found)})`}: errors are over the finite ones`,
     );
   if (masked > 0)
     lines.push(
       `masked: ${masked} infinities at the same places of values that are marked as masked count as equal`,
     );
   return lines;
+}
+
+/** The sentences of a diff, about pairs and about what has no partner. */
+export function diffNonFiniteLines(report: Pick<DiffReport, 'nonFinite' | 'unpairedNonFinite'>): string[] {
+  return [...nonFiniteLines(report.nonFinite, 'taps'), ...unpairedNonFiniteLines(report.unpairedNonFinite)];
+}
+
+/** The same of values that only the tested dump holds, or of others. @param which says of which. */
+export function unpairedNonFiniteLines(found: UnpairedNonFinite, which = ' without a partner'): string[] {
+  const { nan, inf, masked, allowed, counted, taps, first } = found;
+  const kinds = sideCounts({
+    nan: { reference: 0, tested: nan },
+    inf: { reference: 0, tested: inf - masked },
+  });
+  const values = (count: number) => `${count} ${count === 1 ? 'value' : 'values'}`;
+  const lines: string[] = [];
+  if (counted > 0)
+    lines.push(
+      `NOT FINITE: ${values(counted)}${which}, in ${taps} ${taps === 1 ? 'tap' : 'taps'} (${kinds}), first ${first!.tap}${unpairedPlaceWords(first!.place)}; no verdict passes over them`,
+    );
+  if (allowed > 0)
+    lines.push(
+      `allowed: ${values(allowed)}${which} that ${allowed === 1 ? 'is' : 'are'} not finite (${kinds})`,
+    );
+  return lines;
+}
+
+function unpairedPlaceWords(place: UnpairedPlace | null): string {
+  if (place === null) return '';
+  const { sequence, position, index, value } = place;
+  const at = `${sequence === 0 ? '' : `sequence ${sequence} `}position ${position}`;
+  return ` at ${at}${index === null || index.length === 0 ? '' : ` [${index.join(', ')}]`}${value === null ? '' : `: ${value}`}`;
 }
 
 /** ` at position 3 [5]: NaN and 1.5`, or nothing. */

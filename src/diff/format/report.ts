@@ -14,7 +14,7 @@ import { tapDiffering, tapError, tapNonFinite } from '../report.js';
 import { unscoredChoices } from '../routing-scores.js';
 import { comparedTaps, exceeds } from '../summary.js';
 import { orderWords } from '../tap-order.js';
-import { nonFiniteLines, placeWords, sideCounts } from './non-finite.js';
+import { diffNonFiniteLines, placeWords, sideCounts } from './non-finite.js';
 
 /** Options of {@link formatReport} and `formatComparison`. */
 export interface FormatOptions {
@@ -55,10 +55,15 @@ function headLines(report: DiffReport, color: boolean): string[] {
   ];
   const counts = `${countOfAll(compared.length, tapReports.length)} taps compared, ${identical} identical, ${unpaired.length} unpaired`;
   lines.push(`${styled(outcome, OUTCOME_STYLES[outcome], color)}  ${limitWords(failAbove)}; ${counts}`);
-  for (const line of nonFiniteLines(report.nonFinite, 'taps')) lines.push(styled(line, 'bad', color));
+  for (const line of diffNonFiniteLines(report)) lines.push(styled(line, 'bad', color));
   for (const note of notes) lines.push(styled(`note: ${note}`, 'bad', color));
   if (firstDivergence === null) {
-    const why = unpaired.length > 0 ? 'what has no partner fails' : 'a run that did not finish does not pass';
+    const why =
+      unpaired.length > 0
+        ? 'what has no partner fails'
+        : report.unpairedNonFinite.counted > 0
+          ? 'what is not finite does not pass'
+          : 'a run that did not finish does not pass';
     const fails = outcome === 'FAIL' ? `; ${why}` : '';
     if (compared.length > 0)
       lines.push(

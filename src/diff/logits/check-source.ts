@@ -13,6 +13,7 @@ import { knownTokens } from '../../dump/sequences.js';
 import { badArgument, ZayascopeError } from '../../errors.js';
 import { explained } from '../../regular-file.js';
 import { type Origin, originOf } from '../sides/side-by-side.js';
+import { recordedNonFinite, type UnpairedNonFinite } from '../unpaired-non-finite.js';
 import { openFileLogits } from './file-logits.js';
 
 const OP = 'verifyLogits';
@@ -36,6 +37,8 @@ export interface LogitsSource extends AsyncDisposable {
   readonly masked?: boolean;
   /** True where the producer did not finish: such a run passes nothing. Default false. */
   readonly partial?: boolean;
+  /** What of the whole dump is not finite, as its statistics say. Not there where nothing else is known. */
+  otherNonFinite?(allowNonFinite: boolean): Promise<UnpairedNonFinite>;
   /** Length V of a row. */
   readonly vocabulary: number;
   /** The rows there are. A raw file with a single row and no tokens does not know its position: -1. */
@@ -119,6 +122,7 @@ export async function dumpLogits(dump: DumpView): Promise<LogitsSource> {
     tokens: knownTokens(dump.manifest.sequences),
     masked: isMasked(tap),
     partial: dump.manifest.status === 'partial',
+    otherNonFinite: (allowNonFinite) => recordedNonFinite(dump, allowNonFinite),
     vocabulary,
     rows: places.map((row) => ({ sequence: sequence[row]!, position: position[row]! })),
     async read(index) {

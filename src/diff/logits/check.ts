@@ -6,6 +6,7 @@ import { badArgument } from '../../errors.js';
 import { MetricSums, type TensorMetrics } from '../metrics.js';
 import { type NonFiniteCounts, type NonFiniteRules, nonFiniteCounts } from '../non-finite.js';
 import { requireReferenceFirst } from '../sides/side-by-side.js';
+import type { UnpairedNonFinite } from '../unpaired-non-finite.js';
 import { type PairedRows, pairLogitsRows } from './check-rows.js';
 import type { LogitsRow, LogitsSource } from './check-source.js';
 import { clippedLogProbabilities } from './log-probabilities.js';
@@ -54,8 +55,8 @@ export interface TopToken {
 /** The outcome. Numbers may be infinite. */
 export interface LogitsCheckReport {
   /**
-   * True if the tokens do not differ, the variance NMSE is at most the limit, nothing counts as not finite
-   * and both runs finished.
+   * True if the tokens do not differ, the variance NMSE is at most the limit, nothing counts as not finite,
+   * in the rest of the tested dump too, and both runs finished.
    */
   pass: boolean;
   failAbove: number;
@@ -74,6 +75,11 @@ export interface LogitsCheckReport {
   partial: string[];
   /** Logits that are not finite, and the first pair that counts against the check; null where all are. */
   nonFinite: LogitsNonFinite | null;
+  /**
+   * What else of the tested dump is not finite, by its statistics: with one nothing passes. null where that
+   * is not known, or what was compared is not finite itself.
+   */
+  otherNonFinite: UnpairedNonFinite | null;
   metrics: TensorMetrics | null;
   /** Population variance of the reference's logits. */
   referenceVariance: number | null;
@@ -127,6 +133,7 @@ export async function checkLogits(
   const nothing = {
     band: null,
     nonFinite: null,
+    otherNonFinite: null,
     metrics: null,
     referenceVariance: null,
     logits: null,
@@ -159,14 +166,22 @@ export async function checkLogits(
     );
   const counts = nonFiniteCounts(metrics, rules);
   const allFinite = counts === null || counts.counted === 0;
+  const asksOthers = counts === null || counts.counted + counts.allowed === 0;
+  const others = (asksOthers && (await tested.otherNonFinite?.(allowNonFinite))) || null;
   // Something must be left to judge.
   const judged = metrics.elements - metrics.nonFinite > 0;
   return {
     ...base,
-    pass: allFinite && judged && partial.length === 0 && metrics.nmseVariance <= failAbove,
+    pass:
+      allFinite &&
+      judged &&
+      partial.length === 0 &&
+      (others?.counted ?? 0) === 0 &&
+      metrics.nmseVariance <= failAbove,
     rows: pairs.length,
     band: allFinite && judged ? logitsBand(metrics.nmseVariance) : null,
     nonFinite: counts === null ? null : { ...counts, first },
+    otherNonFinite: others,
     metrics,
     referenceVariance: variance.value(),
     logits: comparison.report(),

@@ -199,8 +199,13 @@ export async function locateDumps(
     : isStored
       ? `the ${AS_STORED}`
       : null;
+  const alone = diff.unpairedNonFinite;
   const isSilent =
-    faults.length === 0 && located.nonFinite === null && storedUnseen === null && unfit.length === 0;
+    faults.length === 0 &&
+    located.nonFinite === null &&
+    alone.counted === 0 &&
+    storedUnseen === null &&
+    unfit.length === 0;
   const unfinished = isSilent ? unfinishedSentence(dumps, ops) : null;
   const found = !isSilent || unfinished !== null;
   const final = {
@@ -217,8 +222,9 @@ export async function locateDumps(
     otherFile: stored?.isOtherFile === true ? stored.note : null,
     unjudged: storedUnseen?.sentence ?? unfitSentence(unfit) ?? unfinished,
     order: diff.order,
-    firstFault: located.nonFinite?.tap ?? faults[0]?.tap ?? null,
+    firstFault: located.nonFinite?.tap ?? faults[0]?.tap ?? alone.first?.tap ?? null,
     nonFinite: located.nonFinite,
+    unpairedNonFinite: alone,
     unfit,
     final,
     kinds,

@@ -1,4 +1,4 @@
-import { placeWords } from '../../diff/format/non-finite.js';
+import { placeWords, unpairedNonFiniteLines } from '../../diff/format/non-finite.js';
 import { orderWords } from '../../diff/tap-order.js';
 import { type Cell, formatError, formatShare, rendered, styled, textTable } from '../../text-table.js';
 import { blockCount, tapPlace } from '../replay/tap-graph.js';
@@ -100,12 +100,14 @@ function headLines(report: LocateReport, color: boolean, few: number): string[] 
   if (report.unjudged !== null) lines.push(`${styled('NOT JUDGED', 'strong', color)}  ${report.unjudged}`);
   // Nothing errs by itself, and yet nothing may pass.
   const unjudged = found && kinds.length === 0;
+  const isAlone = (report.unpairedNonFinite?.counted ?? 0) > 0;
+  const alone = report.unpairedNonFinite === null ? [] : unpairedNonFiniteLines(report.unpairedNonFinite);
   const what = unjudged
     ? 'no verdict passes over NaN or infinity'
     : mode === 'dumps-alone'
       ? 'where errors begin that the inputs do not have'
       : `${kinds.length} ${kinds.length === 1 ? 'kind of op makes' : 'kinds of op make'} more error of ${kinds.length === 1 ? 'its' : 'their'} own than a right one`;
-  if (!(unjudged && report.unjudged !== null && nonFinite === null))
+  if (!(unjudged && report.unjudged !== null && nonFinite === null && !isAlone))
     lines.push(
       found
         ? `${styled(unjudged ? 'NOT FINITE' : 'FAULT', 'bad', color)}  ${what}`
@@ -117,6 +119,7 @@ function headLines(report: LocateReport, color: boolean, few: number): string[] 
     );
   else if (firstFault !== null)
     lines.push(`first fault${orderWords(order)}: ${styled(firstFault, 'strong', color)}`);
+  for (const line of alone) lines.push(styled(line, 'bad', color));
   lines.push(finalWords(final));
   const noted = notes.slice(0, Math.max(2, few));
   for (const note of noted) lines.push(`note: ${note}`);

@@ -153,6 +153,7 @@ export function mismatchReport(
     unjudged: null,
     firstFault: null,
     nonFinite: null,
+    unpairedNonFinite: null,
     unfit: [],
     final: { tap: last.name, nmse: errorOf(last), floorNmse: null, noise: null },
     kinds: [],

@@ -181,6 +181,7 @@ export async function locatePolicy(
     order: tapOrder(reference),
     firstFault: located.nonFinite?.tap ?? faults[0]?.tap ?? null,
     nonFinite: located.nonFinite,
+    unpairedNonFinite: null,
     unfit: [],
     final: {
       tap: located.final,

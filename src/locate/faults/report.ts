@@ -1,5 +1,6 @@
 /** What `locate` finds, as plain data. Numbers may be infinite or NaN. */
 import type { ElementPlace } from '../../diff/report.js';
+import type { UnpairedNonFinite } from '../../diff/unpaired-non-finite.js';
 import type { TapOrder } from '../../dump/format.js';
 import type { LocatedCause } from '../causes/explain.js';
 import type { TapNoise } from '../noise/noise-floor.js';
@@ -165,6 +166,11 @@ export interface LocateReport {
   /** The first op in that order that fails while its inputs pass. */
   firstFault: string | null;
   nonFinite: NonFiniteOrigin | null;
+  /**
+   * What is not finite in values that only the tested dump holds: with one nothing passes. null with a
+   * policy, and for runs that were not judged.
+   */
+  unpairedNonFinite: UnpairedNonFinite | null;
   /** Values that both dumps hold in shapes or dtypes that do not fit each other: with one nothing passes. */
   unfit: string[];
   /**

@@ -1,6 +1,6 @@
 import type { DiffReport, TapReport } from '../../diff/report.js';
 import { tapDiffering, tapError, tapNonFinite } from '../../diff/report.js';
-import { nonFiniteLines, sideCounts } from '../../diff/format/non-finite.js';
+import { diffNonFiniteLines, sideCounts } from '../../diff/format/non-finite.js';
 import type { Outcome } from '../../diff/outcome.js';
 import { bothZeroWords, comparedTaps, exceeds } from '../../diff/summary.js';
 import { orderWords } from '../../diff/tap-order.js';
@@ -27,7 +27,7 @@ export function reportVerdict(
 ): ReportVerdict {
   const { unpaired, outcome, firstDivergence } = report;
   const tapReports = comparedTaps(report.tapReports);
-  const parts = [...(report.namesApart === null ? [] : [report.namesApart.replace(/\.$/, '')]), ...unpairedWords(unpaired.length), judged(report), ...nonFiniteLines(report.nonFinite, 'taps')];
+  const parts = [...(report.namesApart === null ? [] : [report.namesApart.replace(/\.$/, '')]), ...unpairedWords(unpaired.length), judged(report), ...diffNonFiniteLines(report)];
   const zeros = bothZeroWords(tapReports);
   if (zeros !== null) parts.push(zeros);
   if (firstDivergence !== null) {
