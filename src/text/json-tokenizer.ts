@@ -5,7 +5,7 @@ import { renderChatTemplate } from './chat-template.js';
 import { addedMatcher } from './pipeline/added-matches.js';
 import { makeBpe } from './pipeline/bpe.js';
 import { makeDecoder } from './pipeline/decoder.js';
-import { makeNormalizer } from './pipeline/normalizer.js';
+import { hasExpression, makeNormalizer } from './pipeline/normalizer.js';
 import { tokensAround } from './pipeline/post-processor.js';
 import { makePreTokenizer } from './pipeline/pre-tokenizer.js';
 import type { SpecialTokens, TextTokenizer } from './tokenizer.js';
@@ -31,8 +31,11 @@ export function jsonTokenizer(definition: TokenizerDefinition): TextTokenizer {
   const { vocabulary, added } = readTokens(json, source);
   const tokens: (string | undefined)[] = [];
   for (const [token, id] of vocabulary) tokens[id] = token;
-  for (const { id, content } of added.list) tokens[id] = content;
   const normalize = makeNormalizer(json.normalizer, source);
+  // `tokenizers` gives a token that it looks for in normalized text back as the normalizer leaves it.
+  const shown = normalize === undefined || hasExpression(json.normalizer) ? undefined : normalize;
+  for (const { id, content, normalized } of added.list)
+    tokens[id] = normalized && shown !== undefined ? shown(content) : content;
   const preTokenize = makePreTokenizer(json.pre_tokenizer, source);
   const bpe = makeBpe(json.model as Record<string, unknown>, vocabulary, source);
   const around = tokensAround(json.post_processor, (token) => added.idOf(token), source);

@@ -1,6 +1,7 @@
 import { ZayascopeError } from '../errors.js';
 import { describeValue } from '../weights/describe-value.js';
 import { addedToken, readTokens } from './added-tokens.js';
+import type { Rebuilt } from './classes/rebuilt.js';
 
 const OP = 'openTokenizer';
 /**
@@ -24,6 +25,8 @@ export interface TokenizerConfigs {
  * is what is added; without one, `special_tokens_map.json` goes before the config and `added_tokens.json` is
  * added. Special tokens that the vocabulary lacks are added last.
  *
+ * @param rebuilt what a class makes of tokenizer.json; it takes the added tokens from the files beside it, and
+ * those of tokenizer.json only where the config has no `added_tokens_decoder`.
  * @returns tokenizer.json with all added tokens, and the texts of special tokens by name.
  * @throws `BAD_CONFIG` naming the file for what is malformed.
  */
@@ -31,32 +34,66 @@ export function withSpecialTokens(
   json: Record<string, unknown>,
   { config = {}, specialMap, addedMap }: TokenizerConfigs,
   source: string,
+  rebuilt?: Rebuilt,
 ): { json: Record<string, unknown>; specialTexts: Record<string, string> } {
-  const { added } = readTokens(json, source);
+  const { added: own } = readTokens(json, source);
+  const { added } = rebuilt === undefined ? { added: own } : readTokens(rebuilt.json, source);
   const decoder = config.added_tokens_decoder;
-  const isLegacy = decoder === undefined;
-  const merged = { ...config, ...(isLegacy ? specialMap : undefined) };
-  const waiting: { token: ReturnType<typeof addedToken>; order: number }[] = [];
-  if (!isLegacy) {
+  const map = decoder === undefined ? specialMap : undefined;
+  const special = specialTokens({ ...rebuilt?.specialTexts, ...config, ...map }, config, map, source);
+  const { extra_special_tokens: more = config.additional_special_tokens } = { ...config, ...map };
+  if (Array.isArray(more)) for (const value of more) special.push(['', addedToken(value, source, true)]);
+  const waiting: { token: NewToken; order: number }[] = [];
+  if (decoder !== undefined) {
     for (const [id, value] of entries(decoder, 'added_tokens_decoder', source))
       waiting.push({ token: addedToken(value, source), order: Number(id) });
-  } else if (addedMap !== undefined)
-    for (const [content, id] of entries(addedMap, 'added_tokens.json', source))
-      waiting.push({ token: addedToken({ content, normalized: true }, source), order: Number(id) });
-  const specialTexts: Record<string, string> = {};
-  for (const [name, value] of Object.entries(merged)) {
-    if (!name.endsWith('_token') || value === null || value === undefined) continue;
-    if (typeof value === 'boolean' && !NAMED.includes(name)) continue; // add_bos_token and the like
-    const token = addedToken(value, source, true);
-    specialTexts[name] = token.content;
+  } else {
+    const names = new Set(special.map(([, { content }]) => content));
+    for (const [content, id] of entries(addedMap ?? {}, 'added_tokens.json', source)) {
+      const isSpecial = names.has(content);
+      const token = addedToken({ content, normalized: !isSpecial, special: isSpecial }, source);
+      waiting.push({ token, order: Number(id) });
+    }
+    if (rebuilt !== undefined) for (const { id, ...token } of own.list) waiting.push({ token, order: id });
   }
   waiting.sort((a, b) => a.order - b.order);
   for (const { token } of waiting) added.add(token);
-  for (const name of NAMED)
-    if (specialTexts[name] !== undefined) added.add(addedToken(merged[name], source, true));
-  const more = merged.extra_special_tokens ?? merged.additional_special_tokens;
-  if (Array.isArray(more)) for (const value of more) added.add(addedToken(value, source, true));
-  return { json: { ...json, added_tokens: added.list }, specialTexts };
+  for (const [, token] of special) added.add(token);
+  const named = special.filter(([name]) => name !== '').map(([name, { content }]) => [name, content]);
+  return {
+    json: { ...(rebuilt?.json ?? json), added_tokens: added.list },
+    specialTexts: Object.fromEntries(named),
+  };
+}
+
+type NewToken = ReturnType<typeof addedToken>;
+
+/**
+ * Special tokens by name, in the order in which transformers adds them: its own names, then the model's
+ * (`image_token`): those of `special_tokens_map.json` before those of the config.
+ */
+function specialTokens(
+  merged: Record<string, unknown>,
+  config: Record<string, unknown>,
+  map: Record<string, unknown> | undefined,
+  source: string,
+): [string, NewToken][] {
+  const values: Record<string, unknown> = {};
+  for (const name of NAMED) values[name] = merged[name];
+  const isModels = (name: string) => name.endsWith('_token') && !NAMED.includes(name);
+  const take = (from: Record<string, unknown>, takes: (value: unknown) => boolean): void => {
+    for (const [name, value] of Object.entries(from))
+      if (isModels(name) && takes(value)) values[name] = value;
+  };
+  take(config, (value) => (value as { __type?: unknown } | null)?.__type === 'AddedToken');
+  // add_bos_token and the like are no tokens.
+  take(map ?? {}, (value) => typeof value === 'string' || (typeof value === 'object' && value !== null));
+  take(config, (value) => typeof value === 'string');
+  for (const { extra_special_tokens: extra } of [config, map ?? {}])
+    if (typeof extra === 'object' && extra !== null && !Array.isArray(extra)) Object.assign(values, extra);
+  return Object.entries(values)
+    .filter(([, value]) => value !== null && value !== undefined)
+    .map(([name, value]) => [name, addedToken(value, source, true)]);
 }
 
 function entries(value: unknown, name: string, source: string): [string, unknown][] {

@@ -4,6 +4,8 @@ import { pathExists } from '../regular-file.js';
 import { describeValue } from '../weights/describe-value.js';
 import { readSmallFile } from '../weights/file-access.js';
 import { parseJsonObject } from '../weights/json-object.js';
+import { rebuiltTokenizer } from './classes/rebuilt.js';
+import { INSTEAD, tokenizerClass } from './classes/tokenizer-class.js';
 import { jsonTokenizer, type TokenizerDefinition } from './json-tokenizer.js';
 import { withSpecialTokens } from './special-tokens.js';
 import type { TextTokenizer } from './tokenizer.js';
@@ -41,8 +43,33 @@ export async function readTokenizerDefinition(folder: string): Promise<Tokenizer
     : configTemplate(config?.chat_template, configFile);
   const specialMap = await optional('special_tokens_map.json');
   const addedMap = await optional('added_tokens.json');
-  const complete = withSpecialTokens(json, { config, specialMap, addedMap }, source);
+  checkSettings(config ?? {}, source);
+  const name = tokenizerClass(config ?? {}, (await optional('config.json')) ?? {}, source);
+  const named = { ...config, ...(config?.added_tokens_decoder === undefined ? specialMap : undefined) };
+  const rebuilt = name === undefined ? undefined : rebuiltTokenizer(name, json, named, source);
+  const complete = withSpecialTokens(json, { config, specialMap, addedMap }, source, rebuilt);
   return { ...complete, chatTemplate, source };
+}
+
+/** Settings of tokenizer_config.json that change ids in transformers and are not honoured here. */
+function checkSettings(config: Record<string, unknown>, source: string): void {
+  const refuse = (expected: string, got: string): never => {
+    throw new ZayascopeError(
+      'BAD_CONFIG',
+      `${OP}: expected ${expected}, got ${got}; ${INSTEAD} (${source})`,
+      {
+        op: OP,
+        tensor: source,
+      },
+    );
+  };
+  for (const name of ['split_special_tokens', 'fix_mistral_regex'])
+    if ((config[name] ?? false) !== false)
+      refuse(`no ${name} in tokenizer_config.json, which is not supported`, describeValue(config[name]));
+  const { fast_tokenizer_files: files } = config;
+  const others = Array.isArray(files) ? files.filter((file) => file !== 'tokenizer.json') : [];
+  if (others.length > 0)
+    refuse('tokenizer.json alone', `others for some versions of transformers: ${describeValue(others[0])}`);
 }
 
 /** A byte-order mark is part of the text, as in Python. */

@@ -51,3 +51,11 @@ export function makeNormalizer(json: unknown, source: string): Normalize | undef
       throw step.unsupported();
   }
 }
+
+/** True if a normalizer holds a regular expression, which may take any time. */
+export function hasExpression(json: unknown): boolean {
+  if (typeof json !== 'object' || json === null) return false;
+  if (Array.isArray(json)) return json.some(hasExpression);
+  const { pattern, normalizers } = json as { pattern?: { Regex?: unknown } | null; normalizers?: unknown };
+  return pattern?.Regex !== undefined || hasExpression(normalizers);
+}
