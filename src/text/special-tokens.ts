@@ -25,8 +25,8 @@ export interface TokenizerConfigs {
  * is what is added; without one, `special_tokens_map.json` goes before the config and `added_tokens.json` is
  * added. Special tokens that the vocabulary lacks are added last.
  *
- * @param rebuilt what a class makes of tokenizer.json; it takes the added tokens from the files beside it, and
- * those of tokenizer.json only where the config has no `added_tokens_decoder`.
+ * @param rebuilt what a class makes of tokenizer.json; it takes the added tokens from the files beside it,
+ * and those of tokenizer.json only where the config has no `added_tokens_decoder`.
  * @returns tokenizer.json with all added tokens, and the texts of special tokens by name.
  * @throws `BAD_CONFIG` naming the file for what is malformed.
  */

@@ -1,4 +1,7 @@
-/** AutoTokenizer over tokenizer.json files of many kinds; `make_tokenizer_classes.py` wrote what it makes of them. */
+/**
+ * AutoTokenizer over tokenizer.json files of many kinds; `make_tokenizer_classes.py` wrote what it makes of
+ * them.
+ */
 import { linkSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
