@@ -8,7 +8,7 @@ import { ZayascopeError } from '../errors.js';
 import { openRegularFile } from '../regular-file.js';
 import { utf8Text } from '../utf8.js';
 import { parsePythonJson } from '../weights/json-object.js';
-import { TAP_DTYPES, type TapDtype } from './dtypes.js';
+import { blockElements, TAP_DTYPES, type TapDtype } from './dtypes.js';
 import { FieldCheck } from './field-check.js';
 import { GRAPH_FILE } from './format.js';
 
@@ -60,6 +60,8 @@ export interface DumpGraph {
 const GGML_TYPES = TAP_DTYPES.filter((dtype) => dtype !== 'U8' && dtype !== 'BOOL');
 /** ggml has 64 bytes of parameters. */
 const PARAMS = /^(?:[0-9a-f]{2}){0,64}$/;
+/** ggml has five flags. */
+const MAX_FLAGS = 2 ** 30;
 /** Far above any model's graph, below what one string can hold. */
 const MAX_BYTES = 2 ** 28;
 const OP = 'openGraph';
@@ -86,12 +88,14 @@ export async function readGraph(dir: string, taps: ReadonlySet<string>): Promise
       const { size } = await handle.stat();
       if (size > MAX_BYTES) throw new Error(`${size} bytes, more than ${MAX_BYTES}`);
       const read = utf8Text(await handle.readFile());
-      if (read === undefined) throw new Error('bytes that are not UTF-8');
+      if (read === undefined)
+        throw graphError('BAD_DUMP', 'JSON', 'bytes that are not UTF-8', dir, undefined);
       text = read;
     } finally {
       await handle.close();
     }
   } catch (cause) {
+    if (cause instanceof ZayascopeError) throw cause;
     throw graphError('IO', `a readable ${GRAPH_FILE}`, (cause as Error).message, dir, cause);
   }
   let value: unknown;
@@ -118,6 +122,9 @@ function checkGraph(
   const tensors = check.array(graph.tensors, 'tensors');
   for (const [k, tensor] of tensors.entries()) checkTensor(tensor, k, tensors.length, taps, check);
   const known = tensors as GraphTensor[];
+  for (const { id, viewSrc = null } of known)
+    if (viewSrc !== null && known[viewSrc]!.viewSrc != null)
+      check.fail(`tensors[${id}].viewSrc`, 'a tensor with memory of its own', viewSrc);
   checkCircles(known, check);
   for (const [g, entry] of check.array(graph.graphs, 'graphs').entries()) {
     const { step, nodes } = check.object(entry, `graphs[${g}]`);
@@ -145,7 +152,10 @@ function checkTensor(
     if (sizes.length !== 4) check.fail(`${at}.${key}`, '4 numbers', sizes);
     for (const [axis, size] of sizes.entries()) check.integer(size, 0, `${at}.${key}[${axis}]`);
   }
-  check.integer(tensor.flags, 0, `${at}.flags`);
+  const perBlock = blockElements(tensor.type as TapDtype);
+  if ((tensor.ne as number[])[0]! % perBlock !== 0)
+    check.fail(`${at}.ne`, `rows of whole blocks of ${perBlock}`, tensor.ne);
+  check.index(tensor.flags, MAX_FLAGS, `${at}.flags`);
   for (const [s, source] of check.array(tensor.src, `${at}.src`).entries())
     if (source !== null) check.index(source, count, `${at}.src[${s}]`);
   const { viewSrc = null, viewOffs, tap, axes, state } = tensor;

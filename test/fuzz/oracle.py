@@ -76,6 +76,31 @@ def hashes(path):
     return [["rows", [table.num_rows], digest_text("\n".join(table.column("sha256").to_pylist()))]]
 
 
+def recording(path):
+    """Which columns of the damaged recording differ from the whole one's, and whether nothing at all does."""
+    run, whole = os.path.join(path, "run"), os.path.join(path, "whole")
+    changed = []
+    for file in sorted(os.listdir(whole)):
+        if not file.endswith(".arrow") or file == "stats.arrow":
+            continue
+        one, other = (arrow_table(os.path.join(folder, file)) for folder in (run, whole))
+        for name in other.schema.names:
+            if name not in one.schema.names or buffers(one.column(name)) != buffers(other.column(name)):
+                changed.append(name)
+    same = all(
+        json.load(open(os.path.join(run, file), encoding="utf-8")) == json.load(open(os.path.join(whole, file), encoding="utf-8"))
+        for file in ("manifest.json", "graph.json")
+    )
+    return [["changed", [], changed], ["whole", [], same and not changed]]
+
+
+def buffers(column):
+    column = column.combine_chunks()
+    column = column.storage if hasattr(column, "storage") else column
+    # Bytes of values and lengths, whatever is null.
+    return repr(column.to_pylist())
+
+
 def torch_values(tensors):
     import torch
 
@@ -213,6 +238,7 @@ READERS = {
     "arrow": arrow,
     "stats": stats,
     "hash": hashes,
+    "recording": recording,
     "safetensors": safetensors_file,
     "index": index,
     "npy": npy,

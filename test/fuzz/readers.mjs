@@ -2,7 +2,7 @@
  * How each kind of file is read: a list of `[name, shape, digest]`, in the order of names, to be compared
  * with the oracle's.
  */
-import { stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readSequences } from '../../dist/cli/options/tokens.js';
 import { openLogits } from '../../dist/diff/logits/check-source.js';
@@ -14,16 +14,22 @@ import {
   diffDumps,
   formatReport,
   loadPolicy,
+  locateRecording,
   openForeignSource,
   openTokenizer,
   readImportance,
   readNameMap,
   readZayaConfig,
+  replayRecording,
   toFloat64,
   ZayascopeError,
 } from '../../dist/index.js';
 import { openBisectState } from '../../dist/locate/bisect/state.js';
 import { openRepro } from '../../dist/locate/repro/folder.js';
+import { formatLocatedRecording } from '../../dist/recording/locate/format.js';
+import { runLocate } from '../../dist/recording/locate/run-locate.js';
+import { formatReplay } from '../../dist/recording/replay/format-replay.js';
+import { runReplay } from '../../dist/recording/replay/run-replay.js';
 import { openCheckpoint } from '../../dist/weights/checkpoint.js';
 import { readGgufHeader } from '../../dist/weights/formats/gguf-header.js';
 import { ggufCheckpoint } from '../../dist/weights/gguf.js';
@@ -89,6 +95,33 @@ async function dump(path, taps) {
 
 const REFERENCE = join(import.meta.dirname, '..', '..', 'dumps', 'tiny', 'reference-float32');
 
+const ignore = () => {};
+const MODES = ['same', 'widened'];
+
+/**
+ * What three commands say of a recording: `pass` or the first that does not, and the taps that nodes
+ * compute, by the whole one's graph.
+ */
+async function judgeRecording(path, replay, locate) {
+  const [model, run, whole] = ['model.gguf', 'run', 'whole'].map((name) => join(path, name));
+  const graph = JSON.parse(await readFile(join(whole, 'graph.json'), 'utf8'));
+  const computed = graph.tensors.filter(({ op, tap }) => op !== 'NONE' && tap !== undefined);
+  const replayed = await replay({ recording: run, model, modes: MODES, threads: undefined, backend: 'cpu' });
+  formatReplay(replayed, 5);
+  const job = { recording: run, model, threads: undefined, backend: 'cpu' };
+  const verdicts = [
+    await locate({ ...job, reference: undefined }),
+    await locate({ ...job, reference: whole }),
+  ];
+  for (const verdict of verdicts) formatLocatedRecording(verdict);
+  const isSame = replayed.nodes.every(({ isSame, problem }) => isSame && problem === undefined);
+  const parts = isSame ? (verdicts.some(({ found }) => found) ? 'locate' : 'pass') : 'replay';
+  return [
+    [parts, [replayed.nodes.length], ''],
+    ['computed', [], computed.map(({ tap }) => tap)],
+  ];
+}
+
 /** By kind of `kinds.mjs`. */
 export const READERS = {
   async manifest(path) {
@@ -150,6 +183,13 @@ export const READERS = {
     });
   },
   port: foreign,
+  recording: (path) =>
+    judgeRecording(
+      path,
+      (run) => runReplay(run, ignore, ignore),
+      (run) => runLocate(run, ignore, ignore),
+    ),
+  'recording-in-child': (path) => judgeRecording(path, replayRecording, locateRecording),
   async config(path) {
     await readZayaConfig(path);
     return [];

@@ -44,7 +44,9 @@ export async function runKind(kind, { seeds, cases, seed, first = 0, keep, stric
       const mutants = kind.mutate(random, base);
       lay(folder, base, mutants);
       const target = join(folder, kind.target);
-      const outcome = await reader.read(number, kind.kind, target);
+      let outcome = await reader.read(number, kind.kind, target);
+      if (outcome.signal !== undefined && kind.inChild !== undefined)
+        outcome = await reader.read(number, kind.inChild, target);
       const failure = await judge(outcome, kind, target, oracle, result, number, strict);
       if (failure === undefined) continue;
       result.failures.push({ number, ...failure });
@@ -89,7 +91,9 @@ async function judge(outcome, kind, target, oracle, result, number, strict) {
     result.lenient.push({ number, detail: right.error });
     return undefined;
   }
-  if (JSON.stringify(right.values) === JSON.stringify(outcome.values)) {
+  const wrong = kind.check?.(outcome.values, right.values);
+  if (wrong !== undefined) return { what: 'wrong', detail: wrong };
+  if (kind.check !== undefined || JSON.stringify(right.values) === JSON.stringify(outcome.values)) {
     result.agreed++;
     return undefined;
   }

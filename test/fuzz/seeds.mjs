@@ -2,8 +2,10 @@
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { capture, Dump, NAME_MAPS, openZaya, policy, writeRepro } from '../../dist/index.js';
+import { capture, Dump, NAME_MAPS, openZaya, policy, recordGguf, writeRepro } from '../../dist/index.js';
 import { openBisectState } from '../../dist/locate/bisect/state.js';
+import { writeRandomGguf } from '../recording/random-gguf.mjs';
+import { RECORDED } from './kinds/recording.mjs';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const TINY = join(ROOT, 'dumps', 'tiny', 'model');
@@ -49,6 +51,16 @@ export async function makeSeeds(folder) {
   await writeRepro({ dump: reference, op, model: TINY, policy: policy('f32'), out: join(folder, 'repro') });
   await reference.close();
   writePort(sub('port'));
+  for (const architecture of RECORDED) await writeRecording(sub(`recording-${architecture}`), architecture);
+}
+
+/** A model, a recording of three tokens and one more, and the same again, which stays whole. */
+async function writeRecording(folder, architecture) {
+  const model = join(folder, 'model.gguf');
+  await writeRandomGguf(model, architecture);
+  const run = { model, tokens: [3, 10, 17], generate: 1, threads: 1 };
+  await recordGguf({ ...run, out: join(folder, 'run'), overwrite: true });
+  cpSync(join(folder, 'run'), join(folder, 'whole'), { recursive: true });
 }
 
 /** What the dump header writes of a run of four tokens. */

@@ -39,7 +39,7 @@ interface Made extends Call {
 }
 
 /** One recording, run by run. */
-class RecordingRun {
+export class RecordingRun {
   readonly #session: LlamaSession;
   readonly #run: RecordRun;
   readonly graphs = new GraphCollector();
@@ -86,6 +86,8 @@ class RecordingRun {
       overwrite: run.overwrite,
       graph: true,
     });
+    // Before the values: what is there of a run that is cut short can be replayed.
+    await writer.writeGraph(graphFile(file, this.graphs, this.plan));
     const index = rowsOfGraphs(calls, run.ubatch);
     const values = new ValueWriter(writer, this.plan, index);
     const taker = new ValueTaker(session, this.graphs, values);
@@ -105,7 +107,6 @@ class RecordingRun {
     }
     if (session.grafted !== grafts.count)
       throw unexpected(`${grafts.count} values to be written into the run`, `${session.grafted}`);
-    await writer.writeGraph(graphFile(file, this.graphs, this.plan));
     await writer.finish();
     const last = calls.at(-1)!.logits.subarray(-session.vocabulary);
     const next = likeliest(last);

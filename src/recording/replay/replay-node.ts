@@ -88,11 +88,17 @@ export async function writtenBy(
 ): Promise<Written> {
   const ne = valueSizes(node, tensors);
   const rows = node.op === 'SET_ROWS' ? await rowsOf(node, step, values, tensors) : undefined;
-  const starts = (at: Strided) => rowStarts({ ...at, ne }, rows);
+  if (ne[0] !== node.ne[0]) throw lacking(`rows of ${node.ne[0]}`, node, `${ne[0]}`);
+  const starts = (memory: Uint8Array, at: Strided) => {
+    const found = rowStarts({ ...at, ne }, rows);
+    const last = found.reduce((most, start) => Math.max(most, start), 0);
+    checkWithin(node, last + spanOf({ ...at, ne: [ne[0], 1, 1, 1] }), memory);
+    return found;
+  };
   return {
     ne,
-    read: (memory, at) => packed(memory, at, starts(at)),
-    write: (memory, at, bytes) => unpack(memory, at, bytes, starts(at)),
+    read: (memory, at) => packed(memory, at, starts(memory, at)),
+    write: (memory, at, bytes) => unpack(memory, at, bytes, starts(memory, at)),
   };
 }
 

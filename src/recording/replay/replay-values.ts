@@ -82,7 +82,11 @@ export class ReplayValues {
     const { tap, type, axes = [3, 2, 1, 0] } = tensor;
     if (tap === undefined) throw lacking('its value in the recording', tensor);
     if (ne.includes(0)) return new Uint8Array(0);
-    const { data } = await this.#dump.read(tap, { step });
+    const { data } = await this.#dump.read(tap, { step }).catch((error: unknown) => {
+      if (error instanceof ZayascopeError && error.code === 'BAD_ARGUMENT')
+        throw lacking(`its value at step ${step}`, tensor);
+      throw error;
+    });
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     const expected = storedBytes(type, elementCount(ne));
     if (bytes.byteLength !== expected) throw lacking(`${expected} bytes`, tensor, `${bytes.byteLength}`);
@@ -101,11 +105,23 @@ export class ReplayValues {
         );
       return readTensor(weight);
     }
-    if (tensor.state === 'zero') return new Uint8Array(sizeOf(tensor));
+    if (tensor.state === 'zero') return this.#zeros(tensor);
     if (tensor.op !== 'NONE') throw lacking('a node that comes before its readers', tensor);
     // A leaf without memory is never read; an empty one has nothing to read.
-    if (tensor.tap === undefined) return new Uint8Array(sizeOf(tensor));
+    if (tensor.tap === undefined) return this.#zeros(tensor);
     return (await this.recorded(tensor, tensor.ne, step)).slice();
+  }
+
+  /** Zeros of a cache, or of a leaf that is never read: no file holds them, so the model's size bounds them. */
+  #zeros(tensor: GraphTensor): Uint8Array {
+    const size = sizeOf(tensor);
+    if (size > SMALL_STATE_BYTES) {
+      let model = 0;
+      for (const { sizeBytes } of this.#checkpoint.tensors.values()) model += sizeBytes;
+      const most = Math.max(SMALL_STATE_BYTES, STATE_PER_MODEL * model);
+      if (size > most) throw lacking(`a cache of at most ${most} bytes beside this model`, tensor, `${size}`);
+    }
+    return new Uint8Array(size);
   }
 
   #owners(node: GraphTensor): Set<number> {
@@ -132,6 +148,10 @@ function sizeOf({ type, ne, name }: GraphTensor): number {
   return size;
 }
 
+/** A cache of this size goes with any model. */
+const SMALL_STATE_BYTES = 2 ** 27;
+/** One cache of a larger one is at most so many times the size of the model's weights. */
+const STATE_PER_MODEL = 16;
 /** What one array holds in every Node that is supported. */
 const MAX_TENSOR_BYTES = 2 ** 32;
 
