@@ -122,10 +122,10 @@ function checkGraph(
   const tensors = check.array(graph.tensors, 'tensors');
   for (const [k, tensor] of tensors.entries()) checkTensor(tensor, k, tensors.length, taps, check);
   const known = tensors as GraphTensor[];
+  checkCircles(known, check);
   for (const { id, viewSrc = null } of known)
     if (viewSrc !== null && known[viewSrc]!.viewSrc != null)
       check.fail(`tensors[${id}].viewSrc`, 'a tensor with memory of its own', viewSrc);
-  checkCircles(known, check);
   for (const [g, entry] of check.array(graph.graphs, 'graphs').entries()) {
     const { step, nodes } = check.object(entry, `graphs[${g}]`);
     check.integer(step, 0, `graphs[${g}].step`);

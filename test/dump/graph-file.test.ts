@@ -114,6 +114,7 @@ describe('the graph of a recording', () => {
     ['with a node that is not there', ['graphs', 0, 'nodes'], [7], /graphs\[0\]\.nodes\[0\], got 7/],
     ['with a negative size', ['tensors', 0, 'ne', 1], -2, /tensors\[0\]\.ne\[1\], got -2/],
     ['with a stride beyond 2^53', ['tensors', 0, 'nb', 3], 2 ** 53, /tensors\[0\]\.nb\[3\]/],
+    ['with flags that ggml has not', ['tensors', 2, 'flags'], 2 ** 30, /tensors\[2\]\.flags, got 1073741824/],
     ['of five axes', ['tensors', 0, 'ne'], [1, 1, 1, 1, 1], /4 numbers in tensors\[0\]\.ne/],
     ['with parameters that are no hex', ['tensors', 2, 'params'], '0G', /up to 64 bytes in hex/],
     [

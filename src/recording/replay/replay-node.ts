@@ -7,6 +7,10 @@ import { type Four, valueSizes } from '../record/recorded-graph.js';
 import { lacking, type ReplayValues } from './replay-values.js';
 import { packed, rowStarts, type Strided, spanOf, unpack } from './strided.js';
 
+const PARAMS_BYTES = 64;
+/** Where `n_dims` stands in the parameters of a `ROPE`. */
+const ROPE_DIMENSIONS = 4;
+
 /** A tensor in memory that has been given. */
 export interface Placed extends Strided, NativeReplayTensor {}
 
@@ -70,10 +74,14 @@ export function runNode(
   node: GraphTensor,
   { roots, tensors, src }: Prepared,
 ): void {
+  const params = Buffer.from(node.params.padEnd(2 * PARAMS_BYTES, '0'), 'hex');
+  const dimensions = params.readInt32LE(ROPE_DIMENSIONS);
+  if (node.op.startsWith('ROPE') && dimensions < 2)
+    throw lacking('at least 2 dimensions to rotate, without which ggml never ends', node, `${dimensions}`);
   native().replayNode(backend, roots, tensors, {
     tensor: 0,
     op: node.op,
-    params: Uint8Array.from(Buffer.from(node.params, 'hex')),
+    params: Uint8Array.from(params),
     flags: node.flags,
     src,
   });
