@@ -12,6 +12,7 @@ import { TEXT_KINDS } from './kinds/text.mjs';
  * - `lenient`: sentences of the oracle about what it refuses and is read here, each with the reason why that
  *   is right. How each is read stands in `readers.mjs`;
  * - `inChild`: another reader, asked once more where the first ended its process: it must answer;
- * - `check(ours, right)`: what is wrong with an answer beside the oracle's, where the two are not the same words.
+ * - `check(ours, right)`: what is wrong with an answer beside the oracle's, where the two are not the same
+ *   words.
  */
 export const KINDS = [...DUMP_KINDS, ...RECORDING_KINDS, ...TENSOR_KINDS, ...TEXT_KINDS];

@@ -112,7 +112,9 @@ export class ReplayValues {
     return (await this.recorded(tensor, tensor.ne, step)).slice();
   }
 
-  /** Zeros of a cache, or of a leaf that is never read: no file holds them, so the model's size bounds them. */
+  /**
+   * Zeros of a cache, or of a leaf that is never read: no file holds them, so the model's size bounds them.
+   */
   #zeros(tensor: GraphTensor): Uint8Array {
     const size = sizeOf(tensor);
     if (size > SMALL_STATE_BYTES) {

@@ -1,4 +1,7 @@
-/** A recording: its graph, manifest and Arrow files, one damaged at a time, beside the whole one and its model. */
+/**
+ * A recording: its graph, manifest and Arrow files, one damaged at a time, beside the whole one and its
+ * model.
+ */
 import { mutateBytes } from '../mutate-bytes.mjs';
 import { mutateJson } from '../mutate-json.mjs';
 
@@ -131,8 +134,8 @@ function withOne(random, list, value) {
 }
 
 /**
- * Whether an answer is right. `ours`: what `readers.mjs` says of the mutant; `right`: which columns differ from
- * the whole recording's as pyarrow reads them, and whether anything does.
+ * Whether an answer is right. `ours`: what `readers.mjs` says of the mutant; `right`: which columns differ
+ * from the whole recording's as pyarrow reads them, and whether anything does.
  *
  * @returns what is wrong, or undefined.
  */
