@@ -209,6 +209,23 @@ export {
   type ReplayRecordingOptions,
   replayRecording,
 } from './recording/replay/replay.js';
+export {
+  type NodeReproResult,
+  type NodeReproRunOptions,
+  type NodeReproRuns,
+  runNodeRepro,
+} from './recording/repro/run-repro.js';
+export { type NodeRepro, type NodeReproOptions, writeNodeRepro } from './recording/repro/write-repro.js';
+export {
+  type NodePlace,
+  type NodeSourceInfo,
+  type NodeStepUnit,
+  type NodeStop,
+  type NodeValue,
+  openRecordingStepper,
+  type RecordingStepper,
+  type RecordingStepperOptions,
+} from './recording/step/recording-stepper.js';
 export { createReport, type Report, type ReportOptions } from './report/report.js';
 export { writeReport } from './report/write-report.js';
 export { tapPattern } from './tap-pattern.js';

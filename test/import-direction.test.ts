@@ -37,7 +37,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'plot',
     'report',
   ],
-  recording: ['.', 'native.ts', 'graph', 'weights', 'models', 'dump'],
+  recording: ['.', 'native.ts', 'graph', 'weights', 'models', 'dump', 'locate'],
   conformance: ['.', 'native.ts', 'graph', 'models', 'dump', 'families'],
   cli: [
     '.',

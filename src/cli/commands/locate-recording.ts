@@ -1,8 +1,10 @@
 import { badArgument } from '../../errors.js';
+import type { JudgedNode } from '../../recording/locate/locate.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
 import { withProgress } from '../progress.js';
 import { runCancellable } from '../run-cancellable.js';
+import { shellWord } from '../shell-word.js';
 import type { LocateCommandOptions } from './locate.js';
 
 /** Options that mean nothing for a recording. */
@@ -17,8 +19,6 @@ export async function runLocateRecording(
 ): Promise<void> {
   const { terminal } = context;
   const { model, backend, threads } = options;
-  if (model === undefined)
-    throw badArgument('locate', "--model with the GGUF file that ran, or the reference's", 'none');
   const other = OTHERS.find((name) => options[name] !== undefined);
   if (other !== undefined)
     throw badArgument(
@@ -43,8 +43,22 @@ export async function runLocateRecording(
     if (options.json) terminal.result(toJson(verdict));
     else
       terminal.styledResult(
-        formatLocatedRecording(verdict, { color: terminal.hasColor, all: options.all === true }),
+        formatLocatedRecording(verdict, {
+          color: terminal.hasColor,
+          all: options.all === true,
+          next: (node) => nextCommand(second ?? first, verdict.ownWeights ? model : undefined, node),
+        }),
       );
     if (verdict.found) context.exitWith(1);
   });
+}
+
+/** The node in a folder of its own, or where the weights that it ran with are not at hand, on the screen. */
+function nextCommand(recording: string, model: string | undefined, { name, step, op }: JudgedNode): string {
+  const label = step === 0 ? name : `${name}@${step}`;
+  const args =
+    model === undefined || op === 'INPUT'
+      ? ['step', recording, '--break', label]
+      : ['repro', recording, '--op', label, '--model', model, '--out', 'out/repro'];
+  return ['zayascope', ...args].map(shellWord).join(' ');
 }

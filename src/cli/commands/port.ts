@@ -11,6 +11,7 @@ import { pathExists } from '../../regular-file.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
 import { JOURNEY_FILES, openJourneyFolder } from '../port-folder.js';
+import { shellWord } from '../shell-word.js';
 import type { Terminal } from '../terminal.js';
 
 interface PortCommandOptions {
@@ -232,9 +233,4 @@ async function expectFit(source: ModelSource, folder: string): Promise<void> {
 
 function refusal(expected: string, path: string, got: string): ZayascopeError {
   return new ZayascopeError('IO', `port: expected ${expected}, got ${got} (${path})`, { op: 'port' });
-}
-
-/** As a POSIX shell reads it. */
-function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -9,7 +9,7 @@ import { withProgress } from '../progress.js';
 import { runCancellable } from '../run-cancellable.js';
 
 interface ReplayCommandOptions extends Omit<DeviceOptions, 'strictF32'> {
-  model: string;
+  model?: string;
   mode?: ReplayMode;
   top: number;
   json?: boolean;
@@ -22,7 +22,7 @@ export function replayCommand(context: CommandContext): Command {
       'Runs every node of a recording again on its own inputs: as it was, and with its operands in F32.',
     )
     .argument('<recording>', 'folder of the recording')
-    .requiredOption('--model <file>', 'the GGUF file that ran')
+    .option('--model <file>', 'the GGUF file that ran; not for what zayascope repro wrote')
     .addOption(
       new Option('--mode <mode>', 'same: as it was; widened: with operands in F32 (default: both)').choices([
         'same',

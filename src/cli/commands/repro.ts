@@ -5,6 +5,7 @@ import type { ReproComparison, ReproReport, ReproResult } from '../../locate/rep
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
 import { integerOption, thresholdOption } from '../options/values.js';
+import { runCancellable } from '../run-cancellable.js';
 import { fields, table } from '../table.js';
 
 const OP = FAMILIES[0]!.examples.op;
@@ -31,8 +32,14 @@ export function reproCommand(context: CommandContext): Command {
   return new Command('repro')
     .description('Writes a small folder that computes one value of a dump again, without model and dump.')
     .argument('<dump>', 'dump of tier full, of any program')
-    .option('--op <tap>', `value to reproduce, e.g. ${OP} (required)`)
-    .option('--model <folder>', 'model folder or GGUF file that has the weights (required)')
+    .option(
+      '--op <tap>',
+      `value to reproduce, e.g. ${OP} (required); of a recording also NAME@STEP or the number of a node`,
+    )
+    .option(
+      '--model <folder>',
+      'model folder or GGUF file that has the weights (required, but for recordings that read none)',
+    )
     .option('--out <folder>', 'folder to make; must be new or empty (required)')
     .option('--policy <name>', 'a preset or a .json file: the settings to reproduce', 'f32')
     .option('--sequence <number>', 'sequence of the dump', integerOption(0, 2 ** 31 - 1), 0)
@@ -82,6 +89,8 @@ async function writeFolder(
 ): Promise<void> {
   // Commander would ask for required options of `repro` in `repro run` too.
   const { op, model, out } = options;
+  const { isRecording } = await import('../../recording/replay/open-recording.js');
+  if (await isRecording(path)) return writeNodeFolder(path, options, terminal);
   if (op === undefined || model === undefined || out === undefined)
     throw badArgument(
       'repro',
@@ -121,11 +130,55 @@ async function writeFolder(
   );
 }
 
+/** A node of a recording becomes a recording of its own. */
+async function writeNodeFolder(
+  recording: string,
+  { op, model, out, json, ...rest }: ReproWriteOptions,
+  terminal: CommandContext['terminal'],
+): Promise<void> {
+  if (op === undefined || out === undefined)
+    throw badArgument('repro', '--op and --out', `no ${op === undefined ? '--op' : '--out'}`);
+  const other = Object.entries(DUMP_ONLY).find(
+    ([name, usual]) => rest[name as keyof typeof DUMP_ONLY] !== usual,
+  );
+  if (other !== undefined)
+    throw badArgument('repro', 'options of recordings (--op, --model, --out, --json)', `--${other[0]}`);
+  const { writeNodeRepro } = await import('../../recording/repro/write-repro.js');
+  const written = await writeNodeRepro({ recording, op, model, out });
+  if (json) return terminal.result(toJson(written));
+  terminal.result(
+    fields([
+      ['folder', written.out],
+      ['node', `${written.id}: ${written.op} ${written.name}, step ${written.step}`],
+      ...written.sources.map(
+        ({ name, type, ne }, k) => [k === 0 ? 'reads' : '', `${name}: ${ne.join(' x ')}, ${type}`] as const,
+      ),
+      ['bytes', String(written.bytes)],
+      ['next', `zayascope repro run ${written.out}`],
+    ]),
+  );
+}
+
+/** Options that mean nothing for a recording, and what they are when nobody gave them. */
+const DUMP_ONLY = { policy: 'f32', sequence: 0, positions: 'all' } as const;
+
 async function runFolder(
   folder: string,
   { backends, dtypeVariants = false, failAbove, json }: ReproRunOptions,
-  { terminal, exitWith }: CommandContext,
+  context: CommandContext,
 ): Promise<void> {
+  const { terminal, exitWith } = context;
+  const { isNodeRepro } = await import('../../recording/repro/run-repro.js');
+  if (await isNodeRepro(folder)) {
+    if (dtypeVariants)
+      throw badArgument(
+        'repro run',
+        'no --dtype-variants with a node of a recording, which is always run with its operands in F32 too',
+        '--dtype-variants',
+        folder,
+      );
+    return runNodeFolder(folder, { backends, failAbove, json }, context);
+  }
   const { runRepro } = await import('../../locate/repro/run.js');
   const report = await runRepro(folder, {
     dtypeVariants,
@@ -137,6 +190,25 @@ async function runFolder(
       (failAbove !== undefined && !(expected !== undefined && expected.nmse <= failAbove)));
   terminal.result(json ? toJson(report) : formatReport(report));
   if (report.results.some(fails)) exitWith(1);
+}
+
+async function runNodeFolder(
+  folder: string,
+  { backends, failAbove, json }: Omit<ReproRunOptions, 'dtypeVariants'>,
+  context: CommandContext,
+): Promise<void> {
+  const { formatNodeReproRuns, runNodeRepro } = await import('../../recording/repro/run-repro.js');
+  await runCancellable(context, async (signal) => {
+    const runs = await runNodeRepro({
+      folder,
+      ...(backends !== undefined && { backends: backends.split(',').map((name) => name.trim()) }),
+      signal,
+    });
+    context.terminal.result(json ? toJson(runs) : formatNodeReproRuns(runs));
+    const fails = ({ error, nonFinite, nmse = 0 }: (typeof runs.results)[number]) =>
+      nonFinite > 0 || (failAbove !== undefined && (error !== undefined || !(nmse <= failAbove)));
+    if (runs.results.some(fails)) context.exitWith(1);
+  });
 }
 
 function formatReport(report: ReproReport): string {

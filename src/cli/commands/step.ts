@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander';
+import { badArgument } from '../../errors.js';
 import { FAMILIES } from '../../families/families.js';
 import type { StepStop } from '../../locate/step/step.js';
 import type { CommandContext } from '../command-line.js';
@@ -7,27 +8,31 @@ import { addRunOptions, openOptions, type RunOptions } from '../options/run.js';
 import { addTokenOptions, resolveTokens, type TokenOptions } from '../options/tokens-or-prompt.js';
 import { fields } from '../table.js';
 
-interface StepOptions extends TokenOptions, RunOptions {
-  model: string;
+export interface StepOptions extends TokenOptions, RunOptions {
+  model?: string;
   break?: string;
   until?: 'nan';
   print: Statistic | 'all';
   json?: boolean;
 }
 
-const STATISTICS = ['min', 'max', 'mean', 'rms', 'absmax', 'nan', 'inf'] as const;
+export const STATISTICS = ['min', 'max', 'mean', 'rms', 'absmax', 'nan', 'inf'] as const;
 type Statistic = (typeof STATISTICS)[number];
 
 /** Elements printed. */
-const FIRST = 8;
+export const FIRST = 8;
 
 /** `zayascope step`: runs up to a value and prints it. */
 export function stepCommand(context: CommandContext): Command {
   const command = new Command('step')
     .description('Runs a prompt up to a value and prints its statistics and first elements.')
-    .requiredOption('--model <folder>', 'model folder or GGUF file');
+    .argument('[recording]', 'a recording (zayascope record) in place of a model: its nodes, nothing runs')
+    .option('--model <folder>', 'model folder or GGUF file');
   return addRunOptions(addTokenOptions(command))
-    .option('--break <globs>', 'stop at the first value of these names (default: run to the end)')
+    .option(
+      '--break <globs>',
+      'stop at the first value of these names, of a recording also at a node by its number (default: run to the end)',
+    )
     .addOption(
       new Option('--until <condition>', 'stop at the first value with a NaN or an infinity').choices(['nan']),
     )
@@ -41,16 +46,36 @@ export function stepCommand(context: CommandContext): Command {
       'after',
       '\nExit code 1: --break or --until was given and nothing stopped the run; or, without --until, the value holds a' +
         '\nNaN or an infinity. The other statistics are over finite elements.' +
-        `\n\nExample:\n  zayascope step --model dumps/tiny/model --tokens-file dumps/tiny/prompt.json --break ${FAMILIES[0]!.examples.breakpoint}`,
+        `\n\nExamples:\n  zayascope step --model dumps/tiny/model --tokens-file dumps/tiny/prompt.json --break ${FAMILIES[0]!.examples.breakpoint}` +
+        "\n  zayascope step out/recording --break 'kqv_out-*'",
     )
-    .action((options: StepOptions) => runStep(options, context));
+    .action((recording: string | undefined, options: StepOptions) => {
+      const given = Object.keys(options).filter((name) => command.getOptionValueSource(name) === 'cli');
+      return recording === undefined
+        ? runStep(options, context)
+        : runStepOf(recording, options, given, context);
+    });
 }
 
-async function runStep(options: StepOptions, { terminal, exitWith }: CommandContext): Promise<void> {
-  const { tokens } = await resolveTokens('step', options, options.model, terminal);
+async function runStepOf(
+  recording: string,
+  options: StepOptions,
+  given: readonly string[],
+  context: CommandContext,
+): Promise<void> {
+  const { runStepRecording } = await import('./step-recording.js');
+  return runStepRecording(recording, options, given, context);
+}
+
+async function runStep(
+  { model: folder, ...options }: StepOptions,
+  { terminal, exitWith }: CommandContext,
+): Promise<void> {
+  if (folder === undefined) throw badArgument('step', '--model with a model, or a recording', 'neither');
+  const { tokens } = await resolveTokens('step', options, folder, terminal);
   const { openModel } = await import('../../models/runtime/model.js');
   const { openStepper } = await import('../../locate/step/step.js');
-  using model = await openModel(options.model, openOptions(options));
+  using model = await openModel(folder, openOptions(options));
   using stepper = openStepper(model, tokens);
   if (options.break !== undefined) stepper.breakpoint(options.break);
   if (options.until !== undefined) stepper.breakpoint(options.until);
@@ -108,6 +133,6 @@ function format({
   ]);
 }
 
-function describeNonFinite({ nan, inf }: { nan: number; inf: number }): string {
+export function describeNonFinite({ nan, inf }: { nan: number; inf: number }): string {
   return `${nan} NaN and ${inf} infinite elements`;
 }

@@ -1,6 +1,6 @@
 import { badArgument } from '../../errors.js';
 import { tapPattern } from '../../tap-pattern.js';
-import type { StepValue, ValueStats } from './value.js';
+import type { ValueStats } from './value.js';
 
 /**
  * Stops `Stepper.continue`: a name or tap pattern, a predicate over a value's name and statistics, or `nan`
@@ -12,14 +12,17 @@ export type Breakpoint = string | ((name: string, stats: ValueStats) => boolean)
 export interface CompiledBreakpoint {
   /** The pattern, `nan`, or `predicate`. */
   reason: string;
-  hit(value: StepValue): boolean;
+  /** Whether it asks for statistics; otherwise the name is enough. */
+  needsValue: boolean;
+  hit(value: { name: string; stats?: ValueStats }): boolean;
 }
 
 /** Throws `BAD_ARGUMENT` for a pattern that is malformed or matches none of the names. */
 export function compileBreakpoint(at: Breakpoint, names: readonly string[]): CompiledBreakpoint {
-  if (typeof at === 'function') return { reason: 'predicate', hit: ({ name, stats }) => at(name, stats) };
-  if (at === 'nan') return { reason: at, hit: ({ stats }) => stats.nan + stats.inf > 0 };
+  if (typeof at === 'function')
+    return { reason: 'predicate', needsValue: true, hit: ({ name, stats }) => at(name, stats!) };
+  if (at === 'nan') return { reason: at, needsValue: true, hit: ({ stats }) => stats!.nan + stats!.inf > 0 };
   const matches = tapPattern(at);
   if (!names.some(matches)) throw badArgument('breakpoint', 'a pattern that matches a value', `'${at}'`);
-  return { reason: at, hit: ({ name }) => matches(name) };
+  return { reason: at, needsValue: false, hit: ({ name }) => matches(name) };
 }

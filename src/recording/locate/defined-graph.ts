@@ -3,9 +3,9 @@
  * is to compute from them - parameters, sources, strides, weights - is what the reference's graph says.
  */
 import type { DumpGraph, GraphTensor } from '../../dump/graph-file.js';
+import { parameterDifferences } from '../op-words.js';
 import { VIEW_OPS } from '../quiet-ops.js';
 import { alignNodes } from './align-graphs.js';
-import { parameterDifferences } from './op-words.js';
 
 /** A graph and how it differs from its reference. */
 export interface DefinedGraph {

@@ -1,7 +1,7 @@
 import { numberRuns } from '../../number-runs.js';
 import { formatError, formatShare, rendered, styled, textTable } from '../../text-table.js';
+import { roundingWords } from '../op-words.js';
 import type { JudgedNode, RecordingVerdict } from './locate.js';
-import { roundingWords } from './op-words.js';
 
 /** Lines of a table up to here. */
 const FEW = 12;
@@ -11,28 +11,38 @@ const FEW_WORDS = 2;
 const SHARE_NOTE =
   '* estimated share of the error of the logits: each error is split between the node and what it reads, taken as uncorrelated';
 
-/** What was found, as text. @param all every node at fault and every kind of rounding. */
+/** How a verdict is told. */
+export interface FormatOptions {
+  color?: boolean;
+  /** Every node at fault and every kind of rounding. */
+  all?: boolean;
+  /** The command to go on with from the first node at fault. */
+  next?: (node: JudgedNode) => string;
+}
+
+/** What was found, as text. */
 export function formatLocatedRecording(
   verdict: RecordingVerdict,
-  { color = false, all = false }: { color?: boolean; all?: boolean } = {},
+  { color = false, all = false, next }: FormatOptions = {},
 ): string {
   const most = all ? Number.POSITIVE_INFINITY : FEW;
   return rendered([
-    headLines(verdict, color),
+    headLines(verdict, color, next),
     faultLines(verdict, color, most),
     roundingLines(verdict, color, most),
     shareNote(verdict, color),
   ]);
 }
 
-function headLines(verdict: RecordingVerdict, color: boolean): string[] {
+function headLines(verdict: RecordingVerdict, color: boolean, next: FormatOptions['next']): string[] {
   const { nodes, notes, alone, parts, names, device, threads } = verdict;
+  const weights = names.model === null ? '' : `, weights of ${names.model}`;
   const faults = faultsOf(verdict);
   const failed = nodes.filter(({ problem }) => problem !== undefined);
   const lines = [
     names.reference === null
-      ? `${names.recording}, weights of ${names.model}`
-      : `${names.reference} (reference) against ${names.recording} (tested), weights of ${names.model}`,
+      ? `${names.recording}${weights}`
+      : `${names.reference} (reference) against ${names.recording} (tested)${weights}`,
     `${nodes.length} nodes run again on ${device}${threads === undefined ? '' : `, ${threads} thread${threads === 1 ? '' : 's'}`}`,
     verdictLine(verdict, color),
     ...notes.map((note) => `note: ${note}`),
@@ -47,6 +57,7 @@ function headLines(verdict: RecordingVerdict, color: boolean): string[] {
           ? []
           : [`  the graph differs: ${few(first.differences)}`]
         : [`  ${causeWords(first.cause)}`]),
+      ...(next === undefined ? [] : [`  next: ${next(first)}`]),
     );
   const bad = nodes.filter(({ allNonFinite }) => allNonFinite > 0);
   if (bad.length > 0)

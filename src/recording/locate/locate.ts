@@ -13,8 +13,11 @@ export interface LocateRecordingOptions {
    * A recording of the same steps that says what each node is to compute. Default: the recording's own graph.
    */
   reference?: string;
-  /** GGUF file with the weights that are right: the one that ran, or the reference's. */
-  model: string;
+  /**
+   * GGUF file with the weights that are right: the one that ran, or the reference's. Default: none, for a
+   * recording that reads none.
+   */
+  model?: string;
   /** CPU threads. Default: as recorded. */
   threads?: number;
   /** Backend or device. Default `cpu`. */
@@ -28,7 +31,7 @@ export interface LocateRecordingOptions {
 export interface LocateRecordingRun {
   recording: string;
   reference: string | undefined;
-  model: string;
+  model: string | undefined;
   threads: number | undefined;
   backend: string;
 }
@@ -103,10 +106,12 @@ export interface RecordingVerdict {
   found: boolean;
   /** Nodes that the other graph lacks, by name. */
   alone: { tested: string[]; reference: string[] };
+  /** Whether the weights are those that the judged recording ran with. */
+  ownWeights: boolean;
   /** What is to be known before reading on: other tokens, other weights. */
   notes: string[];
   /** Names for the text. */
-  names: { recording: string; reference: string | null; model: string };
+  names: { recording: string; reference: string | null; model: string | null };
   device: string;
   threads: number | undefined;
 }
@@ -122,7 +127,7 @@ export async function locateRecording(options: LocateRecordingOptions): Promise<
   const run: LocateRecordingRun = {
     recording: resolve(options.recording),
     reference: reference === undefined ? undefined : resolve(reference),
-    model: resolve(options.model),
+    model: options.model === undefined ? undefined : resolve(options.model),
     threads,
     backend,
   };

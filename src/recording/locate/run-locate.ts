@@ -1,11 +1,10 @@
 /** Judges a recording, node by node, in the order in which it ran. Meant for a child process. */
 import { basename } from 'node:path';
 import { blockElements, tapBlockBytes } from '../../dump/dtypes.js';
+import type { DumpModel } from '../../dump/format.js';
 import type { GraphTensor } from '../../dump/graph-file.js';
 import { ZayascopeError } from '../../errors.js';
 import { openBackend } from '../../graph/backend.js';
-import { openGgufFile } from '../../models/layout/source.js';
-import { weightsSha256 } from '../../weights/identity.js';
 import { COPY_OPS, VIEW_OPS } from '../quiet-ops.js';
 import { type ReadyNode, walkNodes } from '../replay/node-walk.js';
 import { Recording } from '../replay/open-recording.js';
@@ -30,8 +29,8 @@ export async function runLocate(
   if (reference !== undefined) checkSteps(tested, reference);
   const threads = run.threads ?? tested.threads;
   using backend = openBackend(run.backend, threads === undefined ? {} : { threads });
-  const { stored } = await openGgufFile(run.model);
-  const sha256 = await weightsSha256(stored);
+  if (run.model === undefined) await reference?.weights(OP, undefined);
+  const { stored, sha256 } = await tested.weights(OP, run.model);
   const isTested = hasWeights(tested, sha256);
   const defined =
     reference === undefined
@@ -79,11 +78,12 @@ export async function runLocate(
       tested: defined.alone.tested.map(nameOf),
       reference: defined.alone.reference.map(nameOf),
     },
+    ownWeights: hasWeights(tested, sha256),
     notes: notesOn(tested, reference, run.model, sha256),
     names: {
       recording: basename(run.recording),
       reference: run.reference === undefined ? null : basename(run.reference),
-      model: basename(run.model),
+      model: run.model === undefined ? null : basename(run.model),
     },
     device: backend.device.description,
     threads,
@@ -210,7 +210,7 @@ function firstOtherToken({ dump: a }: Recording, { dump: b }: Recording): number
   return at < 0 ? undefined : at;
 }
 
-function hasWeights({ dump }: Recording, sha256: string): boolean {
+function hasWeights({ dump }: Recording, sha256: string | undefined): boolean {
   return dump.manifest.model.weightsSha256 === sha256;
 }
 
@@ -228,8 +228,8 @@ function partsOf(nodes: readonly JudgedNode[], tested: Recording): RecordingVerd
 function notesOn(
   tested: Recording,
   reference: Recording | undefined,
-  model: string,
-  sha256: string,
+  model: string | undefined,
+  sha256: string | undefined,
 ): string[] {
   const notes: string[] = [];
   const other = reference && firstOtherToken(tested, reference);
@@ -238,6 +238,18 @@ function notesOn(
       `DIFFERENT TOKENS: the recordings ran different token ids from position ${other} on; each node is judged by its own inputs all the same`,
     );
   const [own, right] = [tested.dump.manifest.model, (reference ?? tested).dump.manifest.model];
+  if (model !== undefined && sha256 !== undefined) notes.push(...weightNotes(own, right, model, sha256));
+  for (const [setting, value] of Object.entries(tested.dump.manifest.policy)) {
+    const theirs = (reference ?? tested).dump.manifest.policy[setting];
+    if (SETTINGS.has(setting) && value !== theirs)
+      notes.push(`settings differ: ${setting} ${String(value)} (reference ${String(theirs)})`);
+  }
+  if (tested.dump.manifest.status !== 'complete') notes.push('PARTIAL: the tested recording was cut short');
+  return notes;
+}
+
+function weightNotes(own: DumpModel, right: DumpModel, model: string, sha256: string): string[] {
+  const notes: string[] = [];
   const isEither = sha256 === right.weightsSha256 || sha256 === own.weightsSha256;
   if (right.weightsSha256 !== undefined && !isEither)
     notes.push(`DIFFERENT WEIGHTS: ${right.name} ran, and is judged by the weights of ${basename(model)}`);
@@ -245,11 +257,5 @@ function notesOn(
     notes.push(
       `the recordings ran different weights: ${right.name} (reference) and ${own.name} (tested); judged by those of ${sha256 === own.weightsSha256 ? 'the tested run, as it stores them' : 'the reference'}`,
     );
-  for (const [setting, value] of Object.entries(tested.dump.manifest.policy)) {
-    const theirs = (reference ?? tested).dump.manifest.policy[setting];
-    if (SETTINGS.has(setting) && value !== theirs)
-      notes.push(`settings differ: ${setting} ${String(value)} (reference ${String(theirs)})`);
-  }
-  if (tested.dump.manifest.status !== 'complete') notes.push('PARTIAL: the tested recording was cut short');
   return notes;
 }

@@ -6,6 +6,7 @@ import type { DumpRoles } from '../../dump/roles.js';
 import type { openGgufFile } from '../../models/layout/source.js';
 import { native } from '../../native.js';
 import { packageVersion } from '../../package-version.js';
+import type { Checkpoint } from '../../weights/checkpoint.js';
 import { weightsSha256 } from '../../weights/identity.js';
 import type { RecordRun } from './record.js';
 import type { GraphCollector } from './recorded-graph.js';
@@ -85,15 +86,15 @@ function rolesOf({ taps }: TapPlan): DumpRoles {
 
 /** `graph.json`: every tensor, with the tap or the weight that holds its value. */
 export function graphFile(
-  { stored }: GgufFile,
-  { tensors, graphs }: GraphCollector,
+  weights: Pick<Checkpoint, 'tensors'>,
+  { tensors, graphs }: Pick<GraphCollector, 'tensors' | 'graphs'>,
   plan: TapPlan,
 ): DumpGraph {
   return {
     version: 1,
     tensors: tensors.map(({ kind, isZero, viewSrc, viewOffs, buffer, ...tensor }): GraphTensor => {
       const planned = plan.values.get(tensor.id);
-      const isWeight = kind === 'weight' && stored.tensors.get(tensor.name)?.dtype === tensor.type;
+      const isWeight = kind === 'weight' && weights.tensors.get(tensor.name)?.dtype === tensor.type;
       return {
         ...tensor,
         ...(viewSrc === undefined ? {} : { viewSrc, viewOffs: viewOffs ?? 0 }),

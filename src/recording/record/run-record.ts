@@ -87,7 +87,7 @@ export class RecordingRun {
       graph: true,
     });
     // Before the values: what is there of a run that is cut short can be replayed.
-    await writer.writeGraph(graphFile(file, this.graphs, this.plan));
+    await writer.writeGraph(graphFile(file.stored, this.graphs, this.plan));
     const index = rowsOfGraphs(calls, run.ubatch);
     const values = new ValueWriter(writer, this.plan, index);
     const taker = new ValueTaker(session, this.graphs, values);

@@ -34,7 +34,7 @@ export interface ReadyNode {
 export async function* walkNodes(
   recording: Recording,
   tensors: readonly GraphTensor[],
-  checkpoint: Checkpoint,
+  checkpoint: Pick<Checkpoint, 'tensors'>,
   backend: Backend,
   onNode: (at: string) => void,
 ): AsyncGenerator<ReadyNode> {

@@ -1,9 +1,18 @@
 /** A recording opened for running its nodes again: dump, graph, weights, a device. */
 import { type DumpGraph, type GraphTensor, readGraph } from '../../dump/graph-file.js';
 import { Dump } from '../../dump/reader.js';
-import { ZayascopeError } from '../../errors.js';
+import { badArgument, ZayascopeError } from '../../errors.js';
+import { openGgufFile } from '../../models/layout/source.js';
+import type { Checkpoint } from '../../weights/checkpoint.js';
+import { weightsSha256 } from '../../weights/identity.js';
 import { VIEW_OPS } from '../quiet-ops.js';
 import { valueSizes } from '../record/recorded-graph.js';
+
+/** Weights by name, and their identity; none of a recording that reads none. */
+export interface RecordedWeights {
+  stored: Pick<Checkpoint, 'tensors'>;
+  sha256: string | undefined;
+}
 
 /** A dump with its graph. */
 export class Recording implements AsyncDisposable {
@@ -75,6 +84,42 @@ export class Recording implements AsyncDisposable {
     return (
       !(node.op === 'NONE' || VIEW_OPS.has(node.op)) && !valueSizes(node, this.graph.tensors).includes(0)
     );
+  }
+
+  /**
+   * The weights that its graph reads.
+   * @param model GGUF file; may be left out where it reads none.
+   * @throws `BAD_ARGUMENT` where it reads some, and no file is given; `IO`, `BAD_CHECKPOINT`.
+   */
+  async weights(op: string, model: string | undefined): Promise<RecordedWeights> {
+    if (model !== undefined) {
+      const { stored } = await openGgufFile(model);
+      return { stored, sha256: await weightsSha256(stored) };
+    }
+    const count = this.graph.tensors.filter(({ weight }) => weight !== undefined).length;
+    if (count > 0)
+      throw badArgument(
+        op,
+        `--model with the GGUF file that ran, of which the graph reads ${count} weights`,
+        'none',
+      );
+    return { stored: { tensors: new Map() }, sha256: undefined };
+  }
+
+  /**
+   * The weights of the file that ran.
+   * @throws as {@link weights}, and `UNPAIRED` for the file of another run.
+   */
+  async ownWeights(op: string, model: string | undefined): Promise<RecordedWeights['stored']> {
+    const { stored, sha256 } = await this.weights(op, model);
+    const { name, weightsSha256: ran } = this.dump.manifest.model;
+    if (ran !== undefined && sha256 !== undefined && sha256 !== ran)
+      throw new ZayascopeError(
+        'UNPAIRED',
+        `${op}: expected the model that ran, ${name} with weights ${ran.slice(0, 12)}, got weights ${sha256.slice(0, 12)} (${model})`,
+        { op },
+      );
+    return stored;
   }
 
   blockOf({ tap }: GraphTensor): number | null {

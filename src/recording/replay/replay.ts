@@ -9,8 +9,8 @@ import { runInChild } from '../in-child.js';
 export interface ReplayRecordingOptions {
   /** Folder of the recording. */
   recording: string;
-  /** The GGUF file that ran, for its weights. */
-  model: string;
+  /** The GGUF file that ran, for its weights. Default: none, for a recording that reads none. */
+  model?: string;
   /** `same`: as it was. `widened`: with every low-precision operand in F32. Default both. */
   modes?: readonly ReplayMode[];
   /** CPU threads. Default: as recorded; the bits may depend on it. */
@@ -28,7 +28,7 @@ export type ReplayMode = 'same' | 'widened';
 /** A replay, as the child gets it. */
 export interface ReplayRun {
   recording: string;
-  model: string;
+  model: string | undefined;
   modes: readonly ReplayMode[];
   threads: number | undefined;
   backend: string;
@@ -77,7 +77,7 @@ export async function replayRecording(options: ReplayRecordingOptions): Promise<
   const { signal, onProgress = () => {}, threads, backend = 'cpu', modes = ['same', 'widened'] } = options;
   const run: ReplayRun = {
     recording: resolve(options.recording),
-    model: resolve(options.model),
+    model: options.model === undefined ? undefined : resolve(options.model),
     modes,
     threads,
     backend,

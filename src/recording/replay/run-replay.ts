@@ -1,9 +1,7 @@
 /** Replays a recording, node by node, in the order in which it ran. Meant for a child process. */
 import { ZayascopeError } from '../../errors.js';
 import { openBackend } from '../../graph/backend.js';
-import { openGgufFile } from '../../models/layout/source.js';
 import { sameBytes } from '../../same-bytes.js';
-import { weightsSha256 } from '../../weights/identity.js';
 import { type ReadyNode, walkNodes } from './node-walk.js';
 import { Recording } from './open-recording.js';
 import type { RecordingReplay, ReplayedNode, ReplayRun } from './replay.js';
@@ -17,15 +15,7 @@ export async function runReplay(
   await using recording = await Recording.open('replay', run.recording);
   const threads = run.threads ?? recording.threads;
   using backend = openBackend(run.backend, threads === undefined ? {} : { threads });
-  const { stored } = await openGgufFile(run.model);
-  const { model } = recording.dump.manifest;
-  const [own, ran] = [await weightsSha256(stored), model.weightsSha256];
-  if (ran !== undefined && own !== ran)
-    throw new ZayascopeError(
-      'UNPAIRED',
-      `replay: expected the model that ran, ${model.name} with weights ${ran.slice(0, 12)}, got weights ${own.slice(0, 12)} (${run.model})`,
-      { op: 'replay' },
-    );
+  const stored = await recording.ownWeights('replay', run.model);
   const total = recording.nodeCount;
   const nodes: ReplayedNode[] = [];
   for await (const ready of walkNodes(recording, recording.graph.tensors, stored, backend, onNode)) {

@@ -57,6 +57,18 @@ const PARAMETERS: Readonly<Record<string, readonly (readonly [string, Kind])[]>>
   ],
 };
 
+/** An op's parameters that are not zero, e.g. `epsilon 0.000001`; those without a known name are left out. */
+export function parameterWords(op: string, params: string): string[] {
+  const bytes = bytesOf(params);
+  return (PARAMETERS[op] ?? []).flatMap(([name, kind], k) =>
+    name === '' || bytes.getInt32(4 * k, true) === 0 ? [] : [`${name} ${parameterValue(bytes, k, kind)}`],
+  );
+}
+
+function parameterValue(bytes: DataView, k: number, kind: Kind): string {
+  return kind === 'f32' ? shortest(bytes.getFloat32(4 * k, true)) : String(bytes.getInt32(4 * k, true));
+}
+
 /** What differs between the parameters of two nodes of an op, e.g. `epsilon 0.001 instead of 1e-6`. */
 export function parameterDifferences(op: string, tested: string, reference: string): string[] {
   if (tested === reference) return [];
@@ -66,9 +78,9 @@ export function parameterDifferences(op: string, tested: string, reference: stri
   for (let k = 0; k < own.byteLength / 4; k++) {
     if (own.getInt32(4 * k, true) === other.getInt32(4 * k, true)) continue;
     const [name = '', kind = 'i32'] = known[k] ?? [];
-    const told = (view: DataView): string =>
-      kind === 'f32' ? shortest(view.getFloat32(4 * k, true)) : String(view.getInt32(4 * k, true));
-    words.push(`${name === '' ? `parameter ${k}` : name} ${told(own)} instead of ${told(other)}`);
+    words.push(
+      `${name === '' ? `parameter ${k}` : name} ${parameterValue(own, k, kind)} instead of ${parameterValue(other, k, kind)}`,
+    );
   }
   return words;
 }
