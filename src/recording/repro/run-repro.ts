@@ -25,7 +25,9 @@ export interface NodeReproResult {
   isSame?: boolean;
   /** NMSE against what was recorded; 0 for the same bits. */
   nmse?: number;
-  /** NMSE of what was recorded against the node with its operands in F32; 0 where nothing is in fewer bits. */
+  /**
+   * NMSE of what was recorded against the node with its operands in F32; 0 where nothing is in fewer bits.
+   */
   ownError?: number;
   /** Operand types that were widened. */
   widened: readonly string[];
@@ -41,7 +43,10 @@ export interface NodeReproRuns {
   results: NodeReproResult[];
 }
 
-/** Whether a folder is a recording, as `repro` writes of a recording's node, or what it writes of a dump's value. */
+/**
+ * Whether a folder is a recording, as `repro` writes of a recording's node, or what it writes of a dump's
+ * value.
+ */
 export async function isNodeRepro(folder: string): Promise<boolean> {
   return (await stat(join(folder, MANIFEST_FILE)).catch(() => undefined)) !== undefined;
 }

@@ -45,7 +45,9 @@ export interface NodeSourceInfo {
   ne: readonly number[];
   /** Whether it reads through a view: other sizes or strides over the same memory. */
   isView: boolean;
-  /** Nodes that wrote it, as in {@link RecordingStepper.names} or by tap where they are not stepped through. */
+  /**
+   * Nodes that wrote it, as in {@link RecordingStepper.names} or by tap where they are not stepped through.
+   */
   writers: readonly string[];
 }
 
