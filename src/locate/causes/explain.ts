@@ -3,11 +3,16 @@
  * cause.
  */
 import type { DumpView } from '../../dump/dump-view.js';
-import type { Policy } from '../../graph/policy.js';
+import { type Policy, siteKind } from '../../graph/policy.js';
+import { architectureOf } from '../../models/architectures.js';
 import type { ModelConfig } from '../../models/runtime/architecture.js';
 import { settingOf } from '../../models/runtime/model-policy.js';
+import { sizeOf, worstOf } from '../faults/evidence.js';
+import type { Hypothesis } from '../faults/explain/hypotheses.js';
+import { choiceSentence } from '../faults/plain-words.js';
 import type { LocatedKind, LocatedOp } from '../faults/report.js';
 import type { PolicyRunners } from '../faults/runners.js';
+import type { FirstWrong } from '../faults/where/row-errors.js';
 import { tapPlace } from '../replay/tap-graph.js';
 import { causeSentence } from './cause-words.js';
 import { OpComputer } from './compute.js';
@@ -21,9 +26,11 @@ export interface LocatedCause {
   /** One sentence, with the error before and after. */
   sentence: string;
   /**
-   * Kinds of op (taps without their block) that it explains, and the blocks in which it was tried and does.
+   * Kinds of op (taps without their block) that it explains, and the ops and blocks in which it was tried and
+   * does.
    */
   kinds: string[];
+  taps: string[];
   blocks: number[];
   /**
    * Energy NMSE (of indices: share that differs) of the first op that it explains: as the model computes it,
@@ -45,6 +52,10 @@ export interface StructureInput {
   /** Kinds of op at fault, most important first, and their ops. */
   kinds: readonly LocatedKind[];
   faults: readonly LocatedOp[];
+  /** Where the error of each op begins. */
+  begins: ReadonlyMap<string, FirstWrong>;
+  /** Choices that explain other ops of a kind, which these may have too. Default: none. */
+  choices?: ReadonlyMap<string, readonly Hypothesis[]>;
   signal?: AbortSignal;
   onProgress?: (done: number, total: number) => void;
 }
@@ -61,69 +72,117 @@ const SECONDS = 60;
 /** Positions from the start of a sequence that are computed. */
 const MOST_TOKENS = 512;
 
+/** Times that ops of a kind which a cause leaves are looked at again. */
+const AGAIN = 2;
+/** Of ops of one kind that nothing explains another is tried if its error is this much smaller. */
+const OTHER_SIZE = 30;
+
 interface Cause extends FoundCause {
   kinds: string[];
+  taps: Set<string>;
   blocks: Set<number>;
   /** Ops of its kinds that could not be tried. */
   untried: number;
   ties: FoundCause[];
+  /** What besides is so in the ops that it explains. */
+  beside: string | undefined;
+}
+
+/** Ops of a kind that are searched together. */
+interface Search {
+  kind: LocatedKind;
+  ops: readonly LocatedOp[];
+  /** How often ops of the kind were searched before. */
+  before: number;
+}
+
+/** What is found of some ops of a kind. */
+interface Found {
+  worst: LocatedOp;
+  causes: FoundCause[];
+  /** Policy under which the ops were recomputed, and its choice beside the tested dump's own. */
+  policy: Policy;
+  beside: Hypothesis | undefined;
 }
 
 /**
  * Recomputes ops at fault in the ways in which ports go wrong (see `table.ts`), from the tested dump's
  * inputs, and names those that bring an op's error to within its limit. Stops after {@link SEARCHED} kinds,
- * {@link TRIES} computations or {@link SECONDS} seconds.
+ * {@link TRIES} computations or {@link SECONDS} seconds. Ops of a kind that a cause leaves are searched by
+ * themselves. @returns also ops for which a cause of their kind could not be tried.
  */
 export async function explainStructures(
   input: StructureInput,
-): Promise<{ causes: LocatedCause[]; notes: string[] }> {
+): Promise<{ causes: LocatedCause[]; unknown: ReadonlySet<string>; notes: string[] }> {
   const { runners, base, kinds, faults, onProgress, signal } = input;
   await runners.use(base);
   const budget = new Budget(TRIES, SECONDS, signal);
   const causes: Cause[] = [];
+  const unknown = new Set<string>();
   let searched = 0;
-  for (const [index, kind] of kinds.entries()) {
-    onProgress?.(index, kinds.length);
+  const queue = kinds.map((kind): Search => {
     const ops = faults.filter(({ tap }) => tapPlace(tap).suffix === kind.kind);
+    return { kind, ops, before: 0 };
+  });
+  for (const [index, search] of queue.entries()) {
+    onProgress?.(index, queue.length);
+    const { kind, ops, before } = search;
+    const again = (left: readonly LocatedOp[]): void => {
+      if (left.length > 0 && before < AGAIN)
+        queue.push({ kind: { ...kind, worst: worstOf(left).tap }, ops: left, before: before + 1 });
+    };
     if (searched >= SEARCHED + causes.length) continue;
-    const [worst, found] = await causesOf(input, kind, ops, causes, budget);
-    if (worst === undefined || found.length === 0) {
+    const found = await causesOf(input, search, causes, budget);
+    if (found === undefined || found.causes.length === 0) {
       searched++;
+      if (found !== undefined) again(ops.filter((op) => OTHER_SIZE * sizeOf(op) < sizeOf(found.worst)));
       continue;
     }
-    const keys = new Set(found.map(({ key }) => key));
-    const families = new Set(found.flatMap(({ family }) => family?.key ?? []));
+    const keys = new Set(found.causes.map(({ key }) => key));
+    const families = new Set(found.causes.flatMap(({ family }) => family?.key ?? []));
     let cause = causes.find(({ key }) => keys.has(key));
     if (cause === undefined) {
       cause = causes.find(({ family }) => family !== undefined && families.has(family.key));
       if (cause !== undefined) cause = Object.assign(cause, { says: cause.family!.says });
     }
     if (cause === undefined) {
-      const [best, ...ties] = found as [FoundCause, ...FoundCause[]];
-      cause = { ...best, kinds: [], blocks: new Set(), untried: 0, ties };
+      const [best, ...ties] = found.causes as [FoundCause, ...FoundCause[]];
+      const beside = besideWords(found.beside, kind, runners.model!.config);
+      cause = { ...best, kinds: [], taps: new Set(), blocks: new Set(), untried: 0, ties, beside };
       causes.push(cause);
       searched++;
     }
-    cause.kinds.push(kind.kind);
-    const { blocks, untried } = await confirmedBlocks(input, kind, ops, worst, cause, budget);
-    for (const block of blocks) cause.blocks.add(block);
-    cause.untried = Math.max(cause.untried, untried);
+    if (!cause.kinds.includes(kind.kind)) cause.kinds.push(kind.kind);
+    const { explained, untried } = await confirmed(input, search, found, cause, budget);
+    for (const { tap, block } of explained) {
+      cause.taps.add(tap);
+      if (block !== null) cause.blocks.add(block);
+    }
+    for (const { tap } of untried) unknown.add(tap);
+    cause.untried = Math.max(cause.untried, untried.length);
+    again(ops.filter((op) => !explained.includes(op) && !untried.includes(op)));
   }
   const notes = budget.isSpent
     ? [`Causes of structure were tried in ${TRIES} computations or ${SECONDS} seconds: not all of them.`]
     : [];
-  return { causes: causes.map((cause) => asData(cause, runners.model!.config)), notes };
+  return { causes: causes.map((cause) => asData(cause, runners.model!.config)), unknown, notes };
+}
+
+function besideWords(choice: Hypothesis | undefined, { kind }: LocatedKind, config: ModelConfig) {
+  if (choice === undefined) return undefined;
+  return choiceSentence(siteKind(choice.sites), choice.set, kind, architectureOf(config).family);
 }
 
 function asData(
-  { key, kinds, blocks, before, after, ties, ...cause }: Cause,
+  { key, kinds, taps, blocks, before, after, ties, beside, ...cause }: Cause,
   config: ModelConfig,
 ): LocatedCause {
   const sorted = [...blocks].sort((a, b) => a - b);
   return {
     key,
-    sentence: causeSentence({ ...cause, kinds, blocks: sorted, before, after, ties }, config),
+    sentence: `${causeSentence({ ...cause, kinds, blocks: sorted, before, after, ties }, config)}${beside === undefined ? '' : ` There too ${beside}.`}`,
     kinds,
+    taps: [...taps],
     blocks: sorted,
     before,
     after,
@@ -131,43 +190,56 @@ function asData(
   };
 }
 
-/** Of the worst op of a kind, or where that cannot be taken out of the dump, of the first that can. */
+/**
+ * Of the worst op, or where that cannot be taken out of the dump, of the first that can: as the tested dump's
+ * ops are recomputed, and where that finds nothing with the choices that explain other ops of the kind.
+ */
 async function causesOf(
   input: StructureInput,
-  kind: LocatedKind,
-  ops: readonly LocatedOp[],
+  { kind, ops }: Search,
   known: readonly Cause[],
   budget: Budget,
-): Promise<[op: LocatedOp | undefined, found: FoundCause[]]> {
+): Promise<Found | undefined> {
   const keys = new Set(
     known.flatMap(({ key, family }) => [key, ...(family === undefined ? [] : [family.key])]),
   );
   const worstFirst = ops.toSorted((a, b) => Number(b.tap === kind.worst) - Number(a.tap === kind.worst));
-  for (const own of worstFirst.slice(0, OPENED)) {
-    const found = await withOp(input, kind, own.tap, (op, computer) =>
-      findCauses(op, computer, own.limit ?? 0, keys, budget),
-    );
-    if (found !== undefined) return [own, found];
+  let nothing: Found | undefined;
+  for (const beside of [undefined, ...(input.choices?.get(kind.kind) ?? [])]) {
+    const policy = withChoice(input.base, beside);
+    for (const worst of worstFirst.slice(0, OPENED)) {
+      const causes = await withOp(input, policy, worst.tap, (op, computer) =>
+        findCauses(op, computer, worst.limit ?? 0, keys, budget),
+      );
+      if (causes === undefined) continue;
+      const found = { worst, causes, policy, beside };
+      if (causes.length > 0) return found;
+      nothing ??= found;
+      break;
+    }
   }
-  return [undefined, []];
+  return nothing;
 }
 
-/** The blocks of a kind that the cause explains. */
-async function confirmedBlocks(
+function withChoice(base: Policy, choice: Hypothesis | undefined): Policy {
+  return choice === undefined ? base : { ...base, rules: [...base.rules, choice] };
+}
+
+/** The ops of a search that the cause explains, and those for which it could not be tried. */
+async function confirmed(
   input: StructureInput,
-  kind: LocatedKind,
-  ops: readonly LocatedOp[],
-  worst: LocatedOp,
+  { ops }: Search,
+  { worst, policy }: Found,
   cause: Cause,
   budget: Budget,
-): Promise<{ blocks: number[]; untried: number }> {
-  const found = worst.block === null ? [] : [worst.block];
-  let untried = Math.max(0, ops.length - CONFIRMED);
-  for (const { tap, block, limit } of ops.slice(0, CONFIRMED)) {
+): Promise<{ explained: LocatedOp[]; untried: LocatedOp[] }> {
+  const [explained, untried] = [[worst], ops.slice(CONFIRMED)];
+  for (const op of ops.slice(0, CONFIRMED)) {
+    const { tap, block, limit } = op;
     if (tap === worst.tap || block === null) continue;
-    const own = await withOp(input, kind, tap, (op, computer) =>
+    const own = await withOp(input, policy, tap, (opened, computer) =>
       findCauses(
-        op,
+        opened,
         computer,
         limit ?? 0,
         new Set([cause.key, ...(cause.family === undefined ? [] : [cause.family.key])]),
@@ -175,18 +247,19 @@ async function confirmedBlocks(
         true,
       ),
     );
-    if (own === undefined) untried++;
-    else if (own.length > 0) found.push(block);
+    if (own === undefined) untried.push(op);
+    else if (own.length > 0) explained.push(op);
   }
-  return { blocks: found, untried };
+  return { explained, untried: untried.filter((op) => op !== worst) };
 }
 
 async function withOp<T>(
-  { runners, base, tested, holds }: StructureInput,
-  { begins }: LocatedKind,
+  { runners, tested, holds, begins: beginnings }: StructureInput,
+  policy: Policy,
   tap: string,
   use: (op: OpenOp, computer: OpComputer) => Promise<T>,
 ): Promise<T | undefined> {
+  const begins = beginnings.get(tap);
   const sequence = begins?.sequence ?? 0;
   const length = tested.manifest.sequences[sequence]?.tokens?.length ?? 0;
   const tokens = Math.min(length, MOST_TOKENS);
@@ -194,7 +267,7 @@ async function withOp<T>(
   const model = runners.model!;
   const op = await openOp(tap, {
     model,
-    setting: settingOf(base, model.config),
+    setting: settingOf(policy, model.config),
     tested,
     holds,
     sequence,

@@ -16,7 +16,7 @@ import { tiedChoices } from '../routing/tied-choices.js';
 import { decideDtypes } from './dtypes/decided.js';
 import { storedAlone } from './dtypes/stored-alone.js';
 import { errorOf, type OpEvidence, valueReports } from './evidence.js';
-import { explainKinds } from './explained-kinds.js';
+import { explainKinds } from './explain/explained-kinds.js';
 import type { KindInput } from './kinds.js';
 import { mismatchReport, tokenMismatch } from './mismatch.js';
 import { isAllF32, nextCommand } from './next-command.js';

@@ -1,9 +1,11 @@
 import type { Family } from '../../families/family.js';
+import { formatError } from '../../text-table.js';
 import type { LocatedCause } from '../causes/explain.js';
 import { tapPlace } from '../replay/tap-graph.js';
+import { sizeOf, worstOf } from './evidence.js';
 import type { LocalError } from './local.js';
 import { blockWords, opWords } from './plain-words.js';
-import type { LocatedKind, LocatedOp, LocateReport, NonFiniteOrigin } from './report.js';
+import type { KindPart, LocatedKind, LocatedOp, LocateReport, NonFiniteOrigin } from './report.js';
 import type { SpreadAxis } from './spread.js';
 import { entriesWords, type WrongEntries } from './where/entries.js';
 import { beginWords, type FirstWrong } from './where/row-errors.js';
@@ -19,10 +21,12 @@ export interface KindInput {
   nonFinite: NonFiniteOrigin | null;
   shares: ReadonlyMap<string, number>;
   local: ReadonlyMap<string, LocalError>;
-  /** Sentence of a kind that a choice of the policy explains. */
-  explained: ReadonlyMap<string, string>;
+  /** What choices explain, by kind: a clause, and the ops; null: all of the kind. */
+  explained: ReadonlyMap<string, readonly { sentence: string; taps: ReadonlySet<string> | null }[]>;
   /** Structures that explain kinds. */
   causes: readonly LocatedCause[];
+  /** Ops for which the cause of others of their kind could not be tried. Default: none. */
+  unknown?: ReadonlySet<string>;
   /** Where the error of each op begins, and how many forward calls the run has. */
   begins: ReadonlyMap<string, FirstWrong>;
   /** The entries of its axes in which the error of each op lies. */
@@ -66,50 +70,109 @@ function excess({ largest, limit }: LocatedKind): number {
 }
 
 function describe(kind: string, ops: readonly LocatedOp[], input: KindInput): Omit<LocatedKind, 'share'> {
-  const size = (op: LocatedOp) => op.local ?? op.cumulative;
   // All figures of a kind are those of one op.
-  const worst = ops.reduce((best, op) => (size(op) > size(best) ? op : best));
-  const sorted = ops.map(size).sort((a, b) => a - b);
+  const worst = worstOf(ops);
+  const sorted = ops.map(sizeOf).sort((a, b) => a - b);
   const blocks = ops.map(({ block }) => block).filter((block) => block !== null);
   const inside = worst.inside.map((tap) => tapPlace(tap).suffix);
   const local = input.local.get(worst.tap);
   const spread = local?.spread ?? null;
   const begins = earliest(ops.flatMap(({ tap }) => input.begins.get(tap) ?? []));
   const within = input.within.get(worst.tap) ?? [];
-  const cause = input.causes.findIndex(({ kinds }) => kinds.includes(kind));
-  const words =
-    input.explained.get(kind) ??
-    causeWords(kind, inside, input.causes[cause], input.family) ??
-    sentenceOf(kind, blocks, worst, local, input);
+  const parts = explainedParts(kind, ops, inside, input);
+  const [only] = parts.length === 1 ? parts : [];
+  const words = only?.sentence ?? sentenceOf(kind, blocks, worst, local, input);
   return {
     kind,
     name: spanName(inside, input.family),
     inside,
     blocks,
     worst: worst.tap,
-    largest: size(worst),
+    largest: sizeOf(worst),
     median: sorted[(sorted.length - 1) >> 1]!,
     limit: worst.limit ?? 0,
     place: local?.place ?? null,
     spread,
     begins,
     within: [...within],
-    cause: cause < 0 ? null : cause,
-    sentence: `${sentence(words)}${entriesWords(within)}${beginWords(begins, input.steps)}`,
+    cause: only?.cause ?? null,
+    parts: only === undefined ? parts : [],
+    sentence:
+      parts.length > 1
+        ? parts.map((part) => partWords(part, input.blocks)).join(' ')
+        : `${sentence(words)}${entriesOf(ops, input)}${beginWords(begins, input.steps)}`,
     next: input.next(
       input.nonFinite !== null && kindOf(input.nonFinite.tap) === kind ? input.nonFinite.tap : ops[0]!.tap,
     ),
   };
 }
 
-/** The sentence of a cause stands at its first kind; the others point to it. */
-function causeWords(
+/**
+ * What explains ops of a kind, in the order of their first blocks, and at the end those that nothing
+ * explains; empty where nothing explains any. Of several parts each says where its error lies and begins.
+ */
+function explainedParts(
   kind: string,
+  ops: readonly LocatedOp[],
   inside: readonly string[],
-  cause: LocatedCause | undefined,
-  family: Family,
-): string | undefined {
-  if (cause === undefined) return undefined;
+  input: KindInput,
+): KindPart[] {
+  const { explained, causes, family, unknown } = input;
+  const found: (KindPart & { ops: readonly LocatedOp[] })[] = [];
+  const left = new Set(ops);
+  const add = (sentence: string, cause: number | null, holds: (op: LocatedOp) => boolean): void => {
+    const own = ops.filter(holds);
+    if (own.length === 0) return;
+    for (const op of own) left.delete(op);
+    const blocks = own.map(({ block }) => block).filter((block) => block !== null);
+    found.push({ blocks, cause, sentence, ops: own });
+  };
+  for (const { sentence, taps } of explained.get(kind) ?? [])
+    add(sentence, null, ({ tap }) => taps?.has(tap) ?? true);
+  for (const [index, cause] of causes.entries())
+    if (cause.kinds.includes(kind))
+      add(causeWords(kind, inside, cause, family), index, ({ tap }) => cause.taps.includes(tap));
+  if (found.length === 0) return [];
+  found.sort((a, b) => (a.blocks[0] ?? 0) - (b.blocks[0] ?? 0));
+  const others = [...left].filter(({ tap }) => unknown?.has(tap) !== true);
+  if (others.length > 0)
+    add(
+      `nothing that was tried explains the error (${formatError(Math.max(...others.map(sizeOf)))}).`,
+      null,
+      (op) => others.includes(op),
+    );
+  return found.map(({ ops: own, ...part }) => {
+    if (found.length === 1) return part;
+    const begins = earliest(own.flatMap(({ tap }) => input.begins.get(tap) ?? []));
+    return {
+      ...part,
+      sentence: `${part.sentence}${entriesOf(own, input)}${beginWords(begins, input.steps)}`,
+    };
+  });
+}
+
+/** Where the error of the worst op lies; its block is named if others' errors lie elsewhere. */
+function entriesOf(ops: readonly LocatedOp[], { within }: KindInput): string {
+  const worst = worstOf(ops);
+  const own = within.get(worst.tap) ?? [];
+  const places = (all: readonly WrongEntries[]) => all.map(({ axis, wrong }) => `${axis} ${wrong}`).join();
+  // Of one wrong token it cannot be told whether its expert is meant.
+  const isOfTokens = own.every(({ axis }) => axis === 'expert' || axis === 'skip class');
+  const isSame = ops.every(({ tap }) => {
+    const other = within.get(tap) ?? [];
+    return places(other) === places(own) || (other.length === 0 && isOfTokens);
+  });
+  return entriesWords(own, isSame ? undefined : worst.block);
+}
+
+/** A cause of structure says itself where it is. */
+function partWords({ blocks, cause, sentence: words }: KindPart, total: number): string {
+  if (cause !== null || blocks.length === 0) return sentence(words);
+  return `In ${blockWords(blocks, total)}: ${words}`;
+}
+
+/** The sentence of a cause stands at its first kind; the others point to it. */
+function causeWords(kind: string, inside: readonly string[], cause: LocatedCause, family: Family): string {
   const [first] = cause.kinds;
   if (kind !== first) return `it has the same cause as ${opWords(first!, family).name}.`;
   const span = inside.length > 1 ? ` The dumps hold no value between ${spanList(inside, family)}.` : '';
@@ -141,7 +204,8 @@ function sentenceOf(
   const columns = spread === null || hasEntries ? '' : axisWords(spread.columns, 'column', 'columns');
   const tokens = spread === null ? '' : axisWords(spread.tokens, 'token position', 'token positions');
   const held = [columns, tokens].filter((words) => words !== '').join(' and ');
-  const concentrated = held === '' ? '' : ` Nearly all of its error is in ${held}.`;
+  const which = blocks.length > 1 ? ` in block ${worst.block}` : '';
+  const concentrated = held === '' ? '' : ` Nearly all of its error${which} is in ${held}.`;
   if (isSpan)
     return `one of ${inside.length} ops${where} goes wrong, for the dumps hold no value between them: ${spanList(inside, family)}. Check: ${check}.${concentrated}`;
   const given = worst.inputs.length === 0 ? 'of the weights alone' : 'of the very inputs that it got';

@@ -202,10 +202,12 @@ export async function locatePolicy(
 }
 
 /** Sentence of a kind of op, from the choices that show there. */
-function explanations(choices: readonly LocatedChoice[]): Map<string, string> {
+function explanations(choices: readonly LocatedChoice[]): Map<string, { sentence: string; taps: null }[]> {
   const found = new Map<string, string[]>();
   for (const { shows, sentence } of [...choices].sort((a, b) => b.finalAlone - a.finalAlone))
     if (shows !== null && shows.largest > 4 * shows.floor)
       found.set(shows.kind, [...(found.get(shows.kind) ?? []), sentence]);
-  return new Map([...found].map(([kind, sentences]) => [kind, `${sentences.join('; ')}.`]));
+  return new Map(
+    [...found].map(([kind, sentences]) => [kind, [{ sentence: `${sentences.join('; ')}.`, taps: null }]]),
+  );
 }

@@ -87,12 +87,25 @@ export interface LocatedKind {
    * spread.
    */
   within: WrongEntries[];
-  /** Structure that explains it, by its place in `causes`; null where none was found. */
+  /**
+   * Structure that explains it, by its place in `causes`; null where none was found, or blocks differ in what
+   * explains them.
+   */
   cause: number | null;
+  /** Where blocks differ in what explains them: each part, the first block's in front. Else empty. */
+  parts: KindPart[];
   /** One sentence in plain words. */
   sentence: string;
   /** Command line of the next step. */
   next: string;
+}
+
+/** What explains a kind of op in some of its blocks. */
+export interface KindPart {
+  blocks: number[];
+  /** By its place in `causes`; null: a choice, or nothing that was tried. */
+  cause: number | null;
+  sentence: string;
 }
 
 /** A choice of the tested policy by itself: all other sites are as in policy f32. */

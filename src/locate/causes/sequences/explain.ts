@@ -4,7 +4,7 @@ import { toFloat32 } from '../../../dump/float.js';
 import { type Policy, resolvePolicy, siteKind } from '../../../graph/policy.js';
 import { architectureOf } from '../../../models/architectures.js';
 import { formatError } from '../../../text-table.js';
-import { choicesInside } from '../../faults/hypotheses.js';
+import { choicesInside } from '../../faults/explain/hypotheses.js';
 import { blockWords, choiceSentence, opWords } from '../../faults/plain-words.js';
 import type { LocatedKind, LocatedOp } from '../../faults/report.js';
 import { tapPlace } from '../../replay/tap-graph.js';
@@ -57,10 +57,13 @@ export async function explainSequences(input: StructureInput): Promise<LocatedCa
     if (found === undefined) continue;
     const { way, before, after } = found;
     const blocks: number[] = [];
+    const taps: string[] = [];
     for (const { tap, block } of ops) {
-      if (block === null) continue;
+      if (block === null && tap !== worst.tap) continue;
       const left = tap === worst.tap ? after : await errorIn(input, base, tap, lengths, way);
-      if (left !== undefined && left <= LEAVES * before) blocks.push(block);
+      if (left === undefined || left > LEAVES * before) continue;
+      taps.push(tap);
+      if (block !== null) blocks.push(block);
     }
     const rest = after <= (worst.limit ?? 0) ? undefined : await restOf(input, kind, lengths, way, after);
     const where = blocks.length === 0 ? '' : ` in ${blockWords(blocks, total)}`;
@@ -73,6 +76,7 @@ export async function explainSequences(input: StructureInput): Promise<LocatedCa
       key: `sequences ${wayWords(way)}`,
       sentence: `The sequences of the batch are ${way === 'as one sequence' ? 'computed as one' : 'mixed'} in ${name}${where}: ${wayWords(way)}. NMSE ${formatError(before)} as given, ${formatError(after)} so.${left} A batch of one sequence would not show it.`,
       kinds: [kind.kind],
+      taps,
       blocks,
       before,
       after: rest?.error ?? after,

@@ -3,7 +3,7 @@ import { toFloat32 } from '../../../dump/float.js';
 import type { TapInfo } from '../../../dump/format.js';
 import type { TensorBatch } from '../../../dump/reader.js';
 import { type Factor, factorsOf, product } from '../../causes/layout.js';
-import { entryWords, HEAD_AXES } from '../../causes/words.js';
+import { entryWords, HALVES, HEAD_AXES } from '../../causes/words.js';
 
 /** Entries of one axis that are wrong while the others of it are right. */
 export interface WrongEntries {
@@ -187,13 +187,24 @@ function ratio(error: number, size: number): number {
   return error === 0 ? 0 : size === 0 ? Number.POSITIVE_INFINITY : error / size;
 }
 
-/** E.g. ` Only KV head 1 of 2 is wrong.`; '' where no axis says anything. */
-export function entriesWords(within: readonly WrongEntries[]): string {
+/**
+ * E.g. ` Only KV head 1 of 2 is wrong.`; '' where no axis says anything. @param block of which it is said,
+ * where others differ.
+ */
+export function entriesWords(within: readonly WrongEntries[], block?: number | null): string {
   if (within.length === 0) return '';
-  const parts = within.map(words);
+  const parts = within.map((part) => (part.axis === '2' ? halfWords(part, within) : words(part)));
   const isOne = within.length === 1 && within[0]!.count === 1;
   const isTokens = ['expert', 'skip class'].includes(within.at(-1)!.axis);
-  return ` Only ${parts.join(' and ')} ${isOne && !isTokens ? 'is' : 'are'} wrong.`;
+  const only = block === undefined || block === null ? 'Only' : `In block ${block} only`;
+  return ` ${only} ${parts.join(' and ')} ${isOne && !isTokens ? 'is' : 'are'} wrong.`;
+}
+
+/** Of an axis that joins two halves: `2F` are gate and up. */
+function halfWords({ first }: WrongEntries, within: readonly WrongEntries[]): string {
+  const [, other] = within;
+  const names = HALVES[other?.axis ?? '']?.split(' and ') ?? ['first', 'second'];
+  return `the ${names[first]} half`;
 }
 
 function words({ axis, first, count, size, wrong, inEveryHead }: WrongEntries): string {
