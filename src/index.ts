@@ -94,7 +94,8 @@ export { type ImportOptions, type ImportResult, importDump } from './dump/import
 export { openForeignSource } from './dump/import/open-source.js';
 export type { ImportedNonFinite } from './dump/import/value-count.js';
 export { NAME_MAPS, readNameMap } from './dump/names/file.js';
-export type { NameMap, NameRule } from './dump/names/name-map.js';
+export type { MapEvidence, NameMap, NameRule, RuleEvidence } from './dump/names/name-map.js';
+export { writeNameMap } from './dump/names/write-name-map.js';
 export { Dump, type FileRows, ReusableBuffer, type RowFilter, type TensorBatch } from './dump/reader.js';
 export type { DumpRoles, RoleName } from './dump/roles.js';
 export type { HashRow, StatsRows } from './dump/stats-reader.js';

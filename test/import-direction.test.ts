@@ -18,6 +18,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   capture: ['.', 'native.ts', 'graph', 'weights', 'models', 'dump', 'families'],
   diff: ['.', 'dump', 'families'],
   'weights-diff': ['.', 'native.ts', 'weights', 'models', 'dump', 'diff'],
+  align: ['.', 'dump', 'diff', 'recording'],
   evaluate: ['.', 'diff'],
   locate: ['.', 'native.ts', 'graph', 'weights', 'models', 'dump', 'capture', 'diff', 'families'],
   plot: ['.', 'graph', 'models', 'dump', 'capture', 'diff', 'weights-diff', 'locate', 'families'],
@@ -57,6 +58,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'recording',
     'conformance',
     'families',
+    'align',
   ],
 };
 

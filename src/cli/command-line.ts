@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from '../package-version.js';
+import { alignCommand } from './commands/align.js';
 import { attributeCommand } from './commands/attribute.js';
 import { bisectCommand } from './commands/bisect.js';
 import { captureCommand } from './commands/capture.js';
@@ -97,6 +98,7 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   generateCommand,
   evaluateCommand,
   diffCommand,
+  alignCommand,
   compareCommand,
   locateCommand,
   portCommand,

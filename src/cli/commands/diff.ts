@@ -1,4 +1,6 @@
 import { Command } from 'commander';
+import type { AlignResult } from '../../align/align.js';
+import { badArgument } from '../../errors.js';
 import type { CommandContext } from '../command-line.js';
 import { thresholdOption } from '../options/values.js';
 import { withProgress } from '../progress.js';
@@ -7,6 +9,7 @@ interface DiffCommandOptions {
   failAbove?: number;
   taps: string;
   map?: string;
+  align?: boolean;
   order?: string;
   allowNonfinite?: boolean;
   all?: boolean;
@@ -28,6 +31,10 @@ export function diffCommand(context: CommandContext): Command {
     .option(
       '--map <map>',
       'names and layouts of the tested dump: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file (default: tap names)',
+    )
+    .option(
+      '--align',
+      'find which value is which by content and by the graphs (zayascope align), in place of --map',
     )
     .option(
       '--order <file>',
@@ -55,7 +62,16 @@ export function diffCommand(context: CommandContext): Command {
 async function runDiff(
   referenceFolder: string,
   testedFolder: string,
-  { failAbove, taps, map, order, allowNonfinite = false, all, json }: DiffCommandOptions,
+  {
+    failAbove,
+    taps,
+    map,
+    align: isAligned = false,
+    order,
+    allowNonfinite = false,
+    all,
+    json,
+  }: DiffCommandOptions,
   { terminal, exitWith }: CommandContext,
 ): Promise<void> {
   const { openPairedDumps } = await import('../../diff/paired-dumps.js');
@@ -66,7 +82,9 @@ async function runDiff(
   const { readTapOrder } = await import('../../dump/import/tap-order.js');
   const declared = order === undefined ? undefined : await readTapOrder(order);
   const nameMap = map === undefined ? undefined : await readNameMap(map);
-  await using dumps = await openPairedDumps(referenceFolder, testedFolder, nameMap);
+  if (isAligned && map !== undefined) throw badArgument('diff', 'one of --map and --align', 'both');
+  const aligned = isAligned ? await alignFolders(referenceFolder, testedFolder, terminal) : undefined;
+  await using dumps = await openPairedDumps(referenceFolder, testedFolder, aligned?.map ?? nameMap);
   const report = await withProgress(terminal, 'diff', 'files', (onProgress) =>
     diffDumps(dumps.reference, dumps.tested, {
       taps,
@@ -79,4 +97,27 @@ async function runDiff(
   if (json) terminal.result(reportToJson(report));
   else terminal.styledResult(formatReport(report, { color: terminal.hasColor, verbose: all === true }));
   if (!report.pass) exitWith(1);
+}
+
+/** Pairs first, and says how many; of a map that is to be kept `align` writes a file. */
+async function alignFolders(
+  reference: string,
+  tested: string,
+  terminal: CommandContext['terminal'],
+): Promise<AlignResult> {
+  const { align } = await import('../../align/align.js');
+  const result = await withProgress(terminal, 'align', 'values', (onProgress) =>
+    align(reference, tested, { onProgress }),
+  );
+  const { pairs, open, counts } = result;
+  if (pairs.length === 0)
+    throw badArgument(
+      'diff',
+      'a value that both have',
+      `none among ${counts.reference} and ${counts.tested}`,
+    );
+  terminal.notice(
+    `aligned: ${pairs.length} of ${counts.reference} values of the reference have a partner; ${open.length} have none beyond doubt (zayascope align lists them)\n`,
+  );
+  return result;
 }

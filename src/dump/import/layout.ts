@@ -34,7 +34,9 @@ export type Transform =
   | { op: 'gather'; axis: number; order: readonly number[] }
   /** An axis that holds `parts` interleaved sequences, a0 b0 a1 b1, becomes a0 a1 .. b0 b1; and back. */
   | { op: 'deinterleave'; axis: number; parts: number }
-  | { op: 'interleave'; axis: number; parts: number };
+  | { op: 'interleave'; axis: number; parts: number }
+  /** An axis becomes two, of which the slower has `parts` entries: heads split. */
+  | { op: 'split'; axis: number; parts: number };
 
 /** Names of all transforms. */
 export const TRANSFORMS: readonly Transform['op'][] = [
@@ -47,6 +49,7 @@ export const TRANSFORMS: readonly Transform['op'][] = [
   'gather',
   'deinterleave',
   'interleave',
+  'split',
 ];
 
 /** What a layout may depend on. */
@@ -131,6 +134,12 @@ function planOne(
       const axis = axisOf(shape, transform.axis) ?? fail(`an axis ${transform.axis}`);
       if (transform.order.some((entry) => entry >= shape[axis]!)) fail(`entries below ${shape[axis]}`);
       return take(shape, axis, transform.order);
+    }
+    case 'split': {
+      const axis = axisOf(shape, transform.axis) ?? fail(`an axis ${transform.axis}`);
+      if (shape[axis]! % transform.parts !== 0) fail(`a multiple of ${transform.parts} entries`);
+      const split = [transform.parts, shape[axis]! / transform.parts];
+      return { shape: [...shape.slice(0, axis), ...split, ...shape.slice(axis + 1)], apply: (data) => data };
     }
     case 'deinterleave':
     case 'interleave': {

@@ -26,8 +26,14 @@ export async function readNameMap(nameOrFile: string): Promise<NameMap> {
     op: OP,
     where: nameOrFile,
   });
-  checkKeys(json, ['name', 'rules', 'ignore', 'order', 'family'], 'the map', nameOrFile);
-  const { name, rules, ignore = [], order, family } = json;
+  checkKeys(
+    json,
+    ['version', 'name', 'rules', 'ignore', 'order', 'family', 'evidence'],
+    'the map',
+    nameOrFile,
+  );
+  const { version = 1, name, rules, ignore = [], order, family } = json;
+  if (version !== 1 && version !== 2) throw bad('1 or 2 as version', describeValue(version), nameOrFile);
   if (typeof name !== 'string') throw bad('a string as name', describeValue(name), nameOrFile);
   if (!Array.isArray(rules)) throw bad('an array of rules', describeValue(rules), nameOrFile);
   if (!Array.isArray(ignore) || !ignore.every((entry) => typeof entry === 'string'))
@@ -52,7 +58,7 @@ export async function readNameMap(nameOrFile: string): Promise<NameMap> {
 
 function parseRule(value: unknown, at: string, file: string): NameRule {
   const rule = asObject(value, at, file);
-  checkKeys(rule, ['from', 'tap', 'layout', 'scope', 'prefix', 'masked'], at, file);
+  checkKeys(rule, ['from', 'tap', 'layout', 'scope', 'prefix', 'masked', 'evidence'], at, file);
   const { from, tap, layout = [], scope, prefix, masked } = rule;
   if (typeof from !== 'string' || typeof tap !== 'string')
     throw bad(`strings as ${at}.from and .tap`, `${describeValue(from)} and ${describeValue(tap)}`, file);
@@ -90,6 +96,7 @@ function parseTransform(value: unknown, at: string, file: string): Transform {
       };
     }
     case 'interleave':
+    case 'split':
     case 'deinterleave': {
       checkKeys(transform, ['op', 'axis', 'parts'], at, file);
       const [parts] = integers([transform.parts], 1, `${at}.parts`, file) as [number];

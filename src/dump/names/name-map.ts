@@ -26,10 +26,39 @@ export interface NameRule {
   prefix?: true;
   /** Infinities are part of the value by design: a mask, masked scores. */
   masked?: true;
+  /** What speaks for the rule; for readers only. */
+  evidence?: RuleEvidence;
+}
+
+/** What `align` found the pairs of a rule by. */
+export interface RuleEvidence {
+  /** Agreement of all elements, or the same place in both graphs. */
+  by: 'elements' | 'neighbours';
+  /** Pairs that the rule stands for. */
+  values: number;
+  /** Their largest error: squared differences over the reference's variance; null for infinity. */
+  error: number | null;
+  /** The nearest other value of either side, of all pairs. */
+  next?: { from?: string; tap?: string; error: number | null };
+}
+
+/** What `align` found, and what it did not. */
+export interface MapEvidence {
+  /** Tokens of the call that was compared. */
+  tokens: number;
+  /** Taps that have a partner. */
+  paired: number;
+  /** Values of the reference without one, with the nearest of the other side. */
+  open: readonly {
+    taps: readonly string[];
+    candidates: readonly { from: string; error: number | null }[];
+  }[];
 }
 
 /** A map. Where several names lead to one tap, the first rule that has a name wins. */
 export interface NameMap {
+  /** 2 for maps with evidence. Default 1. */
+  version?: 1 | 2;
   name: string;
   rules: readonly NameRule[];
   /** Patterns as in `from` of values that are known to be no tap. */
@@ -41,6 +70,8 @@ export interface NameMap {
   order?: readonly string[];
   /** The family whose taps these are: its order of execution is known. */
   family?: string;
+  /** What speaks for the map as a whole; for readers only. */
+  evidence?: MapEvidence;
 }
 
 /** A tap that a name leads to. */

@@ -1,0 +1,69 @@
+import { formatError, rendered, styled, textTable } from '../text-table.js';
+import type { AlignPair, AlignResult } from './align.js';
+import { layoutWords } from './name-map-of.js';
+
+/** Values without partner that are listed unless all are asked for. */
+const FEW = 12;
+
+/** What was paired and what was not, as text. @param all every pair and every value without partner. */
+export function formatAlign(
+  result: AlignResult,
+  { color = false, all = false }: { color?: boolean; all?: boolean } = {},
+): string {
+  return rendered([headLines(result, color), pairLines(result, color, all), openLines(result, color, all)]);
+}
+
+function headLines({ pairs, counts, open, silent, hasEdges, map }: AlignResult, color: boolean): string[] {
+  const worst = pairs.reduce<number>(
+    (most, { by, error }) => (by === 'elements' ? Math.max(most, error) : most),
+    0,
+  );
+  const byPlace = pairs.filter(({ by }) => by === 'neighbours').length;
+  const without = Object.entries(hasEdges).flatMap(([side, has]) => (has ? [] : [side]));
+  return [
+    `${counts.reference} values of the reference, ${counts.tested} of the tested program, ${counts.tokens} tokens`,
+    `${styled(`${pairs.length} paired`, pairs.length > 0 ? 'good' : 'bad', color)}  ${pairs.length - byPlace} by their elements (error up to ${formatError(worst)})${byPlace > 0 ? `, ${byPlace} by their place in both graphs` : ''}; ${map.rules.length} rules`,
+    ...(open.length > 0 ? [`${open.length} without a partner that is beyond doubt`] : []),
+    ...(silent.reference.length > 0
+      ? [
+          `${silent.reference.length} of the reference not looked at: ${silent.reference[0]!.name} ${silent.reference[0]!.reason}${silent.reference.length > 1 ? ', ..' : ''}`,
+        ]
+      : []),
+    ...(without.length > 0
+      ? [`note: the ${without.join(' and the ')} does not say what went into what: elements alone decide`]
+      : []),
+  ];
+}
+
+/** Those by place, which differ; or all. */
+function pairLines({ pairs }: AlignResult, color: boolean, all: boolean): string[] {
+  const shown = all ? pairs : pairs.filter(({ by }) => by === 'neighbours').slice(0, FEW);
+  if (shown.length === 0) return [];
+  const row = ({ tap, from, error, nextError, by, layout, prefix }: AlignPair) => [
+    tap,
+    from,
+    formatError(error),
+    nextError === undefined ? '' : formatError(nextError),
+    by,
+    layoutWords(layout, prefix),
+  ];
+  const head = ['reference', 'tested', 'error', 'next', 'by', 'layout'];
+  return [
+    all ? 'pairs:' : 'paired by their place, though they differ:',
+    ...textTable([head, ...shown.map(row)], 'llrrll', color),
+  ];
+}
+
+function openLines({ open }: AlignResult, color: boolean, all: boolean): string[] {
+  if (open.length === 0) return [];
+  const shown = all ? open : open.slice(0, FEW);
+  const rows = shown.map(({ taps, candidates }) => [
+    `${taps[0]}${taps.length > 1 ? ` (and ${taps.length - 1} of the same)` : ''}`,
+    candidates.map(({ from, error }) => `${from} ${formatError(error)}`).join(', '),
+  ]);
+  return [
+    'without a partner, and the nearest values of their size:',
+    ...textTable(rows, 'll', color),
+    ...(open.length > shown.length ? [`and ${open.length - shown.length} more (--all)`] : []),
+  ];
+}
