@@ -6,7 +6,7 @@
  * - Text: `openTokenizer`, `promptTokens`, `promptTokensInWorker`, `generate`, `sampler`, `greedy`,
  *   `stopTokens`, `evaluate`
  * - Dumps: `capture`, `captureSession`, `Dump`, `DumpWriter`, `exportSafetensors`
- * - Comparison: `diffDumps`, `verifyLogits`, `tensorMetrics`
+ * - Comparison: `diffDumps`, `verifyLogits`, `tensorMetrics`; `align`, which pairs values without names
  * - Causes: `locatePolicy`, `locateDumps`, `replay`, `noiseFloor`, `graftTaps`, `bisect`, `attribute`,
  *   `policyDiff`, `writeRepro`, `runRepro`, `openStepper`
  * - Dumps of other programs: `importDump`, `openForeignSource`, `importTarget`, `readNameMap`
@@ -16,6 +16,9 @@
  * (results as text).
  */
 
+export { type AlignOpen, type AlignPair, type AlignResult, align } from './align/align.js';
+export type { AlignOptions } from './align/align-dumps.js';
+export { formatAlign } from './align/format-align.js';
 export { type CaptureOptions, type CaptureResult, capture } from './capture/capture.js';
 export {
   type CaptureProcessOptions,

@@ -44,6 +44,7 @@ describe('the public API', () => {
         "SYNTH_SIZES",
         "ZayascopeError",
         "add",
+        "align",
         "argmax",
         "argsort",
         "attentionOutput",

@@ -286,7 +286,8 @@ class Pairer {
     }
     const places = new Map<string, { reference: number; candidates: Candidate[] }[]>();
     for (const { id } of this.#reference.classes) {
-      if (this.#byReference.has(id)) continue;
+      // Indices that differ do so by any amount.
+      if (this.#byReference.has(id) || this.#reference.classes[id]!.members[0]!.isExact) continue;
       const key = keyOf(this.#signature(id));
       const candidates = (bySources.get(key) ?? []).flatMap(
         (tested) => this.#candidate(id, tested, Number.POSITIVE_INFINITY) ?? [],
@@ -325,12 +326,10 @@ class Pairer {
     for (const pair of [...this.#byReference.values()].toReversed()) {
       if (pair.by !== 'neighbours') continue;
       const after = this.#after(pair);
-      const agrees = (other: ClassPair) => other.fit.error <= Math.max(1e-6, pair.fit.error / GROWTH);
-      const isFollowed = after.length > 0 && !after.every(agrees);
+      this.#remove(pair);
+      const isFollowed = after.some((next) => !this.#isExplained(next.reference, next));
       const isEnd = this.#reference.classes[pair.reference]!.children.size === 0;
-      if (isFollowed || (isEnd && this.#tested.classes[pair.tested]!.children.size === 0)) continue;
-      this.#byReference.delete(pair.reference);
-      if (this.#byTested.get(pair.tested) === pair) this.#byTested.delete(pair.tested);
+      if (isFollowed || (isEnd && this.#tested.classes[pair.tested]!.children.size === 0)) this.#add(pair);
     }
   }
 
@@ -339,6 +338,11 @@ class Pairer {
     const next = nearest(this.#reference, reference, 'children', (id) => this.#byReference.has(id));
     const own = nearest(this.#tested, tested, 'children', (id) => this.#byTested.has(id));
     return [...next].map((id) => this.#byReference.get(id)!).filter((pair) => own.has(pair.tested));
+  }
+
+  #remove(pair: ClassPair): void {
+    this.#byReference.delete(pair.reference);
+    if (this.#byTested.get(pair.tested) === pair) this.#byTested.delete(pair.tested);
   }
 
   /** Whether a tested value has its partner; one of whose parts have theirs may have its own, too. */

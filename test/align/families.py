@@ -281,6 +281,7 @@ def model_of(name: str, seed: int = 7, **changes: Any) -> Any:
     torch.manual_seed(seed)
     options = {"attn_implementation": "eager", "experts_implementation": "eager"} if name != "mamba2" else {}
     model = transformers.AutoModelForCausalLM.from_config(config, **options).eval()
+    torch.manual_seed(seed + 1)
     with torch.no_grad():
         for path, weight in sorted(model.named_parameters()):
             if path.endswith("A_log"):
@@ -298,7 +299,14 @@ def model_of(name: str, seed: int = 7, **changes: Any) -> Any:
     return model
 
 
-def write_gguf(name: str, model: Any, path: Path, quantised: str | None = None, keys: dict[str, Any] | None = None) -> None:
+def write_gguf(
+    name: str,
+    model: Any,
+    path: Path,
+    quantised: str | None = None,
+    keys: dict[str, Any] | None = None,
+    alter: Callable[[list[tuple[str, np.ndarray]]], list[tuple[str, np.ndarray]]] | None = None,
+) -> None:
     """The model as a GGUF file without a vocabulary; matrices in `quantised` where given (by gguf-py)."""
     family = FAMILIES[name]
     writer = gguf.GGUFWriter(path, family.arch)
@@ -325,7 +333,8 @@ def write_gguf(name: str, model: Any, path: Path, quantised: str | None = None, 
     weights = {path: value.detach().float().numpy().copy() for path, value in model.state_dict().items()}
     if config.tie_word_embeddings:
         weights.pop("lm_head.weight", None)
-    for tensor, value in family.weights(weights, config):
+    tensors = list(family.weights(weights, config))
+    for tensor, value in alter(tensors) if alter else tensors:
         data = np.ascontiguousarray(value, dtype=np.float32)
         if quantised is not None and data.ndim >= 2 and data.shape[-1] % 32 == 0 and "conv" not in tensor and "ssm" not in tensor:
             kind = gguf.GGMLQuantizationType[quantised]

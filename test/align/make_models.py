@@ -1,43 +1,55 @@
-"""make_models.py FOLDER NAME..: checkpoint, GGUF and reference dump of each family, in FOLDER/NAME."""
+"""Makes checkpoints, GGUF files and reference dumps of tiny random models: jobs as JSON on standard input.
+
+A job: {"family", "folder", "dumps": {name: {"inside": bool, "changes": {..}, "fault": name}}, "ggufs": {name: {"type", "keys", "fault"}},
+"checkpoint": bool}. All of one family have the same weights.
+"""
 
 import json
 import sys
 import warnings
 from pathlib import Path
 
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "python")]
+
 import torch
 import transformers
-
-from families import FAMILIES, model_of, write_gguf
+from families import model_of, write_gguf
+from faults import GGUF_FAULTS, MODULE_FAULTS
 
 import zayascope
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 warnings.filterwarnings("ignore")
+torch.set_num_threads(1)
 #: A number of tokens that no other axis has.
 TOKENS = [(k * 37 + 11) % 320 for k in range(23)]
+QUERIES = {"**.self_attn.1,**.attn.1,**:attn_weights*,**:eager_attention_forward.attn_weights*": 2}
 
 
-def dump(model, out, inside=None):
-    with torch.no_grad(), zayascope.capture(
-        model, out, inside=inside, token_axis={"**.self_attn.1,**.attn.1,**:attn_weights*,**:eager_attention_forward.attn_weights*": 2}, overwrite=True
-    ):
+def dump(family: str, out: Path, inside: bool = False, changes: dict | None = None, fault: str | None = None) -> None:
+    model = model_of(family, **(changes or {}))
+    if fault is not None:
+        MODULE_FAULTS[fault](model)
+    modules = type(model).__module__ if inside else None
+    with torch.no_grad(), zayascope.capture(model, out, inside=modules, token_axis=QUERIES, overwrite=True):
         model(input_ids=torch.tensor([TOKENS]), use_cache=False)
 
 
-def main(folder: Path, names: list[str]) -> None:
-    for name in names:
-        place = folder / name
-        place.mkdir(parents=True, exist_ok=True)
-        model = model_of(name)
-        write_gguf(name, model, place / "model.gguf")
-        write_gguf(name, model, place / "q8_0.gguf", "Q8_0")
-        dump(model, place / "reference")
-        dump(model, place / "inside", type(model).__module__)
-        model.save_pretrained(place / "checkpoint")
-    print(json.dumps({"tokens": TOKENS, "made": names}))
+def main(jobs: list[dict]) -> None:
+    for job in jobs:
+        folder, family = Path(job["folder"]), job["family"]
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, options in job.get("ggufs", {}).items():
+            alter = GGUF_FAULTS[options["fault"]] if options.get("fault") else None
+            write_gguf(family, model_of(family), folder / f"{name}.gguf", options.get("type"), options.get("keys"), alter)
+        for name, options in job.get("dumps", {}).items():
+            dump(family, folder / name, **options)
+        if job.get("checkpoint"):
+            model_of(family).save_pretrained(folder / "checkpoint")
+    print(json.dumps({"tokens": TOKENS}))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:] or list(FAMILIES))
+    main(json.load(sys.stdin))

@@ -1,0 +1,68 @@
+"""Faults planted by construction: in a module of the reference, or in the tensors of a GGUF file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+Tensors = list[tuple[str, np.ndarray]]
+
+
+def block(model: torch.nn.Module, number: int) -> torch.nn.Module:
+    """A decoder block."""
+    inner = getattr(model, "model", None) or getattr(model, "backbone", None) or model.transformer
+    return (getattr(inner, "layers", None) or inner.h)[number]
+
+
+def without(*names: str) -> Callable[[torch.nn.Module], None]:
+    """Block 1 without a norm, the first of these names that it has."""
+
+    def alter(model: torch.nn.Module) -> None:
+        owner = block(model, 1)
+        name = next(each for each in names if hasattr(owner, each))
+        setattr(owner, name, torch.nn.Identity())
+
+    return alter
+
+
+def mask_sees_next(model: torch.nn.Module) -> None:
+    """In block 1 each token sees the one after it."""
+    owner = block(model, 1)
+    attention = getattr(owner, "self_attn", None) or owner.attn
+
+    def shift(_module, args, kwargs):
+        mask = kwargs["attention_mask"]
+        kwargs["attention_mask"] = torch.cat([mask[:, :, 1:], mask[:, :, -1:]], 2)
+        return args, kwargs
+
+    attention.register_forward_pre_hook(shift, with_kwargs=True)
+
+
+MODULE_FAULTS: dict[str, Callable[[torch.nn.Module], None]] = {
+    "no ffn norm": without("post_attention_layernorm", "ffn_norm", "ln_2", "pre_feedforward_layernorm"),
+    "no norm": without("input_layernorm", "norm", "ln_1", "operator_norm"),
+    "no post norm": without("post_feedforward_layernorm"),
+    "mask": mask_sees_next,
+}
+
+
+def swapped(first: str, second: str) -> Callable[[Tensors], Tensors]:
+    """Two tensors of block 1 under each other's names."""
+    names = {f"blk.1.{first}.weight": f"blk.1.{second}.weight", f"blk.1.{second}.weight": f"blk.1.{first}.weight"}
+    return lambda tensors: [(names.get(name, name), value) for name, value in tensors]
+
+
+def changed(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Tensors], Tensors]:
+    """A tensor of block 1 changed."""
+    return lambda tensors: [(tensor, change(value) if tensor == f"blk.1.{name}" else value) for tensor, value in tensors]
+
+
+GGUF_FAULTS: dict[str, Callable[[Tensors], Tensors]] = {
+    "gate and up swapped": swapped("ffn_gate", "ffn_up"),
+    "experts' gate and up swapped": swapped("ffn_gate_exps", "ffn_up_exps"),
+    "a negative": changed("ssm_a", lambda value: value * 0.5),
+    "conv reversed": changed("shortconv.conv.weight", lambda value: value[:, ::-1]),
+    "ssm conv reversed": changed("ssm_conv1d.weight", lambda value: value[:, ::-1]),
+}
