@@ -86,6 +86,7 @@ describe('the public API', () => {
         "exportSafetensors",
         "figureHtml",
         "figurePage",
+        "formatAlign",
         "formatComparison",
         "formatLocate",
         "formatLogitsCheck",
@@ -185,6 +186,7 @@ describe('the public API', () => {
         "valueHistogram",
         "verifyLogits",
         "weightErrors",
+        "writeNameMap",
         "writeNodeRepro",
         "writeReport",
         "writeRepro",
@@ -198,6 +200,10 @@ describe('the public API', () => {
   it('has these types', () => {
     expect(exportedNames().types).toMatchInlineSnapshot(`
       [
+        "AlignOpen",
+        "AlignOptions",
+        "AlignPair",
+        "AlignResult",
         "AttributionOptions",
         "AttributionReport",
         "Backend",
@@ -298,6 +304,7 @@ describe('the public API', () => {
         "LogitsRow",
         "LogitsSource",
         "Manifest",
+        "MapEvidence",
         "MetricByKindOptions",
         "Model",
         "ModelConfig",
@@ -367,6 +374,7 @@ describe('the public API', () => {
         "RoutingReport",
         "RowFilter",
         "RowIndex",
+        "RuleEvidence",
         "Sampler",
         "SamplingOptions",
         "Schedule",

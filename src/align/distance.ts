@@ -22,7 +22,9 @@ export function quantileDistance(reference: Float64Array, tested: Float64Array):
   return elementDistance(reference, tested);
 }
 
-/** Squared differences over the variance of the reference: what its mean alone explains counts for nothing. */
+/**
+ * Squared differences over the variance of the reference: what its mean alone explains counts for nothing.
+ */
 export function elementDistance(
   reference: Float32Array | Float64Array,
   tested: Float32Array | Float64Array,

@@ -1,4 +1,7 @@
-/** The layouts that are tried: axes in another order, heads split, merged and interleaved, padding and states cut. */
+/**
+ * The layouts that are tried: axes in another order, heads split, merged and interleaved, padding and states
+ * cut.
+ */
 import { toFloat32 } from '../dump/float.js';
 import { fitShape, planLayout, squeezed, type Transform } from '../dump/import/layout.js';
 import { elementDistance } from './distance.js';

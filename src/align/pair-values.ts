@@ -1,4 +1,6 @@
-/** Pairs the values of two sides: by their elements where these agree, by the two graphs where they do not. */
+/**
+ * Pairs the values of two sides: by their elements where these agree, by the two graphs where they do not.
+ */
 import { ancestors, nearest, type Side } from './classes.js';
 import { quantileDistance } from './distance.js';
 import { bestFit, type CallSizes, type Fit } from './layouts.js';
@@ -194,7 +196,9 @@ class Pairer {
     return { candidate: best, next };
   }
 
-  /** Whether a candidate is a part of a value that the other went into, such as one of two that were joined. */
+  /**
+   * Whether a candidate is a part of a value that the other went into, such as one of two that were joined.
+   */
   #isPartOf(whole: Candidate, part: Candidate): boolean {
     if (!isCut(part) || isCut(whole) || !isAsGood(whole, part)) return false;
     return !this.#tested.hasEdges || this.#ancestorsOf(part.tested).has(whole.tested);

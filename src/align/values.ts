@@ -1,4 +1,6 @@
-/** The values of one call of one side, read for finding partners: elements, sorted elements, what feeds what. */
+/**
+ * The values of one call of one side, read for finding partners: elements, sorted elements, what feeds what.
+ */
 import { createHash } from 'node:crypto';
 import { isExact } from '../dump/dtypes.js';
 import { hasNumbers, toFloat32 } from '../dump/float.js';
@@ -40,7 +42,9 @@ const MOST_ELEMENTS = 2 ** 25;
 const LEAST_DISTINCT = 16;
 const LEAST_ELEMENTS = 12;
 
-/** Reads all values of step 0, sequence 0. @throws `UNPAIRED` for a dump without such rows, `BAD_DUMP`, `IO`. */
+/**
+ * Reads all values of step 0, sequence 0. @throws `UNPAIRED` for a dump without such rows, `BAD_DUMP`, `IO`.
+ */
 export async function readValues(dump: Dump, onRead: () => void): Promise<SideValues> {
   const side: SideValues = {
     values: [],

@@ -1,4 +1,6 @@
-/** Tiny models of transformers with the same weights as GGUF files, dumped by the Python package and recorded. */
+/**
+ * Tiny models of transformers with the same weights as GGUF files, dumped by the Python package and recorded.
+ */
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -48,7 +50,10 @@ export async function quantiser(
   };
 }
 
-/** What is wrong with an alignment, by the table: pairs that it says otherwise, and those that it has and align not. */
+/**
+ * What is wrong with an alignment, by the table: pairs that it says otherwise, and those that it has and
+ * align not.
+ */
 export async function judge(
   family: string,
   { pairs }: Pick<AlignResult, 'pairs'>,
