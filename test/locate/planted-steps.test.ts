@@ -28,10 +28,10 @@ describe('a fault planted in decode steps and in a left-padded batch', () => {
     const sentenceOf = async (name: string) =>
       (await locateSteps(unaltered, faults.find((fault) => fault.name === name)!.dump)).kinds[0]!.sentence;
     expect(await sentenceOf('position-off-by-one-in-decode')).toMatch(
-      / Right up to position 24, wrong from 25 on \(step 2\)\.$/,
+      / Sequence 0: right up to position 24, wrong from 25 on \(step 2\); sequence 1: right up to position 17, wrong from 18 on \(step 2\); sequence 2: right up to position 11, wrong from 12 on \(step 2\)\.$/,
     );
     expect(await sentenceOf('padding-leaks-into-convolutions')).toMatch(
-      / Wrong at position 0 of sequence 1 alone \(step 0\)\. Sequence 0 is right\.$/,
+      / Sequence 1: wrong at position 0 alone \(step 0\)\. Sequence 0 is right\.$/,
     );
   });
 

@@ -96,7 +96,7 @@ it('are told as one where the second begins with what the first has left', async
     )!;
   expect(Number(before)).toBeGreaterThan(1e-4);
   expect(Number(after)).toBeLessThan(1e-13);
-  expect(sentence).toMatch(/ Wrong at position 0 of sequence 1 alone\. Sequence 0 is right\.$/);
+  expect(sentence).toMatch(/ Sequence 1: wrong at position 0 alone\. Sequence 0 is right\.$/);
 });
 
 it('are not told where each is right', async () => {

@@ -8,7 +8,7 @@ import { blockWords, opWords } from './plain-words.js';
 import type { KindPart, LocatedKind, LocatedOp, LocateReport, NonFiniteOrigin } from './report.js';
 import type { SpreadAxis } from './spread.js';
 import { entriesWords, type WrongEntries } from './where/entries.js';
-import { beginWords, type FirstWrong } from './where/row-errors.js';
+import { beginWords, type FirstWrong, firstOfAll } from './where/row-errors.js';
 
 /** What {@link locatedKinds} works on. */
 export interface KindInput {
@@ -59,11 +59,6 @@ export function locatedKinds(input: KindInput): LocatedKind[] {
   return kinds.sort((a, b) => rank(b) - rank(a) || excess(b) - excess(a) || 0);
 }
 
-function earliest(beginnings: readonly FirstWrong[]): FirstWrong | null {
-  const sorted = [...beginnings].sort((a, b) => a.step - b.step || a.position - b.position);
-  return sorted[0] ?? null;
-}
-
 /** How far a kind's worst error lies above its limit. */
 function excess({ largest, limit }: LocatedKind): number {
   return Math.min(1e100, largest) / limit;
@@ -77,7 +72,7 @@ function describe(kind: string, ops: readonly LocatedOp[], input: KindInput): Om
   const inside = worst.inside.map((tap) => tapPlace(tap).suffix);
   const local = input.local.get(worst.tap);
   const spread = local?.spread ?? null;
-  const begins = earliest(ops.flatMap(({ tap }) => input.begins.get(tap) ?? []));
+  const begins = firstOfAll(ops.flatMap(({ tap }) => input.begins.get(tap) ?? []));
   const within = input.within.get(worst.tap) ?? [];
   const parts = explainedParts(kind, ops, inside, input);
   const [only] = parts.length === 1 ? parts : [];
@@ -143,7 +138,7 @@ function explainedParts(
     );
   return found.map(({ ops: own, ...part }) => {
     if (found.length === 1) return part;
-    const begins = earliest(own.flatMap(({ tap }) => input.begins.get(tap) ?? []));
+    const begins = firstOfAll(own.flatMap(({ tap }) => input.begins.get(tap) ?? []));
     return {
       ...part,
       sentence: `${part.sentence}${entriesOf(own, input)}${beginWords(begins, input.steps)}`,

@@ -1,8 +1,8 @@
 import { toFloat32 } from '../../../dump/float.js';
 import type { TensorBatch } from '../../../dump/reader.js';
 
-/** Where an error begins: the first row that is wrong in the first call that makes one. */
-export interface FirstWrong {
+/** Where an error begins in one sequence. */
+export interface SequenceWrong {
   sequence: number;
   position: number;
   /** Forward step. */
@@ -14,6 +14,12 @@ export interface FirstWrong {
   wrongUpTo: number | null;
   /** True where rows after it are wrong here and there. */
   scattered: boolean;
+}
+
+/** Where an error begins: the first row that is wrong in the first call that makes one. */
+export interface FirstWrong extends SequenceWrong {
+  /** Of each sequence in which something is wrong, in their order. */
+  sequences: SequenceWrong[];
   /** Sequences in which nothing is wrong. */
   rightSequences: number[];
   /** True of a value per step, such as a state: `position` is the last of its call. */
@@ -95,47 +101,106 @@ export class RowErrors {
     const rows = errors.map((_, row) => row);
     const wrong = rows.filter((row) => errors[row]! > least);
     if (wrong.length === 0) return null;
-    const earlier = (a: number, b: number) =>
-      this.#step[a]! - this.#step[b]! ||
-      this.#sequence[a]! - this.#sequence[b]! ||
-      this.#position[a]! - this.#position[b]!;
-    const [first] = wrong.sort(earlier) as [number];
-    const sequence = this.#sequence[first]!;
-    const own = rows.filter((row) => this.#sequence[row] === sequence);
-    const after = own.filter((row) => this.#position[row]! > this.#position[first]!);
-    const lastWrong = Math.max(
-      ...wrong.filter((row) => this.#sequence[row] === sequence).map((row) => this.#position[row]!),
-    );
-    const mixed = after.some((row) => this.#position[row]! < lastWrong && !(errors[row]! > least));
-    const wrongSequences = new Set(wrong.map((row) => this.#sequence[row]!));
+    const numbers = [...new Set(wrong.map((row) => this.#sequence[row]!))].sort((a, b) => a - b);
+    const found = numbers.map((sequence): SequenceWrong => {
+      const own = rows.filter((row) => this.#sequence[row] === sequence);
+      const bad = own.filter((row) => errors[row]! > least);
+      const [first] = bad.sort(
+        (a, b) => this.#step[a]! - this.#step[b]! || this.#position[a]! - this.#position[b]!,
+      ) as [number];
+      const after = own.filter((row) => this.#position[row]! > this.#position[first]!);
+      const lastWrong = Math.max(...bad.map((row) => this.#position[row]!));
+      const mixed = after.some((row) => this.#position[row]! < lastWrong && !(errors[row]! > least));
+      return {
+        sequence,
+        position: this.#position[first]!,
+        step: this.#step[first]!,
+        scattered: mixed,
+        wrongUpTo: !mixed && after.some((row) => this.#position[row]! > lastWrong) ? lastWrong : null,
+      };
+    });
     return {
-      sequence,
-      position: this.#position[first]!,
-      step: this.#step[first]!,
-      scattered: mixed,
-      wrongUpTo: !mixed && after.some((row) => this.#position[row]! > lastWrong) ? lastWrong : null,
+      ...earliest(found),
+      sequences: found,
       rightSequences: Array.from({ length: sequences }, (_, each) => each).filter(
-        (each) => !wrongSequences.has(each),
+        (each) => !numbers.includes(each),
       ),
       ofStep: this.#ofStep,
     };
   }
 }
 
+function earliest(found: readonly SequenceWrong[]): SequenceWrong {
+  return found.reduce((a, b) => (b.step < a.step ? b : a));
+}
+
 /**
- * E.g. ` Right up to position 15, wrong from 16 on (step 1).`; '' where all is wrong. `steps` is how many
- * forward calls the run has.
+ * Where the error of several ops of a kind begins: in each sequence at the first position that is wrong in
+ * any of them. null of none.
+ */
+export function firstOfAll(beginnings: readonly FirstWrong[]): FirstWrong | null {
+  const [one] = beginnings;
+  if (one === undefined || beginnings.length === 1) return one ?? null;
+  const bySequence = new Map<number, SequenceWrong[]>();
+  for (const each of beginnings.flatMap(({ sequences }) => sequences))
+    bySequence.set(each.sequence, [...(bySequence.get(each.sequence) ?? []), each]);
+  const sequences = [...bySequence.values()]
+    .map((all): SequenceWrong => {
+      const [first] = all.toSorted((a, b) => a.step - b.step || a.position - b.position) as [SequenceWrong];
+      // What is right again in one op after another position than in another is so here and there.
+      const isSame = all.every(({ wrongUpTo }) => wrongUpTo === first.wrongUpTo);
+      const scattered = !isSame || all.some((each) => each.scattered);
+      return { ...first, scattered, wrongUpTo: scattered ? null : first.wrongUpTo };
+    })
+    .sort((a, b) => a.sequence - b.sequence);
+  const rightSequences = one.rightSequences.filter((each) => !bySequence.has(each));
+  return { ...earliest(sequences), sequences, rightSequences, ofStep: one.ofStep };
+}
+
+/**
+ * E.g. ` Right up to position 15, wrong from 16 on (step 1).`; '' where all is wrong. Sequences are told
+ * apart where they differ. `steps` is how many forward calls the run has.
  */
 export function beginWords(from: FirstWrong | null, steps: number): string {
   if (from === null) return '';
-  const { sequence, position, step, wrongUpTo, scattered, rightSequences, ofStep } = from;
+  const { sequences, rightSequences, ofStep } = from;
+  const clauses = sequences.map((each) => beginClause(each, steps, ofStep));
+  const isSame = clauses.every((clause) => clause === clauses[0]);
+  if (isSame && rightSequences.length === 0) return clauses[0] === '' ? '' : asSentence(clauses[0]!);
+  const named = clauses.map((clause, index) => clause || wholeWords(sequences[index]!, ofStep));
   const others = rightSequences.length === 0 ? '' : ` Sequence ${listed(rightSequences)} right.`;
-  const where = rightSequences.length === 0 && sequence === 0 ? '' : ` of sequence ${sequence}`;
+  if (isSame) return `${asSentence(`${sequenceWords(sequences)}: ${named[0]}`)}${others}`;
+  const told = named
+    .slice(0, MOST_SEQUENCES)
+    .map((clause, index) => `sequence ${sequences[index]!.sequence}: ${clause}`);
+  const more = sequences.length - told.length;
+  return `${asSentence(`${told.join('; ')}${more === 0 ? '' : `; and ${more} more`}`)}${others}`;
+}
+
+/** Sequences of which each is told where its error begins. */
+const MOST_SEQUENCES = 4;
+
+function asSentence(text: string): string {
+  return ` ${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
+/** Of a sequence that is wrong from its beginning. */
+function wholeWords({ scattered }: SequenceWrong, ofStep: boolean): string {
+  if (ofStep) return 'wrong';
+  return scattered ? 'wrong here and there' : 'wrong from position 0 on';
+}
+
+function sequenceWords(sequences: readonly SequenceWrong[]): string {
+  const numbers = sequences.map(({ sequence }) => sequence);
+  const few = numbers.slice(0, MOST_SEQUENCES).join(', ');
+  return `${numbers.length === 1 ? 'sequence' : 'sequences'} ${few}${numbers.length > MOST_SEQUENCES ? ', …' : ''}`;
+}
+
+/** E.g. `right up to position 15, wrong from 16 on (step 1)`; '' where all is wrong. */
+function beginClause(from: SequenceWrong, steps: number, ofStep: boolean): string {
+  const { position, step, wrongUpTo, scattered } = from;
   const call = steps > 1 ? ` (step ${step})` : '';
-  if (ofStep)
-    return steps > 1
-      ? ` Wrong from the call on that ends at position ${position}${where}${call}.${others}`
-      : others;
+  if (ofStep) return steps > 1 ? `wrong from the call on that ends at position ${position}${call}` : '';
   const range =
     wrongUpTo === null
       ? `from ${position} on`
@@ -143,21 +208,16 @@ export function beginWords(from: FirstWrong | null, steps: number): string {
         ? `at ${position}`
         : `from ${position} to ${wrongUpTo}`;
   const alone = wrongUpTo === position ? ' alone' : '';
-  const place = `${range}${where}${alone}${call}.${others}`;
-  const right = position === 1 ? 'Right at position 0' : `Right up to position ${position - 1}`;
+  const right = position === 1 ? 'right at position 0' : `right up to position ${position - 1}`;
   if (scattered)
-    return position === 0
-      ? others
-      : ` ${right}, then wrong here and there, first at ${position}${where}${call}.${others}`;
-  if (position > 0) return ` ${right}, wrong ${place}`;
-  return wrongUpTo === null && others === ''
-    ? ''
-    : ` Wrong ${range.replace(/ /, ' position ')}${where}${alone}${call}.${others}`;
+    return position === 0 ? '' : `${right}, then wrong here and there, first at ${position}${call}`;
+  if (position > 0) return `${right}, wrong ${range}${alone}${call}`;
+  return wrongUpTo === null ? '' : `wrong ${range.replace(/ /, ' position ')}${alone}${call}`;
 }
 
 function listed(sequences: readonly number[]): string {
   if (sequences.length === 1) return `${sequences[0]} is`;
-  return `${sequences.slice(0, 4).join(', ')}${sequences.length > 4 ? ', …' : ''} are`;
+  return `${sequences.slice(0, MOST_SEQUENCES).join(', ')}${sequences.length > MOST_SEQUENCES ? ', …' : ''} are`;
 }
 
 function ratio(error: number, size: number): number {
