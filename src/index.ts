@@ -52,6 +52,7 @@ export {
   type TopToken,
 } from './diff/logits/check.js';
 export { type LogitsRow, type LogitsSource, openLogits } from './diff/logits/check-source.js';
+export type { LeftOut } from './diff/logits/left-out.js';
 export type { LogitsReport, TokenLogits } from './diff/logits/logits.js';
 export { type VerifyLogitsOptions, verifyLogits } from './diff/logits/verify-logits.js';
 export { type TensorMetrics, tensorMetrics } from './diff/metrics.js';
@@ -95,6 +96,7 @@ export type { DumpGraph, GraphTensor } from './dump/graph-file.js';
 export type { ForeignSource } from './dump/import/foreign.js';
 export { type ImportOptions, type ImportResult, importDump } from './dump/import/import-dump.js';
 export { openForeignSource } from './dump/import/open-source.js';
+export type { RawDtype } from './dump/import/raw-dtype.js';
 export type { ImportedNonFinite } from './dump/import/value-count.js';
 export { NAME_MAPS, readNameMap } from './dump/names/file.js';
 export type { MapEvidence, NameMap, NameRule, RuleEvidence } from './dump/names/name-map.js';

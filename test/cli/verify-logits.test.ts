@@ -43,8 +43,11 @@ describe('zayascope verify-logits', () => {
       await raw([1, 2, 3, 0]),
       await raw([1, 2, 3]),
     ]);
-    expect(code).toBe(0);
+    expect(code).toBe(1);
     expect(stdout).toMatch(/^note: the reference has 4 logits a token, .* the first 3 are compared$/m);
+    expect(stdout).toMatch(
+      /^FAIL {2}only 75.0 % of the vocabulary compared \(1 logit of the reference left out, with 3.2 % of its probability\): more than padding; what was compared: perfect; NMSE/m,
+    );
   });
 
   it('exits with 2 for what it cannot read', async () => {

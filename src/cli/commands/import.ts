@@ -1,12 +1,13 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { ImportResult } from '../../dump/import/import-dump.js';
+import type { RawDtype } from '../../dump/import/raw-dtype.js';
 import type { UnmappedChoice } from '../../dump/names/resolve-names.js';
 import { packageVersion } from '../../package-version.js';
 import type { CommandContext } from '../command-line.js';
 import { formatCount } from '../format-number.js';
 import { toJson } from '../json.js';
 import { parseTokens, readTokenFile } from '../options/tokens.js';
-import { integerOption } from '../options/values.js';
+import { integerOption, rawDtype } from '../options/values.js';
 import { fields } from '../table.js';
 
 interface ImportCommandOptions {
@@ -21,6 +22,7 @@ interface ImportCommandOptions {
   dropUnmapped?: boolean;
   bf16Bits?: boolean;
   vocabulary?: number;
+  dtype?: RawDtype;
   overwrite?: boolean;
   json?: boolean;
 }
@@ -69,6 +71,11 @@ export function importCommand(context: CommandContext): Command {
       'logits of one token in a .bin of several tokens',
       integerOption(1, 2 ** 31 - 1),
     )
+    .option(
+      '--dtype <dtype>',
+      'what a .bin holds: f32, bf16, f16 or f64 (default: f32, unless its bits show another)',
+      rawDtype,
+    )
     .option('--overwrite', 'replace a dump that is in the folder already')
     .option('--json', 'print the result as JSON')
     .addHelpText(
@@ -104,6 +111,7 @@ async function runImport(
   await using source = await openForeignSource(path, {
     bf16Bits: bf16Bits === true,
     vocabulary,
+    rawDtype: options.dtype,
     sequences,
   });
   const result = await importDump(source, {

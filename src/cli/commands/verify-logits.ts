@@ -1,11 +1,13 @@
 import { Command } from 'commander';
+import type { RawDtype } from '../../dump/import/raw-dtype.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
-import { integerOption, thresholdOption } from '../options/values.js';
+import { integerOption, rawDtypes, thresholdOption } from '../options/values.js';
 
 interface VerifyLogitsOptions {
   all?: boolean;
   vocabulary?: number;
+  dtype?: readonly [RawDtype, RawDtype];
   map?: string;
   failAbove: number;
   allowNonfinite?: boolean;
@@ -32,6 +34,11 @@ export function verifyLogitsCommand(context: CommandContext): Command {
       'logits of one token in raw files that hold several (default: a raw file is one token)',
       integerOption(1, 2 ** 31 - 1),
     )
+    .option(
+      '--dtype <dtype>',
+      'what raw files hold: f32, bf16, f16 or f64; of each side: f32,bf16 (default: f32, unless their bits show another)',
+      rawDtypes,
+    )
     .option('--map <map>', 'names of the tested dump, as in diff; both sides must be dumps')
     .option('--fail-above <nmse>', 'largest variance NMSE that passes', thresholdOption, 1e-2)
     .option(
@@ -46,7 +53,8 @@ export function verifyLogitsCommand(context: CommandContext): Command {
         '\nNAME-tokens.bin. Other files: what import reads (.npy, .npz, safetensors, .pt, the .txt of the scripts), with' +
         '\none value of floats or one named lm_head or logits; and files of llama-perplexity (--kl-divergence-base),' +
         '\nwhose log-probabilities are compared as such, at all positions that both sides have. A vocabulary trimmed on' +
-        '\none side is compared up to its end. Exit code 1: the check fails, a logit is NaN or infinite (or, of a dump, anything else), other tokens' +
+        '\none side is compared up to its end, and passes where that leaves out padding only: at most a tenth of the logits and' +
+        '\n1 % of the probability. Exit code 1: the check fails, a logit is NaN or infinite (or, of a dump, anything else), other tokens' +
         '\nwere fed, or a run did not finish.' +
         '\n\nExample:\n  zayascope verify-logits data/pytorch-ZAYA1-8B.bin data/llamacpp-ZAYA1-8B.bin',
     )
@@ -58,7 +66,7 @@ export function verifyLogitsCommand(context: CommandContext): Command {
 async function runVerifyLogits(
   referencePath: string,
   testedPath: string,
-  { all = false, vocabulary, map, failAbove, allowNonfinite = false, json }: VerifyLogitsOptions,
+  { all = false, vocabulary, dtype, map, failAbove, allowNonfinite = false, json }: VerifyLogitsOptions,
   { terminal, exitWith }: CommandContext,
 ): Promise<void> {
   const { readNameMap } = await import('../../dump/names/file.js');
@@ -69,6 +77,7 @@ async function runVerifyLogits(
     failAbove,
     allowNonFinite: allowNonfinite,
     vocabulary,
+    dtype,
     map: map === undefined ? undefined : await readNameMap(map),
   });
   if (json) terminal.result(toJson(report));

@@ -1,5 +1,6 @@
 import { type Cell, formatError, formatShare, rendered, styled, textTable } from '../../text-table.js';
 import type { LogitsCheckReport, LogitsNonFinite, TokensCheck, TopToken } from '../logits/check.js';
+import type { LeftOut } from '../logits/left-out.js';
 import { sideCounts, unpairedNonFiniteLines } from './non-finite.js';
 
 /** The report for people: what was compared, the likeliest tokens side by side, the metrics, the verdict. */
@@ -114,7 +115,7 @@ function metricLines({ metrics, referenceVariance, logits, rows }: LogitsCheckRe
 }
 
 function verdictLines(report: LogitsCheckReport, color: boolean): string[] {
-  const { pass, band, failAbove, rows, nonFinite, metrics, partial, otherNonFinite } = report;
+  const { pass, band, failAbove, rows, nonFinite, metrics, partial, otherNonFinite, leftOut } = report;
   const word = styled(pass ? 'PASS' : 'FAIL', pass ? 'good' : 'bad', color);
   if (rows === 0) return [`${word}  other tokens were fed, so the logits were not compared`];
   const left = nonFinite === null ? '' : nonFiniteWords(nonFinite, metrics!.elements);
@@ -126,11 +127,18 @@ function verdictLines(report: LogitsCheckReport, color: boolean): string[] {
     partial.length === 0
       ? ''
       : `; ${partial.join(' and ')} ${partial.length === 1 ? 'is' : 'are'} partial: a run that did not finish does not pass`;
-  return [
-    ...(left === '' ? [] : [left]),
-    ...others,
-    `${word}  ${band}; NMSE (MSE / variance) may be at most ${failAbove}${cut}`,
-  ];
+  const words = `${band}; NMSE (MSE / variance) may be at most ${failAbove}`;
+  const share = leftOut === null ? '' : leftOutWords(leftOut);
+  const verdict =
+    leftOut?.isPadding === false
+      ? `only ${share}: more than padding; what was compared: ${words}`
+      : `${words}${leftOut === null ? '' : `; ${share}`}`;
+  return [...(left === '' ? [] : [left]), ...others, `${word}  ${verdict}${cut}`];
+}
+
+function leftOutWords({ side, logits, compared, probability }: LeftOut): string {
+  const of = `${logits} ${logits === 1 ? 'logit' : 'logits'} of the ${side === 'reference' ? 'reference' : 'tested side'}`;
+  return `${formatShare(compared)} of the vocabulary compared (${of} left out, with ${formatShare(probability)} of its probability)`;
 }
 
 /** What a reader must know about logits that are not finite. */

@@ -3,6 +3,7 @@ import { basename, join, resolve } from 'node:path';
 import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
 import { isMasked, MANIFEST_FILE, type TapInfo } from '../../dump/format.js';
+import type { RawDtype } from '../../dump/import/raw-dtype.js';
 import {
   isPerplexityFile,
   openPerplexityFile,
@@ -39,6 +40,8 @@ export interface LogitsSource extends AsyncDisposable {
   readonly partial?: boolean;
   /** What of the whole dump is not finite, as its statistics say. Not there where nothing else is known. */
   otherNonFinite?(allowNonFinite: boolean): Promise<UnpairedNonFinite>;
+  /** Of a file in which nothing says what it holds: whether its dtype was given. Default: another file. */
+  readonly unmarked?: { hasDtype: boolean };
   /** Length V of a row. */
   readonly vocabulary: number;
   /** The rows there are. A raw file with a single row and no tokens does not know its position: -1. */
@@ -63,16 +66,21 @@ export interface LogitsRow {
  *
  * @param vocabulary length of a row of a raw file that holds the logits of several tokens; default: the file
  * is one row.
+ * @param rawDtype what a raw file holds. Default: F32; what its bits show to be another dtype is refused.
  * @throws `IO` for what cannot be read; `BAD_DUMP`, `BAD_CHECKPOINT` for a malformed file; `BAD_ARGUMENT` for
  * a file of another kind, saying which, without logits, or whose size does not fit.
  */
-export async function openLogits(path: string, vocabulary?: number): Promise<LogitsSource> {
+export async function openLogits(
+  path: string,
+  vocabulary?: number,
+  rawDtype?: RawDtype,
+): Promise<LogitsSource> {
   const found = await stat(path).catch((cause: unknown) => {
     throw ioError('a dump or a raw file of F32 logits', explained(cause as Error).message, path, cause);
   });
   if (found.isDirectory()) return openDump(path);
   if (await isPerplexityFile(path)) return openPerplexity(path);
-  return openFileLogits(path, vocabulary);
+  return openFileLogits(path, vocabulary, rawDtype);
 }
 
 async function openDump(path: string): Promise<LogitsSource> {

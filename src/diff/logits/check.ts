@@ -9,6 +9,7 @@ import { requireReferenceFirst } from '../sides/side-by-side.js';
 import type { UnpairedNonFinite } from '../unpaired-non-finite.js';
 import { type PairedRows, pairLogitsRows } from './check-rows.js';
 import type { LogitsRow, LogitsSource } from './check-source.js';
+import { type LeftOut, LeftOutSums } from './left-out.js';
 import { clippedLogProbabilities } from './log-probabilities.js';
 import { type LogitRows, LogitsComparison, type LogitsReport, mostLikely } from './logits.js';
 
@@ -56,7 +57,7 @@ export interface TopToken {
 export interface LogitsCheckReport {
   /**
    * True if the tokens do not differ, the variance NMSE is at most the limit, nothing counts as not finite,
-   * in the rest of the tested dump too, and both runs finished.
+   * in the rest of the tested dump too, both runs finished, and a smaller vocabulary leaves out padding only.
    */
   pass: boolean;
   failAbove: number;
@@ -65,6 +66,8 @@ export interface LogitsCheckReport {
   tokens: TokensCheck;
   /** Columns compared: the smaller vocabulary (a trimmed one lacks the last ids, which are padding). */
   vocabulary: number;
+  /** What the smaller vocabulary leaves out of the larger; null where both are of one size. */
+  leftOut: LeftOut | null;
   /**
    * Rows compared. 0, with nothing below, where the tokens differ: what follows other tokens cannot be
    * compared.
@@ -127,11 +130,13 @@ export async function checkLogits(
   const sides = { reference: describe(reference), tested: describe(tested) };
   const isNormed = [reference, tested].some(({ values }) => values === 'log-probabilities');
   const values: LogitsSource['values'] = isNormed ? 'log-probabilities' : 'logits';
+  checkWidths(reference, tested);
   const partial = [reference, tested].filter((side) => side.partial === true).map(({ name }) => name);
   const notes = [...new Set([...reference.notes, ...tested.notes])];
   const base = { failAbove, ...sides, tokens, vocabulary, values, partial, notes };
   const nothing = {
     band: null,
+    leftOut: null,
     nonFinite: null,
     otherNonFinite: null,
     metrics: null,
@@ -145,18 +150,20 @@ export async function checkLogits(
   const sums = new MetricSums({ allowNaN: allowNonFinite });
   const variance = new Variance();
   const comparison = new LogitsComparison();
+  const left = new LeftOutSums(reference.vocabulary, tested.vocabulary);
   let top: LogitsCheckReport['top'] = null;
   let first: LogitsNonFinite['first'] = null;
   const rules = { masked: reference.masked === true || tested.masked === true, allowed: allowNonFinite };
-  for (const [left, right] of pairs) {
-    const [x, y] = [await reference.read(left), await tested.read(right)];
+  for (const [mine, other] of pairs) {
+    const [x, y] = [await reference.read(mine), await tested.read(other)];
+    left.add(x, y);
     // Logits alone lack no constant: with a side of log-probabilities both are made such.
     const a = (isNormed ? clippedLogProbabilities(x) : x).subarray(0, vocabulary);
     const b = (isNormed ? clippedLogProbabilities(y) : y).subarray(0, vocabulary);
     sums.add(a, b);
     variance.add(a);
-    first ??= firstNonFinite(a, b, reference.rows[left]!, rules);
-    comparison.add(asRows(a, reference.rows[left]!), asRows(b, tested.rows[right]!));
+    first ??= firstNonFinite(a, b, reference.rows[mine]!, rules);
+    comparison.add(asRows(a, reference.rows[mine]!), asRows(b, tested.rows[other]!));
     top = { reference: topTokens(a), tested: topTokens(b) };
   }
   const metrics = sums.metrics();
@@ -168,6 +175,7 @@ export async function checkLogits(
   const allFinite = counts === null || counts.counted === 0;
   const asksOthers = counts === null || counts.counted + counts.allowed === 0;
   const others = (asksOthers && (await tested.otherNonFinite?.(allowNonFinite))) || null;
+  const leftOut = left.report();
   // Something must be left to judge.
   const judged = metrics.elements - metrics.nonFinite > 0;
   return {
@@ -177,8 +185,10 @@ export async function checkLogits(
       judged &&
       partial.length === 0 &&
       (others?.counted ?? 0) === 0 &&
+      (leftOut === null || leftOut.isPadding) &&
       metrics.nmseVariance <= failAbove,
     rows: pairs.length,
+    leftOut,
     band: allFinite && judged ? logitsBand(metrics.nmseVariance) : null,
     nonFinite: counts === null ? null : { ...counts, first },
     otherNonFinite: others,
@@ -187,6 +197,32 @@ export async function checkLogits(
     logits: comparison.report(),
     top,
   };
+}
+
+/**
+ * A file in which nothing says what it holds may be read in the wrong width: as a multiple of the other
+ * side's.
+ */
+function checkWidths(reference: LogitsSource, tested: LogitsSource): void {
+  for (const [side, { vocabulary }] of [
+    [reference, tested],
+    [tested, reference],
+  ] as const) {
+    if (side.unmarked === undefined || side.vocabulary === vocabulary) continue;
+    const got = `${side.vocabulary} in ${side.name}`;
+    if (side.vocabulary % vocabulary === 0)
+      throw badArgument(
+        'verifyLogits',
+        `a row of ${vocabulary} logits, as the other side has`,
+        `${got} (several rows? --vocabulary ${vocabulary}; F64? --dtype f64)`,
+      );
+    if (side.vocabulary * 2 === vocabulary && !side.unmarked.hasDtype)
+      throw badArgument(
+        'verifyLogits',
+        `a row of ${vocabulary} logits, as the other side has`,
+        `${got}, read as F32 (of 2 bytes each? --dtype bf16 or f16; --dtype f32 if half the vocabulary is right)`,
+      );
+  }
 }
 
 /** The first pair of a row that counts against the check. */

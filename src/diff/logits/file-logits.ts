@@ -12,6 +12,7 @@ import {
 } from '../../dump/import/foreign.js';
 import { planLayout } from '../../dump/import/layout.js';
 import { openForeignSource } from '../../dump/import/open-source.js';
+import type { RawDtype } from '../../dump/import/raw-dtype.js';
 import { tokensBeside } from '../../dump/import/tokens-beside.js';
 import { badArgument, type ZayascopeError } from '../../errors.js';
 import type { Origin } from '../sides/side-by-side.js';
@@ -20,16 +21,28 @@ import type { LogitsSource } from './check-source.js';
 const OP = 'verifyLogits';
 /** Names that programs give to their logits, the surest first. */
 const NAMES = ['lm_head', 'logits', 'result_output', 'model.lm_head', 'output'];
+/** Far more than any vocabulary and any text; rows are read one by one, so that these bound the memory. */
+const MAX_VOCABULARY = 1 << 24;
+const MAX_ROWS = 1 << 20;
+/** What is turned is read whole. */
+const MAX_TURNED_BYTES = 1 << 30;
 const TOKEN_NAMES = ['tokens', 'input_ids', 'token_ids'];
 
 /**
  * Opens a file of any kind that `import` reads. Throws as it does, and `BAD_ARGUMENT` where it holds no
  * logits or does not say which they are.
  */
-export async function openFileLogits(path: string, vocabulary?: number): Promise<LogitsSource> {
-  const source = await openForeignSource(path, { vocabulary });
+export async function openFileLogits(
+  path: string,
+  vocabulary?: number,
+  rawDtype?: RawDtype,
+): Promise<LogitsSource> {
+  const source = await openForeignSource(path, { vocabulary, rawDtype });
   try {
-    return await fromSource(source, path, vocabulary);
+    const logits = await fromSource(source, path, vocabulary);
+    return source.kind === 'raw logits'
+      ? { ...logits, unmarked: { hasDtype: rawDtype !== undefined } }
+      : logits;
   } catch (error) {
     await source[Symbol.asyncDispose]();
     throw error;
@@ -61,6 +74,12 @@ async function fromSource(
       value.origin ?? path,
     );
   const count = elements / vocabulary;
+  if (vocabulary > MAX_VOCABULARY || count > MAX_ROWS)
+    throw bad(
+      `at most ${MAX_ROWS} rows of ${MAX_VOCABULARY} logits`,
+      `[${count}, ${vocabulary}]`,
+      value.origin ?? path,
+    );
   const tokens = source.steps?.[0]?.tokens ?? (await tokensBeside(OP, path)) ?? (await ownTokens(source));
   if (tokens !== undefined && count > tokens.length)
     throw bad(`at most a row for each of the ${tokens.length} tokens`, `${count} rows`, path);
@@ -68,6 +87,12 @@ async function fromSource(
   const first = tokens === undefined ? (count === 1 ? -1 : 0) : tokens.length - count;
   let whole: Float32Array | undefined;
   const { readRange } = value;
+  if (value.layout !== undefined && elements * foreignBytes(dtype) > MAX_TURNED_BYTES)
+    throw bad(
+      `at most ${MAX_TURNED_BYTES} bytes in another order of axes (numpy.ascontiguousarray turns them)`,
+      `[${value.shape.join(', ')}] ${dtype}`,
+      value.origin ?? path,
+    );
   const rowBytes = vocabulary * foreignBytes(dtype);
   const asFloats = (bytes: Uint8Array): Float32Array =>
     toFloat32(toTapElements(bytes, dtype, value.name), tapDtypeOf(dtype));
@@ -125,6 +150,8 @@ function findLogits(source: ForeignSource, path: string): ForeignValue {
 async function ownTokens({ values }: ForeignSource): Promise<number[] | undefined> {
   const value = values.find(({ name, dtype }) => TOKEN_NAMES.includes(name) && tapDtypeOf(dtype) === 'I32');
   if (value === undefined || value.shape.filter((size) => size !== 1).length > 1) return undefined;
+  const count = value.shape.reduce((all, size) => all * size, 1);
+  if (count > MAX_ROWS) throw bad(`at most ${MAX_ROWS} token ids`, `${count}`, value.origin ?? value.name);
   return [...toTapElements(await value.read(), value.dtype, value.name, 'token ids that fit 32 bits')];
 }
 

@@ -7,6 +7,7 @@ import { type SniffedFile, sniffFile, wrongKind } from '../../weights/formats/fi
 import { isPytorchArchive } from '../../weights/formats/pytorch.js';
 import { readZipDirectory } from '../../weights/formats/zip.js';
 import { type ForeignSource, importError } from './foreign.js';
+import type { RawDtype } from './raw-dtype.js';
 import { LLAMACPP_INDEX, openLlamacppSource } from './source-llamacpp.js';
 import { type NumpyOptions, openNpy, openNpyFolder, openNpz } from './source-numpy.js';
 import { openPytorchSource } from './source-pytorch.js';
@@ -21,6 +22,8 @@ const EXPECTED =
 export interface OpenSourceOptions extends NumpyOptions {
   /** Logits of one token in a raw file that holds several tokens'. Default: the file is one token's. */
   vocabulary?: number;
+  /** What a raw file holds. Default: F32, unless its bits show something else, which is refused. */
+  rawDtype?: RawDtype;
   /**
    * Tokens of each sequence of the only batch of a llama.cpp folder, where the header did not record
    * sequences. Default: one sequence.
@@ -65,7 +68,7 @@ export async function openForeignSource(
       return openTextLogits(path);
     case 'binary':
       refuseName(path, file);
-      return openRawLogits(path, file.sizeBytes, options.vocabulary);
+      return openRawLogits(path, file.sizeBytes, options.vocabulary, options.rawDtype);
     case 'llama-perplexity':
       throw wrongKind(
         'BAD_ARGUMENT',

@@ -5,11 +5,14 @@ import { openRegularFile } from '../../regular-file.js';
 import { fileSizeBytes, ioError, readInto, withFile } from '../../weights/file-access.js';
 import { sniffFile, wrongKind } from '../../weights/formats/file-kind.js';
 import { readZipDirectory, readZipMember, readZipStart, type ZipReader } from '../../weights/formats/zip.js';
+import { zipMemberRanges } from '../../weights/formats/zip-stream.js';
 import { fromStoredAxes, plainSource, readsFrom, unusableValue } from './file-values.js';
 import { type ForeignSource, type ForeignValue, foreignBytes, importError } from './foreign.js';
 import { NPY_HEADER_BYTES, type NpyHeader, parseNpyHeader, swapBytes, type UnusableNpy } from './npy.js';
 
 const OP = 'importDump';
+/** Larger members are inflated part by part into the memory of the array, small ones faster at once. */
+const STREAMED_BYTES = 1 << 20;
 
 /** How arrays are read. */
 export interface NumpyOptions {
@@ -80,7 +83,7 @@ export async function openNpz(path: string, options: NumpyOptions = {}): Promise
       );
     const values: ForeignValue[] = [];
     for (const member of members) {
-      // The header alone is inflated; the array is when its turn comes, so that one is in memory at a time.
+      // The header alone is inflated; the array, or a range of it, is when its turn comes.
       const header = parseNpyHeader(
         await readZipStart(reader, member, NPY_HEADER_BYTES),
         member.sizeBytes,
@@ -88,9 +91,14 @@ export async function openNpz(path: string, options: NumpyOptions = {}): Promise
         `${member.name} in ${path}`,
       );
       const offset = 'unusable' in header ? 0 : header.dataOffset;
-      const read = async (): Promise<Uint8Array> => (await readZipMember(reader, member)).subarray(offset);
+      const ranges = zipMemberRanges(reader, member);
+      const readRange = (begin: number, end: number) => ranges(offset + begin, offset + end);
+      const read = async (): Promise<Uint8Array> =>
+        member.sizeBytes > STREAMED_BYTES
+          ? readRange(0, member.sizeBytes - offset)
+          : (await readZipMember(reader, member)).subarray(offset);
       const name = member.name.slice(0, -'.npy'.length);
-      values.push(arrayValue(name, header, { read }, `${member.name} in ${path}`));
+      values.push(arrayValue(name, header, { read, readRange }, `${member.name} in ${path}`));
     }
     return plainSource('npz', basename(path), values, { close: () => handle.close() });
   } catch (error) {

@@ -2,14 +2,15 @@ import { basename } from 'node:path';
 import { utf8Text } from '../../utf8.js';
 import { readInto, readSmallFile, withFile } from '../../weights/file-access.js';
 import { readsFrom } from './file-values.js';
-import { type ForeignSource, type ForeignValue, importError } from './foreign.js';
+import { type ForeignSource, type ForeignValue, foreignBytes, importError } from './foreign.js';
+import { notFloat32, RAW_DTYPES, type RawDtype } from './raw-dtype.js';
 import { tokensBeside } from './tokens-beside.js';
 
 const OP = 'importDump';
 const MAX_TEXT_BYTES = 256 * 1024 * 1024;
 /** Logits of one token: far more than any vocabulary. */
 const MAX_VOCABULARY = 1 << 24;
-/** Values looked at to tell F64 from F32. */
+/** Groups of 8 bytes looked at to tell other dtypes from F32. */
 const PROBED = 4096;
 
 /**
@@ -19,21 +20,24 @@ const PROBED = 4096;
  * nothing else.
  *
  * @param vocabulary logits of one token; default: the file is one token's.
- * @throws `BAD_ARGUMENT` for a size that does not fit and for values that are plainly F64, `IO`.
+ * @param dtype what the elements are. Default: F32, unless their bits show that they are something else.
+ * @throws `BAD_ARGUMENT` for a size that does not fit and for values that are plainly of another dtype; `IO`.
  * https://github.com/ggml-org/llama.cpp/tree/master/examples/model-conversion
  */
 export async function openRawLogits(
   path: string,
   sizeBytes: number,
   vocabulary?: number,
+  dtype?: RawDtype,
 ): Promise<ForeignSource> {
-  const width = vocabulary ?? sizeBytes / 4;
-  const rows = sizeBytes / 4 / width;
+  const type = dtype ?? 'F32';
+  const width = vocabulary ?? sizeBytes / foreignBytes(type);
+  const rows = sizeBytes / foreignBytes(type) / width;
   if (sizeBytes === 0 || !Number.isInteger(width) || !Number.isInteger(rows))
     throw importError(
       'BAD_ARGUMENT',
-      vocabulary === undefined ? 'F32 values' : `rows of ${vocabulary} F32 values`,
-      `${sizeBytes} bytes`,
+      vocabulary === undefined ? `${type} values` : `rows of ${vocabulary} ${type} values`,
+      `${sizeBytes} bytes${dtype === undefined && sizeBytes % 4 === 2 ? ' (of 2 bytes each? --dtype bf16 or f16)' : ''}`,
       path,
     );
   if (width > MAX_VOCABULARY)
@@ -44,11 +48,11 @@ export async function openRawLogits(
       path,
     );
   await refuseArchive(path, sizeBytes);
-  await refuseDoubles(path, sizeBytes);
+  if (dtype === undefined) await refuseOthers(path, sizeBytes);
   return rawSource('raw logits', path, await tokensBeside(OP, path), {
     name: 'lm_head',
     step: 0,
-    dtype: 'F32',
+    dtype: type,
     shape: [rows, width],
     ...readsFrom(path, 0, sizeBytes),
   });
@@ -125,22 +129,16 @@ async function refuseArchive(path: string, sizeBytes: number): Promise<void> {
     throw importError('BAD_ARGUMENT', 'F32 values', 'a zip archive whose start is damaged', path);
 }
 
-/**
- * Doubles read as floats: every second "float" is the low half of a mantissa, anything from 1e-38 to 1e38,
- * while all doubles are of the size of logits.
- */
-async function refuseDoubles(path: string, sizeBytes: number): Promise<void> {
-  if (sizeBytes < 128 || sizeBytes % 8 !== 0) return;
-  const bytes = new Uint8Array(Math.min(sizeBytes, 8 * PROBED));
+/** Other values than F32: misread, they may compare as well as right ones. */
+async function refuseOthers(path: string, sizeBytes: number): Promise<void> {
+  const bytes = new Uint8Array(Math.min(sizeBytes - (sizeBytes % 8), 8 * PROBED));
   await withFile(OP, path, (handle) => readInto(OP, handle, path, 0, bytes));
-  const isOrdinary = (value: number): boolean =>
-    value === 0 || (Math.abs(value) > 1e-12 && Math.abs(value) < 1e6);
-  const strange = new Float32Array(bytes.buffer).filter((value) => !isOrdinary(value)).length;
-  if (strange * 8 > bytes.length / 4 && new Float64Array(bytes.buffer).every(isOrdinary))
+  const found = notFloat32(bytes);
+  if (found !== undefined)
     throw importError(
       'BAD_ARGUMENT',
       'F32 values',
-      'values that are F64 by their bits; save them as float32',
+      `values that are ${found}; --dtype says what a file holds (${RAW_DTYPES.join(', ').toLowerCase()})`,
       path,
     );
 }

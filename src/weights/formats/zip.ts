@@ -25,6 +25,27 @@ export interface ZipReader {
   handle: FileHandle;
   fileBytes: number;
   file: string;
+  /** The part of the file that small reads came from last. */
+  window?: { start: number; bytes: Uint8Array };
+}
+
+/** Headers of small members lie close together: an archive of many is read in parts of this size. */
+const WINDOW_BYTES = 1 << 16;
+
+async function readNear(reader: ZipReader, offset: number, out: Uint8Array): Promise<void> {
+  const { op, handle, file, fileBytes, window } = reader;
+  if (out.length > WINDOW_BYTES / 4 || offset + out.length > fileBytes)
+    return readInto(op, handle, file, offset, out);
+  const isInside =
+    window !== undefined &&
+    offset >= window.start &&
+    offset + out.length <= window.start + window.bytes.length;
+  const found = isInside
+    ? window
+    : { start: offset, bytes: new Uint8Array(Math.min(WINDOW_BYTES, fileBytes - offset)) };
+  if (!isInside) await readInto(op, handle, file, offset, found.bytes);
+  reader.window = found;
+  out.set(found.bytes.subarray(offset - found.start, offset - found.start + out.length));
 }
 
 /** A member of an archive. */
@@ -207,9 +228,9 @@ function zip64Fields(view: DataView, start: number, end: number): number[] {
 
 /** Where the data of a member begins. Throws the reader's code where there is no member, `IO`. */
 export async function zipMemberStart(reader: ZipReader, member: ZipMember): Promise<number> {
-  const { op, handle, file, fileBytes } = reader;
+  const { fileBytes } = reader;
   const local = new Uint8Array(LOCAL_BYTES);
-  await readInto(op, handle, file, member.offset, local);
+  await readNear(reader, member.offset, local);
   const view = new DataView(local.buffer);
   if (view.getUint32(0, true) !== 0x04034b50) throw bad(reader, 'a member', 'other bytes', member.name);
   const name = new Uint8Array(view.getUint16(26, true));
@@ -221,7 +242,7 @@ export async function zipMemberStart(reader: ZipReader, member: ZipMember): Prom
       'the end of the file',
       member.name,
     );
-  await readInto(op, handle, file, member.offset + LOCAL_BYTES, name);
+  await readNear(reader, member.offset + LOCAL_BYTES, name);
   if (utf8Text(name) !== member.name)
     throw bad(reader, 'one name of a member', 'another one before its data', member.name);
   return start;
@@ -250,12 +271,11 @@ export async function readZipMember(reader: ZipReader, member: ZipMember): Promi
  * readZipMember}; the CRC is not checked.
  */
 export async function readZipStart(reader: ZipReader, member: ZipMember, most: number): Promise<Uint8Array> {
-  const { op, handle, file } = reader;
   const start = await zipMemberStart(reader, member);
   const wanted = Math.min(most, member.sizeBytes);
   // Incompressible data grows by a few bytes a block.
   const packed = new Uint8Array(Math.min(member.packedBytes, wanted + Math.ceil(wanted / 1000) + 1024));
-  await readInto(op, handle, file, start, packed);
+  await readNear(reader, start, packed);
   if (member.method === 'stored') return packed.subarray(0, wanted);
   // No more than this input can give, and no more than a header's worth of it at a time.
   for (let part = Math.min(packed.length, 1024); ; part = Math.min(packed.length, part * 4)) {
