@@ -3,6 +3,7 @@ import { toFloat32 } from '../float.js';
 
 /** Dtypes that a file of raw logits may be said to have. */
 export const RAW_DTYPES = ['F32', 'BF16', 'F16', 'F64'] as const;
+/** One of {@link RAW_DTYPES}. */
 export type RawDtype = (typeof RAW_DTYPES)[number];
 
 /** Fewer values say nothing. */
