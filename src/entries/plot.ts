@@ -17,6 +17,7 @@ export { type KindMetric, type MetricByKindOptions, metricByKind } from '../plot
 export { type BlockError, type NmsePerBlockOptions, nmsePerBlock } from '../plot/error/nmse-per-block.js';
 export { type NmsePerTapOptions, nmsePerTap } from '../plot/error/nmse-per-tap.js';
 export { nmseRatio } from '../plot/error/nmse-ratio.js';
+export { nodeErrors } from '../plot/error/node-errors.js';
 export { type TokenBlockOptions, tokenBlockHeatMap } from '../plot/error/token-block-heat-map.js';
 export { attributionWaterfall } from '../plot/error/waterfall.js';
 export type { Figure, Layout, Trace } from '../plot/figure.js';

@@ -9,6 +9,8 @@ import {
   nmseRatio,
   routingMargins,
 } from '../../src/index.js';
+import { nodeErrors } from '../../src/plot/error/node-errors.js';
+import type { JudgedNode, RecordingVerdict } from '../../src/recording/locate/locate.js';
 import { root } from '../reference/python.js';
 
 const tiny = join(root, 'dumps', 'tiny');
@@ -103,5 +105,66 @@ it('routingMargins marks the flips that a diff finds, all left of the line', asy
   expect(same!.x.length + flipped!.x.length).toBe(routing!.choices);
   flipped!.x.forEach((margin, at) => {
     expect(margin).toBeLessThanOrEqual(2 * flipped!.y[at]!);
+  });
+});
+
+describe('nodeErrors', () => {
+  const node = (place: number, rest: Partial<JudgedNode>): JudgedNode => ({
+    id: place,
+    step: place > 2 ? 1 : 0,
+    op: 'MUL_MAT',
+    name: `v${place}`,
+    block: null,
+    type: 'F32',
+    ownError: 0,
+    limit: 1e-13,
+    isFault: false,
+    widened: [],
+    differences: [],
+    nonFinite: 0,
+    allNonFinite: 0,
+    ...rest,
+  });
+  const verdict = (nodes: JudgedNode[]): RecordingVerdict => ({
+    nodes,
+    faults: nodes.filter(({ isFault }) => isFault).map(({ id }) => id),
+    parts: null,
+    missing: [],
+    found: true,
+    alone: { tested: [], reference: [] },
+    ownWeights: true,
+    notes: [],
+    names: { recording: 'run', reference: 'good', model: 'm.gguf' },
+    device: 'CPU',
+    threads: 1,
+  });
+
+  it('tells faults, roundings and exact nodes apart, over what has gathered', () => {
+    const figure = nodeErrors(
+      verdict([
+        node(0, { wholeError: 0 }),
+        node(1, { wholeError: 0, ownError: 1e-7, widened: ['F16'] }),
+        node(2, {
+          wholeError: 1e-3,
+          ownError: 1e-3,
+          isFault: true,
+          cause: { words: 'a <b> cause', left: 0 },
+        }),
+        node(3, { wholeError: 1e-2, ownError: null }),
+      ]),
+    );
+    expect(figure.data.map(({ name, x }) => [name, x])).toEqual([
+      ['whole run, against the reference', [0, 1, 2, 3]],
+      ['makes no error', [0]],
+      ['rounds, as its types say', [1]],
+      ['at fault', [2]],
+    ]);
+    expect(figure.data[3]!.customdata).toEqual([['v2', 'MUL_MAT', 0, '1.0e-3', '<br>a &lt;b&gt; cause']]);
+    expect(figure.description).toContain('1 at fault, the first v2');
+    expect(figure.layout.annotations).toMatchObject([{ text: 'step 1', x: 3 }]);
+  });
+
+  it('refuses a verdict without nodes', () => {
+    expect(() => nodeErrors(verdict([]))).toThrow(expect.objectContaining({ code: 'BAD_ARGUMENT' }));
   });
 });

@@ -21,14 +21,15 @@ export const PROMPT = Array.from({ length: 24 }, (_, k) => (k * 7 + 3) % 250);
 /** A compiled `random-model`, in a folder of its own. */
 export async function modelMaker(): Promise<{
   folder: string;
-  make: (architecture: string, type?: keyof typeof FILE_TYPES) => string;
+  make: (architecture: string, type?: keyof typeof FILE_TYPES, width?: number) => string;
 }> {
   const folder = mkdtempSync(join(tmpdir(), 'zayascope-recording-'));
   const program = join(folder, 'random-model');
   await compileProgram(join(import.meta.dirname, 'random-model.cpp'), program);
-  const make = (architecture: string, type?: keyof typeof FILE_TYPES): string => {
+  const make = (architecture: string, type?: keyof typeof FILE_TYPES, width?: number): string => {
     const file = join(folder, `${architecture}-${type ?? 'F32'}.gguf`);
-    const args = [architecture, file, ...(type === undefined ? [] : [String(FILE_TYPES[type])])];
+    const args = [architecture, file, type === undefined ? '0' : String(FILE_TYPES[type])];
+    if (width !== undefined) args.push(String(width));
     const { status, stderr } = runProgram(program, args);
     if (status !== 0) throw new Error(`random-model ${args.join(' ')} ended with ${status}: ${stderr}`);
     return file;

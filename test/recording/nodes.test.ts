@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -42,16 +42,22 @@ const OPS = new Set(['GET_ROWS', 'SET_ROWS', 'MUL_MAT_ID', 'SOFT_MAX', 'ROPE', '
 describeWith('a C++ compiler or libllama', hasLibllama, 'nodes of a recording', () => {
   let folder: string;
   let model: string;
+  let make: Awaited<ReturnType<typeof modelMaker>>['make'];
   let recording: string;
   const at = (name: string): string => join(folder, name);
   beforeAll(async () => {
     const maker = await modelMaker();
     folder = maker.folder;
-    model = maker.make('qwen3moe', 'Q8_0');
+    make = maker.make;
+    model = make('qwen3moe', 'Q8_0');
     recording = at('run');
     await recordGguf({ model, tokens: PROMPT.slice(0, 6), generate: 1, threads: 1, out: recording });
   }, 60_000);
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('are of the committed model where it is made again', () => {
+    expect(readFileSync(make('lfm2', undefined, 64)).equals(readFileSync('dumps/tiny/lfm2.gguf'))).toBe(true);
+  });
 
   describe('stepping', () => {
     it('goes through all nodes in the order in which they ran, and back', async () => {

@@ -1,4 +1,4 @@
-// random-model ARCHITECTURE OUT.gguf [TYPE]: a small random model of an architecture that libllama knows, as a file.
+// random-model ARCHITECTURE OUT.gguf [TYPE [WIDTH]]: a small random model of an architecture that libllama knows, as a file.
 // libllama itself says which tensors it wants, and of which shape; their values depend on their names alone.
 #include <ggml-backend.h>
 #include <gguf.h>
@@ -16,7 +16,8 @@
 
 namespace {
 
-constexpr uint32_t width = 256, feedForward = 256, blocks = 4, vocabulary = 256, experts = 8;
+constexpr uint32_t blocks = 4, vocabulary = 256, experts = 8;
+uint32_t width = 256, feedForward = 256;
 
 struct Random {
   uint64_t state;
@@ -70,6 +71,7 @@ void listen(ggml_log_level level, const char* text, void*) {
 int main(int argc, char** argv) {
   if (argc < 3) return 2;
   const std::string architecture = argv[1];
+  if (argc > 4) width = feedForward = static_cast<uint32_t>(std::stoul(argv[4]));
   llama_log_set(listen, nullptr);
   ggml_backend_load_all();
   gguf_context* gguf = gguf_init_empty();
@@ -179,7 +181,7 @@ int main(int argc, char** argv) {
   }
   if (model == nullptr) return 1;
   llama_model_save_to_file(model, argv[2]);
-  if (argc > 3) {
+  if (argc > 3 && std::stoi(argv[3]) != 0) {
     llama_model_quantize_params quantize = llama_model_quantize_default_params();
     quantize.ftype = static_cast<llama_ftype>(std::stoi(argv[3]));
     quantize.nthread = 1;

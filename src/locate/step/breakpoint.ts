@@ -22,7 +22,8 @@ export function compileBreakpoint(at: Breakpoint, names: readonly string[]): Com
   if (typeof at === 'function')
     return { reason: 'predicate', needsValue: true, hit: ({ name, stats }) => at(name, stats!) };
   if (at === 'nan') return { reason: at, needsValue: true, hit: ({ stats }) => stats!.nan + stats!.inf > 0 };
-  const matches = tapPattern(at);
+  // Names of other programs' values may hold what a pattern takes for its own: `model.layers.{}.norm-0`.
+  const matches = names.includes(at) ? (name: string) => name === at : tapPattern(at);
   if (!names.some(matches)) throw badArgument('breakpoint', 'a pattern that matches a value', `'${at}'`);
   return { reason: at, needsValue: false, hit: ({ name }) => matches(name) };
 }

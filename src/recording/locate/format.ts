@@ -50,7 +50,7 @@ function headLines(verdict: RecordingVerdict, color: boolean, next: FormatOption
   const [first] = faults;
   if (first !== undefined)
     lines.push(
-      `first fault: ${styled(first.name, 'strong', color)} (${first.op}), step ${first.step}${first.block === null ? '' : `, block ${first.block}`}`,
+      `first fault: ${styled(first.name, 'strong', color)} (${first.op}${readerWords(first)}), step ${first.step}${first.block === null ? '' : `, block ${first.block}`}`,
       `  ${errorWords(first)}`,
       ...(first.cause === undefined
         ? first.differences.length === 0
@@ -143,15 +143,27 @@ function faultsOf({ nodes }: RecordingVerdict): JudgedNode[] {
   return nodes.filter(({ isFault }) => isFault);
 }
 
-/** The name that a value has in every block; of a node that nobody named, with its weight's. */
-function kindOf({ name, weight }: Pick<JudgedNode, 'name' | 'weight'>): string {
-  const kind = name
+/** What a node that nobody named is for. */
+function readerWords({ readBy, weight }: JudgedNode): string {
+  if (weight !== undefined && readBy !== undefined) return ` with ${weight}`;
+  return readBy === undefined ? '' : `, read by ${readBy}`;
+}
+
+/**
+ * The name that a value has in every block; of a node that nobody named, with its weight's or its reader's.
+ */
+function kindOf({ name, weight, readBy }: Pick<JudgedNode, 'name' | 'weight' | 'readBy'>): string {
+  const kind = named(name);
+  if (!kind.startsWith('node_*')) return kind;
+  if (weight !== undefined) return `${kind} (${weight.replace(/^blk\.\d+\./, '')})`;
+  return readBy === undefined ? kind : `${kind} (for ${named(readBy)})`;
+}
+
+function named(name: string): string {
+  return name
     .replace(/^node_\d+/, 'node_*')
     .replace(/-\d+(?=$|[ #@~(])/, '-*')
     .replace(/_l\d+/, '_l*');
-  return kind.startsWith('node_*') && weight !== undefined
-    ? `${kind} (${weight.replace(/^blk\.\d+\./, '')})`
-    : kind;
 }
 
 interface Group {

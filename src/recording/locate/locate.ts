@@ -46,6 +46,8 @@ export interface JudgedNode {
   block: number | null;
   /** The one weight that it reads. */
   weight?: string;
+  /** Of a node that nobody named: the first that reads it. */
+  readBy?: string;
   /** Type that its value is stored in. */
   type: string;
   /**

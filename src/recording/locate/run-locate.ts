@@ -5,6 +5,7 @@ import type { DumpModel } from '../../dump/format.js';
 import type { GraphTensor } from '../../dump/graph-file.js';
 import { ZayascopeError } from '../../errors.js';
 import { openBackend } from '../../graph/backend.js';
+import { type NodeSource, nodeSources } from '../edges.js';
 import { COPY_OPS, VIEW_OPS } from '../quiet-ops.js';
 import { type ReadyNode, walkNodes } from '../replay/node-walk.js';
 import { Recording } from '../replay/open-recording.js';
@@ -37,7 +38,8 @@ export async function runLocate(
       ? ownDefinition(tested.graph)
       : defineGraph(tested.graph, reference.graph, isTested ? 'tested' : 'reference');
   const compare = reference && new Comparison(tested, reference, defined);
-  const judge = new Judge(tested, defined);
+  const sources = nodeSources(tested.graph);
+  const judge = new Judge(tested, defined, firstReaders(tested, sources));
   const total = tested.nodeCount;
   const nodes: JudgedNode[] = [];
   const whole = new Map<number, WholeError>();
@@ -57,7 +59,7 @@ export async function runLocate(
     if (++done % 64 === 0 || done === total) onProgress(done, total);
   }
   if (reference === undefined || hasWeights(reference, sha256)) {
-    const shares = nodeShares(tested.graph, nodes, whole, logitsOf(tested));
+    const shares = nodeShares(tested.graph, sources, nodes, whole, logitsOf(tested));
     for (const node of nodes) {
       const share = shares.get(node.id);
       if (share !== undefined) node.share = share;
@@ -116,8 +118,10 @@ class Judge {
   readonly #defined: DefinedGraph;
   readonly #tokenTaps: ReadonlySet<string>;
   readonly #positions: number;
+  readonly #readers: ReadonlyMap<number, string>;
 
-  constructor(tested: Recording, defined: DefinedGraph) {
+  constructor(tested: Recording, defined: DefinedGraph, readers: ReadonlyMap<number, string>) {
+    this.#readers = readers;
     this.#tested = tested;
     this.#defined = defined;
     const { dump } = tested;
@@ -140,6 +144,7 @@ class Judge {
       name: node.tap ?? node.name,
       block: this.#tested.blockOf(node),
       ...weightOf(own, this.#tested.graph.tensors),
+      ...readerOf(node, this.#readers),
       type: own.type,
       ownError: null,
       limit: 0,
@@ -189,6 +194,28 @@ class Judge {
     const numbers = (bytes: Uint8Array) => widenToFloat64(bytes, node.type, written.ne[0]);
     return nmse(await numbers(again), await numbers(recorded));
   }
+}
+
+/** The name of the first node that reads each, by id; one that computes comes before one that copies. */
+function firstReaders(
+  { graph }: Recording,
+  sources: ReadonlyMap<number, readonly NodeSource[]>,
+): Map<number, string> {
+  const readers = new Map<number, GraphTensor>();
+  for (const [id, read] of sources)
+    for (const { writers } of read)
+      for (const writer of writers) {
+        const known = readers.get(writer);
+        if (known === undefined || (COPY_OPS.has(known.op) && !COPY_OPS.has(graph.tensors[id]!.op)))
+          readers.set(writer, graph.tensors[id]!);
+      }
+  return new Map([...readers].map(([id, { tap, name }]) => [id, tap ?? name]));
+}
+
+/** ggml numbers nodes that nobody named. */
+function readerOf({ id, name }: GraphTensor, readers: ReadonlyMap<number, string>): { readBy?: string } {
+  const readBy = readers.get(id);
+  return /^node_\d+/.test(name) && readBy !== undefined ? { readBy } : {};
 }
 
 /** The one weight that a node reads, if it reads one. */

@@ -1,7 +1,7 @@
 /** How much of the error of the last logits each node of a recording makes. */
 import type { DumpGraph, GraphTensor } from '../../dump/graph-file.js';
 import { type ErrorNode, errorShares } from '../../error-shares.js';
-import { type NodeSource, nodeSources } from '../edges.js';
+import type { NodeSource } from '../edges.js';
 import { COPY_OPS } from '../quiet-ops.js';
 import type { WholeError } from './comparison.js';
 import type { JudgedNode } from './locate.js';
@@ -24,6 +24,7 @@ const SUMS: ReadonlySet<string> = new Set([
  */
 export function nodeShares(
   graph: DumpGraph,
+  sources: ReadonlyMap<number, readonly NodeSource[]>,
   nodes: readonly JudgedNode[],
   whole: ReadonlyMap<number, WholeError>,
   logits: readonly string[],
@@ -33,11 +34,11 @@ export function nodeShares(
   const inputs = new Map<number, readonly number[]>();
   const added = new Map(nodes.map(({ id, addedError }) => [id, addedError ?? Number.POSITIVE_INFINITY]));
   const known: ErrorNode<number>[] = [];
-  for (const [id, sources] of nodeSources(graph)) {
+  for (const [id, own] of sources) {
     const node = graph.tensors[id]!;
-    const read = valueSources(node, sources).flatMap(({ writers }) => writers);
-    const own = [...new Set(read.flatMap((each) => (whole.has(each) ? [each] : inputs.get(each)!)))];
-    inputs.set(id, own);
+    const read = valueSources(node, own).flatMap(({ writers }) => writers);
+    const before = [...new Set(read.flatMap((each) => (whole.has(each) ? [each] : inputs.get(each)!)))];
+    inputs.set(id, before);
     const error = whole.get(id);
     if (error === undefined) continue;
     known.push({
@@ -45,7 +46,7 @@ export function nodeShares(
       cumulative: error.nmse,
       energy: error.energy,
       local: added.get(id) ?? 0,
-      inputs: own,
+      inputs: before,
       joining: SUMS.has(node.op) ? 'sum' : 'product',
     });
   }
