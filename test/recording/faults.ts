@@ -1,9 +1,11 @@
 /** Faults planted into runs of libllama: values written into a run, fields and weights changed in a file. */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { GraphTensor } from '../../src/dump/graph-file.js';
 import { Dump, recordGguf } from '../../src/index.js';
 import type { RecordOptions } from '../../src/recording/record/record.js';
+import { inGgmlOrder } from '../../src/recording/record/tap-plan.js';
 import { pythonPath } from '../reference/python.js';
 import { PROMPT } from './models.js';
 
@@ -16,10 +18,14 @@ export interface PlantedFault {
   architecture: string;
   /** The tap that is to be named first; null where an unaltered run is judged. */
   at: string;
-  /** Values written into the run. */
-  change?: Change;
+  /** Values written into the run: those of `at`, or as many of `from`. */
+  change?: (values: Float32Array | Int32Array, shape: readonly number[], source?: Float32Array) => void;
+  /** A value that has the elements of `at` in another order, or is what it is computed from. */
+  from?: string;
   /** The file changed, by gguf-py: `fields` and `tensors` are those of a reader that writes in place. */
   edit?: string;
+  /** The recorded graph changed to what makes the values of `change`, as another build would have it. */
+  graph?: (tensors: GraphTensor[]) => void;
   /** Other options of the run. */
   options?: Partial<RecordOptions>;
   /** What the verdict says of it. */
@@ -172,6 +178,43 @@ export const FAULTS: readonly PlantedFault[] = [
     says: /stored in BF16 instead of F16/,
   },
   {
+    name: 'heads not turned back before they are joined',
+    architecture: 'llama',
+    at: 'kqv_out-1',
+    // kqv is [dims, tokens, heads]; joined as if it were [dims, heads, tokens].
+    from: 'kqv-1',
+    change: () => {},
+    graph: (tensors) => {
+      const view = tensors.find(({ name }) => name === 'kqv-1 (permuted)')!;
+      const [item, row] = view.nb;
+      const stride = item * view.ne[0];
+      Object.assign(view, { nb: [item, stride, stride * view.ne[1], stride * view.ne[1] * view.ne[2]] });
+      if (row === stride) throw new Error('expected other strides');
+    },
+    says: /strides 4, 512, 1024, 24576 instead of 4, 12288, 512, 24576: with it the error is 0/,
+  },
+  {
+    name: 'a gate read for the other half',
+    architecture: 'lfm2',
+    at: 'node_57',
+    // b and x are the first and the last third of in_proj: here b is multiplied with the middle third, c.
+    from: 'model.layers.{}.conv.in_proj-1',
+    change: (values, [rows, columns], source) => {
+      for (let row = 0; row < rows!; row++)
+        for (let k = 0; k < columns!; k++) {
+          const at = 3 * columns! * row + k;
+          values[columns! * row + k] = Math.fround(source![at]! * source![at + columns!]!);
+        }
+    },
+    graph: (tensors) => {
+      const node = tensors.find(({ name }) => name === 'node_57')!;
+      const views = node.src.map((id) => tensors[id!]!);
+      const last = views.find(({ viewOffs }) => viewOffs === 8 * node.ne[0])!;
+      Object.assign(last, { viewOffs: 4 * node.ne[0] });
+    },
+    says: /a view from byte 1024 instead of 2048/,
+  },
+  {
     // libllama turns values by a matrix before it quantises them: a product that the reference does not have.
     name: 'values cached in Q8_0',
     architecture: 'qwen3moe',
@@ -219,11 +262,18 @@ export async function plant(
     const file = `${recording}.npy`;
     await using dump = await Dump.open(plain);
     const { data, shape } = await dump.read(fault.at, { step: 0 });
-    const values = (data as Float32Array | Int32Array).slice();
-    fault.change(values, shape);
+    const source = fault.from === undefined ? undefined : await inGgmlOrderOf(dump, fault.from);
+    const values =
+      source?.length === data.length ? source.slice() : (data as Float32Array | Int32Array).slice();
+    fault.change(values, shape, source);
     writeFileSync(file, npy(values, shape));
     await recordGguf({ ...run, model, set: [{ tap: fault.at, file }] });
-    return { recording, model };
+    if (fault.graph === undefined) return { recording, model };
+    const path = join(recording, 'graph.json');
+    const graph = JSON.parse(readFileSync(path, 'utf8')) as { tensors: GraphTensor[] };
+    fault.graph(graph.tensors);
+    writeFileSync(path, JSON.stringify(graph));
+    return { recording, reference: plain, model };
   }
   if (fault.edit !== undefined) {
     const edited = join(folder, 'edited.gguf');
@@ -232,6 +282,17 @@ export async function plant(
     await recordGguf({ ...run, model: edited });
   } else await recordGguf({ ...run, model });
   return { recording, reference: plain, model };
+}
+
+/** Of the first step, as it lies in memory. */
+async function inGgmlOrderOf(dump: Dump, tap: string): Promise<Float32Array> {
+  const { tensors } = JSON.parse(readFileSync(join(dump.dir, 'graph.json'), 'utf8')) as {
+    tensors: GraphTensor[];
+  };
+  const { ne, axes = [3, 2, 1, 0] } = tensors.find((tensor) => tensor.tap === tap)!;
+  const { data } = await dump.read(tap, { step: 0 });
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return new Float32Array(inGgmlOrder(bytes, ne, axes, 4).slice().buffer);
 }
 
 /** NumPy's file of an array. */

@@ -41,7 +41,7 @@ describeWith('a C++ compiler or libllama', hasLibllama, 'faults in recordings', 
       const run = await plant(fault, make(architecture), reference, folder);
       const verdict = await locateRecording(run);
       const text = formatLocatedRecording(verdict);
-      expect(text.match(/^first fault: (.+?) \([A-Z0-9_]+\)/m)?.[1], text).toBe(fault.at);
+      expect(text.match(/^first fault: (.+?) \([A-Z0-9_]+[,) ]/m)?.[1], text).toBe(fault.at);
       expect(text).toMatch(fault.says);
       expect(text.split('\n').length).toBeLessThanOrEqual(40);
       // What the error of the logits is made of: of the fault alone, but where a node is missing.

@@ -245,6 +245,12 @@ function logitsOf({ dump }: Recording): readonly string[] {
   return dump.manifest.roles?.logits ?? [];
 }
 
+/** Tokens that were given; all others a run chose. */
+function promptLength({ dump }: Recording): number {
+  const given = (dump.manifest.calls ?? []).filter(({ kind }) => kind !== 'decode');
+  return given.reduce((sum, { rows }) => sum + rows, 0);
+}
+
 function partsOf(nodes: readonly JudgedNode[], tested: Recording): RecordingVerdict['parts'] {
   const first = nodes.find(({ wholeError }) => wholeError !== undefined && wholeError > 0);
   const logits = logitsOf(tested);
@@ -262,7 +268,9 @@ function notesOn(
   const other = reference && firstOtherToken(tested, reference);
   if (other !== undefined)
     notes.push(
-      `DIFFERENT TOKENS: the recordings ran different token ids from position ${other} on; each node is judged by its own inputs all the same`,
+      other < promptLength(tested)
+        ? `DIFFERENT TOKENS: the recordings ran different token ids from position ${other} on; each node is judged by its own inputs all the same`
+        : `the runs went on with different tokens from position ${other} on, each with the likeliest of its own logits; nodes are judged by their own inputs all the same`,
     );
   const [own, right] = [tested.dump.manifest.model, (reference ?? tested).dump.manifest.model];
   if (model !== undefined && sha256 !== undefined) notes.push(...weightNotes(own, right, model, sha256));
