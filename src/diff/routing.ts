@@ -1,6 +1,6 @@
 import { isExact } from '../dump/dtypes.js';
 import type { DumpView } from '../dump/dump-view.js';
-import { numberAt, toFloat64 } from '../dump/float.js';
+import { hasNumbers, numberAt, toFloat64 } from '../dump/float.js';
 import type { TensorBatch } from '../dump/reader.js';
 import type { DumpRoles } from '../dump/roles.js';
 import { tokenKey, tokensWithoutScores } from './routing-scores.js';
@@ -17,10 +17,13 @@ export interface ExpertFlip {
   reference: number;
   tested: number;
   /**
-   * How far the reference's best biased probability was ahead of the second; null where its dump holds no tap
-   * of role `router.margin` for the block.
+   * Lead of the reference's choice over the tested one in the reference's scores, the tap of role
+   * `router.probabilities`. Where its dump lacks that: its lead over the next best (role `router.margin`),
+   * which is the least that the other may be. null where it has neither.
    */
   margin: number | null;
+  /** True where `margin` is that least. */
+  marginIsLeast: boolean;
 }
 
 /** Which experts the tokens took. */
@@ -88,6 +91,7 @@ export class RoutingComparison {
             reference: mine,
             tested: other,
             margin: null,
+            marginIsLeast: false,
             row: row + k,
           });
       }
@@ -99,7 +103,7 @@ export class RoutingComparison {
     if (this.#blocks.size === 0) return null;
     const flips: ExpertFlip[] = [];
     for (const { row, ...flip } of this.#flips)
-      flips.push({ ...flip, margin: await readMargin(reference, flip.block, row) });
+      flips.push({ ...flip, ...(await readMargin(reference, flip, row)) });
     const blocks = [...this.#blocks].map(([block, counts]) => ({ block, ...counts }));
     const choices = blocks.reduce((sum, block) => sum + block.choices, 0);
     const flipped = blocks.reduce((sum, block) => sum + block.flipped, 0);
@@ -124,11 +128,25 @@ export function changedExperts(mine: readonly number[], others: readonly number[
     .map((expert, place) => [expert, instead[place] ?? others[0]!]);
 }
 
-/** The margin of a block's choice at a row of the block's file. */
-async function readMargin(reference: DumpView, block: number, row: number): Promise<number | null> {
-  const names = new Set(reference.roles?.['router.margin']);
-  const tap = reference.taps.find((each) => names.has(each.name) && each.block === block);
-  if (tap === undefined || isExact(tap.dtype) || tap.shape.length > 0) return null;
-  const batch = await reference.readRows(tap.name, row, row + 1);
-  return batch === undefined ? null : toFloat64(batch.data, batch.dtype)[0]!;
+/** The margin of a flip at a row of the block's file. */
+async function readMargin(
+  dump: DumpView,
+  { block, reference, tested }: Pick<ExpertFlip, 'block' | 'reference' | 'tested'>,
+  row: number,
+): Promise<Pick<ExpertFlip, 'margin' | 'marginIsLeast'>> {
+  const valuesOf = async (role: 'router.probabilities' | 'router.margin') => {
+    const names = new Set(dump.roles?.[role]);
+    const tap = dump.taps.find((each) => names.has(each.name) && each.block === block);
+    if (tap === undefined || isExact(tap.dtype) || tap.scope !== 'token' || !hasNumbers(tap.dtype))
+      return undefined;
+    const batch = await dump.readRows(tap.name, row, row + 1);
+    return batch === undefined ? undefined : toFloat64(batch.data, batch.dtype);
+  };
+  const scores = await valuesOf('router.probabilities');
+  const [own, other] = [scores?.[reference], scores?.[tested]];
+  if (own !== undefined && other !== undefined) return { margin: own - other, marginIsLeast: false };
+  const lead = await valuesOf('router.margin');
+  return lead?.length === 1
+    ? { margin: lead[0]!, marginIsLeast: true }
+    : { margin: null, marginIsLeast: false };
 }

@@ -261,7 +261,9 @@ describe('roles', () => {
       nonFinite: 0,
       firstNonFinite: null,
       blocks: [{ block: 3, choices: 4, flipped: 1, nonFinite: 0 }],
-      flips: [{ block: 3, sequence: 0, position: 1, reference: 3, tested: 7, margin: null }],
+      flips: [
+        { block: 3, sequence: 0, position: 1, reference: 3, tested: 7, margin: null, marginIsLeast: false },
+      ],
     });
     expect(report.logits!.top1Agreement).toBe(0.5);
     expect(report.notes.join()).not.toContain('no roles');

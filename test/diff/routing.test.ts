@@ -44,9 +44,9 @@ it('lists the tokens whose expert differs, with both experts and the margin of t
       { block: 3, choices: 6, flipped: 1 },
     ],
     flips: [
-      { block: 0, sequence: 0, position: 1, reference: 1, tested: 11, margin: 1 / 8 },
+      { block: 0, sequence: 0, position: 1, reference: 1, tested: 11, margin: 1 / 8, marginIsLeast: true },
       { block: 0, sequence: 0, position: 4, reference: 4, tested: 14, margin: 4 / 8 },
-      { block: 3, sequence: 0, position: 5, reference: 5, tested: 15, margin: null },
+      { block: 3, sequence: 0, position: 5, reference: 5, tested: 15, margin: null, marginIsLeast: false },
     ],
   });
 });

@@ -43,6 +43,13 @@ describe('the dump of a q8_0 file', () => {
     const report = await locate('before-q8_0', file);
     expect(report.firstFault).toBe(withFolder.firstFault);
     expect(report.kinds.map(({ kind }) => kind).sort()).toEqual(KNOWN);
+    // Ops that read no quantised weight are judged as with the float folder.
+    const limits = ({ kinds }: LocateReport) => new Map(kinds.map(({ kind, limit }) => [kind, limit]));
+    const [own, others] = [limits(report), limits(withFolder)];
+    for (const kind of KNOWN) {
+      expect([kind, own.get(kind)! < 1e-12]).toEqual([kind, true]);
+      expect([kind, own.get(kind)! / others.get(kind)!]).toEqual([kind, expect.closeTo(1, 0)]);
+    }
   });
 });
 

@@ -100,7 +100,13 @@ it('draws and counts the sets of experts that numpy finds to differ', async () =
   await using reference = await Dump.open(at('moe reference'));
   await using tested = await Dump.open(coarse);
   const { flips, margins, first } = pythonJson<{
-    flips: { block: number; position: number; lost: number[]; taken: number[]; margin: number }[];
+    flips: {
+      block: number;
+      position: number;
+      lost: number[];
+      taken: number[];
+      leads: Record<string, number>;
+    }[];
     margins: number[];
     first: number[][];
   }>(['test/models/routing_sets.py', at('moe reference'), coarse]);
@@ -111,11 +117,12 @@ it('draws and counts the sets of experts that numpy finds to differ', async () =
   expect(routing).toMatchObject({ choices: 4 * tokens.length * 2, flipped: lost.length });
   const listed = (block: number, position: number) =>
     routing!.flips.filter((flip) => flip.block === block && flip.position === position);
-  for (const { block, position, lost: gone, taken, margin } of flips) {
+  for (const { block, position, lost: gone, taken, leads } of flips) {
     const own = listed(block, position);
     expect(own.map((flip) => flip.reference).toSorted()).toEqual(gone);
     expect(own.map((flip) => flip.tested).toSorted()).toEqual(taken);
-    for (const flip of own) expect(flip.margin).toBeCloseTo(margin, 6);
+    for (const { reference: from, tested: to, margin } of own)
+      expect(margin).toBeCloseTo(leads[`${from} ${to}`]!, 6);
   }
 
   const map = await routingMap(reference, tested);

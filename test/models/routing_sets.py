@@ -24,5 +24,7 @@ for block in range(4):
     for position, (a, b) in enumerate(zip(mine, theirs)):
         lost, taken = np.setdiff1d(a, b).tolist(), np.setdiff1d(b, a).tolist()
         if lost:
-            flips.append({"block": block, "position": position, "lost": lost, "taken": taken, "margin": margins[len(margins) - len(mine) + position]})
+            own = column(reference, block, ":router_probs")[position]
+            leads = {f"{a} {b}": float(own[a] - own[b]) for a in lost for b in taken}
+            flips.append({"block": block, "position": position, "lost": lost, "taken": taken, "leads": leads})
 print(json.dumps({"flips": flips, "margins": margins, "first": [column(reference, block, ":expert")[:, 0].tolist() for block in range(4)]}))

@@ -74,7 +74,10 @@ describe('routingMap', () => {
     const [flip] = flips;
     const hover = (data[1]!.hovertext as string[])[0]!;
     expect(hover).toContain(`became ${flip!.tested === 8 ? 'the skip class' : `expert ${flip!.tested}`}`);
-    expect(hover).toContain(`margin ${flip!.margin!.toExponential(1)}`);
+    // The tested side took another than the next best: that one is further behind.
+    const ahead = Number(/ahead of the next best by (\S+)$/.exec(hover)![1]);
+    const lead = (await dumps.reference.read(`layers.${flip!.block}.mlp.gate:margin`)).data[flip!.position]!;
+    expect([ahead, flip!.margin! >= lead]).toEqual([Number(lead.toPrecision(2)), true]);
     const expert = await dumps.reference.read('layers.6.mlp.gate:expert');
     expect((data[0]!.z as number[][])[6]).toEqual(Array.from(expert.data));
     expect((await routingMap(dumps.reference)).data).toHaveLength(1);
@@ -133,7 +136,7 @@ describe('routingMap', () => {
         tap.dtype === 'BF16' ? { ...value, bytes: new Uint8Array(half.buffer) } : value,
     });
     const { data } = await routingMap(dump);
-    expect((data[0]!.hovertext as string[][])[0]![2]).toContain('margin 5.0e-1');
+    expect((data[0]!.hovertext as string[][])[0]![2]).toContain('ahead of the next best by 5.0e-1');
     await expect(routingMap(dump, undefined, { sequence: 1 })).rejects.toThrow(
       /routingMap: expected rows of sequence 1 \(layers.0.mlp.gate:expert\), got none/,
     );

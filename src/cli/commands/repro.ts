@@ -187,7 +187,7 @@ async function runFolder(
   const fails = ({ isPolicy, expected }: ReproResult) =>
     isPolicy &&
     ((expected?.nonFinite ?? 0) > 0 ||
-      (failAbove !== undefined && !(expected !== undefined && expected.nmse <= failAbove)));
+      (failAbove !== undefined && !(expected !== undefined && isWithin(expected, failAbove))));
   terminal.result(json ? toJson(report) : formatReport(report));
   if (report.results.some(fails)) exitWith(1);
 }
@@ -220,7 +220,9 @@ function formatReport(report: ReproReport): string {
       'exact',
       reference64 === undefined
         ? 'not evaluated: too many products'
-        : `double precision, no rounding; the dump's own NMSE against it is ${reference64.nmse.toExponential(2)}`,
+        : reference64.integers !== undefined
+          ? `double precision, no rounding; the dump differs from it in ${differing(reference64)}`
+          : `double precision, no rounding; the dump's own NMSE against it is ${reference64.nmse.toExponential(2)}`,
     ],
     ...(graphChanged
       ? ([['note', 'this version builds another graph than the one that was stored']] as const)
@@ -230,19 +232,21 @@ function formatReport(report: ReproReport): string {
     result.device,
     result.variant,
     ...cells(result.expected),
-    result.exact?.nmse.toExponential(2) ?? '',
+    result.exact === undefined ? '' : errorCell(result.exact),
     result.error ?? notFinite(result.expected),
   ]);
   const right = (title: string) => ({ title, align: 'right' }) as const;
+  const isInteger = results.some(({ expected }) => expected?.integers !== undefined);
+  const error = isInteger ? 'other than' : 'NMSE to';
   return `${head}\n\n${table(
     [
       { title: 'device' },
       { title: 'variant' },
-      right('NMSE to dump'),
+      right(`${error} dump`),
       right('max abs'),
       right('>1 ULP'),
       right('equal'),
-      right('NMSE to exact'),
+      right(`${error} exact`),
       { title: '' },
     ],
     rows,
@@ -256,11 +260,24 @@ function notFinite(comparison: ReproComparison | undefined): string {
 
 function cells(comparison: ReproComparison | undefined): string[] {
   if (comparison === undefined) return ['', '', '', ''];
-  const { nmse, maxAbs, bitEqual, ulp } = comparison;
+  const { maxAbs, bitEqual, ulp, integers } = comparison;
   return [
-    nmse.toExponential(2),
-    maxAbs.toExponential(2),
+    errorCell(comparison),
+    integers === undefined ? maxAbs.toExponential(2) : '',
     ulp === undefined ? '' : `${(100 * ulp.shareOverOne).toFixed(1)} %`,
     `${(100 * bitEqual).toFixed(1)} %`,
   ];
+}
+
+/** Integers are equal or not. */
+function isWithin({ nmse, integers }: ReproComparison, failAbove: number): boolean {
+  return integers === undefined ? nmse <= failAbove : integers.differing === 0;
+}
+
+function errorCell(comparison: ReproComparison): string {
+  return comparison.integers === undefined ? comparison.nmse.toExponential(2) : differing(comparison);
+}
+
+function differing({ integers }: ReproComparison): string {
+  return `${integers!.differing} of ${integers!.elements}`;
 }

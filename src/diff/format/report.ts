@@ -184,9 +184,9 @@ function routingLines({ routing }: DiffReport, verbose: boolean): string[] {
     `routing: ${formatShare(same)} of ${choices} choices take the same expert, ${flipped} flipped${unscoredChoices(routing)}`,
   ];
   const shown = verbose ? flips : flips.slice(0, FEW);
-  for (const { block, sequence, position, reference, tested, margin } of shown)
+  for (const { block, sequence, position, reference, tested, margin, marginIsLeast } of shown)
     lines.push(
-      `  block ${block} ${sequence === 0 ? '' : `sequence ${sequence} `}position ${position}: expert ${reference} became ${tested}, margin of the reference ${formatError(margin)}`,
+      `  block ${block} ${sequence === 0 ? '' : `sequence ${sequence} `}position ${position}: expert ${reference} became ${tested}, margin of the reference ${marginIsLeast ? 'at least ' : ''}${formatError(margin)}`,
     );
   if (shown.length < flipped) lines.push(`  ... and ${flipped - shown.length} more`);
   return lines;

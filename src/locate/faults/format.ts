@@ -228,10 +228,15 @@ function choiceLines({ choices, tested, final, ops }: LocateReport, color: boole
 /** Ops that enlarge errors most, and how far values lie from the noise. */
 function driftLines({ ops, noiseByTap, mode, recomputed }: LocateReport): string[] {
   const lines: string[] = [];
-  const verdicts = noiseByTap ?? ops.map(({ drift }) => ({ verdict: drift }));
-  const count = (wanted: string) => verdicts.filter(({ verdict }) => verdict === wanted).length;
+  const count = (wanted: string) => ops.filter(({ drift }) => drift === wanted).length;
+  const held = new Set(noiseByTap?.map(({ tap }) => tap));
+  const others = ops.filter(({ tap }) => !held.has(tap)).length;
+  const by =
+    noiseByTap === null
+      ? 'fixed thresholds'
+      : `against the noise floor${others === 0 ? '' : ` (${others} of ${ops.length} values by fixed thresholds: choices, states and what it lacks)`}`;
   lines.push(
-    `whole run, ${noiseByTap === null ? 'fixed thresholds' : 'against the noise floor'}: ${count('identical')} values identical, ${count('within noise')} within noise, ${count('above noise')} above noise, ${count('broken')} broken`,
+    `whole run, ${by}: ${count('identical')} values identical, ${count('within noise')} within noise, ${count('above noise')} above noise, ${count('broken')} broken`,
   );
   const kinds = new Map<string, LocatedOp[]>();
   for (const op of ops)

@@ -131,9 +131,11 @@ export async function ownErrors(
   const ofReference = measured[0];
   if (ofReference !== undefined && isImport(reference))
     measured[0] = withoutFaults(ofReference, runner.config);
-  // A quantised file is no model of the reference: what its ops err there is the quantisation, and no noise.
+  // A quantised file is no model of the reference: what its products err there is the quantisation, and no
+  // noise. Ops that read no quantised weight are as right as with any file.
   const isQuantised = ofReference !== undefined && isGguf(runners) && mostlyWrong(ofReference);
-  if (isQuantised) measured.pop();
+  if (isQuantised && halfOf(ofReference, runner.config) !== null) measured.pop();
+  else if (isQuantised) measured[0] = withoutFaults(ofReference, runner.config);
   const quiet = measured[0];
   const before = measured.length;
   if (noise !== undefined) await measure(noise, base, 'computed', 'low-precision noise of each op');

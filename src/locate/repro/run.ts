@@ -27,8 +27,12 @@ export interface ReproRunOptions {
 
 /** A result against another. */
 export interface ReproComparison {
-  /** Energy NMSE, the other side being the reference. */
+  /**
+   * Energy NMSE, the other side being the reference; of integers, which have none, the share that differs.
+   */
   nmse: number;
+  /** Of integers: how many differ, and how many there are. Absent for floats. */
+  integers?: { differing: number; elements: number };
   /** Largest difference. */
   maxAbs: number;
   /** Share of elements with the same bits. */
@@ -201,7 +205,13 @@ function compare(a: Float32Array, b: Float32Array, dtype: TapDtype | undefined):
   const sums = new MetricSums();
   sums.add(a, b);
   const { nmse, maxAbs, bitEqual, nonFinite } = sums.metrics();
-  if (dtype === undefined) return { nmse, maxAbs, bitEqual, nonFinite, ulp: undefined };
+  if (dtype === undefined) {
+    // Ids are no amounts: an expert is not nearer to the next one than to the last.
+    const differing = a.reduce((count, value, k) => count + Number(value !== b[k]), 0);
+    const integers = { differing, elements: a.length };
+    const share = a.length === 0 ? 0 : differing / a.length;
+    return { nmse: share, integers, maxAbs, bitEqual, nonFinite, ulp: undefined };
+  }
   const ulp = new UlpSums(coarserDtype(dtype, 'F32'));
   ulp.add(a, b);
   return { nmse, maxAbs, bitEqual, nonFinite, ulp: ulp.distances() };

@@ -106,7 +106,7 @@ export async function routingMap(
         ...(isOne && changed.length > 0 ? [] : [experts.map(named).join(', ')]),
         ...changed.map(([mine, other]) => `${named(mine)} became ${named(other)}`),
         ...(choice.unscored ? ['from scores that are NaN or infinite'] : []),
-        ...(margin === undefined ? [] : [`margin ${formatError(margin)}`]),
+        ...(margin === undefined ? [] : [`ahead of the next best by ${formatError(margin)}`]),
       ].join('<br>');
       if (changed.length > 0) flips.push({ x: position, y: block, tap, hover });
       if (choice.unscored) unscored.push({ x: position, y: block, tap, hover });

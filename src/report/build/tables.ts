@@ -204,7 +204,7 @@ export function routingTable({ routing }: DiffReport): PageTable {
       'margin',
       'margin',
       'ratio',
-      "how far the reference's best was ahead of its second",
+      "lead of the reference's choice over the tested one in the reference's scores (where it holds none: over its next best)",
       ({ margin }) => margin,
     ],
   ]);
