@@ -85,8 +85,8 @@ export interface JudgedNode {
   /** Of a sorting (experts, keys): rows in which other entries are chosen than in the reference. */
   choices?: { changed: number; rows: number; first: number };
   /**
-   * Estimated share of the error of the last step's logits that is made here (`errorShares`); only where
-   * there is a reference, whose weights both are judged by.
+   * Estimated share of the error of the last logits of the same tokens that is made here (`errorShares`);
+   * only where there is a reference, whose weights both are judged by.
    */
   share?: number;
   /** Why it was not judged. */

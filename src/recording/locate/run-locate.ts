@@ -59,7 +59,7 @@ export async function runLocate(
     if (++done % 64 === 0 || done === total) onProgress(done, total);
   }
   if (reference === undefined || hasWeights(reference, sha256)) {
-    const shares = nodeShares(tested.graph, sources, nodes, whole, logitsOf(tested));
+    const shares = nodeShares(tested.graph, sources, nodes, whole, lastLogits(nodes, tested, reference));
     for (const node of nodes) {
       const share = shares.get(node.id);
       if (share !== undefined) node.share = share;
@@ -75,7 +75,7 @@ export async function runLocate(
       missing.length > 0 ||
       nodes.some((node) => node.isFault || node.problem !== undefined || isNotFinite(node)),
     faults: nodes.filter(({ isFault }) => isFault).map(({ id }) => id),
-    parts: compare === undefined ? null : partsOf(nodes, tested),
+    parts: compare === undefined ? null : partsOf(nodes, lastLogits(nodes, tested, reference)),
     alone: {
       tested: defined.alone.tested.map(nameOf),
       reference: defined.alone.reference.map(nameOf),
@@ -241,20 +241,32 @@ function hasWeights({ dump }: Recording, sha256: string | undefined): boolean {
   return dump.manifest.model.weightsSha256 === sha256;
 }
 
-function logitsOf({ dump }: Recording): readonly string[] {
-  return dump.manifest.roles?.logits ?? [];
-}
-
 /** Tokens that were given; all others a run chose. */
 function promptLength({ dump }: Recording): number {
   const given = (dump.manifest.calls ?? []).filter(({ kind }) => kind !== 'decode');
   return given.reduce((sum, { rows }) => sum + rows, 0);
 }
 
-function partsOf(nodes: readonly JudgedNode[], tested: Recording): RecordingVerdict['parts'] {
+/** The last logits of the same tokens: what follows from another token says nothing of the arithmetic. */
+function lastLogits(
+  nodes: readonly JudgedNode[],
+  tested: Recording,
+  reference: Recording | undefined,
+): JudgedNode | undefined {
+  const names = tested.dump.manifest.roles?.logits ?? [];
+  const logits = nodes.filter(({ name, wholeError }) => names.includes(name) && wholeError !== undefined);
+  const other = reference && firstOtherToken(tested, reference);
+  if (other === undefined) return logits.at(-1);
+  let position = 0;
+  const call = (tested.dump.manifest.calls ?? []).find(({ rows }) => {
+    position += rows;
+    return position > other;
+  });
+  return logits.findLast(({ step }) => step < (call?.step ?? 0)) ?? logits.at(-1);
+}
+
+function partsOf(nodes: readonly JudgedNode[], last: JudgedNode | undefined): RecordingVerdict['parts'] {
   const first = nodes.find(({ wholeError }) => wholeError !== undefined && wholeError > 0);
-  const logits = logitsOf(tested);
-  const last = nodes.findLast(({ name }) => logits.includes(name));
   return { first: first?.id ?? null, logits: last?.wholeError ?? null };
 }
 

@@ -19,27 +19,30 @@ const SUMS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Estimated shares ({@link errorShares}) of the error of the last value that is one of `logits`, by node id;
- * empty where it has none. A node that the reference lacks passes on what it reads.
+ * Estimated shares ({@link errorShares}) of the error of a value, by node id; empty where it has none. A node
+ * that the reference lacks passes on what it reads, or where it is at fault makes all that follows.
  */
 export function nodeShares(
   graph: DumpGraph,
   sources: ReadonlyMap<number, readonly NodeSource[]>,
   nodes: readonly JudgedNode[],
   whole: ReadonlyMap<number, WholeError>,
-  logits: readonly string[],
+  target: JudgedNode | undefined,
 ): Map<number, number> {
-  const target = nodes.findLast(({ id, name }) => logits.includes(name) && whole.has(id));
   if (target === undefined) return new Map();
+  // Nobody knows how much it errs; nothing weighs more.
+  const extra = { nmse: Number.POSITIVE_INFINITY, energy: 0 };
+  const errors = new Map(whole);
+  for (const { id, isFault } of nodes) if (isFault && !whole.has(id)) errors.set(id, extra);
   const inputs = new Map<number, readonly number[]>();
   const added = new Map(nodes.map(({ id, addedError }) => [id, addedError ?? Number.POSITIVE_INFINITY]));
   const known: ErrorNode<number>[] = [];
   for (const [id, own] of sources) {
     const node = graph.tensors[id]!;
     const read = valueSources(node, own).flatMap(({ writers }) => writers);
-    const before = [...new Set(read.flatMap((each) => (whole.has(each) ? [each] : inputs.get(each)!)))];
+    const before = [...new Set(read.flatMap((each) => (errors.has(each) ? [each] : inputs.get(each)!)))];
     inputs.set(id, before);
-    const error = whole.get(id);
+    const error = errors.get(id);
     if (error === undefined) continue;
     known.push({
       key: id,
