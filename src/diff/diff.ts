@@ -13,6 +13,7 @@ import { type Pairing, pairTaps, type TapPair } from './pairing.js';
 import type { DiffReport, NotCaptured, SideReport } from './report.js';
 import { sharedRoles } from './roles.js';
 import { modelNotes } from './sides/model-notes.js';
+import { samePlaceNotes } from './sides/same-place.js';
 import { sideBySide, withoutConfigNotes } from './sides/side-by-side.js';
 import { diffStatistics } from './statistics-diff.js';
 import { bothZeroWords, exceeds, firstDivergence, summariseBlocks } from './summary.js';
@@ -110,6 +111,7 @@ export async function diffDumps(
     firstDivergence: firstDivergence(tapReports, failAbove),
     notes: [
       ...(apart === null ? [] : [apart]),
+      ...samePlaceNotes(reference.dir, tested.dir),
       ...withoutConfigNotes(reference, tested, unpaired),
       ...(await notes(reference, tested, kind)),
       ...orderNotes(order),

@@ -5,6 +5,7 @@ import { formatBytes } from '../format-number.js';
 import { toJson } from '../json.js';
 import { thresholdOption } from '../options/values.js';
 import { progressBar } from '../progress.js';
+import { shellWord } from '../shell-word.js';
 import { fields } from '../table.js';
 
 interface ReportCommandOptions {
@@ -82,7 +83,7 @@ async function runReport(
   await using dumps = await openPairedDumps(referenceFolder, testedFolder, map);
   const { reference, tested } = dumps;
   await using noise = options.noiseFloor === undefined ? undefined : await Dump.open(options.noiseFloor);
-  requireReferenceFirst('report', originOf(dumps.reference), originOf(dumps.tested));
+  requireReferenceFirst('report', originOf(reference), originOf(tested), ` --out ${shellWord(out)}`);
   using bar = progressBar(terminal, 'report', 'steps');
   let located: LocateReport | undefined;
   if (model !== undefined) {

@@ -5,6 +5,7 @@
 import { badArgument } from '../../errors.js';
 import { MetricSums, type TensorMetrics } from '../metrics.js';
 import { type NonFiniteCounts, type NonFiniteRules, nonFiniteCounts } from '../non-finite.js';
+import { samePlaceNotes } from '../sides/same-place.js';
 import { requireReferenceFirst } from '../sides/side-by-side.js';
 import type { UnpairedNonFinite } from '../unpaired-non-finite.js';
 import { type PairedRows, pairLogitsRows } from './check-rows.js';
@@ -132,7 +133,12 @@ export async function checkLogits(
   const values: LogitsSource['values'] = isNormed ? 'log-probabilities' : 'logits';
   checkWidths(reference, tested);
   const partial = [reference, tested].filter((side) => side.partial === true).map(({ name }) => name);
-  const notes = [...new Set([...reference.notes, ...tested.notes])];
+  const places = [reference.origin?.path, tested.origin?.path];
+  const what = tested.kind === 'dump' ? 'dump' : 'file';
+  const notes = [
+    ...(places.includes(undefined) ? [] : samePlaceNotes(places[0]!, places[1]!, what)),
+    ...new Set([...reference.notes, ...tested.notes]),
+  ];
   const base = { failAbove, ...sides, tokens, vocabulary, values, partial, notes };
   const nothing = {
     band: null,

@@ -33,18 +33,19 @@ export function originOf({ dir, manifest }: Pick<DumpView, 'dir' | 'manifest'>):
  * Throws `BAD_ARGUMENT` for a port's values in the place of the reference with transformers' own as the
  * tested side. Two ports, or two dumps of one program, may stand in any order.
  *
- * @param command the command that compares them, for the message.
+ * @param command the command that compares them, for the message; `options` follow its two paths.
  */
 export function requireReferenceFirst(
   command: string,
   first: Origin | undefined,
   second: Origin | undefined,
+  options = '',
 ): void {
   if (first?.side !== 'port' || second?.side !== 'reference') return;
   throw badArgument(
     command,
     'the reference first',
-    `${first.what} (${first.path}) and then ${second.what}: swap them (zayascope ${command} ${second.path} ${first.path})`,
+    `${first.what} (${first.path}) and then ${second.what}: swap them (zayascope ${command} ${second.path} ${first.path}${options}), other options as they are`,
   );
 }
 

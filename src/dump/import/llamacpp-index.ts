@@ -75,7 +75,13 @@ export function parseLlamacppIndex(text: string, file: string): LlamacppIndex {
       index.producer = producer;
     } else addLine(index, entry, where);
   }
-  if (lines.length < 2) throw importError('BAD_DUMP', 'lines', 'an empty index', file);
+  if (lines.length < 2)
+    throw importError(
+      'BAD_DUMP',
+      'lines',
+      text === '' ? 'an empty index' : 'one that ends within its first line',
+      file,
+    );
   return index;
 }
 

@@ -41,6 +41,7 @@ export async function openLlamacppSource(
     ...value,
     bytes: value.ne.reduce((all, size) => all * size, foreignBytes(value.type)),
   }));
+  expectGapless(sized, file);
   const lost = sized.find(({ offset, bytes }) => offset + bytes > dataBytes);
   if (lost !== undefined && finished)
     throw importError(
@@ -142,6 +143,23 @@ export async function openLlamacppSource(
     notes: [...notes],
     [Symbol.asyncDispose]: async () => {},
   };
+}
+
+/** Values lie one after the other: a hole is that of a line which the index has lost. */
+function expectGapless(values: readonly (IndexedValue & { bytes: number })[], file: string): void {
+  let end = 0;
+  for (const [at, { name, offset, bytes }] of values.entries()) {
+    if (offset > end) {
+      const before = at === 0 ? 'as the first value' : `behind ${values[at - 1]!.name}`;
+      throw importError(
+        'BAD_DUMP',
+        `${name} ${before}, at byte ${end} of ${DATA}`,
+        `${offset}: the line of a value of ${offset - end} bytes is missing before it`,
+        file,
+      );
+    }
+    end = Math.max(end, offset + bytes);
+  }
 }
 
 /** Views and copies of other values, whose closing bracket ggml cut off: none of the program's own names. */

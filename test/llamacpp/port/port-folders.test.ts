@@ -165,3 +165,34 @@ it('refuses the values of another run beside an index', async () => {
   expect(shorter.code).toBe(2);
   expect(shorter.stderr).toMatch(/BAD_DUMP: .*got a file of 6405408/);
 });
+
+it('refuses an index that has lost a line, or all but a part of the first', async () => {
+  const text = readFileSync(join(portFolder('before-f32'), 'index.jsonl'), 'utf8');
+  const lines = text.split('\n');
+  const folder = portScratch('lost-line');
+  mkdirSync(folder);
+  symlinkSync(join(portFolder('before-f32'), 'tensors.bin'), join(folder, 'tensors.bin'));
+  const importWith = async (index: string) => {
+    writeFileSync(join(folder, 'index.jsonl'), index);
+    return importOf(folder);
+  };
+  const at = lines.findIndex((line) => line.includes('"norm-4"'));
+  // 128 floats of 24 tokens: 12288 bytes.
+  for (const tail of [undefined, -3]) {
+    const { code, stderr } = await importWith(
+      `${lines.toSpliced(at, 1).slice(0, tail).join('\n')}\n`.replace(/\n\n$/, '\n'),
+    );
+    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      /BAD_DUMP: .*expected input_norm-4 behind residual-4, at byte \d+ of tensors\.bin, got \d+: the line of a value of 12288 bytes is missing before it/,
+    );
+  }
+  const first = lines.findIndex((line) => line.includes('"embd"'));
+  expect((await importWith(lines.toSpliced(first, 1).join('\n'))).stderr).toContain(
+    'expected cca_state-0 as the first value, at byte 0 of tensors.bin, got 12288',
+  );
+  expect((await importWith(lines[0]!.slice(0, 40))).stderr).toContain(
+    'got one that ends within its first line',
+  );
+  expect((await importWith('')).stderr).toContain('got an empty index');
+});

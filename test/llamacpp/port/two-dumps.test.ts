@@ -2,7 +2,7 @@
  * Commands that read two dumps, on one of the branch: without a model, beside a noise floor, and with the
  * branch's own names.
  */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { runCommand } from '../../cli/run-command.js';
 import {
@@ -63,7 +63,7 @@ describe('the two in the wrong order', () => {
         const { code, stdout, stderr } = await runCommand([name, dump, reference, ...more, ...model]);
         expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
         expect(stderr).toContain(
-          `${name}: expected the reference first, got an import of llama.cpp (${dump}) and then a dump of transformers: swap them (zayascope ${name} ${reference} ${dump})`,
+          `${name}: expected the reference first, got an import of llama.cpp (${dump}) and then a dump of transformers: swap them (zayascope ${name} ${[reference, dump, ...more].join(' ')}), other options as they are`,
         );
       }
     },
@@ -156,5 +156,24 @@ describe('a dump that kept the names of the branch', () => {
     const { stdout } = await runCommand(['verify-logits', reference, kept, ...map, '--json']);
     const verdict = { pass: true, tokens: { outcome: 'same' }, vocabulary: 259 };
     expect(JSON.parse(stdout)).toMatchObject(verdict);
+  });
+});
+
+describe('one dump with itself', () => {
+  it('is said to be the same by all that compares', async () => {
+    const dump = await portDump('before-f32');
+    const link = portScratch('link-to-it');
+    symlinkSync(dump, link);
+    const words = `Both sides are the same dump (${dump}): that they agree says nothing.`;
+    for (const args of [['diff'], ['locate'], ['locate', '--model', await portModel('before-f32')]]) {
+      const { stdout } = await runCommand([...args, dump, dump]);
+      expect(stdout).toContain(`note: ${words}`);
+    }
+    expect((await runCommand(['diff', link, dump])).stdout).toContain(words);
+    const page = portScratch('same.html');
+    await runCommand(['report', dump, dump, '--out', page]);
+    expect(readFileSync(page, 'utf8')).toContain('Both sides are the same dump');
+    expect((await runCommand(['verify-logits', dump, dump])).stdout).toContain(words);
+    expect((await runCommand(['diff', portReference(), dump])).stdout).not.toContain('the same dump');
   });
 });
