@@ -18,7 +18,7 @@ const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
  */
 export async function describeModel(source: ModelSource): Promise<Required<DumpModel>> {
   return {
-    type: 'zaya',
+    type: source.config.model_type,
     name: basename(resolve(source.path)),
     layout: source.layout,
     ...(source.metadata === undefined ? await configFile(source.path) : reconstructed(source)),

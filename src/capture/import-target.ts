@@ -21,7 +21,7 @@ export interface ImportTarget {
 
 /**
  * Reads the `config.json` of the model that another program ran. Throws `IO` for a file that cannot be read,
- * `BAD_CONFIG` for one that is no config of ZAYA.
+ * `BAD_CONFIG` for one of no known architecture.
  */
 export async function importTarget(configFile: string): Promise<ImportTarget> {
   const bytes = await readSmallFile('importDump', configFile, MAX_CONFIG_BYTES);
@@ -29,7 +29,7 @@ export async function importTarget(configFile: string): Promise<ImportTarget> {
   const config = parseConfig(json, configFile);
   return {
     model: {
-      type: 'zaya',
+      type: config.model_type,
       name: basename(dirname(resolve(configFile))),
       config: withoutNonFinite(json) as Record<string, unknown>,
       configSha256: await configSha256(configFile),

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { capture } from '../../src/capture/capture.js';
+import { importTarget } from '../../src/capture/import-target.js';
 import { diffDumps } from '../../src/diff/diff.js';
 import { Dump } from '../../src/dump/reader.js';
 import { policy } from '../../src/graph/policy.js';
@@ -42,6 +43,11 @@ describe.each(NAMES)('Qwen3, %s', (name) => {
     await capture(model, [tokens], { out: at(`${name} captured`) });
     await using reference = await Dump.open(at(`${name} reference`));
     await using tested = await Dump.open(at(`${name} captured`));
+    // Roles and words are those of the type that a dump states, and so are those of an import.
+    const { model_type: type } = JSON.parse(readFileSync(join(at(name), 'config.json'), 'utf8'));
+    const target = await importTarget(join(at(name), 'config.json'));
+    const types = [reference.manifest.model.type, tested.manifest.model.type, target.model.type];
+    expect(types).toEqual([type, type, type]);
     const report = await diffDumps(reference, tested);
     expect(report.unpaired).toEqual([]);
     expect(report.tapReports).toHaveLength(reference.taps.length);
