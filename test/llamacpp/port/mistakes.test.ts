@@ -2,9 +2,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { LocateReport } from '../../../src/index.js';
+import { Dump, type LocateReport } from '../../../src/index.js';
 import { runCommand } from '../../cli/run-command.js';
 import {
+  CUT_FOLDERS,
   PORT_IDS,
   portDump,
   portFolder,
@@ -12,6 +13,7 @@ import {
   portReference,
   portScratch,
   TINY_MODEL,
+  WHOLE_FOLDERS,
 } from './port-folders.js';
 
 const CONFIG = join(TINY_MODEL, 'config.json');
@@ -129,6 +131,44 @@ describe('a map that was forgotten', () => {
       expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
       expect(stderr).toMatch(hint);
     }
+  });
+
+  it('is as far from the right one as the documentation says', async () => {
+    const names = async (dir: string) => {
+      await using dump = await Dump.open(dir);
+      return dump.taps.map(({ name }) => name);
+    };
+    const right = await names(portReference());
+    const share = (own: readonly string[], of: readonly string[] = right) =>
+      own.filter((name) => of.includes(name)).length / Math.min(own.length, of.length);
+    for (const name of [...WHOLE_FOLDERS, ...CUT_FOLDERS].filter((each) => each !== 'before-f32-last')) {
+      const own = await names(await portDump(name));
+      // What is cut lacks blocks.
+      const least = (CUT_FOLDERS as readonly string[]).includes(name) ? 0.97 : 0.975;
+      expect([name, share(own) >= least]).toEqual([name, true]);
+    }
+    for (const map of ['zaya', 'vllm']) {
+      const out = portScratch(`map-${map}`);
+      const args = ['import', portFolder('before-f32'), '--map', map, '--keep-unmapped', '--out', out];
+      expect((await runCommand(args)).code).toBe(0);
+      expect([map, share(await names(out))]).toEqual([map, 1 / right.length]);
+    }
+    const blocks = ['import', portFolder('before-f32'), '--map', 'llamacpp-blocks', '--keep-unmapped'];
+    const { code, stderr } = await runCommand([...blocks, '--out', portScratch('map-blocks')]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining('expected shape [24, ...]')]);
+  });
+
+  it('does not fail a map of a few values where --taps names them', async () => {
+    const [map, out] = [portScratch('few.json'), portScratch('few')];
+    writeFileSync(
+      map,
+      JSON.stringify({ name: 'few', rules: [{ from: 'result_output', tap: 'lm_head', prefix: true }] }),
+    );
+    await runCommand(['import', portFolder('before-f32'), '--map', map, '--drop-unmapped', '--out', out]);
+    const args = ['diff', portReference(), out, '--fail-above', '1'];
+    expect((await runCommand(args)).stdout).toContain('The names do not pair');
+    const narrow = await runCommand([...args, '--taps', 'lm_head']);
+    expect([narrow.code, narrow.stdout]).toEqual([0, expect.stringContaining('1 taps compared')]);
   });
 
   it('is not blamed where a selection holds other blocks', async () => {
