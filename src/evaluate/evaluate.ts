@@ -8,6 +8,7 @@
  */
 import { LogitsComparison, type LogitsReport } from '../diff/logits/logits.js';
 import { badArgument, ZayascopeError } from '../errors.js';
+import { flatRows } from '../flat-logits.js';
 import { type ProbabilityChange, summariseChanges } from './probability-change.js';
 import { logProbability, summariseScores, type TextScores } from './scores.js';
 
@@ -54,6 +55,8 @@ export interface Evaluation {
    * the evaluation. 0 without a second model.
    */
   nonFinite: { reference: number; tested: number };
+  /** Tokens whose logits are all equal: none is likelier than another. 0 without a second model. */
+  flatLogits: { reference: number; tested: number };
   /** Scores of the second model; null without one. */
   tested: TextScores | null;
   /**
@@ -87,6 +90,7 @@ export async function evaluate(
   const sessions: EvaluatedSession[] = [];
   const logProbabilities: number[][] = models.map(() => []);
   const impossible = [0, 0];
+  const flat = [0, 0];
   const comparison = new LogitsComparison();
   const widths = models.map(({ config }) => config.vocab_size);
   const common = Math.min(...widths);
@@ -110,6 +114,7 @@ export async function evaluate(
             logits.subarray(row * widths[side]!, (row + 1) * widths[side]!),
           );
           for (const [side, logits] of rows.entries()) {
+            flat[side]! += flatRows(logits, logits.length);
             for (const logit of logits) if (logit === Number.NEGATIVE_INFINITY) impossible[side]!++;
             logProbabilities[side]!.push(
               logProbability(
@@ -136,6 +141,7 @@ export async function evaluate(
     scored: reference.length,
     context,
     nonFinite: { reference: impossible[0]!, tested: impossible[1]! },
+    flatLogits: { reference: flat[0]!, tested: flat[1]! },
     reference: summariseScores(reference),
     tested: tested === undefined ? null : summariseScores(tested),
     logits: tested === undefined ? null : logits,

@@ -1,4 +1,5 @@
 import { badArgument, ZayascopeError } from '../errors.js';
+import { flatRows } from '../flat-logits.js';
 import type { Sampler } from './sampling.js';
 
 const OP = 'generate';
@@ -33,6 +34,8 @@ export interface Generation {
   prefillMs: number;
   /** Time of the passes over the generated tokens, one fewer than {@link tokens}, with choosing them. */
   decodeMs: number;
+  /** Tokens that were chosen from logits that are all equal: by their ids, or by chance. */
+  flatLogits: number;
 }
 
 /**
@@ -53,15 +56,18 @@ export async function generate(
   const tokens: number[] = [];
   const started = performance.now();
   let logits = await session.forward(prompt);
+  let flatLogits = 0;
   const prefilled = performance.now();
   const result = (finish: Generation['finish']): Generation => ({
     tokens,
     finish,
     prefillMs: prefilled - started,
     decodeMs: performance.now() - prefilled,
+    flatLogits,
   });
   for (;;) {
     const token = sampler(logits);
+    flatLogits += flatRows(logits, logits.length);
     tokens.push(token);
     onToken?.(token);
     if (stopTokens?.has(token)) return result('stop');

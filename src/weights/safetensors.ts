@@ -159,7 +159,8 @@ function parseEntry(
   const bits = typeof dtype === 'string' ? storedBits(dtype) : undefined;
   if (typeof dtype !== 'string' || bits === undefined)
     return bad('a dtype of the safetensors format', describeValue(dtype), file, name);
-  if (!isSizes(shape)) return bad('a shape of non-negative integers', describeValue(shape), file, name);
+  if (!isSizes(shape))
+    return bad('a shape of whole numbers from 0 to 2^53', describeValue(shape), file, name);
   if (!isSizes(offsets) || offsets.length !== 2)
     return bad('two non-negative integers as data_offsets', describeValue(offsets), file, name);
   const [begin, end] = offsets as [number, number];

@@ -91,6 +91,7 @@ describe('a NaN among the weights', () => {
     ]) {
       const { code, stdout } = await runCommand([...args, '--allow-nonfinite']);
       expect(code, args[0]).toBe(0);
+      expect(stdout, args[0]).not.toContain('\\n');
       expect(stdout, args[0]).toMatch(
         /allowed: \d+ pairs? that (is|are) not finite in the same way on both sides/,
       );

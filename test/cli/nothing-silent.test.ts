@@ -194,6 +194,7 @@ describe('a model of zeros', () => {
     const model = zeroModel();
     for (const [args, says] of [
       [['capture', '--model', model, ...TOKENS, '--out', at('zero-run')], /^note +all logits are equal/m],
+      [['evaluate', '--model', model, ...TOKENS], /^note +all logits are equal: no token/m],
       [['diff-weights', model, model], /ALL ZERO: every weight of all \d+ tensors/],
     ] as [string[], RegExp][]) {
       const result = await runCommand(args);

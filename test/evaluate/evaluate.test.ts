@@ -173,6 +173,18 @@ it('counts logits of -Infinity, and gives an infinite perplexity where the text 
   expect(needed.logits!.klMax).toBe(Infinity);
 });
 
+it('counts tokens whose logits are all equal', async () => {
+  const flat = (): EvaluatedModel => {
+    const { model } = fakeModel(11, 1);
+    const forwardAll = async (tokens: readonly number[]) => new Float32Array(11 * tokens.length).fill(3);
+    return { ...model, session: (options) => ({ ...model.session(options), forwardAll }) };
+  };
+  const words = [1, 2, 3, 2, 1];
+  const { model } = fakeModel(11, 1);
+  expect((await evaluate(model, words, { against: flat() })).flatLogits).toEqual({ reference: 0, tested: 4 });
+  expect((await evaluate(flat(), words)).reference.perplexity).toBeCloseTo(11, 6);
+});
+
 describe('scores', () => {
   it('do not overflow for large logits', () => {
     expect(logProbability(Float32Array.of(1e4, 1e4), 0, 'here')).toBeCloseTo(-Math.LN2, 12);

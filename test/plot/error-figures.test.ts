@@ -130,6 +130,7 @@ describe('nodeErrors', () => {
     faults: nodes.filter(({ isFault }) => isFault).map(({ id }) => id),
     parts: null,
     missing: [],
+    partial: [],
     found: true,
     alone: { tested: [], reference: [] },
     ownWeights: true,

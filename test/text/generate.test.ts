@@ -35,6 +35,14 @@ describe('generation', () => {
     expect(seen).toEqual([5, 6]);
   });
 
+  it('counts tokens that were chosen from logits that are all equal', async () => {
+    const session = countingSession();
+    const forward = async (tokens: readonly number[]) =>
+      tokens[0] === 5 ? new Float32Array(10).fill(-2) : session.forward(tokens);
+    const result = await generate({ forward }, [3, 4], { maxTokens: 4, sampler: greedy });
+    expect(result).toMatchObject({ tokens: [5, 0, 1, 2], flatLogits: 1 });
+  });
+
   it('stops between steps when cancelled', async () => {
     const controller = new AbortController();
     const session = countingSession();

@@ -6,6 +6,7 @@ import type { CapturedNonFinite } from '../../capture/step-sink.js';
 import type { DumpTier } from '../../dump/format.js';
 import { sequenceLengths } from '../../dump/sequences.js';
 import { badArgument, ZayascopeError } from '../../errors.js';
+import { flatNote, flatRows } from '../../flat-logits.js';
 import { tapPattern } from '../../tap-pattern.js';
 import type { CommandContext } from '../command-line.js';
 import { formatBytes, formatCount, formatMs } from '../format-number.js';
@@ -178,7 +179,7 @@ async function summarise(
     elapsedMs,
     totalMs,
     topTokens: logits.map(topToken),
-    flatLogits: logits.filter(isFlat).length,
+    flatLogits: logits.filter((row) => flatRows(row, row.length) > 0).length,
     nonFiniteLogits: logits.reduce((sum, row) => sum + countNonFinite(row), 0),
     nonFinite,
   };
@@ -186,10 +187,6 @@ async function summarise(
 
 function countNonFinite(logits: Float32Array): number {
   return logits.reduce((count, value) => count + Number(!Number.isFinite(value)), 0);
-}
-
-function isFlat(logits: Float32Array): boolean {
-  return logits.every((value) => value === logits[0]);
 }
 
 function topToken(logits: Float32Array): { id: number; logit: number } | null {
@@ -226,14 +223,10 @@ function formatSummary(summary: CaptureSummary): string {
         )
         .join(', '),
     ],
-    ...(summary.flatLogits === 0
-      ? []
-      : [
-          [
-            'note',
-            `all logits are equal${summary.sequences === 1 ? '' : ` in ${summary.flatLogits} sequences`}: no token is likelier than another`,
-          ] as [string, string],
-        ]),
+    ...flatNote(summary.flatLogits, summary.sequences, 'sequences').map((line): [string, string] => [
+      'note',
+      line,
+    ]),
     ...nonFiniteLines(summary),
   ]);
 }

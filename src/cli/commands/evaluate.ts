@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { badArgument } from '../../errors.js';
 import type { Evaluation } from '../../evaluate/evaluate.js';
 import type { TextScores } from '../../evaluate/scores.js';
+import { flatNote } from '../../flat-logits.js';
 import type { CommandContext } from '../command-line.js';
 import { formatCount, formatMs } from '../format-number.js';
 import { toJson } from '../json.js';
@@ -55,6 +56,8 @@ interface EvaluationSummary extends Evaluation {
   policy: string;
   against: string | null;
   againstPolicy: string | null;
+  /** Logits a token of each model; the distance of two is over the smaller vocabulary. */
+  vocabulary: { model: number; against: number | null };
   elapsedMs: number;
 }
 
@@ -91,6 +94,7 @@ async function runEvaluate(options: EvaluateCommandOptions, context: CommandCont
       policy,
       against: isPair ? against : null,
       againstPolicy: isPair ? againstPolicy : null,
+      vocabulary: { model: model.config.vocab_size, against: second?.config.vocab_size ?? null },
       ...result,
       elapsedMs: performance.now() - started,
     };
@@ -153,6 +157,18 @@ function formatSummary(summary: EvaluationSummary): string {
       'NOT FINITE',
       `${formatCount(nonFinite.reference)} logits of the model${tested === null ? '' : ` and ${formatCount(nonFinite.tested)} of the second one`} are -Infinity: tokens of probability 0`,
     ]);
+  const { model: width, against } = summary.vocabulary;
+  if (against !== null && against !== width)
+    lines.push([
+      'note',
+      `the models have ${width} and ${against} logits a token: KL and top tokens are over the first ${Math.min(width, against)} (${percent(Math.min(width, against) / Math.max(width, against))})`,
+    ]);
+  for (const [side, whose] of [
+    ['reference', ''],
+    ['tested', 'second model: '],
+  ] as const)
+    for (const note of flatNote(summary.flatLogits[side], summary.scored))
+      lines.push(['note', `${whose}${note}`]);
   return fields([...lines, ['time', formatMs(summary.elapsedMs)]]);
 }
 

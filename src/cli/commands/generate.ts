@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { ZayascopeError } from '../../errors.js';
+import { flatNote } from '../../flat-logits.js';
 import type { Model } from '../../models/runtime/model.js';
 import { printableLine } from '../../printable.js';
 import { tapPattern } from '../../tap-pattern.js';
@@ -73,10 +74,15 @@ async function runGenerate(options: GenerateCommandOptions, context: CommandCont
     await captured?.finish();
     if (options.json) {
       const text = tokenizer?.decode(result.tokens) ?? null;
-      const { tokens, finish, prefillMs, decodeMs } = result;
-      const document = { tokens, finish, prompt, text, sampling: sampling.description, prefillMs, decodeMs };
+      const { tokens, finish, prefillMs, decodeMs, flatLogits } = result;
+      const times = { prefillMs, decodeMs, flatLogits };
+      const document = { tokens, finish, prompt, text, sampling: sampling.description, ...times };
       terminal.result(JSON.stringify(document));
-    } else terminal.notice(`zayascope: ${summarise(result, prompt.length, sampling.description)}\n`);
+    } else {
+      terminal.notice(`zayascope: ${summarise(result, prompt.length, sampling.description)}\n`);
+      for (const note of flatNote(result.flatLogits, result.tokens.length))
+        terminal.notice(`zayascope: ${note}\n`);
+    }
   });
 }
 

@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { badArgument } from '../../errors.js';
 import type { SetValue } from '../../recording/record/grafts.js';
 import type { RecordResult } from '../../recording/record/record.js';
+import { runNotes } from '../../recording/record/run-notes.js';
 import type { CommandContext } from '../command-line.js';
 import { formatBytes, formatCount, formatMs } from '../format-number.js';
 import { toJson } from '../json.js';
@@ -122,6 +123,7 @@ function format(result: RecordResult, elapsedMs: number): string {
     ...(result.nonFiniteLogits > 0
       ? ([['not finite', `${formatCount(result.nonFiniteLogits)} logits`]] as const)
       : []),
+    ...runNotes(result).map((note): [string, string] => ['note', note]),
     ...(edited === undefined
       ? []
       : ([

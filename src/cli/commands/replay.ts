@@ -62,6 +62,7 @@ async function runReplay(
     );
     terminal.result(options.json ? toJson(result) : formatReplay(result, top));
     if (
+      result.partial ||
       result.nodes.some(
         ({ isSame, problem, nonFinite }) => isSame === false || problem !== undefined || nonFinite > 0,
       )

@@ -88,6 +88,8 @@ export function parseNpyHeader(
   const field = (key: string): unknown => (header instanceof Map ? header.get(key) : undefined);
   const [fortran, shape, descr] = [field('fortran_order'), field('shape'), field('descr')];
   const keys = header instanceof Map ? header.size : 0;
+  if (Array.isArray(shape) && !isShape(shape) && shape.every((size) => typeof size === 'number'))
+    throw importError('BAD_DUMP', 'a shape of whole numbers from 0 to 2^53', `[${shape.join(', ')}]`, where);
   if (typeof fortran !== 'boolean' || !isShape(shape) || descr === undefined || keys !== 3)
     throw importError(
       'BAD_DUMP',

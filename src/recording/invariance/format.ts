@@ -1,9 +1,11 @@
 import { formatError, rendered, styled, textTable } from '../../text-table.js';
+import { runNotes } from '../record/run-notes.js';
 import type { PartingValue } from './compare-runs.js';
 import type { InvarianceReport } from './invariance.js';
 
 /** What equals what, as text. */
-export function formatInvariance({ schedules, found, nonFinite }: InvarianceReport, color = false): string {
+export function formatInvariance(report: InvarianceReport, color = false): string {
+  const { schedules, found, nonFinite } = report;
   const [first] = schedules as [InvarianceReport['schedules'][0]];
   const other = schedules.slice(1);
   const same = other.filter(({ logits }) => logits[0] === 0);
@@ -35,7 +37,7 @@ export function formatInvariance({ schedules, found, nonFinite }: InvarianceRepo
     ...logits.map((error) => (error === 0 ? '=' : formatError(error))),
   ]);
   return rendered([
-    [`compared with ${first.name}`, ...head],
+    [`compared with ${first.name}`, ...head, ...runNotes(report).map((note) => `note: ${note}`)],
     [
       "largest NMSE of a token's logits (= for the same bits):",
       ...textTable(

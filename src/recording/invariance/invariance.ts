@@ -7,8 +7,9 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Dump } from '../../dump/reader.js';
 import { badArgument } from '../../errors.js';
+import { flatRows } from '../../flat-logits.js';
 import { runInChild } from '../in-child.js';
-import { type RecordOptions, recordGguf } from '../record/record.js';
+import { type RecordOptions, type RecordResult, recordGguf } from '../record/record.js';
 import { countNotNumbers, nmse } from '../replay/widen.js';
 import { firstParting, logitsOf, type Parting } from './compare-runs.js';
 
@@ -56,6 +57,11 @@ export interface InvarianceReport {
   found: boolean;
   /** Logits that are NaN or infinite, of all schedules. */
   nonFinite: number;
+  /** Tokens, and those of the first schedule whose logits are all equal: such a run shows nothing. */
+  tokens: number;
+  flatLogits: number;
+  /** As of a recording. */
+  beyondContext: RecordResult['beyondContext'];
 }
 
 /**
@@ -87,6 +93,7 @@ export async function checkInvariance(options: InvarianceOptions): Promise<Invar
     throw badArgument('invariance', 'a first schedule of one sequence', `${schedules[0]!.others} others`);
   const folder = options.keep ?? (await mkdtemp(join(tmpdir(), 'zayascope-invariance-')));
   try {
+    let beyondContext: RecordResult['beyondContext'] = null;
     const runs: { schedule: Schedule; logits: Float32Array; recording: string | null }[] = [];
     for (const [k, schedule] of schedules.entries()) {
       const run = { ...options, threads: schedule.threads ?? threads };
@@ -97,7 +104,15 @@ export async function checkInvariance(options: InvarianceOptions): Promise<Invar
         const { chunk, ubatch, set } = schedule;
         const { model, flashAttention, keyType, valueType } = options;
         const common = { model, tokens, flashAttention, keyType, valueType, signal, overwrite: true };
-        await recordGguf({ ...common, threads: run.threads, chunk, ubatch, set, out: recording });
+        const made = await recordGguf({
+          ...common,
+          threads: run.threads,
+          chunk,
+          ubatch,
+          set,
+          out: recording,
+        });
+        beyondContext = made.beyondContext;
         runs.push({ schedule, logits: await logitsOf(recording), recording });
       }
       onProgress(k + 1, schedules.length);
@@ -118,7 +133,15 @@ export async function checkInvariance(options: InvarianceOptions): Promise<Invar
     const beyond = (result: ScheduleResult): boolean =>
       result.parting?.beyondRounding != null || result.logits[0]! > LOGITS_LIMIT;
     const nonFinite = runs.reduce((sum, { logits }) => sum + countNotNumbers(logits), 0);
-    return { schedules: results, found: nonFinite > 0 || results.some(beyond), nonFinite };
+    const flatLogits = flatRows(first.logits, first.logits.length / tokens.length);
+    return {
+      schedules: results,
+      found: nonFinite > 0 || results.some(beyond),
+      nonFinite,
+      tokens: tokens.length,
+      flatLogits,
+      beyondContext,
+    };
   } finally {
     if (options.keep === undefined) await rm(folder, { recursive: true, force: true });
   }

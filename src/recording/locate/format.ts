@@ -76,7 +76,7 @@ function headLines(verdict: RecordingVerdict, color: boolean, next: FormatOption
 }
 
 function verdictLine(verdict: RecordingVerdict, color: boolean): string {
-  const { nodes, missing } = verdict;
+  const { nodes, missing, partial } = verdict;
   const faults = faultsOf(verdict);
   if (faults.length > 0 || missing.length > 0)
     return `${styled('FAULT', 'bad', color)}  ${[
@@ -92,6 +92,8 @@ function verdictLine(verdict: RecordingVerdict, color: boolean): string {
     return `${styled('NOT FINITE', 'bad', color)}  the reference holds NaN or infinite values where the tested recording holds numbers`;
   if (isHere)
     return `${styled('NOT FINITE', 'bad', color)}  every value is what its inputs give, and some are NaN or infinite`;
+  if (partial.length > 0)
+    return `${styled('NOT JUDGED', 'bad', color)}  ${partial.join(' and ')} ${partial.length === 1 ? 'is partial: its run' : 'are partial: their runs'} did not finish; the ${nodes.length} values that are there are what their inputs give`;
   const failed = nodes.filter(({ problem }) => problem !== undefined);
   return failed.length > 0
     ? `${styled('NOT JUDGED', 'bad', color)}  ${failed.length} of ${nodes.length} nodes could not be run again; the others give what was recorded`

@@ -104,7 +104,9 @@ export interface RecordingVerdict {
   parts: { first: number | null; logits: number | null } | null;
   /** Nodes that compute something which only the reference's graph has, by name. */
   missing: string[];
-  /** True where a node is at fault, missing or was not run, or a value is not finite. */
+  /** Names of the recordings that were cut short: of such a run only what is there is judged. */
+  partial: string[];
+  /** True where a node is at fault, missing or was not run, a value is not finite, or a run was cut short. */
   found: boolean;
   /** Nodes that the other graph lacks, by name. */
   alone: { tested: string[]; reference: string[] };

@@ -12,6 +12,7 @@ import { Recording } from '../replay/open-recording.js';
 import { nmse, widenToFloat64 } from '../replay/widen.js';
 import { Comparison, type WholeError } from './comparison.js';
 import { type DefinedGraph, defineGraph, ownDefinition } from './defined-graph.js';
+import { flatLogitsNote } from './flat-logits-note.js';
 import { judgeNode } from './judge-node.js';
 import type { JudgedNode, LocateRecordingRun, RecordingVerdict } from './locate.js';
 import { nodeShares } from './shares.js';
@@ -68,11 +69,16 @@ export async function runLocate(
   const missing = defined.alone.reference
     .filter(({ op }) => op !== 'NONE' && !VIEW_OPS.has(op) && !COPY_OPS.has(op))
     .map(nameOf);
+  const partial = [tested, reference].flatMap((each) =>
+    each === undefined || each.dump.manifest.status === 'complete' ? [] : [basename(each.dump.dir)],
+  );
   return {
     nodes,
     missing,
+    partial,
     found:
       missing.length > 0 ||
+      partial.length > 0 ||
       nodes.some((node) => node.isFault || node.problem !== undefined || isNotFinite(node)),
     faults: nodes.filter(({ isFault }) => isFault).map(({ id }) => id),
     parts: compare === undefined ? null : partsOf(nodes, lastLogits(nodes, tested, reference)),
@@ -81,7 +87,7 @@ export async function runLocate(
       reference: defined.alone.reference.map(nameOf),
     },
     ownWeights: hasWeights(tested, sha256),
-    notes: notesOn(tested, reference, run.model, sha256),
+    notes: [...notesOn(tested, reference, run.model, sha256), ...(await flatLogitsNote(tested.dump))],
     names: {
       recording: basename(run.recording),
       reference: run.reference === undefined ? null : basename(run.reference),
@@ -291,7 +297,6 @@ function notesOn(
     if (SETTINGS.has(setting) && value !== theirs)
       notes.push(`settings differ: ${setting} ${String(value)} (reference ${String(theirs)})`);
   }
-  if (tested.dump.manifest.status !== 'complete') notes.push('PARTIAL: the tested recording was cut short');
   return notes;
 }
 

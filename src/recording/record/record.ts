@@ -74,6 +74,12 @@ export interface RecordResult {
   next: number | null;
   nextLogit: number | null;
   nonFiniteLogits: number;
+  /** Tokens whose logits are all equal: none is likelier than another. */
+  flatLogits: number;
+  /** Tokens that were run. */
+  tokens: number;
+  /** Tokens of the run, and the context that the model was trained with, where that is smaller. */
+  beyondContext: { tokens: number; context: number } | null;
   /** Tokens that the run appended. */
   generated: number[];
   /** Where values were written into the run: how many nodes, and the largest NMSE of a call's logits. */
@@ -105,9 +111,21 @@ export async function recordGguf(options: RecordOptions): Promise<RecordResult> 
     pin: (options.pin ?? []).map((each) => ({ ...each, from: resolve(each.from) })),
   };
   checkRun(run);
-  await openGgufFile(run.model); // says what is wrong with a file better than libllama does
+  const { gguf } = await openGgufFile(run.model); // says what is wrong with a file better than libllama does
   const result = await runInChild({ kind: 'record', run }, { onProgress, ...(signal && { signal }) });
-  return { ...(result as RecordResult), out: options.out };
+  const length = run.tokens.length + run.generate;
+  const beyondContext = contextExceeded(gguf.metadata, length);
+  return { ...(result as RecordResult), beyondContext, out: options.out };
+}
+
+/** What a GGUF file says of the context that its model was trained with, where `tokens` are more. */
+export function contextExceeded(
+  metadata: Readonly<Record<string, { value: unknown } | undefined>>,
+  tokens: number,
+): { tokens: number; context: number } | null {
+  const architecture = metadata['general.architecture']?.value;
+  const context = Number(metadata[`${String(architecture)}.context_length`]?.value ?? Number.NaN);
+  return tokens > context ? { tokens, context } : null;
 }
 
 /** Refuses what a run cannot be made of. */

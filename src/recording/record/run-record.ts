@@ -4,6 +4,7 @@
  */
 import type { RowIndex } from '../../dump/format.js';
 import { DumpWriter } from '../../dump/writer.js';
+import { flatRows } from '../../flat-logits.js';
 import { openGgufFile } from '../../models/layout/source.js';
 import { sameBytes } from '../../same-bytes.js';
 import { countNotNumbers, nmse } from '../replay/widen.js';
@@ -122,6 +123,9 @@ export class RecordingRun {
       isSame,
       next,
       nextLogit: next === null ? null : last[next]!,
+      flatLogits: calls.reduce((sum, { logits }) => sum + flatRows(logits, session.vocabulary), 0),
+      beyondContext: null,
+      tokens: calls.reduce((sum, { tokens }) => sum + tokens.length, 0),
       nonFiniteLogits: calls.reduce((sum, { logits }) => sum + countNotNumbers(logits), 0),
       generated: calls.filter(({ first }) => first >= run.tokens.length).flatMap(({ tokens }) => [...tokens]),
     };

@@ -5,7 +5,7 @@ import type { RecordingReplay, ReplayedNode } from './replay.js';
 const MOST_LISTED = 20;
 
 /** What a replay found, as text. @param top nodes to list with the largest error of their own. */
-export function formatReplay({ nodes, device, threads }: RecordingReplay, top: number): string {
+export function formatReplay({ nodes, device, threads, partial }: RecordingReplay, top: number): string {
   const compared = nodes.filter(({ isSame }) => isSame !== undefined);
   const other = compared.filter(({ isSame }) => !isSame);
   const failed = nodes.filter(({ problem }) => problem !== undefined);
@@ -14,6 +14,8 @@ export function formatReplay({ nodes, device, threads }: RecordingReplay, top: n
   const head = [
     `${nodes.length} nodes on ${device}${threads === undefined ? '' : `, ${threads} thread${threads === 1 ? '' : 's'}`}`,
   ];
+  if (partial)
+    head.push('PARTIAL: the run did not finish; what is there of it was replayed, which passes nothing');
   if (compared.length > 0)
     head.push(
       other.length === 0

@@ -62,6 +62,8 @@ export interface ReplayedNode {
 /** What became of a recording's nodes. */
 export interface RecordingReplay {
   nodes: ReplayedNode[];
+  /** True where the run did not finish: what is there of it passes nothing. */
+  partial: boolean;
   /** Device that ran them. */
   device: string;
   threads: number | undefined;

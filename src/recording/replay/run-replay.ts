@@ -31,7 +31,12 @@ export async function runReplay(
     });
     if (nodes.length % 64 === 0 || nodes.length === total) onProgress(nodes.length, total);
   }
-  return { nodes, device: backend.device.description, threads };
+  return {
+    nodes,
+    partial: recording.dump.manifest.status !== 'complete',
+    device: backend.device.description,
+    threads,
+  };
 }
 
 type Outcome = Pick<ReplayedNode, 'isSame' | 'nmse' | 'ownError' | 'widened' | 'problem'>;

@@ -1,5 +1,5 @@
 /** Damage that the writer's own library refuses is refused here too, however little it says of the values. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -45,4 +45,24 @@ it('is refused also where torch goes on with other values: a tensor with the bit
   // Of a member marked as a folder torch gives whatever its memory holds.
   expect(await outcome('folder.pt')).toBe('BAD_DUMP');
   expect([verdicts.get('metadata.pt'), await outcome('metadata.pt')]).toEqual([true, 'BAD_DUMP']);
+});
+
+it.each([
+  ['negative.npy', '[-2, -5]'],
+  ['huge.npy', '[4611686018427388000]'],
+])('%s: the sentence names the shape', async (name, shape) => {
+  await expect(openForeignSource(join(files, name))).rejects.toThrow(
+    `expected a shape of whole numbers from 0 to 2^53, got ${shape}`,
+  );
+});
+
+it('a safetensors header of 2^62 bytes is told as such, whatever reads it', async () => {
+  const file = join(files, 'huge.safetensors');
+  const bytes = Buffer.alloc(80, '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}');
+  bytes.copyWithin(8, 0);
+  bytes.writeBigUInt64LE(1n << 62n, 0);
+  writeFileSync(file, bytes);
+  await expect(openForeignSource(file)).rejects.toThrow(
+    /header of at most \d+ bytes, got 4611686018427387904/,
+  );
 });

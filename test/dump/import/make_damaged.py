@@ -26,6 +26,8 @@ HEADERS = {
     'word': "{'descr': '<f4', 'fortran_order': Falsey, 'shape': (2, 5), }",
     'line-in-text': "{'descr': '<f4\r', 'fortran_order': False, 'shape': (2, 5), }",
     'fraction': "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 5.0), }",
+    'negative': "{'descr': '<f4', 'fortran_order': False, 'shape': (-2, -5), }",
+    'huge': "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904,), }",
     'key-twice': "{'descr': '<f4', 'fortran_order': False, 'shape': (5, 2), 'shape': (2, 5), }",
 }
 for name, header in HEADERS.items():
