@@ -147,7 +147,7 @@ export async function explainStructures(
     }
     if (cause === undefined) {
       const [best, ...ties] = found.causes as [FoundCause, ...FoundCause[]];
-      const beside = besideWords(found.beside, kind, runners.model!.config);
+      const beside = besideWords(found.beside, runners.model!.config);
       cause = { ...best, kinds: [], taps: new Set(), blocks: new Set(), untried: 0, ties, beside };
       causes.push(cause);
       searched++;
@@ -168,9 +168,9 @@ export async function explainStructures(
   return { causes: causes.map((cause) => asData(cause, runners.model!.config)), unknown, notes };
 }
 
-function besideWords(choice: Hypothesis | undefined, { kind }: LocatedKind, config: ModelConfig) {
+function besideWords(choice: Hypothesis | undefined, config: ModelConfig): string | undefined {
   if (choice === undefined) return undefined;
-  return choiceSentence(siteKind(choice.sites), choice.set, kind, architectureOf(config).family);
+  return choiceSentence(siteKind(choice.sites), choice.set, choice.at, architectureOf(config).family);
 }
 
 function asData(

@@ -206,7 +206,12 @@ export async function locateDumps(
     alone.counted === 0 &&
     storedUnseen === null &&
     unfit.length === 0;
-  const unfinished = isSilent ? unfinishedSentence(dumps, ops) : null;
+  const partners = partnerNotes(reference, tested, reports);
+  // What a side's own selection left out is not asked for.
+  const lacksTokens = diff.unpaired.some(({ tap, rows }) => tap === null && rows > 0);
+  const unfinished = isSilent
+    ? (unfinishedSentence(dumps, ops) ?? (lacksTokens ? lackingSentence(partners, ops) : null))
+    : null;
   const found = !isSilent || unfinished !== null;
   const final = {
     tap: located.final,
@@ -241,7 +246,7 @@ export async function locateDumps(
       ...(stored === null || stored.isOtherFile ? [] : [stored.note]),
       ...partialNotes(dumps),
       ...withoutRowsNotes(diff.tapReports),
-      ...partnerNotes(reference, tested, reports),
+      ...partners.filter((note) => unfinished?.startsWith(note) !== true),
       ...(found ? [] : unexplained(final, own.half !== null, recompute, storedTypes)),
       ...(rounded === null ? [] : [rounded.note]),
       ...(stored === null && rounded === null ? recomputedNotes(tested, base) : []),
@@ -275,6 +280,15 @@ function unfinishedSentence(dumps: readonly DumpView[], ops: LocateReport['ops']
   if (partial === undefined) return null;
   const judged = ops.filter(({ verdict }) => verdict !== 'not judged').length;
   return `${label(partial)} is partial: its producer did not finish. None of ${judged} ops that it holds makes more error of its own than a right one; of what it lacks nothing is known.`;
+}
+
+/** Tokens that one side lacks may be wrong there. */
+function lackingSentence(partners: readonly string[], ops: LocateReport['ops']): string {
+  const judged = ops.filter(({ verdict }) => verdict !== 'not judged').length;
+  return [
+    ...partners,
+    `None of ${judged} ops makes more error of its own there than a right one; of the other tokens nothing is known.`,
+  ].join(' ');
 }
 
 /** True for a dump of several forward calls. */

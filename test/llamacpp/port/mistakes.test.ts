@@ -194,14 +194,24 @@ describe('a map that was forgotten', () => {
   });
 });
 
-it('says how many tokens have no partner', async () => {
-  const ids = PORT_IDS.slice(0, 12).join();
-  const out = portScratch('half');
-  await runCommand(['capture', '--model', TINY_MODEL, '--tokens', ids, '--out', out, '--threads', '1']);
-  const { stdout } = await runCommand(['locate', portReference(), out, '--json']);
-  expect(JSON.parse(stdout).notes).toContainEqual(
-    '12 of 24 tokens of reference have no partner (same sequence, position and id) in the other dump: only 12 are compared.',
-  );
+it('passes nothing where tokens have no partner, and says how many', async () => {
+  const run = async (name: string, count: number, ...args: string[]) => {
+    const [ids, out] = [PORT_IDS.slice(0, count).join(), portScratch(name)];
+    const options = ['--tokens', ids, '--threads', '1', '--overwrite', ...args];
+    await runCommand(['capture', '--model', TINY_MODEL, ...options, '--out', out]);
+    const { code, stdout } = await runCommand(['locate', portReference(), out, '--json']);
+    const { unjudged, notes, found } = JSON.parse(stdout);
+    return { code, unjudged, notes, found };
+  };
+  const words =
+    '12 of 24 tokens of reference have no partner (same sequence, position and id) in the other dump: only 12 are compared.';
+  const half = await run('half', 12);
+  expect(half).toMatchObject({ code: 1, found: true, unjudged: expect.stringContaining(words) });
+  expect(half.notes).not.toContainEqual(words);
+  // What was not asked for does not lack.
+  const asked = await run('asked', 24, '--positions', '0:12');
+  expect(asked).toMatchObject({ code: 0, found: false, unjudged: null });
+  expect(asked.notes).toContainEqual(expect.stringContaining('have no partner'));
 });
 
 describe('a model of another shape', () => {

@@ -2,7 +2,13 @@
 import type { DumpView } from '../../../dump/dump-view.js';
 import type { Family } from '../../../families/family.js';
 import { hasRole } from '../../../families/roles.js';
-import { type Policy, siteKind } from '../../../graph/policy.js';
+import {
+  familyPolicies,
+  type Policy,
+  type PolicyRule,
+  resolvePolicy,
+  siteKind,
+} from '../../../graph/policy.js';
 import { architectureOf } from '../../../models/architectures.js';
 import { flashErrors } from '../../causes/flash-attention.js';
 import { tapPlace } from '../../replay/tap-graph.js';
@@ -11,15 +17,21 @@ import { sizeOf, worstOf } from '../evidence.js';
 import { halfAttention } from '../ggml/half-attention.js';
 import { halfSums } from '../ggml/half-sums.js';
 import { type LocalOptions, localErrors } from '../local.js';
-import { choiceSentence, halfAttentionSentence, halfSumsSentence } from '../plain-words.js';
+import { blockWords, choiceSentence, halfAttentionSentence, halfSumsSentence } from '../plain-words.js';
 import type { LocatedKind, LocatedOp } from '../report.js';
 import type { PolicyRunners } from '../runners.js';
 import { choiceFinder, type Hypothesis, MAX_CHOICES } from './hypotheses.js';
 
 /** An own error must fall to a hundredth of its energy for a choice to explain it. */
 const EXPLAINS = 0.01;
-/** Kinds of op that are explained. */
-const MAX_KINDS = 8;
+/**
+ * As structures, choices that meet in a span need leave no more than this: roundings in it fall otherwise.
+ */
+const EXPLAINS_TOGETHER = 0.05;
+/** Of the few blocks in which a rounding falls otherwise. */
+const MOST_OF_TIES = 0.5;
+/** Kinds of op that are explained; one replay serves them all. */
+const MAX_KINDS = 64;
 /** Blocks of a kind for which a sum that no policy has is recomputed. */
 const MAX_SUMS = 64;
 
@@ -70,12 +82,18 @@ export async function explainChoices(
       found: [],
     }),
   );
+  const triedWith = async (rules: readonly PolicyRule[]) => {
+    const policy = {
+      name: 'hypothesis',
+      description: 'choices under test',
+      rules: [...base.rules, ...rules],
+    };
+    return localErrors(await runners.use(policy), tested, { right: 'computed', holds, ...hooks });
+  };
   for (let round = 0; round < MAX_CHOICES; round++) {
     const trying = open.filter(({ choices, ops }) => choices[round] !== undefined && ops.length > 0);
     if (trying.length === 0) break;
-    const rules = [...base.rules, ...trying.map(({ choices }) => choices[round]!)];
-    const runner = await runners.use({ name: 'hypothesis', description: 'choices under test', rules });
-    const local = await localErrors(runner, tested, { right: 'computed', holds, ...hooks });
+    const local = await triedWith(trying.map(({ choices }) => asRule(choices[round]!)));
     for (const entry of trying) {
       const left = new Map(entry.ops.map(({ tap }) => [tap, local.get(tap)!.nmse]));
       entry.seconds.push({ choice: entry.choices[round]!, left });
@@ -83,6 +101,12 @@ export async function explainChoices(
     }
   }
   for (const entry of open) takeChoices(entry, family, () => true);
+  for (const preset of portPresets(family)) {
+    const spans = open.filter(({ kind, ops }) => kind.inside.length > 1 && ops.length > 0);
+    if (spans.length === 0) break;
+    const local = await triedWith(preset.rules);
+    for (const entry of spans) takeTogether(entry, family, preset, local, config.num_hidden_layers);
+  }
   for (const entry of open) await takeSums(entry, { runners, base, tested, family });
   return new Map(open.filter(({ found }) => found.length > 0).map(({ kind, found }) => [kind.kind, found]));
 }
@@ -98,13 +122,61 @@ function takeChoices(entry: OpenKind, family: Family, counts: (tap: string) => b
       const taken = entry.ops.filter((op) => own.includes(op) || left.get(op.tap)! <= (op.limit ?? 0));
       const worst = worstOf(own);
       const what = hasRole(family, 'router.expert', worst.tap) ? 'its share of wrong choices' : 'its error';
-      const words = choiceSentence(siteKind(choice.sites), choice.set, entry.kind.kind, family);
+      const words = choiceWords(choice, family);
       const fallen = `recomputed so, ${what} falls from ${errorWords(sizeOf(worst))} to ${errorWords(left.get(worst.tap)!)}.`;
       take(entry, taken, `${words}: ${fallen}`, choice);
       isFound = true;
       break;
     }
   }
+}
+
+/** Presets of what ports choose in dtype and form, but for the types of weights. */
+function portPresets(family: Family): Policy[] {
+  return Object.values(familyPolicies(family)).filter(
+    ({ rules }) => rules.length > 1 && !rules.some(({ sites }) => /#(round|weight|parameters)$/.test(sites)),
+  );
+}
+
+/** Takes ops of a span in which choices of a port meet, of which none explains it alone. */
+function takeTogether(
+  entry: OpenKind,
+  family: Family,
+  preset: Policy,
+  local: ReadonlyMap<string, { nmse: number }>,
+  blocks: number,
+): void {
+  const setting = resolvePolicy(preset);
+  const meet = entry.choices.filter(({ sites, set }) => setting(sites.replace('*', '0')) === set);
+  const leftOf = ({ tap }: LocatedOp) => local.get(tap)!.nmse;
+  const own = entry.ops.filter((op) => leftOf(op) < EXPLAINS_TOGETHER * sizeOf(op));
+  if (meet.length < 2 || own.length === 0) return;
+  const worst = worstOf(own);
+  const taken = entry.ops.filter((op) => own.includes(op) || leftOf(op) <= (op.limit ?? 0));
+  // A sum in another order sends a rounding inside the span to the other side of a tie, in a block or two.
+  const tied = entry.ops.filter((op) => !taken.includes(op) && leftOf(op) < MOST_OF_TIES * sizeOf(op));
+  const isUsual = tied.length > 0 && 2 * tied.length < taken.length;
+  const ties = isUsual
+    ? ` What is left in ${blockWords(
+        tied.map(({ tap }) => tapPlace(tap).block!),
+        blocks,
+      )} (${errorWords(leftOf(worstOf(tied)))}) is as much as roundings that fall to the other side of a tie leave.`
+    : '';
+  const words = [...new Set(meet.map((choice) => choiceWords(choice, family)))].join('; ');
+  take(
+    entry,
+    isUsual ? [...taken, ...tied] : taken,
+    `choices meet in ${entry.kind.inside.length} ops between which the dumps hold no value, all of policy ${preset.name}: ${words}. Recomputed with them, its error falls from ${errorWords(sizeOf(worst))} to ${errorWords(leftOf(worst))}.${ties}`,
+    undefined,
+  );
+}
+
+function choiceWords({ sites, set, at }: Hypothesis, family: Family): string {
+  return choiceSentence(siteKind(sites), set, at, family);
+}
+
+function asRule({ sites, set }: Hypothesis): PolicyRule {
+  return { sites, set };
 }
 
 function take(

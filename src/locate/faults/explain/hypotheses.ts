@@ -14,6 +14,8 @@ export const MAX_CHOICES = 12;
 export interface Hypothesis {
   sites: string;
   set: string;
+  /** The op of the span at which it shows, without its block. */
+  at: string;
 }
 
 /**
@@ -40,13 +42,13 @@ function shownAt(config: ModelConfig): ReadonlyMap<string, readonly string[]> {
 
 /** Choices that change an op, or one inside its span, likelier ones first. */
 export function choicesInside(inside: readonly string[], config: ModelConfig): Hypothesis[] {
-  return choiceFinder(config)(inside);
+  return choiceFinder(config)(inside).slice(0, MAX_CHOICES);
 }
 
-/** {@link choicesInside} of several ops of a model. */
+/** The same of several ops of a model. @returns all of them, of which {@link MAX_CHOICES} are tried. */
 export function choiceFinder(config: ModelConfig): (inside: readonly string[]) => Hypothesis[] {
   const [sites, shows] = [modelSites(config), shownAt(config)];
-  return (inside) => hypotheses(inside, sites, shows).slice(0, MAX_CHOICES);
+  return (inside) => hypotheses(inside, sites, shows);
 }
 
 /** As {@link choicesInside}. */
@@ -60,14 +62,14 @@ function hypotheses(
     const suffix = block === null ? name : tapPlace(name).suffix;
     const places = shows.get(suffix) ?? [suffix.slice(0, suffix.lastIndexOf('#'))];
     // Parts of an op are named after it, e.g. `.input_layernorm:normalised`.
-    const isInside = inside.some((kind) =>
-      places.some((at) => at === kind || (kind !== '' && at.startsWith(`${kind}:`))),
+    const at = inside.find((kind) =>
+      places.some((place) => place === kind || (kind !== '' && place.startsWith(`${kind}:`))),
     );
-    if (!isInside) continue;
+    if (at === undefined) continue;
     // Rounded weights and types of whole files change every op at once: see `dtypes/stored-types.ts`.
     const sets = choice === 'parameters' ? [] : choice === 'weight' ? ['stored'] : values.slice(1);
     for (const set of sets)
-      found.set(`${suffix} ${set}`, { sites: block === null ? suffix : `layers.*${suffix}`, set });
+      found.set(`${suffix} ${set}`, { sites: block === null ? suffix : `layers.*${suffix}`, set, at });
   }
   const order = Object.keys(SITE_KINDS);
   const last = (each: Hypothesis) =>

@@ -147,10 +147,13 @@ export function firstOfAll(beginnings: readonly FirstWrong[]): FirstWrong | null
   const sequences = [...bySequence.values()]
     .map((all): SequenceWrong => {
       const [first] = all.toSorted((a, b) => a.step - b.step || a.position - b.position) as [SequenceWrong];
-      // What is right again in one op after another position than in another is so here and there.
-      const isSame = all.every(({ wrongUpTo }) => wrongUpTo === first.wrongUpTo);
-      const scattered = !isSame || all.some((each) => each.scattered);
-      return { ...first, scattered, wrongUpTo: scattered ? null : first.wrongUpTo };
+      // What follows is told as it is in most ops; a row or two may be right by chance in others.
+      const alike = (one: SequenceWrong) => (other: SequenceWrong) =>
+        other.scattered === one.scattered && other.wrongUpTo === one.wrongUpTo;
+      const usual = all.find((each) => 2 * all.filter(alike(each)).length > all.length);
+      return usual === undefined
+        ? { ...first, scattered: true, wrongUpTo: null }
+        : { ...first, scattered: usual.scattered, wrongUpTo: usual.wrongUpTo };
     })
     .sort((a, b) => a.sequence - b.sequence);
   const rightSequences = one.rightSequences.filter((each) => !bySequence.has(each));
