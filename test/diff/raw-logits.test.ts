@@ -110,9 +110,29 @@ describe('raw logits that are no F32', () => {
       code: 2,
       stderr: expect.stringMatching(/a raw file with a dtype/),
     });
+    const imported = await runCommand([
+      'import',
+      file('padding-cut.npy'),
+      '--dtype',
+      'f16',
+      '--out',
+      file('no'),
+    ]);
+    expect(imported).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/a raw file with --dtype, got npy/),
+    });
     for (const wrong of ['f8', 'f32,f32,f32', ''])
       expect((await runCommand(['verify-logits', dump, dump, '--dtype', wrong])).code).toBe(2);
   });
+});
+
+it('import reads what --dtype says, and refuses what the bits deny', async () => {
+  const [bf16, out] = [file('a-259-bf16.bin'), file('imported')];
+  const tokens = ['--tokens', '7', '--out', out];
+  expect((await runCommand(['import', bf16, ...tokens])).stderr).toMatch(/259|BF16 by their bits/);
+  expect((await runCommand(['import', bf16, '--dtype', 'bf16', ...tokens])).code).toBe(0);
+  expect((await verifyLogits(out, bf16, { dtype: 'BF16' })).metrics!.mse).toBe(0);
 });
 
 describe('a trimmed vocabulary', () => {

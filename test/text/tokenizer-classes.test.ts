@@ -65,7 +65,7 @@ describe('a tokenizer.json under a class gives the ids of transformers or is ref
     [
       'WhisperTokenizer',
       'gpt-2',
-      /"WhisperTokenizer", which in transformers builds a pipeline of its own.*--tokens/,
+      /WhisperTokenizer, which in transformers builds a pipeline of its own.*--tokens/,
     ],
     ['PreTrainedTokenizerFast', 'unigram', /model.type BPE, the only kind that is supported, got "Unigram"/],
   ])('%s over %s is refused by name', (name, kind, sentence) => {

@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import type { ImportResult } from '../../dump/import/import-dump.js';
 import type { RawDtype } from '../../dump/import/raw-dtype.js';
 import type { UnmappedChoice } from '../../dump/names/resolve-names.js';
+import { badArgument } from '../../errors.js';
 import { packageVersion } from '../../package-version.js';
 import type { CommandContext } from '../command-line.js';
 import { formatCount } from '../format-number.js';
@@ -114,6 +115,8 @@ async function runImport(
     rawDtype: options.dtype,
     sequences,
   });
+  if (options.dtype !== undefined && source.kind !== 'raw logits')
+    throw badArgument('import', 'a raw file with --dtype', `${source.kind}, which says what it holds`, path);
   const result = await importDump(source, {
     out,
     map: nameMap,

@@ -210,25 +210,24 @@ export async function checkLogits(
  * side's.
  */
 function checkWidths(reference: LogitsSource, tested: LogitsSource): void {
-  for (const [side, { vocabulary }] of [
-    [reference, tested],
-    [tested, reference],
-  ] as const) {
-    if (side.unmarked === undefined || side.vocabulary === vocabulary) continue;
-    const got = `${side.vocabulary} in ${side.name}`;
-    if (side.vocabulary % vocabulary === 0)
-      throw badArgument(
-        'verifyLogits',
-        `a row of ${vocabulary} logits, as the other side has`,
-        `${got} (several rows? --vocabulary ${vocabulary}; F64? --dtype f64)`,
+  const sides = [
+    [reference, tested.vocabulary],
+    [tested, reference.vocabulary],
+  ] as const;
+  const refuse = (other: number, { vocabulary, name }: LogitsSource, why: string): never => {
+    const expected = `a row of ${other} logits, as the other side has`;
+    throw badArgument('verifyLogits', expected, `${vocabulary} in ${name}${why}`);
+  };
+  for (const [side, other] of sides)
+    if (side.unmarked !== undefined && side.vocabulary !== other && side.vocabulary % other === 0)
+      refuse(other, side, ` (several rows? --vocabulary ${other}; F64? --dtype f64)`);
+  for (const [side, other] of sides)
+    if (side.unmarked?.hasDtype === false && side.vocabulary * 2 === other)
+      refuse(
+        other,
+        side,
+        ', read as F32 (of 2 bytes each? --dtype bf16 or f16; --dtype f32 if half the vocabulary is right)',
       );
-    if (side.vocabulary * 2 === vocabulary && !side.unmarked.hasDtype)
-      throw badArgument(
-        'verifyLogits',
-        `a row of ${vocabulary} logits, as the other side has`,
-        `${got}, read as F32 (of 2 bytes each? --dtype bf16 or f16; --dtype f32 if half the vocabulary is right)`,
-      );
-  }
 }
 
 /** The first pair of a row that counts against the check. */

@@ -74,6 +74,8 @@ async function fromSource(
       value.origin ?? path,
     );
   const count = elements / vocabulary;
+  if (vocabulary < 2)
+    throw bad('at least 2 logits a token', `${vocabulary}, whose soft-max is always 1`, value.origin ?? path);
   if (vocabulary > MAX_VOCABULARY || count > MAX_ROWS)
     throw bad(
       `at most ${MAX_ROWS} rows of ${MAX_VOCABULARY} logits`,

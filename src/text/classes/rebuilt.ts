@@ -155,16 +155,17 @@ const REBUILT: Readonly<Record<string, TokenizerClass>> = {
  */
 export function rebuiltTokenizer(name: string, json: Fields, config: Fields, source: string): Rebuilt {
   const found = Object.hasOwn(REBUILT, name) ? REBUILT[name]! : undefined;
+  const whose = typeof config.tokenizer_class === 'string' ? name : `${name} (that of the model type)`;
   if (found === undefined)
     throw bad(
       `a tokenizer class among ${[...Object.keys(REBUILT), 'PreTrainedTokenizerFast'].join(', ')}`,
-      `${describeValue(name)}, which in transformers builds a pipeline of its own instead of that of tokenizer.json; ${INSTEAD}`,
+      `${whose}, which in transformers builds a pipeline of its own instead of that of tokenizer.json; ${INSTEAD}`,
       source,
     );
   const isByteLevel = hasByteLevel(json.pre_tokenizer) || hasByteLevel(json.normalizer);
   if (found.isByteLevel !== isByteLevel)
     throw bad(
-      `a tokenizer.json ${found.isByteLevel ? 'of byte-level BPE' : `with ${BLANK} for blanks`}, which tokenizer class ${name} builds whatever the file says`,
+      `a tokenizer.json ${found.isByteLevel ? 'of byte-level BPE' : `with ${BLANK} for blanks`}, which tokenizer class ${whose} builds whatever the file says`,
       `one ${isByteLevel ? 'of byte-level BPE' : 'of another kind'}: ids of transformers and of tokenizer.json differ (PreTrainedTokenizerFast as tokenizer_class takes the file as it is); ${INSTEAD}`,
       source,
     );

@@ -20,7 +20,10 @@ export function tokenizerClass(config: Fields, model: Fields, source: string): s
   const ofModel = className(model.tokenizer_class, 'config.json', source);
   const type = typeof model.model_type === 'string' ? model.model_type : '';
   const registered = registeredClass(type);
-  const code = codeOf(config.auto_map);
+  const { auto_map: map = null } = config;
+  if (map !== null && typeof map !== 'object')
+    throw bad('an object as auto_map in tokenizer_config.json', describeValue(map), source);
+  const code = codeOf(map);
   const isWrong = [type, model.model_name].some((name) => WRONGLY_NAMED.has(name as string));
   const named = own || ofModel;
   if (code === undefined && named !== undefined && registered !== undefined && registered !== named)
