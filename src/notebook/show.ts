@@ -15,8 +15,9 @@ let hasBundle = false;
 /**
  * Shows something below the cell that runs: figures, a comparison as its table, or text in columns.
  *
- * The first figure of a notebook brings plotly along (4.8 MB, once per start of the kernel): no figure loads
- * anything from the network. Each figure is also sent in plotly's own MIME type, for front ends that draw it
+ * The first figure of a notebook brings plotly along (4.8 MB, once per start of the kernel). A page that was
+ * loaded anew since takes it from the kernel's own files, which Jupyter serves: nothing comes from the
+ * network. Below a figure that stays empty all the same (a notebook that is not trusted) stands what to do. Each figure is also sent in plotly's own MIME type, for front ends that draw it
  * themselves.
  *
  * @throws `BAD_ARGUMENT` outside a tslab notebook, for an empty list, and for a figure without a trace.
@@ -57,7 +58,7 @@ function showFigures(figures: readonly Figure[]): void {
 
 function showFigure(figure: Figure): void {
   const { data, layout } = JSON.parse(figureJson(figure)) as Figure;
-  const html = figureHtml(figure, `zayascope-${randomUUID()}`);
+  const html = `${figureHtml(figure, `zayascope-${randomUUID()}`, undefined, NOT_DRAWN)}\n${askScript()}`;
   sendDisplay('show', {
     'text/html': hasBundle ? html : `${bundleHtml()}\n${html}`,
     'application/vnd.plotly.v1+json': {
@@ -69,6 +70,23 @@ function showFigure(figure: Figure): void {
     'text/plain': `${figure.title}. ${figure.description}`,
   });
   hasBundle = true;
+}
+
+/** A page that runs no scripts of saved outputs, or one that plotly cannot be had for. */
+const NOT_DRAWN =
+  'A script draws this figure. If it stays empty, choose File, Trust Notebook, or restart the kernel and run all cells.';
+
+/**
+ * Takes the script of the figures from the kernel's folder (`notebooks/kernels/tslab/start.mjs` puts it
+ * there) where the page has none: it was loaded anew after the kernel had sent it.
+ */
+function askScript(): string {
+  return `<script>(() => { const settings = document.getElementById('jupyter-config-data');
+if (!settings || globalThis.Plotly || globalThis.zayascopeAsked) return;
+globalThis.zayascopeAsked = true;
+const script = document.createElement('script');
+script.src = JSON.parse(settings.textContent).baseUrl + 'kernelspecs/tslab/figures.js';
+document.head.append(script); })();</script>`;
 }
 
 /** Plotly and the page's own part. Figures that a front end drew before it wait for the event. */

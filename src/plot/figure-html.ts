@@ -31,14 +31,16 @@ export function pageScript(): string {
  *
  * @param id of the element, unique in the page: letters, digits, `-` and `_`.
  * @param heightPixels default 450, or what the figure's layout says.
+ * @param note shown below until the figure is drawn: what to do if it never is.
  */
-export function figureHtml(figure: Figure, id: string, heightPixels?: number): string {
+export function figureHtml(figure: Figure, id: string, heightPixels?: number, note = ''): string {
   const height = heightPixels ?? (typeof figure.layout.height === 'number' ? figure.layout.height : 450);
   const name = escapeHtml(id);
   return `<figure class="zayascope-figure" style="margin:0 0 1em">
 <div id="${name}" role="img" aria-label="${escapeHtml(`${figure.title}. ${figure.description}`)}" style="width:100%;height:${height}px"></div>
-<output class="zayascope-tap" style="display:block;min-height:1.3em;font:12px monospace;user-select:all"></output>
-<script>(() => { const draw = () => zayascope.draw(document.getElementById(${scriptJson(id)}), ${figureJson(figure)});
+<output class="zayascope-tap" style="display:block;min-height:1.3em;font:12px monospace;user-select:all">${escapeHtml(note)}</output>
+<script>(() => { const element = document.getElementById(${scriptJson(id)});
+const draw = () => { element.nextElementSibling.textContent = ''; zayascope.draw(element, ${figureJson(figure)}); };
 if (globalThis.zayascope && globalThis.Plotly) draw(); else addEventListener('zayascope-ready', draw, { once: true }); })();</script>
 </figure>`;
 }

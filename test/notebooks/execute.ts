@@ -32,7 +32,7 @@ export interface PlotlyFigure {
 /** Names of the notebooks, without the ending. */
 export function notebookNames(): string[] {
   return readdirSync(notebooksFolder)
-    .filter((file) => file.endsWith('.ipynb'))
+    .filter((file) => /^\d\d-.*\.ipynb$/.test(file))
     .map((file) => file.slice(0, -'.ipynb'.length))
     .sort();
 }

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
@@ -59,6 +59,10 @@ function printedUrl(lab: ChildProcess): Promise<string> {
   });
 }
 
+/** Saving would change the committed one. */
+const COPY = 'copy-of-01-quickstart';
+const copy = join(root, 'notebooks', `${COPY}.ipynb`);
+
 /** A figure that is drawn. */
 const DRAWN = '.jp-Notebook .zayascope-figure:has(.main-svg)';
 
@@ -69,6 +73,7 @@ describeWith('Chromium', chromiumPath() !== undefined, 'JupyterLab', () => {
   const beyond: string[] = [];
 
   beforeAll(async () => {
+    copyFileSync(join(root, 'notebooks', '01-quickstart.ipynb'), copy);
     [lab, browser] = await Promise.all([startLab(), openBrowser()]);
     const context = await browser.newContext({ viewport: { width: 1400, height: 1000 } });
     page = await context.newPage();
@@ -81,7 +86,22 @@ describeWith('Chromium', chromiumPath() !== undefined, 'JupyterLab', () => {
   afterAll(async () => {
     await browser?.close();
     await lab?.stop();
+    rmSync(copy, { force: true });
   });
+
+  const runAll = async (): Promise<void> => {
+    await page.getByRole('menuitem', { name: 'Run', exact: true }).click();
+    await page.locator('[data-command="runmenu:run-all"]').click();
+  };
+  const drawn = (count: number) =>
+    page.waitForFunction(
+      ([selector, least]) => globalThis.document.querySelectorAll(selector).length >= least,
+      [DRAWN, count] as const,
+      { timeout: 90_000 },
+    );
+  const warnings = () =>
+    page.locator('.jp-RenderedText[data-mime-type="application/vnd.jupyter.stderr"]').count();
+  const savedFigures = () => readFileSync(copy, 'utf8').split('zayascope-figure').length - 1;
 
   it('refuses who has no token', async () => {
     const { status } = await fetch(new URL('/api/contents', lab.url));
@@ -89,17 +109,33 @@ describeWith('Chromium', chromiumPath() !== undefined, 'JupyterLab', () => {
   });
 
   it('opens notebook 01, runs all its cells, and the plots appear', async () => {
-    await page.goto(lab.url);
+    await page.goto(lab.url.replace('01-quickstart', COPY));
     // The status bar: before the kernel is connected, running a cell asks which kernel to use.
     await page.getByText('TypeScript (Zayascope) | Idle').waitFor({ timeout: 60_000 });
-    await page.getByRole('menuitem', { name: 'Run', exact: true }).click();
-    await page.locator('[data-command="runmenu:run-all"]').click();
-    await page.waitForFunction((drawn) => globalThis.document.querySelectorAll(drawn).length >= 4, DRAWN, {
-      timeout: 90_000,
-    });
-    expect(
-      await page.locator('.jp-RenderedText[data-mime-type="application/vnd.jupyter.stderr"]').count(),
-    ).toBe(0);
+    await runAll();
+    await drawn(4);
+    expect(await warnings()).toBe(0);
+  });
+
+  it('shows them again after the notebook was saved and the page loaded anew', async () => {
+    await page.locator('[data-command="docmanager:save"]').first().click();
+    await expect.poll(() => savedFigures(), { timeout: 10_000 }).toBeGreaterThanOrEqual(4);
+    await page.reload();
+    await drawn(4);
+    expect(await page.getByText('A script draws this figure').count()).toBe(0);
+  });
+
+  it('shows them when all is run again in a page that was loaded anew without them', async () => {
+    // The kernel has sent the script of the figures to the page as it was before.
+    const notebook = JSON.parse(readFileSync(copy, 'utf8')) as { cells: { outputs?: unknown[] }[] };
+    for (const cell of notebook.cells) if (cell.outputs) cell.outputs = [];
+    writeFileSync(copy, JSON.stringify(notebook));
+    await page.reload();
+    await page.getByText('TypeScript (Zayascope) | Idle').waitFor({ timeout: 60_000 });
+    expect(await page.locator(DRAWN).count()).toBe(0);
+    await runAll();
+    await drawn(4);
+    expect(await warnings()).toBe(0);
   });
 
   it('needs nothing from the network', () => {

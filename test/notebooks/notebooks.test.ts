@@ -49,7 +49,7 @@ function runOf(name: string): NotebookRun {
 
 beforeAll(async () => {
   for (const [name, run] of await executeNotebooks(names, FAULTY, out)) runs.set(name, run);
-});
+}, 480_000);
 
 describe.each(names)('notebook %s', (name) => {
   it('runs to its end, without a TypeScript error, in under a minute', () => {

@@ -3,7 +3,7 @@
 // Cells import the library by its name. Node resolves that to the repository itself, but the TypeScript 5.0.4
 // inside tslab knows no self-reference: for it, `node_modules/zayascope` links to the repository. The link is
 // made here, so that every way of opening a notebook has it.
-import { existsSync, lstatSync, symlinkSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -27,6 +27,21 @@ if (!lstatSync(link, { throwIfNoEntry: false })) {
   } catch (error) {
     if (error.code !== 'EEXIST') throw error; // another kernel was faster
   }
+}
+
+// A page that was loaded anew takes the script of the figures from here, where Jupyter serves it.
+try {
+  const parts = ['node_modules/plotly.js-dist-min/plotly.min.js', 'dist/pages/figures.js'];
+  const [plotly, own] = parts.map((file) => readFileSync(join(root, file), 'utf8'));
+  const file = fileURLToPath(new URL('figures.js', import.meta.url));
+  const text = `if (!globalThis.Plotly) {\n${plotly}\n}\n${own}\ndispatchEvent(new Event('zayascope-ready'));\n`;
+  if (!existsSync(file) || readFileSync(file, 'utf8') !== text) {
+    const partial = `${file}.${process.pid}`;
+    writeFileSync(partial, text);
+    renameSync(partial, file);
+  }
+} catch {
+  // A folder that cannot be written to: the first figure brings the script along, as everywhere else.
 }
 
 const { startKernel } = createRequire(import.meta.url)('tslab/dist/main.js');
