@@ -17,8 +17,8 @@ let hasBundle = false;
  *
  * The first figure of a notebook brings plotly along (4.8 MB, once per start of the kernel). A page that was
  * loaded anew since takes it from the kernel's own files, which Jupyter serves: nothing comes from the
- * network. Below a figure that stays empty all the same (a notebook that is not trusted) stands what to do. Each figure is also sent in plotly's own MIME type, for front ends that draw it
- * themselves.
+ * network. Below a figure that stays empty all the same (a notebook that is not trusted) stands what to do.
+ * Each figure is also sent in plotly's own MIME type, for front ends that draw it themselves.
  *
  * @throws `BAD_ARGUMENT` outside a tslab notebook, for an empty list, and for a figure without a trace.
  */
