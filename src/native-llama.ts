@@ -51,6 +51,8 @@ export interface NativeLlama {
     /** Positions that a sequence may have. */
     context: number;
     sequences: number;
+    /** One cache for all sequences. */
+    unified: boolean;
     ubatch: number;
     threads: number;
     flashAttention: boolean;
@@ -58,15 +60,18 @@ export interface NativeLlama {
     valueType: number;
   }): void;
   /**
-   * Runs tokens at positions `first..`, off the JavaScript thread. `others`: tokens of more sequences at the
-   * same positions, one sequence after the other. @returns logits, a row a token.
+   * Runs tokens, each at a position of a sequence, off the JavaScript thread. @returns logits, a row a token.
    */
   decode(
     tokens: readonly number[],
-    first: number,
+    positions: readonly number[],
+    sequences: readonly number[],
     mode: 0 | 1 | 2,
-    others: readonly number[],
   ): Promise<Float32Array>;
+  /** Reads only the values of these tensors, by id, until the next `start`. Default: all. */
+  want(ids: readonly number[]): void;
+  /** Lets go of the memory of a value: its array has no length from then on. */
+  free(bytes: Uint8Array): void;
   /**
    * Bytes (elements in ggml's order; of a `SET_ROWS` the rows that it writes) to put into a node, by the id
    * that it was told with, when it has run. A wrong size fails the call (`BAD_ARGUMENT`).

@@ -1,5 +1,9 @@
 #include "llama-run.h"
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 #include <vector>
 
 #include "llama-library.h"
@@ -31,6 +35,7 @@ struct LlamaState {
 namespace {
 
 constexpr double maxCount = 1 << 24;
+constexpr double maxSequences = 64;  // LLAMA_MAX_SEQ is 256; each costs a cache
 
 Napi::Array numbers(Napi::Env env, const int64_t* values) {
   Napi::Array array = Napi::Array::New(env, GGML_MAX_DIMS);
@@ -83,16 +88,25 @@ void deliver(Napi::Env env, Napi::Function listener, Recorded* given) {
   if (recorded->kind != nullptr) describe(env, *recorded, object);
   if (recorded->isZero) object.Set("isZero", true);
   if (recorded->hasValue) {
-    const size_t size = recorded->value.size();
+    const size_t size = recorded->value.size;
     if (size == 0)
       object.Set("bytes", Napi::Uint8Array::New(env, 0));
     else {
-      auto* kept = new std::vector<uint8_t>(std::move(recorded->value));
-      const auto release = [](Napi::BasicEnv, void*, std::vector<uint8_t>* bytes) { delete bytes; };
-      object.Set("bytes", Napi::Uint8Array::New(env, size, Napi::ArrayBuffer::New(env, kept->data(), size, release, kept), 0));
+      uint8_t* kept = recorded->value.data.release();
+      const auto release = [](Napi::BasicEnv, void* bytes) { delete[] static_cast<uint8_t*>(bytes); };
+      object.Set("bytes", Napi::Uint8Array::New(env, size, Napi::ArrayBuffer::New(env, kept, size, release), 0));
     }
   }
   listener.Call({object});
+}
+
+// Values are taken and let go of by the megabyte: their pages are used again instead of given back, as each
+// new one costs a fault.
+void keepFreedMemory() {
+#if defined(__GLIBC__)
+  mallopt(M_MMAP_THRESHOLD, 64 << 20);
+  mallopt(M_TRIM_THRESHOLD, 512 << 20);
+#endif
 }
 
 struct Batch {
@@ -121,6 +135,8 @@ Napi::Function Llama::define(Napi::Env env) {
                                           method<&Llama::start>("start"),
                                           method<&Llama::decode>("decode"),
                                           method<&Llama::release>("release"),
+                                          method<&Llama::free>("free"),
+                                          method<&Llama::want>("want"),
                                           method<&Llama::cancel>("cancel"),
                                           method<&Llama::close>("close"),
                                       }));
@@ -131,6 +147,7 @@ Llama::Llama(const Napi::CallbackInfo& info) : Object(info) {
     const Arguments arguments(info, "record", 3);
     if (!info[2].IsFunction()) arguments.reject("onTensor", "a function", info[2]);
     const std::string file = arguments.text(1, "model");
+    keepFreedMemory();
     auto state = std::make_shared<LlamaState>(llamaLibrary(arguments.op(), arguments.text(0, "library")));
     llama_model_params params = state->library.model_default_params();
     params.n_gpu_layers = 0;
@@ -155,9 +172,10 @@ Napi::Value Llama::start(const Napi::CallbackInfo& info) {
   if (state->running) fail("BAD_ARGUMENT", arguments.op(), "expected no call in flight, got one");
   const Napi::Object options = arguments.object(0, "options");
   llama_context_params params = state->library.context_default_params();
-  params.n_seq_max = static_cast<uint32_t>(field(arguments, options, "sequences", 1, 64));
+  params.n_seq_max = static_cast<uint32_t>(field(arguments, options, "sequences", 1, maxSequences));
   params.n_ctx = static_cast<uint32_t>(field(arguments, options, "context", 1, maxCount)) * params.n_seq_max;
   params.n_batch = params.n_ctx;
+  params.kv_unified = options.Get("unified").ToBoolean();
   params.n_ubatch = static_cast<uint32_t>(field(arguments, options, "ubatch", 1, maxCount));
   params.n_threads = params.n_threads_batch = field(arguments, options, "threads", 1, 512);
   params.flash_attn_type = options.Get("flashAttention").ToBoolean() ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
@@ -175,41 +193,39 @@ Napi::Value Llama::start(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// decode(tokens, first position, mode, others): logits of each token, one row after the other. `others` are
-// tokens of more sequences at the same positions, as many for each; their logits are not asked for.
+// decode(tokens, positions, sequences, mode): logits of each token, one row after the other.
 Napi::Value Llama::decode(const Napi::CallbackInfo& info) {
   const Arguments arguments(info, "record", 4);
   const std::shared_ptr<LlamaState>& state = open(arguments.op());
   const std::vector<int64_t> tokens = arguments.integers(0, "tokens", 0, maxCount);
-  const auto first = static_cast<int32_t>(arguments.integer(1, "position", 0, maxCount));
-  const auto mode = static_cast<Recorder::Mode>(arguments.integer(2, "mode", 0, 2));
-  const std::vector<int64_t> others = arguments.integers(3, "others", 0, maxCount);
+  const std::vector<int64_t> positions = arguments.integers(1, "positions", 0, maxCount);
+  const std::vector<int64_t> sequences = arguments.integers(2, "sequences", 0, maxSequences - 1);
+  const auto mode = static_cast<Recorder::Mode>(arguments.integer(3, "mode", 0, 2));
   if (tokens.empty()) fail("BAD_ARGUMENT", arguments.op(), "expected tokens, got none");
+  if (positions.size() != tokens.size() || sequences.size() != tokens.size())
+    fail("BAD_ARGUMENT", arguments.op(), "expected a position and a sequence for each token, got others");
   if (state->context == nullptr) fail("BAD_ARGUMENT", arguments.op(), "expected start() before, got no context");
   if (state->running) fail("BAD_ARGUMENT", arguments.op(), "expected no call in flight, got one");
-  if (tokens.empty() || others.size() % tokens.size() != 0)
-    fail("BAD_ARGUMENT", arguments.op(), "expected as many tokens for each other sequence, got " + std::to_string(others.size()));
-  std::vector<int64_t> all = tokens;
-  all.insert(all.end(), others.begin(), others.end());
-  for (const int64_t token : all)
+  for (const int64_t token : tokens)
     if (token >= state->vocabulary)
       fail("BAD_ARGUMENT", arguments.op(),
            "expected token ids below " + std::to_string(state->vocabulary) + ", got " + std::to_string(token));
-  Napi::Float32Array logits = Napi::Float32Array::New(info.Env(), tokens.size() * static_cast<size_t>(state->vocabulary));
+  const size_t rowSize = static_cast<size_t>(state->vocabulary);
+  Napi::Float32Array logits = Napi::Float32Array::New(info.Env(), tokens.size() * rowSize);
   float* out = logits.Data();
   state->running = true;
   auto task = std::make_unique<Task>(
       info.Env(), "record",
-      [state, all, count = static_cast<int32_t>(tokens.size()), first, mode, out] {
-        Batch holder(state->library, static_cast<int32_t>(all.size()));
+      [state, tokens, positions, sequences, mode, out, rowSize] {
+        Batch holder(state->library, static_cast<int32_t>(tokens.size()));
         llama_batch& batch = holder.batch;
-        batch.n_tokens = static_cast<int32_t>(all.size());
-        for (int32_t k = 0; k < batch.n_tokens; k++) {
-          batch.token[k] = static_cast<llama_token>(all[static_cast<size_t>(k)]);
-          batch.pos[k] = first + k % count;
+        batch.n_tokens = static_cast<int32_t>(tokens.size());
+        for (size_t k = 0; k < tokens.size(); k++) {
+          batch.token[k] = static_cast<llama_token>(tokens[k]);
+          batch.pos[k] = static_cast<llama_pos>(positions[k]);
           batch.n_seq_id[k] = 1;
-          batch.seq_id[k][0] = k / count;
-          batch.logits[k] = k < count;
+          batch.seq_id[k][0] = static_cast<llama_seq_id>(sequences[k]);
+          batch.logits[k] = 1;
         }
         state->recorder->begin(mode);
         clearLlamaError();
@@ -218,10 +234,10 @@ Napi::Value Llama::decode(const Napi::CallbackInfo& info) {
         if (!state->recorder->graftProblem().empty()) fail("BAD_ARGUMENT", "record", state->recorder->graftProblem());
         if (status != 0)
           fail("BACKEND", "record", "expected the model to run, got status " + std::to_string(status) + ": " + llamaError());
-        for (int32_t k = 0; k < count; k++) {
+        for (int32_t k = 0; k < batch.n_tokens; k++) {
           const float* row = state->library.get_logits_ith(state->context, k);
           if (row == nullptr) fail("BACKEND", "record", "expected logits of every token, got none of token " + std::to_string(k));
-          std::copy_n(row, state->vocabulary, out + static_cast<size_t>(k) * static_cast<size_t>(state->vocabulary));
+          std::copy_n(row, rowSize, out + static_cast<size_t>(k) * rowSize);
         }
       },
       [kept = std::make_shared<Napi::Reference<Napi::Value>>(Napi::Persistent(logits.As<Napi::Value>()))](Napi::Env) { return kept->Value(); });
@@ -229,6 +245,15 @@ Napi::Value Llama::decode(const Napi::CallbackInfo& info) {
   const Napi::Promise promise = task->promise();
   task.release()->Queue();  // deletes itself when done
   return promise;
+}
+
+// The ids whose values are to be read until the next start().
+Napi::Value Llama::want(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "record", 1);
+  const std::shared_ptr<LlamaState>& state = open(arguments.op());
+  if (state->running) fail("BAD_ARGUMENT", arguments.op(), "expected no call in flight, got one");
+  state->recorder->want(arguments.integers(0, "ids", 0, maxCount));
+  return info.Env().Undefined();
 }
 
 Napi::Value Llama::graft(const Napi::CallbackInfo& info) {
@@ -248,6 +273,15 @@ Napi::Value Llama::grafted(const Napi::CallbackInfo& info) {
 Napi::Value Llama::release(const Napi::CallbackInfo& info) {
   const Arguments arguments(info, "release", 1);
   open(arguments.op())->recorder->release(arguments.size(0, "bytes"));
+  return info.Env().Undefined();
+}
+
+// free(array): lets go of a value's memory without waiting for the garbage collector.
+Napi::Value Llama::free(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "free", 1);
+  if (!info[0].IsTypedArray()) arguments.reject("bytes", "an array of bytes", info[0]);
+  Napi::ArrayBuffer buffer = info[0].As<Napi::TypedArray>().ArrayBuffer();
+  if (!buffer.IsDetached()) buffer.Detach();
   return info.Env().Undefined();
 }
 

@@ -25,6 +25,8 @@ class Llama : public Object<Llama, LlamaState> {
   Napi::Value graft(const Napi::CallbackInfo& info);
   Napi::Value grafted(const Napi::CallbackInfo& info);
   Napi::Value release(const Napi::CallbackInfo& info);
+  Napi::Value free(const Napi::CallbackInfo& info);
+  Napi::Value want(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value sent(const Napi::CallbackInfo& info);
   Napi::Value vocabulary(const Napi::CallbackInfo& info);

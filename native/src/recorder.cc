@@ -78,11 +78,11 @@ void eachWrittenRow(const ggml_tensor* tensor, const std::vector<int64_t>& numbe
 }
 
 // The elements in order, slowest axis last to move, without gaps.
-std::vector<uint8_t> packed(const ggml_tensor* tensor) {
-  std::vector<uint8_t> bytes(ggml_row_size(tensor->type, tensor->ne[0]) * static_cast<size_t>(ggml_nrows(tensor)));
-  if (bytes.empty()) return bytes;
+Block packed(const ggml_tensor* tensor) {
+  Block bytes(ggml_row_size(tensor->type, tensor->ne[0]) * static_cast<size_t>(ggml_nrows(tensor)));
+  if (bytes.size == 0) return bytes;
   const HostBytes memory(tensor);
-  uint8_t* out = bytes.data();
+  uint8_t* out = bytes.data.get();
   eachPiece(tensor, [&](size_t from, size_t size) {
     std::memcpy(out, memory.data() + from, size);
     out += size;
@@ -91,24 +91,25 @@ std::vector<uint8_t> packed(const ggml_tensor* tensor) {
 }
 
 std::vector<int64_t> rowNumbers(const ggml_tensor* tensor) {
-  const std::vector<uint8_t> bytes = packed(tensor);
+  const Block block = packed(tensor);
+  const uint8_t* bytes = block.data.get();
   std::vector<int64_t> numbers(static_cast<size_t>(ggml_nelements(tensor)));
   for (size_t k = 0; k < numbers.size(); k++)
     if (tensor->type == GGML_TYPE_I64)
-      std::memcpy(&numbers[k], bytes.data() + 8 * k, 8);
+      std::memcpy(&numbers[k], bytes + 8 * k, 8);
     else {
       int32_t number = 0;
-      std::memcpy(&number, bytes.data() + 4 * k, 4);
+      std::memcpy(&number, bytes + 4 * k, 4);
       numbers[k] = number;
     }
   return numbers;
 }
 
 // The rows that a SET_ROWS has written, in the shape of what it wrote: not the whole cache.
-std::vector<uint8_t> writtenRows(const ggml_tensor* tensor, const std::vector<int64_t>& numbers) {
-  std::vector<uint8_t> bytes(ggml_row_size(tensor->type, tensor->ne[0]) * static_cast<size_t>(ggml_nrows(tensor->src[0])));
+Block writtenRows(const ggml_tensor* tensor, const std::vector<int64_t>& numbers) {
+  Block bytes(ggml_row_size(tensor->type, tensor->ne[0]) * static_cast<size_t>(ggml_nrows(tensor->src[0])));
   const HostBytes memory(tensor);
-  uint8_t* out = bytes.data();
+  uint8_t* out = bytes.data.get();
   eachWrittenRow(tensor, numbers, [&](size_t from, size_t size) {
     std::memcpy(out, memory.data() + from, size);
     out += size;
@@ -116,8 +117,13 @@ std::vector<uint8_t> writtenRows(const ggml_tensor* tensor, const std::vector<in
   return bytes;
 }
 
-bool isZero(const std::vector<uint8_t>& bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; });
+bool isZero(const Block& bytes) {
+  return std::all_of(bytes.data.get(), bytes.data.get() + bytes.size, [](uint8_t byte) { return byte == 0; });
+}
+
+// Tokens and positions of a micro-batch: they say which rows it has.
+bool isRowInput(const ggml_tensor* tensor) {
+  return tensor->type == GGML_TYPE_I32 && tensor->ne[1] == 1 && tensor->ne[2] == 1 && tensor->ne[3] == 1;
 }
 
 }  // namespace
@@ -143,7 +149,14 @@ void Recorder::forget() {
   lasting_.clear();
   grafts_.clear();
   graftProblem_.clear();
+  wantsAll_ = true;
   grafted_ = 0;
+}
+
+void Recorder::want(const std::vector<int64_t>& ids) {
+  wantsAll_ = false;
+  wanted_.clear();
+  for (const int64_t id : ids) wanted_.insert(static_cast<int>(id));
 }
 
 void Recorder::release(size_t bytes) {
@@ -165,7 +178,8 @@ bool Recorder::ask(ggml_tensor* tensor) {
     asked_.insert(tensor);
   }
   describe(tensor);
-  if (!computes(tensor) || (mode_ == Mode::structure && grafts_.count(ids_.at(tensor)) == 0)) return false;
+  const int id = ids_.at(tensor);
+  if (!computes(tensor) || (!wants(id) && grafts_.count(id) == 0)) return false;
   if (tensor->op == GGML_OP_SET_ROWS) rows_ = rowNumbers(tensor->src[1]);
   return true;
 }
@@ -177,7 +191,7 @@ void Recorder::computed(ggml_tensor* tensor) {
     put(tensor, id, graft->second);
     grafts_.erase(graft);
   }
-  if (mode_ == Mode::structure) return;
+  if (!wants(id)) return;
   auto* recorded = new Recorded;
   recorded->id = id;
   recorded->graph = graph_;
@@ -239,11 +253,12 @@ int Recorder::describe(ggml_tensor* tensor) {
   if (tensor->buffer != nullptr) recorded->buffer = ggml_backend_buffer_name(tensor->buffer);
   const bool hasMemory = tensor->buffer != nullptr && tensor->data != nullptr;
   const bool isLeaf = tensor->op == GGML_OP_NONE && tensor->view_src == nullptr && std::strcmp(kind, "weight") != 0;
-  if (hasMemory && isLeaf && (mode_ == Mode::values || lasts)) {
+  const bool isTold = wants(recorded->id) || (mode_ == Mode::structure && !lasts && isRowInput(tensor));
+  if (hasMemory && isLeaf && (isTold || lasts)) {
     recorded->value = packed(tensor);
     recorded->isZero = lasts && isZero(recorded->value);
-    recorded->hasValue = mode_ == Mode::values && !recorded->isZero;
-    if (!recorded->hasValue) recorded->value.clear();
+    recorded->hasValue = isTold && !recorded->isZero;
+    if (!recorded->hasValue) recorded->value = Block();
   }
   if (lasts) lasting_[tensor] = recorded->id;
   ids_[tensor] = recorded->id;
@@ -256,7 +271,7 @@ void Recorder::send(Recorded* recorded) {
   {
     std::unique_lock<std::mutex> lock(mutex_);
     room_.wait(lock, [&] { return waiting_ < maxWaiting || cancelled_.load(); });
-    waiting_ += recorded->value.size();
+    waiting_ += recorded->value.size;
   }
   sent_++;
   send_(recorded);

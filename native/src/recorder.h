@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <unordered_map>
@@ -13,6 +14,14 @@
 #include <vector>
 
 namespace zayascope {
+
+// Memory that is not cleared before it is written.
+struct Block {
+  std::unique_ptr<uint8_t[]> data;
+  size_t size = 0;
+  Block() = default;
+  explicit Block(size_t bytes) : data(bytes == 0 ? nullptr : new uint8_t[bytes]), size(bytes) {}
+};
 
 // One tensor of a graph that ran, or one value of it: what goes to JavaScript.
 struct Recorded {
@@ -33,8 +42,8 @@ struct Recorded {
   size_t viewOffs = 0;
   std::string buffer;
   bool hasValue = false;
-  bool isZero = false;         // a state of zeros, whose bytes are not sent
-  std::vector<uint8_t> value;  // elements in order, `ne` of them, whatever the strides
+  bool isZero = false;  // a state of zeros, whose bytes are not sent
+  Block value;          // elements in order, `ne` of them, whatever the strides
 };
 
 // Follows libllama's eval callback: describes each tensor once, and reads values where they are whole. All of
@@ -57,6 +66,8 @@ class Recorder {
   // What could not be put, as a sentence; and how many were put.
   const std::string& graftProblem() const { return graftProblem_; }
   size_t grafted() const { return grafted_; }
+  // Only values of these tensors are read; until `forget`. Without it, all.
+  void want(const std::vector<int64_t>& ids);
   // So many bytes of values have been written: room for as many more.
   void release(size_t bytes);
   void cancel();
@@ -68,6 +79,7 @@ class Recorder {
   bool ask(ggml_tensor* tensor);
   void computed(ggml_tensor* tensor);
   void put(ggml_tensor* tensor, int id, const std::vector<uint8_t>& bytes);
+  bool wants(int id) const { return mode_ == Mode::values && (wantsAll_ || wanted_.count(id) > 0); }
   int describe(ggml_tensor* tensor);
   void send(Recorded* recorded);
 
@@ -80,6 +92,8 @@ class Recorder {
   std::unordered_set<const ggml_tensor*> asked_;     // of this graph
   std::vector<int64_t> rows_;                        // where a SET_ROWS writes, read before it runs
   std::unordered_map<int, std::vector<uint8_t>> grafts_;
+  std::unordered_set<int> wanted_;
+  bool wantsAll_ = true;
   std::string graftProblem_;
   size_t grafted_ = 0;
   std::atomic<bool> cancelled_{false};

@@ -13,8 +13,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Grafts } from '../../dist/recording/record/grafts.js';
-import { LlamaSession } from '../../dist/recording/record/llama-session.js';
-import { RecordingRun } from '../../dist/recording/record/run-record.js';
+import { RecordingRun, recordingSession } from '../../dist/recording/record/run-record.js';
 import { writeRandomGguf } from '../recording/random-gguf.mjs';
 
 const { values } = parseArgs({
@@ -55,7 +54,10 @@ try {
   });
   const run = {
     model,
-    tokens: Array.from({ length: tokens }, (_, k) => (k * 7919 + 13) % vocabulary),
+    sequences: [Array.from({ length: tokens }, (_, k) => (k * 7919 + 13) % vocabulary)],
+    taps: '**',
+    positions: 'all',
+    tier: 'full',
     out: join(scratch, 'recording'),
     overwrite: true,
     generate,
@@ -68,7 +70,7 @@ try {
     set: [],
     pin: [],
   };
-  const session = new LlamaSession(run);
+  const session = recordingSession(run);
   const recording = new RecordingRun(session, run);
   const calls = await recording.collect();
   const grafts = await Grafts.open(run, recording.graphs, recording.plan);
@@ -77,7 +79,7 @@ try {
   const modes = {
     without: async () => {
       session.start(() => {});
-      for (const call of calls) await session.decode(call, 'off');
+      for (const call of calls) await session.decode(call.parts, 'off');
     },
     recorded: async () => {
       const result = await recording.record(calls, grafts, () => {});
@@ -89,6 +91,8 @@ try {
   const times = { without: [], recorded: [], raw: [] };
   for (let repeat = 0; repeat <= repeats; repeat++)
     for (const [name, mode] of Object.entries(modes)) {
+      // Making room is no part of recording.
+      if (name === 'recorded') rmSync(run.out, { recursive: true, force: true });
       const ms = await elapsed(mode);
       if (repeat > 0) times[name].push(ms); // the first round warms caches and the compiler
     }

@@ -1,4 +1,5 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { DumpTier } from '../../dump/format.js';
 import { badArgument } from '../../errors.js';
 import type { SetValue } from '../../recording/record/grafts.js';
 import type { RecordResult } from '../../recording/record/record.js';
@@ -8,7 +9,7 @@ import { formatBytes, formatCount, formatMs } from '../format-number.js';
 import { toJson } from '../json.js';
 import { addCacheOptions, type CacheOptions } from '../options/cache.js';
 import { addThreadsOption } from '../options/device.js';
-import { addTokenOptions, resolveTokens, type TokenOptions } from '../options/tokens-or-prompt.js';
+import { addTokenOptions, resolveSequences, type TokenOptions } from '../options/tokens-or-prompt.js';
 import { integerOption } from '../options/values.js';
 import { withProgress } from '../progress.js';
 import { runCancellable } from '../run-cancellable.js';
@@ -16,6 +17,9 @@ import { fields } from '../table.js';
 
 interface RecordCommandOptions extends TokenOptions, CacheOptions {
   out: string;
+  taps: string;
+  positions: string;
+  tier: DumpTier;
   generate: number;
   chunk?: number;
   ubatch: number;
@@ -36,6 +40,21 @@ export function recordCommand(context: CommandContext): Command {
     .argument('<model>', 'GGUF file')
     .requiredOption('--out <folder>', 'folder of the recording; made if absent');
   addTokenOptions(command)
+    .option(
+      '--taps <pattern>',
+      'values to write, as a tap pattern; what their nodes read is written too',
+      '**',
+    )
+    .option(
+      '--positions <range>',
+      'rows of those that no node reads: all, last (of each step), or a:b',
+      'all',
+    )
+    .addOption(
+      new Option('--tier <tier>', 'what is written of a value; only full can be replayed')
+        .choices(['full', 'stats', 'hash'])
+        .default('full'),
+    )
     .option(
       '--generate <count>',
       'tokens to append, each the likeliest, in a call of its own',
@@ -79,8 +98,10 @@ async function runRecord(
   const { terminal } = context;
   if ((options.pin === undefined) !== (options.from === undefined))
     throw badArgument('record', '--pin and --from together', 'one of them');
-  const { tokens } = await resolveTokens('record', options, model, terminal);
+  const { sequences } = await resolveSequences('record', options, model, terminal);
+  const [tokens, ...others] = sequences as [number[], ...number[][]];
   const { recordGguf } = await import('../../recording/record/record.js');
+  const { taps, positions, tier } = options;
   const { out, generate, chunk, ubatch, threads, flashAttention, keyType, valueType, overwrite } = options;
   const started = performance.now();
   await runCancellable(context, async (signal) => {
@@ -88,6 +109,10 @@ async function runRecord(
       recordGguf({
         model,
         tokens,
+        others,
+        taps,
+        positions,
+        tier,
         out,
         generate,
         ubatch,
@@ -109,8 +134,7 @@ async function runRecord(
 }
 
 function format(result: RecordResult, elapsedMs: number): string {
-  const { out, description, graphs, nodes, views, taps, valueBytes, isSame, next, nextLogit } = result;
-  const { generated, edited } = result;
+  const { out, description, graphs, nodes, views, taps, valueBytes, isSame, edited } = result;
   return fields([
     ['recording', out],
     ['model', description],
@@ -132,11 +156,26 @@ function format(result: RecordResult, elapsedMs: number): string {
             `${formatCount(edited.nodes)} nodes; logits NMSE up to ${edited.logitsNmse.toExponential(2)}`,
           ],
         ] as const)),
-    ...(generated.length > 0 ? ([['appended', generated.join(',')]] as const) : []),
-    [
-      'next token',
-      nextLogit === null ? 'none: logits are not finite' : `${next} (logit ${nextLogit.toFixed(4)})`,
-    ],
+    ...ends(result),
     ['time', formatMs(elapsedMs)],
   ]);
+}
+
+/** What each sequence appended, and what would come next. */
+function ends({ next, nextLogit, generated, others }: RecordResult): [string, string][] {
+  const all = [{ next, nextLogit, generated }, ...others];
+  return all.flatMap((end, k): [string, string][] => {
+    const of = all.length === 1 ? '' : ` ${k}`;
+    return [
+      ...(end.generated.length > 0
+        ? ([[`appended${of}`, end.generated.join(',')]] as [string, string][])
+        : []),
+      [
+        `next token${of}`,
+        end.nextLogit === null
+          ? 'none: logits are not finite'
+          : `${end.next} (logit ${end.nextLogit.toFixed(4)})`,
+      ],
+    ];
+  });
 }

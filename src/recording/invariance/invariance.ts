@@ -175,7 +175,7 @@ async function logitsAmong(
   const run = {
     model: resolve(model),
     tokens,
-    generate: 0,
+    context: tokens.length,
     ubatch: 512,
     threads,
     flashAttention,

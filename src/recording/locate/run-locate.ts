@@ -297,6 +297,8 @@ function notesOn(
     if (SETTINGS.has(setting) && value !== theirs)
       notes.push(`settings differ: ${setting} ${String(value)} (reference ${String(theirs)})`);
   }
+  const left = tested.leftOut.length;
+  if (left > 0) notes.push(`NOT RECORDED: ${left} nodes of the tested recording are left out`);
   return notes;
 }
 

@@ -7,33 +7,25 @@ import type { openGgufFile } from '../../models/layout/source.js';
 import { native } from '../../native.js';
 import { packageVersion } from '../../package-version.js';
 import type { Checkpoint } from '../../weights/checkpoint.js';
-import { weightsSha256 } from '../../weights/identity.js';
+import { type Call, tokenCount } from './graph-rows.js';
 import type { RecordRun } from './record.js';
 import type { GraphCollector } from './recorded-graph.js';
 import type { TapPlan } from './tap-plan.js';
 
 type GgufFile = Awaited<ReturnType<typeof openGgufFile>>;
 
-/** One call of the model. */
-export interface Call {
-  /** Position of its first token. */
-  first: number;
-  tokens: readonly number[];
-  /** The first of its graphs, each of which is a step. */
-  step: number;
-}
-
 /** The manifest of a recording. */
-export async function describeRun(
+export function describeRun(
   run: RecordRun,
-  { gguf, stored }: GgufFile,
+  { gguf }: GgufFile,
+  weightsSha256: string,
   calls: readonly Call[],
   plan: TapPlan,
-): Promise<DumpDescription> {
+): DumpDescription {
   const architecture = gguf.metadata['general.architecture']?.value;
   const version = native().version();
   return {
-    tier: 'full',
+    tier: run.tier,
     producer: {
       name: 'zayascope record',
       version: packageVersion(),
@@ -43,7 +35,7 @@ export async function describeRun(
     model: {
       name: basename(run.model),
       layout: `gguf ${typeof architecture === 'string' ? architecture : 'of an unknown architecture'}`,
-      weightsSha256: await weightsSha256(stored),
+      weightsSha256,
     },
     policy: {
       name: 'libllama',
@@ -56,16 +48,16 @@ export async function describeRun(
       ...(run.pin.length > 0 && { pin: run.pin.map(({ taps, from }) => ({ taps, from: basename(from) })) }),
     },
     backend: { name: 'cpu', device: cpuName(), threads: run.threads, ubatch: run.ubatch },
-    sequences: [{ tokens: calls.flatMap(({ tokens }) => [...tokens]) }],
-    selection: { taps: '**', positions: 'all' },
+    sequences: run.sequences.map((_, sequence) => ({
+      tokens: calls.flatMap(({ parts }) =>
+        parts.filter((part) => part.sequence === sequence).flatMap(({ tokens }) => [...tokens]),
+      ),
+    })),
+    selection: { taps: run.taps, positions: run.positions },
     taps: plan.taps,
     roles: rolesOf(plan),
     order: 'execution',
-    calls: calls.map(({ first, tokens, step }) => ({
-      step,
-      kind: first >= run.tokens.length ? 'decode' : first === 0 ? 'prefill' : 'chunk',
-      rows: tokens.length,
-    })),
+    calls: calls.map((call) => ({ step: call.step, kind: call.kind, rows: tokenCount(call) })),
   };
 }
 

@@ -3,7 +3,7 @@ import { ggmlType } from '../../dtype.js';
 import { ZayascopeError } from '../../errors.js';
 import { llamaLibraryFile, native } from '../../native.js';
 import { LLAMA_MODE, type NativeLlama, type NativeRecorded } from '../../native-llama.js';
-import type { Call } from './describe-recording.js';
+import type { CallPart } from './graph-rows.js';
 import type { RecordRun } from './record.js';
 
 const OP = 'record';
@@ -11,10 +11,14 @@ const OP = 'record';
 /** What a run is made of. */
 export type LlamaRun = Pick<
   RecordRun,
-  'model' | 'tokens' | 'generate' | 'ubatch' | 'threads' | 'flashAttention' | 'keyType' | 'valueType'
+  'model' | 'ubatch' | 'threads' | 'flashAttention' | 'keyType' | 'valueType'
 > & {
+  /** Positions that a sequence may have. */
+  context: number;
   /** Sequences that run in one batch. Default 1. */
   sequences?: number;
+  /** One cache for all of them, so that attention has a row a token. Default: libllama's, one for each. */
+  unified?: boolean;
 };
 
 /** One loaded model; each {@link LlamaSession.start} begins a run without memory of the one before. */
@@ -59,19 +63,12 @@ export class LlamaSession implements Disposable {
   /** Begins a run, whose tensors go to `take`. */
   start(take: (recorded: NativeRecorded) => void): void {
     this.#take = take;
-    const {
-      tokens,
-      generate,
-      ubatch,
-      threads,
-      flashAttention,
-      keyType,
-      valueType,
-      sequences = 1,
-    } = this.#run;
+    const { context, ubatch, threads, flashAttention, keyType, valueType } = this.#run;
+    const { sequences = 1, unified = false } = this.#run;
     this.#llama.start({
-      context: Math.max(64, tokens.length + generate),
+      context: Math.max(64, context),
       sequences,
+      unified,
       ubatch,
       threads,
       flashAttention,
@@ -80,19 +77,27 @@ export class LlamaSession implements Disposable {
     });
   }
 
-  /** Runs a call, and waits for all that it tells. @returns logits, a row a token. */
-  async decode(
-    { tokens, first }: Omit<Call, 'step'>,
-    mode: keyof typeof LLAMA_MODE,
-    others: readonly number[] = [],
-  ): Promise<Float32Array> {
-    const logits = await this.#llama.decode(tokens, first, LLAMA_MODE[mode], others);
+  /**
+   * Runs a call, and waits for all that it tells. @returns logits, a row a token, one part after the other.
+   */
+  async decode(parts: readonly CallPart[], mode: keyof typeof LLAMA_MODE): Promise<Float32Array> {
+    const logits = await this.#llama.decode(
+      parts.flatMap(({ tokens }) => [...tokens]),
+      parts.flatMap(({ tokens, first }) => tokens.map((_, k) => first + k)),
+      parts.flatMap(({ tokens, sequence }) => tokens.map(() => sequence)),
+      LLAMA_MODE[mode],
+    );
     // What the other thread has sent may still be on its way when the call has ended.
     while (this.#received < this.#llama.sent)
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
     return logits;
+  }
+
+  /** Reads only the values of these tensors in what follows. */
+  want(ids: Iterable<number>): void {
+    this.#llama.want([...ids]);
   }
 
   /** Puts bytes into a node of the next call when it has run. */
@@ -102,6 +107,11 @@ export class LlamaSession implements Disposable {
 
   release(bytes: number): void {
     this.#llama.release(bytes);
+  }
+
+  /** Lets go of a value's memory without waiting for the garbage collector. */
+  free(bytes: Uint8Array): void {
+    this.#llama.free(bytes);
   }
 
   cancel(): void {

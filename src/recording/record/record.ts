@@ -2,8 +2,11 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import type { Dtype } from '../../dtype.js';
+import type { DumpTier } from '../../dump/format.js';
 import { badArgument } from '../../errors.js';
 import { openGgufFile } from '../../models/layout/source.js';
+import { parsePositions } from '../../positions.js';
+import { tapPattern } from '../../tap-pattern.js';
 import { runInChild } from '../in-child.js';
 import type { PinValues, SetValue } from './grafts.js';
 
@@ -13,13 +16,24 @@ export interface RecordOptions {
   model: string;
   /** Token ids of the prompt, at positions 0 and on. */
   tokens: readonly number[];
+  /** Prompts of more sequences, which run in the same batches. Default none. */
+  others?: readonly (readonly number[])[];
   /** Folder of the recording. */
   out: string;
   /** Replaces a dump that is there. Default false. */
   overwrite?: boolean;
   /** Tokens to append to the prompt, each the likeliest, in a call of its own. Default 0. */
   generate?: number;
-  /** Tokens of the prompt in a call. Default: all in one. */
+  /**
+   * Taps to write (`src/tap-pattern.ts`). What their nodes read is written too, so that they can be replayed.
+   * Default all.
+   */
+  taps?: string;
+  /** Rows of those taps that no node reads: `all`, `last` (of each step) or `a:b`. Default `all`. */
+  positions?: string;
+  /** `full`, or statistics or hashes alone, of which nothing can be replayed. Default `full`. */
+  tier?: DumpTier;
+  /** Tokens of the prompt in a call, of each sequence. Default: all in one. */
   chunk?: number;
   /** Tokens that libllama runs in one graph. Default 512. */
   ubatch?: number;
@@ -42,7 +56,11 @@ export interface RecordOptions {
 /** A run, as the child gets it: {@link RecordOptions} with every default. */
 export interface RecordRun {
   model: string;
-  tokens: readonly number[];
+  /** Token ids of each sequence's prompt. */
+  sequences: readonly (readonly number[])[];
+  taps: string;
+  positions: string;
+  tier: DumpTier;
   out: string;
   overwrite: boolean;
   generate: number;
@@ -82,6 +100,8 @@ export interface RecordResult {
   beyondContext: { tokens: number; context: number } | null;
   /** Tokens that the run appended. */
   generated: number[];
+  /** The same of the sequences after the first. */
+  others: { next: number | null; nextLogit: number | null; generated: number[] }[];
   /** Where values were written into the run: how many nodes, and the largest NMSE of a call's logits. */
   edited?: { nodes: number; logitsNmse: number };
 }
@@ -97,11 +117,14 @@ export async function recordGguf(options: RecordOptions): Promise<RecordResult> 
   const { signal, onProgress = () => {}, tokens } = options;
   const run: RecordRun = {
     model: resolve(options.model),
-    tokens: [...tokens],
+    sequences: [tokens, ...(options.others ?? [])].map((each) => [...each]),
+    taps: options.taps ?? '**',
+    positions: options.positions ?? 'all',
+    tier: options.tier ?? 'full',
     out: resolve(options.out),
     overwrite: options.overwrite ?? false,
     generate: options.generate ?? 0,
-    chunk: options.chunk ?? Math.max(1, tokens.length),
+    chunk: options.chunk ?? Math.max(1, tokens.length, ...(options.others ?? []).map(({ length }) => length)),
     ubatch: options.ubatch ?? 512,
     threads: options.threads ?? Math.max(1, availableParallelism() >> 1),
     flashAttention: options.flashAttention ?? false,
@@ -128,13 +151,22 @@ export function contextExceeded(
   return tokens > context ? { tokens, context } : null;
 }
 
+/** Each has a part of the cache. */
+const MAX_SEQUENCES = 64;
+
 /** Refuses what a run cannot be made of. */
-function checkRun({ tokens, chunk, generate, threads, ubatch }: RecordRun): void {
+function checkRun({ sequences, chunk, generate, threads, ubatch, taps, positions }: RecordRun): void {
   const whole = (name: string, value: number, least: number): void => {
     if (!(Number.isSafeInteger(value) && value >= least))
       throw badArgument('record', `${name} of at least ${least}`, value);
   };
-  whole('tokens', tokens.length, 1);
+  for (const tokens of sequences) {
+    whole('tokens', tokens.length, 1);
+    if (positions.trim() !== 'last') parsePositions(positions, tokens.length + generate);
+  }
+  if (sequences.length > MAX_SEQUENCES)
+    throw badArgument('record', `at most ${MAX_SEQUENCES} sequences`, sequences.length);
+  tapPattern(taps);
   whole('chunk', chunk, 1);
   whole('steps', generate, 0);
   whole('threads', threads, 1);

@@ -4,6 +4,7 @@ import type { TapDtype } from '../../dump/dtypes.js';
 import { TAP_DTYPES } from '../../dump/dtypes.js';
 import { ZayascopeError } from '../../errors.js';
 import type { NativeRecorded } from '../../native-llama.js';
+import type { RowInputs } from './graph-rows.js';
 
 /** Four sizes or strides, fastest axis first. */
 export type Four = readonly [number, number, number, number];
@@ -38,6 +39,8 @@ export interface RecordedGraph {
 export class GraphCollector {
   readonly tensors: RecordedTensor[] = [];
   readonly graphs: RecordedGraph[] = [];
+  /** Token ids and positions that each graph was given. */
+  readonly rowInputs: RowInputs[] = [];
 
   add(recorded: NativeRecorded): RecordedTensor {
     const { kind, id, graph } = recorded;
@@ -61,10 +64,23 @@ export class GraphCollector {
       isZero: recorded.isZero === true,
     };
     this.tensors.push(tensor);
-    while (this.graphs.length <= graph) this.graphs.push({ nodes: [], leaves: [] });
+    while (this.graphs.length <= graph) {
+      this.graphs.push({ nodes: [], leaves: [] });
+      this.rowInputs.push({});
+    }
+    const { bytes } = recorded;
+    if (kind === 'input' && bytes !== undefined && tensor.type === 'I32')
+      this.#takeRowInput(tensor, this.rowInputs[graph]!, bytes);
     const isLeaf = kind === 'weight' || kind === 'input' || kind === 'state';
     this.graphs[graph]![isLeaf ? 'leaves' : 'nodes'].push(id);
     return tensor;
+  }
+
+  /** Of positions, the first axis: there are several where an image has rows and columns. */
+  #takeRowInput({ name }: RecordedTensor, inputs: RowInputs, bytes: Uint8Array): void {
+    const values = new Int32Array(bytes.slice().buffer);
+    if (name === 'inp_tokens') inputs.tokens = values;
+    if (name === 'inp_pos') inputs.positions = values;
   }
 }
 

@@ -2,27 +2,31 @@
  * Records a run of libllama: once without reading values, which gives the graphs and the logits to compare
  * with, and once with. Meant for a child process: libllama aborts on some bad files.
  */
-import type { RowIndex } from '../../dump/format.js';
 import { DumpWriter } from '../../dump/writer.js';
+import { badArgument } from '../../errors.js';
 import { flatRows } from '../../flat-logits.js';
 import { openGgufFile } from '../../models/layout/source.js';
 import { sameBytes } from '../../same-bytes.js';
+import { tapPattern } from '../../tap-pattern.js';
+import { weightsSha256 } from '../../weights/identity.js';
 import { countNotNumbers, nmse } from '../replay/widen.js';
-import { type Call, describeRun, graphFile } from './describe-recording.js';
+import { describeRun, graphFile } from './describe-recording.js';
 import { Grafts } from './grafts.js';
+import { type Call, type CallPart, type GraphRows, rowCount, rowsOfGraphs, tokenCount } from './graph-rows.js';
+import { narrowPlan } from './kept-values.js';
 import { LlamaSession } from './llama-session.js';
 import type { RecordResult, RecordRun } from './record.js';
 import { GraphCollector, unexpected } from './recorded-graph.js';
 import { planTaps, type TapPlan } from './tap-plan.js';
 import { ValueTaker } from './value-taker.js';
-import { ValueWriter } from './value-writer.js';
+import { type Kept, ValueWriter } from './value-writer.js';
 
 /** @param onProgress called with graphs done and graphs in all, of the run whose values are read. */
 export async function runRecording(
   run: RecordRun,
   onProgress: (done: number, total: number) => void,
 ): Promise<RecordResult> {
-  using session = new LlamaSession(run);
+  using session = recordingSession(run);
   const recording = new RecordingRun(session, run);
   const plain = await recording.collect();
   await using grafts = await Grafts.open(run, recording.graphs, recording.plan);
@@ -32,6 +36,24 @@ export async function runRecording(
   // Steps may append other tokens than they did without.
   const errors = plain.map(({ logits }, k) => nmse(logits, edited[k]!.logits));
   return { ...result, edited: { nodes: grafts.count, logitsNmse: Math.max(...errors) } };
+}
+
+/** A model ready for all runs of a recording. */
+export function recordingSession(run: RecordRun): LlamaSession {
+  const longest = Math.max(...run.sequences.map(({ length }) => length));
+  return new LlamaSession({
+    ...run,
+    context: longest + run.generate,
+    sequences: run.sequences.length,
+    unified: run.sequences.length > 1,
+  });
+}
+
+async function identityOf(
+  model: string,
+): Promise<{ file: Awaited<ReturnType<typeof openGgufFile>>; weightsSha256: string }> {
+  const file = await openGgufFile(model);
+  return { file, weightsSha256: await weightsSha256(file.stored) };
 }
 
 /** A call that has been made. */
@@ -44,11 +66,16 @@ export class RecordingRun {
   readonly #session: LlamaSession;
   readonly #run: RecordRun;
   readonly graphs = new GraphCollector();
+  /** Read while the first run computes. */
+  readonly #identity: ReturnType<typeof identityOf>;
   #plan: TapPlan | undefined;
+  #rows: readonly GraphRows[] = [];
 
   constructor(session: LlamaSession, run: RecordRun) {
     this.#session = session;
     this.#run = run;
+    this.#identity = identityOf(run.model);
+    this.#identity.catch(() => {}); // told where it is awaited
   }
 
   get plan(): TapPlan {
@@ -61,10 +88,8 @@ export class RecordingRun {
       this.graphs.add(recorded);
     });
     const calls = await this.#calls();
-    const rows = rowsOfGraphs(calls, this.#run.ubatch).map(({ position }) => position.length);
-    if (rows.length !== this.graphs.graphs.length)
-      throw unexpected(`${rows.length} graphs`, `${this.graphs.graphs.length}`);
-    this.#plan = planTaps(this.graphs, rows);
+    this.#rows = rowsOfGraphs(calls, this.graphs.rowInputs, this.#run.ubatch);
+    this.#plan = planTaps(this.graphs, this.#rows.map(rowCount));
     return calls;
   }
 
@@ -81,22 +106,27 @@ export class RecordingRun {
     onProgress: (done: number, total: number) => void,
   ): Promise<RecordResult> {
     const [run, session] = [this.#run, this.#session];
-    const file = await openGgufFile(run.model);
-    const description = await describeRun(run, file, calls, this.plan);
+    const { file, weightsSha256 } = await this.#identity;
+    const { plan, kept } = this.#narrowed();
+    const description = describeRun(run, file, weightsSha256, calls, plan);
     await using writer = await DumpWriter.create(run.out, description, {
       overwrite: run.overwrite,
       graph: true,
     });
-    // Before the values: what is there of a run that is cut short can be replayed.
-    await writer.writeGraph(graphFile(file.stored, this.graphs, this.plan));
-    const index = rowsOfGraphs(calls, run.ubatch);
-    const values = new ValueWriter(writer, this.plan, index);
+    const index = this.#rows;
+    const values = new ValueWriter(writer, plan, index, kept);
     const taker = new ValueTaker(session, this.graphs, values);
     session.start(taker.take);
+    session.want(plan.values.keys());
     let isSame = true;
+    let graphWritten = Promise.resolve();
     for (const [k, call] of calls.entries()) {
-      await this.#graft(grafts, call);
-      const own = await session.decode(call, 'values').catch((error: unknown) => {
+      await this.#graft(grafts, call, calls[k + 1]?.step);
+      const decoding = session.decode(call.parts, 'values');
+      // While it computes, and before its values: what is there of a run that is cut short can be replayed.
+      if (k === 0) graphWritten = writer.writeGraph(graphFile(file.stored, this.graphs, plan));
+      graphWritten.catch(() => {});
+      const own = await decoding.catch((error: unknown) => {
         throw taker.failure ?? error;
       });
       if (taker.failure !== undefined) throw taker.failure;
@@ -108,55 +138,119 @@ export class RecordingRun {
     }
     if (session.grafted !== grafts.count)
       throw unexpected(`${grafts.count} values to be written into the run`, `${session.grafted}`);
+    await graphWritten;
     await writer.finish();
-    const last = calls.at(-1)!.logits.subarray(-session.vocabulary);
-    const next = likeliest(last);
     const { tensors } = this.graphs;
+    const ends = run.sequences.map((_, sequence) => this.#endOf(sequence, calls));
     return {
       out: run.out,
       description: session.description,
       graphs: this.graphs.graphs.length,
-      nodes: tensors.filter(({ id, kind }) => kind === 'node' && this.plan.values.has(id)).length,
+      nodes: tensors.filter(({ id, kind }) => kind === 'node' && plan.values.has(id)).length,
       views: tensors.filter(({ kind }) => kind === 'view').length,
-      taps: this.plan.taps.length,
+      taps: plan.taps.length,
       valueBytes: taker.bytes,
       isSame,
-      next,
-      nextLogit: next === null ? null : last[next]!,
+      ...ends[0]!,
       flatLogits: calls.reduce((sum, { logits }) => sum + flatRows(logits, session.vocabulary), 0),
       beyondContext: null,
-      tokens: calls.reduce((sum, { tokens }) => sum + tokens.length, 0),
+      tokens: calls.reduce((sum, call) => sum + tokenCount(call), 0),
       nonFiniteLogits: calls.reduce((sum, { logits }) => sum + countNotNumbers(logits), 0),
-      generated: calls.filter(({ first }) => first >= run.tokens.length).flatMap(({ tokens }) => [...tokens]),
+      others: ends.slice(1),
     };
   }
 
-  /** The prompt's calls, then a token at a time, each the likeliest. */
+  /** What of the run is written. */
+  #narrowed(): { plan: TapPlan; kept: Kept } {
+    const { taps, positions, tier, sequences, generate } = this.#run;
+    const { plan, unread } = narrowPlan(this.plan, this.graphs, tapPattern(taps));
+    if (plan.taps.length === 0) throw badArgument('record', 'a pattern that matches a tap', taps);
+    const isAll = positions.trim() === 'all';
+    const specs = new Map(plan.taps.map((tap) => [tap.name, tap]));
+    const narrowed = new Set(isAll ? [] : [...unread].filter((name) => specs.get(name)!.scope === 'token'));
+    return {
+      plan: {
+        ...plan,
+        taps: plan.taps.map((tap) => (narrowed.has(tap.name) ? { ...tap, nullable: true } : tap)),
+      },
+      kept: {
+        tier,
+        narrowed,
+        positions: isAll
+          ? null
+          : { text: positions, lengths: sequences.map(({ length }) => length + generate) },
+      },
+    };
+  }
+
+  /** What a sequence appended, and what would come next. */
+  #endOf(sequence: number, calls: readonly Made[]): RecordResult['others'][0] {
+    const own = calls.flatMap((call) => call.parts.filter((part) => part.sequence === sequence));
+    const [last] = calls.flatMap((call) => this.#lastLogits(call, sequence) ?? []).slice(-1);
+    const next = likeliest(last!);
+    return {
+      next,
+      nextLogit: next === null ? null : last![next]!,
+      generated: own
+        .filter(({ first }) => first >= this.#run.sequences[sequence]!.length)
+        .flatMap(({ tokens }) => [...tokens]),
+    };
+  }
+
+  /** Logits of the last token that a call has of a sequence. */
+  #lastLogits({ parts, logits }: Made, sequence: number): Float32Array | undefined {
+    const { vocabulary } = this.#session;
+    let end = 0;
+    for (const part of parts) {
+      end += part.tokens.length * vocabulary;
+      if (part.sequence === sequence) return logits.subarray(end - vocabulary, end);
+    }
+    return undefined;
+  }
+
+  /** The prompts' calls, then a token of each sequence at a time, each the likeliest. */
   async #calls(grafts?: Grafts, plain: readonly Made[] = []): Promise<Made[]> {
-    const { tokens, chunk, generate, ubatch } = this.#run;
+    const { sequences, chunk, generate, ubatch } = this.#run;
     const calls: Made[] = [];
     let step = 0;
-    const make = async (first: number, part: readonly number[]): Promise<void> => {
-      const call = { first, tokens: part, step };
-      if (grafts !== undefined) await this.#graft(grafts, call);
-      calls.push({ ...call, logits: await this.#session.decode(call, 'structure') });
-      step += Math.ceil(part.length / ubatch);
+    const make = async (parts: readonly CallPart[], kind: Call['kind']): Promise<void> => {
+      const call = { parts, step, kind };
+      if (grafts !== undefined) await this.#graft(grafts, call, plain[calls.length + 1]?.step);
+      const logits = await this.#session.decode(parts, 'structure');
+      calls.push({ ...call, logits });
+      // Of several sequences libllama alone knows how it cuts a call; a later run is cut as the first.
+      step =
+        parts.length === 1
+          ? step + Math.ceil(parts[0]!.tokens.length / ubatch)
+          : (plain[calls.length]?.step ?? this.graphs.graphs.length);
     };
-    for (let first = 0; first < tokens.length; first += chunk)
-      await make(first, tokens.slice(first, first + chunk));
+    const longest = Math.max(...sequences.map(({ length }) => length));
+    for (let first = 0; first < longest; first += chunk)
+      await make(
+        sequences.flatMap((tokens, sequence) =>
+          first < tokens.length ? [{ sequence, first, tokens: tokens.slice(first, first + chunk) }] : [],
+        ),
+        first === 0 ? 'prefill' : 'chunk',
+      );
     for (let k = 0; k < generate; k++) {
-      // Where what was written made logits NaN, the tokens of the run without it: its graphs are planned.
-      const own = likeliest(calls.at(-1)!.logits.subarray(-this.#session.vocabulary));
-      const next = own ?? plain[calls.length]?.tokens[0] ?? null;
-      if (next === null) break;
-      await make(tokens.length + k, [next]);
+      const parts = sequences.map((tokens, sequence): CallPart | null => {
+        const last = calls.flatMap((call) => this.#lastLogits(call, sequence) ?? []).at(-1)!;
+        // Where what was written made logits NaN, the tokens of the run without it: its graphs are planned.
+        const next = likeliest(last) ?? plain[calls.length]?.parts[sequence]?.tokens[0] ?? null;
+        return next === null ? null : { sequence, first: tokens.length + k, tokens: [next] };
+      });
+      if (parts.includes(null)) break;
+      await make(parts as CallPart[], 'decode');
     }
     return calls;
   }
 
-  async #graft(grafts: Grafts, { step, tokens }: Call): Promise<void> {
-    const end = step + Math.ceil(tokens.length / this.#run.ubatch);
-    for (let graph = step; graph < end; graph++)
+  /** @param end the first graph of the next call, where that is known. */
+  async #graft(grafts: Grafts, { step, parts }: Call, end?: number): Promise<void> {
+    const last =
+      end ??
+      (parts.length === 1 ? step + Math.ceil(parts[0]!.tokens.length / this.#run.ubatch) : this.#rows.length);
+    for (let graph = step; graph < last; graph++)
       for await (const { id, bytes } of grafts.of(graph)) this.#session.graft(id, bytes);
   }
 }
@@ -165,20 +259,4 @@ export class RecordingRun {
 function likeliest(logits: Float32Array): number | null {
   if (!logits.every(Number.isFinite)) return null;
   return logits.reduce((best, value, id) => (value > logits[best]! ? id : best), 0);
-}
-
-/** A call of more tokens than a micro-batch is several graphs; each is a step of the dump. */
-function rowsOfGraphs(calls: readonly Call[], ubatch: number): RowIndex[] {
-  const index: RowIndex[] = [];
-  for (const { first, tokens } of calls)
-    for (let start = 0; start < tokens.length; start += ubatch) {
-      const ids = tokens.slice(start, start + ubatch);
-      index.push({
-        sequence: new Int32Array(ids.length),
-        position: Int32Array.from(ids, (_, k) => first + start + k),
-        tokenId: Int32Array.from(ids),
-        step: new Int32Array(ids.length).fill(index.length),
-      });
-    }
-  return index;
 }

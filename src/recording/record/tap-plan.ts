@@ -7,6 +7,8 @@ import { tokenAxes } from './token-axis.js';
 /** How the value of one tensor lies in its tap. */
 export interface PlannedValue {
   tap: string;
+  /** Number of the graph in which it comes. */
+  graph: number;
   block: number | null;
   /** ggml's axes (0 is the fastest) in the order of the tap's, the token axis first for scope `token`. */
   axes: readonly number[];
@@ -64,7 +66,7 @@ export function planTaps(
     const { spec, axes } = planTap(name, block, instances, rows, graphs.length);
     taps.push(spec);
     for (const { id, graph, ne } of instances) {
-      values.set(id, { tap: name, block, axes, shape: axes.map((axis) => ne[axis]!) });
+      values.set(id, { tap: name, graph, block, axes, shape: axes.map((axis) => ne[axis]!) });
       const waiting = expected[graph]!;
       waiting.set(block, (waiting.get(block) ?? 0) + 1);
     }

@@ -55,14 +55,16 @@ export class ValueTaker {
     if (tensor === undefined) throw unexpected('a tensor of the first run', `tensor ${recorded.id}`);
     const { bytes } = recorded;
     if (bytes === undefined || bytes.byteLength === 0) return;
-    this.#bytes += bytes.byteLength;
-    this.#unwritten += bytes.byteLength;
+    const { byteLength } = bytes; // 0 once it is let go of
+    this.#bytes += byteLength;
+    this.#unwritten += byteLength;
     // Values that wait for their block are let through; a disk that falls behind holds the model back.
-    if (this.#unwritten < MAX_UNWRITTEN) this.#session.release(bytes.byteLength);
-    else this.#owed.push(bytes.byteLength);
-    this.#values.take(recorded.graph, tensor, recorded.ne as unknown as Four, bytes).then(
+    if (this.#unwritten < MAX_UNWRITTEN) this.#session.release(byteLength);
+    else this.#owed.push(byteLength);
+    const free = (done: Uint8Array) => this.#session.free(done);
+    this.#values.take(recorded.graph, tensor, recorded.ne as unknown as Four, bytes, free).then(
       () => {
-        this.#unwritten -= bytes.byteLength;
+        this.#unwritten -= byteLength;
         for (const each of this.#owed.splice(0)) this.#session.release(each);
       },
       (error: unknown) => this.#fail(error),

@@ -1,51 +1,91 @@
 /** Takes a run's values as they come and writes them into the dump, a block at a time. */
-
+import { webcrypto } from 'node:crypto';
+import { type Dtype, ggmlType } from '../../dtype.js';
 import { blockElements, dtypeKind, tapBlockBytes } from '../../dump/dtypes.js';
-import type { RowIndex, TapSpec } from '../../dump/format.js';
+import type { DumpTier, RowIndex, TapSpec } from '../../dump/format.js';
 import { rowStats } from '../../dump/row-stats.js';
-import type { DumpWriter, TapStats, TapValue } from '../../dump/writer.js';
+import type { DumpWriter, TapHash, TapStats, TapValue } from '../../dump/writer.js';
 import { elementCount } from '../../graph/shape.js';
+import { native } from '../../native.js';
 import { alignedElements } from '../replay/widen.js';
+import { type GraphRows, rowCount } from './graph-rows.js';
+import { keptRows, type Positions, rowsOfBytes } from './kept-rows.js';
 import type { Four, RecordedTensor } from './recorded-graph.js';
 import { unexpected } from './recorded-graph.js';
 import { inTapOrder, type PlannedValue, type TapPlan } from './tap-plan.js';
+
+/** Types that the addon measures; and below so many bytes describing them to it takes longer. */
+const MEASURED: ReadonlySet<string> = new Set(['F32', 'F16', 'BF16', 'I32']);
+const SHORT_BYTES = 65_536;
+
+/** What of a run is written. */
+export interface Kept {
+  tier: DumpTier;
+  /** Rows of a scope `token` tap that no node reads; null for all. */
+  positions: Positions | null;
+  /** Those taps. */
+  narrowed: ReadonlySet<string>;
+}
+
+/** One value in the tap's order, all rows of its graph. */
+interface Whole {
+  spec: TapSpec;
+  bytes: Uint8Array;
+  shape: readonly number[];
+}
 
 /** Writes one recording. */
 export class ValueWriter {
   readonly #writer: DumpWriter;
   readonly #plan: TapPlan;
   readonly #taps: ReadonlyMap<string, TapSpec>;
-  readonly #index: readonly RowIndex[];
-  readonly #held = new Map<string, Map<string, TapValue>>();
-  readonly #stats: Map<string, TapStats>[];
+  readonly #rows: readonly GraphRows[];
+  readonly #kept: Kept;
+  readonly #held = new Map<string, Whole[]>();
+  /** Of each graph and sequence in it. */
+  readonly #stats: Map<string, TapStats>[][];
+  readonly #hashes: Map<string, TapHash>[][];
   #tail: Promise<void> = Promise.resolve();
 
-  /** @param index rows of each graph. */
-  constructor(writer: DumpWriter, plan: TapPlan, index: readonly RowIndex[]) {
+  /** @param rows of each graph. */
+  constructor(
+    writer: DumpWriter,
+    plan: TapPlan,
+    rows: readonly GraphRows[],
+    kept: Kept = { tier: 'full', positions: null, narrowed: new Set() },
+  ) {
     this.#writer = writer;
     this.#plan = plan;
     this.#taps = new Map(plan.taps.map((tap) => [tap.name, tap]));
-    this.#index = index;
-    this.#stats = index.map(() => new Map());
+    this.#rows = rows;
+    this.#kept = kept;
+    this.#stats = rows.map((graph) => graph.map(() => new Map()));
+    this.#hashes = rows.map((graph) => graph.map(() => new Map()));
   }
 
   /**
    * Takes a value, whose bytes are kept until its block is written. Resolves when they are no longer needed,
    * or at once where the block waits for others.
+   * @param free lets go of the memory of a value that is written.
    */
-  take(graph: number, tensor: RecordedTensor, ne: Four, bytes: Uint8Array): Promise<void> {
+  take(
+    graph: number,
+    tensor: RecordedTensor,
+    ne: Four,
+    bytes: Uint8Array,
+    free: (bytes: Uint8Array) => void = () => {},
+  ): Promise<void> {
     const planned = this.#plan.values.get(tensor.id);
     if (planned === undefined) throw unexpected('a value that the first run had', tensor.name);
-    const spec = this.#taps.get(planned.tap)!;
-    const { value, stats } = prepare(spec, planned, ne, bytes);
-    if (stats !== undefined) this.#stats[graph]!.set(spec.name, stats);
     const key = `${graph} ${planned.block}`;
-    const held = this.#held.get(key) ?? new Map<string, TapValue>();
+    const held = this.#held.get(key) ?? [];
     this.#held.set(key, held);
-    held.set(spec.name, value);
-    if (held.size < this.#plan.expected[graph]!.get(planned.block)!) return Promise.resolve();
+    held.push({ ...ordered(this.#taps.get(planned.tap)!, planned, ne, bytes, free) });
+    if (held.length < this.#plan.expected[graph]!.get(planned.block)!) return Promise.resolve();
     this.#held.delete(key);
-    return this.#append(planned.block, graph, held);
+    return this.#write(planned.block, graph, held).then(() => {
+      for (const value of held) free(value.bytes);
+    });
   }
 
   /** Writes the statistics of a graph whose values have all come. */
@@ -53,39 +93,126 @@ export class ValueWriter {
     await this.#tail;
     if ([...this.#held.keys()].some((key) => key.startsWith(`${graph} `)))
       throw unexpected('all values of the first run', `fewer of graph ${graph}`);
-    const order = this.#plan.taps.map(({ name }) => name);
-    const stats = this.#stats[graph]!;
-    const ordered = new Map(order.filter((name) => stats.has(name)).map((name) => [name, stats.get(name)!]));
-    await this.#writer.appendStats(this.#index[graph]!, ordered);
-    stats.clear();
+    for (const [k, index] of this.#rows[graph]!.entries()) {
+      const { tier } = this.#kept;
+      if (tier === 'hash') {
+        const { sequence, step } = index;
+        const hashes = this.#inOrder(this.#hashes[graph]![k]!);
+        await this.#writer.appendHash(sequence[0]!, step[0]!, index.position.length, hashes);
+      } else await this.#writer.appendStats(index, this.#inOrder(this.#stats[graph]![k]!));
+    }
+    this.#stats[graph] = [];
+    this.#hashes[graph] = [];
   }
 
-  #append(block: number | null, graph: number, values: Map<string, TapValue>): Promise<void> {
-    const written = this.#tail.then(() => this.#writer.append(block, this.#index[graph]!, values));
+  #inOrder<T>(values: ReadonlyMap<string, T>): Map<string, T> {
+    return new Map(
+      this.#plan.taps.flatMap(({ name }) => (values.has(name) ? [[name, values.get(name)!] as const] : [])),
+    );
+  }
+
+  #write(block: number | null, graph: number, values: readonly Whole[]): Promise<void> {
+    const rows = this.#rows[graph]!;
+    const cut = values.map((value) => this.#cut(value, rows));
+    const { tier } = this.#kept;
+    const jobs = async (): Promise<void> => {
+      const measured = tier === 'hash' ? this.#hash(graph, cut) : this.#measure(graph, values, cut);
+      for (const [k, index] of rows.entries()) {
+        const own = new Map(cut.flatMap((parts) => (parts[k] === undefined ? [] : [parts[k]])));
+        if (tier === 'full' && own.size > 0) await this.#writer.append(block, index, own);
+      }
+      await measured;
+    };
+    const written = this.#tail.then(jobs);
     this.#tail = written;
     this.#tail.catch(() => {});
     return written;
   }
+
+  /** What of a value goes to each sequence; one without a row a token to the last. */
+  #cut({ spec, bytes, shape }: Whole, rows: GraphRows): ([string, TapValue] | undefined)[] {
+    if (spec.scope === 'step')
+      return rows.map((_, k) => (k === rows.length - 1 ? [spec.name, { bytes, shape }] : undefined));
+    const size = bytes.byteLength / rowCount(rows);
+    let start = 0;
+    return rows.map((index): [string, TapValue] => {
+      const end = start + index.position.length;
+      const part = bytes.subarray(start * size, end * size);
+      start = end;
+      return [spec.name, this.#narrowed(spec, index, part, shape.slice(1))];
+    });
+  }
+
+  #narrowed(spec: TapSpec, index: RowIndex, bytes: Uint8Array, shape: readonly number[]): TapValue {
+    const count = index.position.length;
+    const { positions, narrowed } = this.#kept;
+    if (positions === null || !narrowed.has(spec.name))
+      return {
+        bytes,
+        shape: [count, ...shape],
+        ...(spec.nullable && { present: new Uint8Array(count).fill(1) }),
+      };
+    const present = keptRows(index, positions);
+    const kept = rowsOfBytes(bytes, present);
+    return { bytes: kept.bytes, shape: [kept.count, ...shape], present };
+  }
+
+  /** Large values all at once off this thread, which the next ones come to. */
+  async #measure(
+    graph: number,
+    values: readonly Whole[],
+    cut: readonly (readonly ([string, TapValue] | undefined)[])[],
+  ): Promise<void> {
+    const parts = cut.flatMap((each, v) =>
+      each.flatMap((part, k) => (part === undefined ? [] : [{ spec: values[v]!.spec, value: part[1], k }])),
+    );
+    const put = (
+      { spec, value: { present }, k }: (typeof parts)[0],
+      count: number,
+      numbers: Float64Array,
+    ): void => {
+      this.#stats[graph]![k]!.set(spec.name, { count, values: numbers, ...(present && { present }) });
+    };
+    const large: { part: (typeof parts)[0]; bytes: Uint8Array; type: number; columns: number }[] = [];
+    for (const part of parts) {
+      const { spec, value } = part;
+      const rows = spec.scope === 'token' ? value.shape[0]! : 1;
+      const columns = elementCount(spec.scope === 'token' ? value.shape.slice(1) : value.shape);
+      if (dtypeKind(spec.dtype) === 'quantised' || columns === 0) continue;
+      const { bytes } = value;
+      if (rows > 0 && bytes.byteLength >= SHORT_BYTES && MEASURED.has(spec.dtype))
+        large.push({ part, bytes, type: ggmlType(spec.dtype as Dtype), columns });
+      else put(part, columns, rowStats(alignedElements(spec.dtype, bytes), spec.dtype, columns));
+    }
+    if (large.length === 0) return;
+    const numbers = await native().rowStats(large);
+    for (const [n, { part, columns }] of large.entries()) put(part, columns, numbers[n]!);
+  }
+
+  async #hash(graph: number, cut: readonly (readonly ([string, TapValue] | undefined)[])[]): Promise<void> {
+    for (const parts of cut)
+      for (const [k, part] of parts.entries()) {
+        if (part === undefined) continue;
+        const [name, { bytes, present }] = part;
+        const digest = await webcrypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>);
+        const sha256 = Buffer.from(digest).toString('hex');
+        const rows = present?.reduce((sum, one) => sum + one, 0);
+        this.#hashes[graph]![k]!.set(name, rows === undefined ? sha256 : { sha256, rows });
+      }
+  }
 }
 
-/** Bytes in the tap's order, and their statistics. */
-function prepare(
+/** Bytes in the tap's order. Where that is another, the run's own are let go of. */
+function ordered(
   spec: TapSpec,
   { axes, shape }: PlannedValue,
   ne: Four,
   bytes: Uint8Array,
-): { value: TapValue; stats: TapStats | undefined } {
+  free: (bytes: Uint8Array) => void,
+): Whole {
   const perBlock = blockElements(spec.dtype);
   const blocks: Four = [ne[0] / perBlock, ne[1], ne[2], ne[3]];
-  const ordered = inTapOrder(bytes, blocks, axes, tapBlockBytes(spec.dtype));
-  const rows = spec.scope === 'token' ? shape[0]! : 1;
-  const count = elementCount(shape) / rows;
-  const present = spec.nullable === true ? new Uint8Array(rows).fill(1) : undefined;
-  const value = { bytes: ordered, shape, ...(present && { present }) };
-  if (dtypeKind(spec.dtype) === 'quantised' || count === 0) return { value, stats: undefined };
-  const elements = alignedElements(spec.dtype, ordered);
-  return {
-    value,
-    stats: { count, values: rowStats(elements, spec.dtype, count), ...(present && { present }) },
-  };
+  const inOrder = inTapOrder(bytes, blocks, axes, tapBlockBytes(spec.dtype));
+  if (inOrder !== bytes) free(bytes);
+  return { spec, bytes: inOrder, shape };
 }

@@ -5,7 +5,10 @@ import type { RecordingReplay, ReplayedNode } from './replay.js';
 const MOST_LISTED = 20;
 
 /** What a replay found, as text. @param top nodes to list with the largest error of their own. */
-export function formatReplay({ nodes, device, threads, partial }: RecordingReplay, top: number): string {
+export function formatReplay(
+  { nodes, unrecorded, device, threads, partial }: RecordingReplay,
+  top: number,
+): string {
   const compared = nodes.filter(({ isSame }) => isSame !== undefined);
   const other = compared.filter(({ isSame }) => !isSame);
   const failed = nodes.filter(({ problem }) => problem !== undefined);
@@ -30,6 +33,11 @@ export function formatReplay({ nodes, device, threads, partial }: RecordingRepla
       `NOT FINITE: NaN or infinite values in ${more.length + 1} of ${nodes.length} nodes, first ${first.name} (${first.op}), step ${first.step}: ${first.nonFinite}`,
     );
   if (failed.length > 0) head.push(`not replayed: ${failed.length}`);
+  const [left] = unrecorded;
+  if (left !== undefined)
+    head.push(
+      `not recorded: ${unrecorded.length} nodes left out, the first ${left.name} (${left.op}), step ${left.step}: ${left.reason}`,
+    );
   return rendered([
     head,
     listed(

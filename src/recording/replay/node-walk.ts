@@ -2,8 +2,9 @@
 import type { GraphTensor } from '../../dump/graph-file.js';
 import type { Backend } from '../../graph/backend.js';
 import type { Checkpoint } from '../../weights/checkpoint.js';
+import { narrowed, recordedRows } from './narrowed.js';
 import type { Recording } from './open-recording.js';
-import { type Prepared, prepareNode, runNode, type Written, writtenBy } from './replay-node.js';
+import { type Prepared, placed, prepareNode, runNode, type Written, writtenBy } from './replay-node.js';
 import { ReplayValues } from './replay-values.js';
 import { runWidened, type Widened } from './run-widened.js';
 import { countNonFinite } from './widen.js';
@@ -48,9 +49,16 @@ export async function* walkNodes(
     values.begin(nodes);
     for (const id of nodes) {
       const node = tensors[id]!;
-      if (recording.computes(id)) {
+      if (recording.unrecorded.has(id)) await keepValue(recording, node, step, values, tensors);
+      else if (recording.computes(id)) {
         onNode(`${node.op} ${node.name} (node ${id})`);
-        const written = await writtenBy(node, step, values, tensors);
+        const all = await writtenBy(node, step, values, tensors);
+        const rows = await recordedRows(recording.dump, node, step);
+        const written = rows === undefined ? all : narrowed(all, node, rows);
+        if (written.ne.includes(0)) {
+          values.end(node);
+          continue; // none of its rows was recorded
+        }
         const recorded = await values.recorded(node, written.ne, step);
         const prepared = await prepareNode(node, step, values, tensors);
         const target = prepared.tensors[0]!;
@@ -82,4 +90,22 @@ export async function* walkNodes(
       values.end(node);
     }
   }
+}
+
+/** Of a node that cannot be run again, what was recorded: later nodes may read it. */
+async function keepValue(
+  recording: Recording,
+  node: GraphTensor,
+  step: number,
+  values: ReplayValues,
+  tensors: readonly GraphTensor[],
+): Promise<void> {
+  if (node.tap === undefined || !recording.computes(node.id)) return;
+  const isOwn = values.owner(node).id === node.id;
+  if (!isOwn && !values.holds(node)) return;
+  const written = await writtenBy(node, step, values, tensors);
+  if ((await recordedRows(recording.dump, node, step)) !== undefined) return;
+  const recorded = await values.recorded(node, written.ne, step);
+  const memory = isOwn ? values.blank(node) : await values.memory(node, step);
+  written.write(memory, placed({ ...node, dtype: node.type }, 0, node.viewOffs ?? 0), recorded);
 }

@@ -7,6 +7,7 @@ import type { Checkpoint } from '../../weights/checkpoint.js';
 import { weightsSha256 } from '../../weights/identity.js';
 import { VIEW_OPS } from '../quiet-ops.js';
 import { valueSizes } from '../record/recorded-graph.js';
+import { unrecordedNodes } from './recorded-nodes.js';
 
 /** Weights by name, and their identity; none of a recording that reads none. */
 export interface RecordedWeights {
@@ -18,9 +19,12 @@ export interface RecordedWeights {
 export class Recording implements AsyncDisposable {
   readonly dump: Dump;
   readonly graph: DumpGraph;
+  /** Nodes that cannot be run again, by id, with what was not recorded. */
+  readonly unrecorded: ReadonlyMap<number, string>;
   readonly #blocks: ReadonlyMap<string, number | null>;
 
-  private constructor(dump: Dump, graph: DumpGraph) {
+  private constructor(dump: Dump, graph: DumpGraph, unrecorded: ReadonlyMap<number, string>) {
+    this.unrecorded = unrecorded;
     this.dump = dump;
     this.graph = graph;
     this.#blocks = new Map(dump.taps.map(({ name, block }) => [name, block]));
@@ -36,10 +40,14 @@ export class Recording implements AsyncDisposable {
           `${op}: expected a recording, which has a graph, got a dump without one (${folder})`,
           { op },
         );
-      const recording = new Recording(
-        dump,
-        await readGraph(folder, new Set(dump.taps.map(({ name }) => name))),
-      );
+      if (dump.manifest.tier !== 'full')
+        throw new ZayascopeError(
+          'BAD_DUMP',
+          `${op}: expected a recording of tier full, got one of tier ${dump.manifest.tier}, which holds no values (${folder})`,
+          { op },
+        );
+      const graph = await readGraph(folder, new Set(dump.taps.map(({ name }) => name)));
+      const recording = new Recording(dump, graph, await unrecordedNodes(dump, graph));
       recording.#check(op, folder);
       return recording;
     } catch (error) {
@@ -68,13 +76,13 @@ export class Recording implements AsyncDisposable {
     }
     const lost = this.dump.taps.find(({ name }) => !known.has(name));
     if (lost !== undefined) refuse('a node for each value that was recorded', `none for ${lost.name}`);
-    if (this.nodeCount === 0) refuse('nodes that compute', 'none');
+    if (this.nodeCount === 0 && this.unrecorded.size === 0) refuse('nodes that compute', 'none');
   }
 
   /** Nodes that compute: no views, and none without elements. */
   get nodeCount(): number {
     return this.graph.graphs.reduce(
-      (sum, { nodes }) => sum + nodes.filter((id) => this.computes(id)).length,
+      (sum, { nodes }) => sum + nodes.filter((id) => this.computes(id) && !this.unrecorded.has(id)).length,
       0,
     );
   }
@@ -120,6 +128,17 @@ export class Recording implements AsyncDisposable {
         { op },
       );
     return stored;
+  }
+
+  /** The nodes that cannot be run again, in the order in which they ran. */
+  get leftOut(): { name: string; op: string; step: number; reason: string }[] {
+    return this.graph.graphs.flatMap(({ step, nodes }) =>
+      nodes.flatMap((id) => {
+        const { tap, name, op } = this.graph.tensors[id]!;
+        const reason = this.unrecorded.get(id);
+        return reason === undefined || !this.computes(id) ? [] : [{ name: tap ?? name, op, step, reason }];
+      }),
+    );
   }
 
   blockOf({ tap }: GraphTensor): number | null {

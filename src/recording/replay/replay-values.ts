@@ -70,6 +70,12 @@ export class ReplayValues {
     return bytes;
   }
 
+  /** Whether the memory that a tensor lies in is known. */
+  holds(tensor: GraphTensor): boolean {
+    const owner = this.owner(tensor);
+    return this.#memory.has(owner.id) || owner.op === 'NONE';
+  }
+
   /** Memory for a node's result, which nothing has written yet. */
   blank(node: GraphTensor): Uint8Array {
     const bytes = new Uint8Array(sizeOf(node));

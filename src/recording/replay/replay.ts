@@ -64,6 +64,8 @@ export interface RecordingReplay {
   nodes: ReplayedNode[];
   /** True where the run did not finish: what is there of it passes nothing. */
   partial: boolean;
+  /** Nodes that cannot be run again: they, or what they read, were not recorded. */
+  unrecorded: { name: string; op: string; step: number; reason: string }[];
   /** Device that ran them. */
   device: string;
   threads: number | undefined;

@@ -33,6 +33,7 @@ export async function runReplay(
   }
   return {
     nodes,
+    unrecorded: recording.leftOut,
     partial: recording.dump.manifest.status !== 'complete',
     device: backend.device.description,
     threads,

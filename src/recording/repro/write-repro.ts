@@ -123,7 +123,7 @@ async function writeNode(recording: Recording, ready: ReadyNode, out: string): P
     order: 'execution',
   };
   await using writer = await DumpWriter.create(out, description, { graph: true });
-  const values = new ValueWriter(writer, plan, [INDEX]);
+  const values = new ValueWriter(writer, plan, [[INDEX]]);
   const last = excerpt.nodes.at(-1)!;
   for (const id of [...excerpt.leaves, last]) {
     if (!plan.values.has(id)) continue; // zeros of a state, and what has no elements
