@@ -12,7 +12,14 @@ import { weightsSha256 } from '../../weights/identity.js';
 import { countNotNumbers, nmse } from '../replay/widen.js';
 import { describeRun, graphFile } from './describe-recording.js';
 import { Grafts } from './grafts.js';
-import { type Call, type CallPart, type GraphRows, rowCount, rowsOfGraphs, tokenCount } from './graph-rows.js';
+import {
+  type Call,
+  type CallPart,
+  type GraphRows,
+  rowCount,
+  rowsOfGraphs,
+  tokenCount,
+} from './graph-rows.js';
 import { narrowPlan } from './kept-values.js';
 import { LlamaSession } from './llama-session.js';
 import type { RecordResult, RecordRun } from './record.js';
