@@ -59,7 +59,8 @@ describeWith('a C++ compiler or libllama', hasLibllama, 'what of a run is record
   }, 60_000);
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-  // Cut every 4 rows, libllama takes whole prompts one after the other, or of a state space model as many of each.
+  // Cut every 4 rows, libllama takes whole prompts one after the other, or of a state space model as many of
+  // each.
   it.each([
     ['llama', 512],
     ['llama', 4],

@@ -35,7 +35,9 @@ export async function recordedRows(
   return present.includes(0) ? present : undefined;
 }
 
-/** The same node, of which only these rows are read. Nothing reads the node: nothing of it is written back. */
+/**
+ * The same node, of which only these rows are read. Nothing reads the node: nothing of it is written back.
+ */
 export function narrowed(written: Written, { axes, type }: GraphTensor, present: Uint8Array): Written {
   const perBlock = blockElements(type);
   const size = tapBlockBytes(type);
