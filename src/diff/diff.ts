@@ -14,6 +14,7 @@ import type { DiffReport, NotCaptured, SideReport } from './report.js';
 import { sharedRoles } from './roles.js';
 import { modelNotes } from './sides/model-notes.js';
 import { samePlaceNotes } from './sides/same-place.js';
+import { sequenceOrderWords } from './sides/sequence-order.js';
 import { sideBySide, withoutConfigNotes } from './sides/side-by-side.js';
 import { diffStatistics } from './statistics-diff.js';
 import { bothZeroWords, exceeds, firstDivergence, summariseBlocks } from './summary.js';
@@ -112,6 +113,7 @@ export async function diffDumps(
     notes: [
       ...(apart === null ? [] : [apart]),
       ...samePlaceNotes(reference.dir, tested.dir),
+      ...sequenceOrderNotes(reference, tested),
       ...withoutConfigNotes(reference, tested, unpaired),
       ...(await notes(reference, tested, kind)),
       ...orderNotes(order),
@@ -127,6 +129,11 @@ export async function diffDumps(
     logits: comparison.logits,
     routing: comparison.routing,
   };
+}
+
+function sequenceOrderNotes(reference: DumpView, tested: DumpView): string[] {
+  const words = sequenceOrderWords(reference, tested);
+  return words === null ? [] : [words];
 }
 
 /** Also of values that do not fit each other. */

@@ -18,7 +18,7 @@ import { storedAlone } from './dtypes/stored-alone.js';
 import { errorOf, type OpEvidence, valueReports } from './evidence.js';
 import { explainKinds } from './explain/explained-kinds.js';
 import type { KindInput } from './kinds.js';
-import { mismatchReport, tokenMismatch } from './mismatch.js';
+import { mismatchReport, tokenMismatch, tokensUnknown } from './mismatch.js';
 import { isAllF32, nextCommand } from './next-command.js';
 import {
   AS_STORED,
@@ -89,7 +89,7 @@ export async function locateDumps(
   const tested = withoutTaps(whole, new Set(unfit));
   const dumps = [reference, tested, ...(noise === undefined ? [] : [noise])];
   const tokens = tokenMismatch(reference, dumps.slice(1));
-  if (reports.length === 0)
+  if (reports.length === 0 && (tokens === null || dumps.some(tokensUnknown)))
     throw new ZayascopeError(
       'UNPAIRED',
       `locate: expected two dumps with values in common, got none${tokens === null ? '' : `: ${tokens.sentence}`} (${reference.dir}, ${tested.dir})`,

@@ -1,6 +1,7 @@
 /** Two runs that are not of the same prompt or the same model: said before any op, and alone. */
 
 import type { FloatTapReport, IntegerTapReport } from '../../diff/report.js';
+import { sequenceOrderWords } from '../../diff/sides/sequence-order.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { UNKNOWN } from '../../dump/import/foreign.js';
 import { tapPlace } from '../replay/tap-graph.js';
@@ -40,6 +41,8 @@ export function tokenMismatch(reference: DumpView, others: readonly DumpView[]):
         kind: 'tokens',
         sentence: `${label(other)} does not say which tokens it ran: import it with --tokens.`,
       };
+    const order = sequenceOrderWords(reference, other);
+    if (order !== null) return { kind: 'tokens', sentence: order };
     return {
       kind: 'tokens',
       sentence: `${label(other)} ran another prompt than ${label(reference)}: ${differing} of ${shared} tokens differ, first at ${first}.`,
@@ -49,7 +52,7 @@ export function tokenMismatch(reference: DumpView, others: readonly DumpView[]):
 }
 
 /** True of an import that was not given the ids: it has zeros. */
-function tokensUnknown({ manifest }: DumpView): boolean {
+export function tokensUnknown({ manifest }: Pick<DumpView, 'manifest'>): boolean {
   return (
     manifest.producer.importedBy !== undefined &&
     manifest.sequences.every(({ tokens = [] }) => tokens.every((id) => id === 0))
@@ -143,7 +146,8 @@ export function mismatchReport(
   reports: readonly (FloatTapReport | IntegerTapReport)[],
   dumps: readonly DumpView[],
 ): LocateReport {
-  const last = reports.findLast(({ kind }) => kind === 'float') ?? reports.at(-1)!;
+  // Where no token is the same nothing was compared.
+  const last = reports.findLast(({ kind }) => kind === 'float') ?? reports.at(-1);
   return {
     ...header,
     recomputed: null,
@@ -155,7 +159,12 @@ export function mismatchReport(
     nonFinite: null,
     unpairedNonFinite: null,
     unfit: [],
-    final: { tap: last.name, nmse: errorOf(last), floorNmse: null, noise: null },
+    final: {
+      tap: last?.name ?? dumps[0]!.taps.at(-1)!.name,
+      nmse: last === undefined ? Number.NaN : errorOf(last),
+      floorNmse: null,
+      noise: null,
+    },
     kinds: [],
     causes: [],
     choices: [],

@@ -214,6 +214,46 @@ it('passes nothing where tokens have no partner, and says how many', async () =>
   expect(asked.notes).toContainEqual(expect.stringContaining('have no partner'));
 });
 
+describe('other tokens', () => {
+  const captured = async (name: string, sequences: readonly (readonly number[])[]): Promise<string> => {
+    const [out, tokens] = [portScratch(name), portScratch(`${name}.json`)];
+    writeFileSync(tokens, JSON.stringify(sequences));
+    const args = ['capture', '--model', TINY_MODEL, '--tokens-file', tokens, '--out', out, '--threads', '1'];
+    expect((await runCommand(args)).code).toBe(0);
+    return out;
+  };
+
+  it('are told of sequences in another order, and which is which', async () => {
+    const [first, second] = [PORT_IDS.slice(0, 12), PORT_IDS.slice(12)];
+    const [reference, tested] = [
+      await captured('in-order', [first, second, [1, 2]]),
+      await captured('exchanged', [second, first, [1, 2]]),
+    ];
+    const words =
+      'exchanged has the sequences of in-order in another order: its sequence 0 is sequence 1 there. Run both in the same order, for rows pair by the number of the sequence.';
+    const located = await runCommand(['locate', reference, tested]);
+    expect([located.code, located.stdout]).toEqual([
+      1,
+      expect.stringContaining(`DIFFERENT TOKENS  ${words}`),
+    ]);
+    expect((await runCommand(['diff', reference, tested])).stdout).toContain(`note: ${words}`);
+    expect((await runCommand(['diff', reference, reference])).stdout).not.toContain('another order');
+  });
+
+  it('are a verdict of locate also where none is the same', async () => {
+    const other = await captured('none-the-same', [PORT_IDS.map((id) => (id + 1) % 259)]);
+    for (const model of [[], ['--model', TINY_MODEL]]) {
+      const { code, stdout } = await runCommand(['locate', portReference(), other, ...model]);
+      expect([code, stdout]).toEqual([
+        1,
+        expect.stringMatching(
+          /DIFFERENT TOKENS {2}none-the-same ran another prompt than reference: 24 of 24 tokens differ/,
+        ),
+      ]);
+    }
+  });
+});
+
 describe('a model of another shape', () => {
   const words =
     /got one of another shape: embed_tokens has rows of \[128\] in the dump, the model makes \[256\]/;
