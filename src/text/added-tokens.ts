@@ -36,10 +36,14 @@ export class AddedTokens {
     return this.#ids.get(content) ?? this.#vocabulary.get(content);
   }
 
-  /** Adds a token, which has the vocabulary's id or the next free one. One that is there stays as it is. */
+  /** Adds a token, which has the vocabulary's id or the next free one. One that is there gets its flags. */
   add(token: Omit<AddedToken, 'id'>): number {
     const known = this.#ids.get(token.content);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      const at = this.list.findIndex(({ content }) => content === token.content);
+      this.list[at] = { id: known, ...token };
+      return known;
+    }
     const id = this.#vocabulary.get(token.content) ?? Math.max(this.#largest + 1, this.#vocabulary.size);
     this.#ids.set(token.content, id);
     this.list.push({ id, ...token });

@@ -40,44 +40,72 @@ export function withSpecialTokens(
   const { added } = rebuilt === undefined ? { added: own } : readTokens(rebuilt.json, source);
   const decoder = config.added_tokens_decoder;
   const map = decoder === undefined ? specialMap : undefined;
-  const special = specialTokens({ ...rebuilt?.specialTexts, ...config, ...map }, config, map, source);
-  const { extra_special_tokens: more = config.additional_special_tokens } = { ...config, ...map };
-  if (Array.isArray(more)) for (const value of more) special.push(['', addedToken(value, source, true)]);
+  const merged = { ...rebuilt?.specialTexts, ...config, ...map };
+  const special = [
+    ...namedTokens(merged, config, map, source),
+    ...extraTokens(merged.extra_special_tokens, config.additional_special_tokens, source),
+  ];
   const waiting: { token: NewToken; order: number }[] = [];
   if (decoder !== undefined) {
     for (const [id, value] of entries(decoder, 'added_tokens_decoder', source))
       waiting.push({ token: addedToken(value, source), order: Number(id) });
   } else {
-    const names = new Set(special.map(([, { content }]) => content));
+    const names = namesOfAddedFile(special, merged.extra_special_tokens);
     for (const [content, id] of entries(addedMap ?? {}, 'added_tokens.json', source)) {
       const isSpecial = names.has(content);
       const token = addedToken({ content, normalized: !isSpecial, special: isSpecial }, source);
       waiting.push({ token, order: Number(id) });
     }
-    if (rebuilt !== undefined) for (const { id, ...token } of own.list) waiting.push({ token, order: id });
+    for (const { id, ...token } of own.list) waiting.push({ token, order: id });
   }
-  waiting.sort((a, b) => a.order - b.order);
+  waiting.sort((x, y) => x.order - y.order);
+  const isKnown = new Set(
+    [...added.list, ...waiting.map(({ token }) => token)].map(({ content }) => content),
+  );
   for (const { token } of waiting) added.add(token);
-  for (const [, token] of special) added.add(token);
-  const named = special.filter(([name]) => name !== '').map(([name, { content }]) => [name, content]);
+  // The last flags of a token hold, but what was asked for already is not asked for again.
+  const asked = new Set<string>();
+  for (const { token, isText } of special) {
+    const key = JSON.stringify([isText, token]);
+    if (!isKnown.has(token.content) && !asked.has(key)) added.add(token);
+    asked.add(key);
+  }
+  const listed = new Map(waiting.map(({ token }) => [token.content, token]));
+  if (rebuilt?.specialFlags === 'again')
+    for (const { name, token } of special)
+      added.add((NAMED.includes(name) ? listed.get(token.content) : undefined) ?? token);
+  if (rebuilt?.specialFlags === 'plain')
+    for (const { token } of special) added.add(addedToken(token.content, source, true));
+  const texts = special.filter(({ name }) => name !== '').map(({ name, token }) => [name, token.content]);
   return {
     json: { ...(rebuilt?.json ?? json), added_tokens: added.list },
-    specialTexts: Object.fromEntries(named),
+    specialTexts: Object.fromEntries(texts),
   };
 }
 
 type NewToken = ReturnType<typeof addedToken>;
 
+/** A special token as files give it. */
+interface SpecialToken {
+  /** Empty for one without a name. */
+  name: string;
+  token: NewToken;
+  /** Given by its text alone, not with flags. */
+  isText: boolean;
+  /** Given with flags by the config, which marks such tokens. */
+  isMarked: boolean;
+}
+
 /**
  * Special tokens by name, in the order in which transformers adds them: its own names, then the model's
  * (`image_token`): those of `special_tokens_map.json` before those of the config.
  */
-function specialTokens(
+function namedTokens(
   merged: Record<string, unknown>,
   config: Record<string, unknown>,
   map: Record<string, unknown> | undefined,
   source: string,
-): [string, NewToken][] {
+): SpecialToken[] {
   const values: Record<string, unknown> = {};
   for (const name of NAMED) values[name] = merged[name];
   const isModels = (name: string) => name.endsWith('_token') && !NAMED.includes(name);
@@ -85,7 +113,7 @@ function specialTokens(
     for (const [name, value] of Object.entries(from))
       if (isModels(name) && takes(value)) values[name] = value;
   };
-  take(config, (value) => (value as { __type?: unknown } | null)?.__type === 'AddedToken');
+  take(config, isMarked);
   // add_bos_token and the like are no tokens.
   take(map ?? {}, (value) => typeof value === 'string' || (typeof value === 'object' && value !== null));
   take(config, (value) => typeof value === 'string');
@@ -93,7 +121,33 @@ function specialTokens(
     if (typeof extra === 'object' && extra !== null && !Array.isArray(extra)) Object.assign(values, extra);
   return Object.entries(values)
     .filter(([, value]) => value !== null && value !== undefined)
-    .map(([name, value]) => [name, addedToken(value, source, true)]);
+    .map(([name, value]) => specialToken(name, value, source));
+}
+
+/** Special tokens without a name; an empty list, or tokens by name, are as none. */
+function extraTokens(extra: unknown, additional: unknown, source: string): SpecialToken[] {
+  const more = Array.isArray(extra) && extra.length > 0 ? extra : additional;
+  return Array.isArray(more) ? more.map((value) => specialToken('', value, source)) : [];
+}
+
+/** Tokens that added_tokens.json holds as special ones: as transformers knows them before it reads flags. */
+function namesOfAddedFile(special: readonly SpecialToken[], extra: unknown): Set<string> {
+  const hasNames = typeof extra === 'object' && extra !== null && !Array.isArray(extra);
+  const known = special.filter(
+    ({ name, isMarked }) => !isMarked && (NAMED.includes(name) || (name === '' && !hasNames)),
+  );
+  return new Set(known.map(({ token }) => token.content));
+}
+
+function specialToken(name: string, value: unknown, source: string): SpecialToken {
+  const marked = isMarked(value);
+  // What is marked keeps its flags, whatever it is used as.
+  const token = marked ? { ...addedToken(value, source), special: true } : addedToken(value, source, true);
+  return { name, token, isText: typeof value === 'string', isMarked: marked };
+}
+
+function isMarked(value: unknown): boolean {
+  return (value as { __type?: unknown } | null | undefined)?.__type === 'AddedToken';
 }
 
 function entries(value: unknown, name: string, source: string): [string, unknown][] {

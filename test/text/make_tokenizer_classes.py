@@ -12,6 +12,7 @@ import glob
 import gzip
 import json
 import os
+import random
 import sys
 import tempfile
 
@@ -59,7 +60,7 @@ KINDS = {
 }
 TEXTS = [
     "hello world", " the  model\n\n\nruns", "<bos>the<eos> é e\u0301 ①", "I've WE'LL 12345 x2", "名前 हिन्दी ▁x", "<|endoftext|>a<unk> <mask>b</s>",
-    "\tif (a) { return b; }\r\n", "<tool>a <two> b<start_of_turn>x", "", "a<eos>b c",
+    "\tif (a) { return b; }\r\n", "<tool>a <two> b<start_of_turn>x", "", "a<eos>b c", "a b  x hello the<tool> x é<two>▁the",
 ]
 SPECIAL = {"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"}
 TOOL = {"content": "<tool>", "lstrip": False, "rstrip": False, "normalized": False, "single_word": False, "special": True}
@@ -146,6 +147,45 @@ for mapped in ({"AutoTokenizer": [None, "own.MyTokenizer"]}, {"AutoTokenizer": [
     for name in ("MyTokenizer", "PreTrainedTokenizerFast", "GPT2TokenizerFast", None):
         for model in (None, {"model_type": "zaya"}, {"model_type": "deepseek_v3"}, {"model_type": "not-a-model"}):
             case("gpt-2", {**SPECIAL, "auto_map": mapped, **({} if name is None else {"tokenizer_class": name})}, model)
+
+# Everything at once.
+random.seed(5)
+TOKENS = ["<tool>", "<two>", "<bos>", "<eos>", "the", "model", "<|endoftext|>", " x", "é", "<mask>", "hello", "▁the", "a b"]
+FLAGS = ("lstrip", "rstrip", "normalized", "single_word")
+
+
+def flagged():
+    return {"content": random.choice(TOKENS), **{flag: random.random() < 0.25 for flag in FLAGS}, "special": random.random() < 0.5}
+
+
+def mixed():
+    config = {"tokenizer_class": random.choice([*BUILT, "PreTrainedTokenizerFast", "MyOwnTokenizer"])}
+    for name in ("bos_token", "eos_token", "unk_token", "pad_token", "mask_token", "cls_token", "image_token", "boi_token"):
+        draw = random.random()
+        if draw < 0.5:
+            config[name] = random.choice(TOKENS) if draw < 0.35 else {**flagged(), "__type": "AddedToken"} if draw < 0.45 else None
+    if random.random() < 0.3:
+        config["added_tokens_decoder"] = {str(random.choice([0, 1, 2, 3, 300, 700, 801, 900, 10000])): flagged() for _ in range(random.randint(0, 4))}
+    if random.random() < 0.2:
+        config["extra_special_tokens"] = random.choice([[], {}, [random.choice(TOKENS)], {"a_token": random.choice(TOKENS)}])
+    if random.random() < 0.15:
+        config["additional_special_tokens"] = random.choices(TOKENS, k=2)
+    for name in ("add_prefix_space", "legacy", "add_bos_token", "add_eos_token"):
+        if random.random() < 0.25:
+            config[name] = random.random() < 0.5
+    files = {}
+    if random.random() < 0.25:
+        value = random.choice([random.choice(TOKENS), {key: flag for key, flag in flagged().items() if key != "special"}])
+        files["special_tokens_map.json"] = {random.choice(["bos_token", "eos_token", "unk_token", "image_token"]): value}
+    if random.random() < 0.15:
+        files["added_tokens.json"] = {name: 900 + at for at, name in enumerate(random.sample(TOKENS, 2))}
+    return config, files
+
+
+for _ in range(400):
+    config, files = mixed()
+    letters = "gemma llama metaspace" if config["tokenizer_class"].startswith(("Llama", "Gemma")) else "gpt-2 llama-3 qwen2 neox cohere"
+    case(random.choice(letters.split()), config, random.choice([None, None, {"model_type": "zaya"}, {"model_type": "llama"}]), files)
 
 document = {
     "version": transformers.__version__,

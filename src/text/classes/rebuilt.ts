@@ -11,6 +11,8 @@ export interface Rebuilt {
   json: Record<string, unknown>;
   /** Special tokens of the class where the files name none, by name. */
   specialTexts: Readonly<Record<string, string>>;
+  /** Whether the class adds all special tokens once more: with their flags, or without. */
+  specialFlags: 'once' | 'again' | 'plain';
 }
 
 interface TokenizerClass {
@@ -24,6 +26,8 @@ interface TokenizerClass {
   /** The default of `add_prefix_space`, and of null where the class takes that. */
   prefix: boolean;
   takesNull?: boolean;
+  /** As of {@link Rebuilt}. Default `once`. */
+  specialFlags?: Rebuilt['specialFlags'];
   /** True if what tokenizer.json puts around a text is not kept. */
   addsNothing?: boolean;
 }
@@ -115,7 +119,7 @@ const REBUILT: Readonly<Record<string, TokenizerClass>> = {
     prefix: false,
     takesNull: true,
   },
-  Qwen2Tokenizer: qwen('\\p{L}+', '[^\\s\\p{L}\\p{N}]+'),
+  Qwen2Tokenizer: { ...qwen('\\p{L}+', '[^\\s\\p{L}\\p{N}]+'), specialFlags: 'plain' },
   Qwen3_5Tokenizer: qwen('[\\p{L}\\p{M}]+', '[^\\s\\p{L}\\p{M}\\p{N}]+'),
   GPT2Tokenizer: GPT2,
   CodeGenTokenizer: GPT2,
@@ -132,6 +136,7 @@ const REBUILT: Readonly<Record<string, TokenizerClass>> = {
       type: 'Sequence',
       pretokenizers: [{ type: 'Digits', individual_digits: true }, byteLevel(prefix, true)],
     }),
+    specialFlags: 'again',
     specialTexts: {
       unk_token: '<UNK>',
       bos_token: '<BOS_TOKEN>',
@@ -189,6 +194,7 @@ export function rebuiltTokenizer(name: string, json: Fields, config: Fields, sou
       model: { type: 'BPE', ...unknownToken(found, config), vocab, merges },
     },
     specialTexts: found.specialTexts,
+    specialFlags: found.specialFlags ?? 'once',
   };
 }
 
