@@ -8,7 +8,7 @@ import { integerOption } from '../options/values.js';
 import { withProgress } from '../progress.js';
 import { runCancellable } from '../run-cancellable.js';
 
-interface ReplayCommandOptions extends Omit<DeviceOptions, 'strictF32'> {
+interface ReplayCommandOptions extends DeviceOptions {
   model?: string;
   mode?: ReplayMode;
   top: number;
@@ -29,12 +29,13 @@ export function replayCommand(context: CommandContext): Command {
         'widened',
       ]),
     );
-  return addDeviceOptions(command, { hasStrictF32: false, threads: 'as recorded' })
+  return addDeviceOptions(command, { threads: 'as recorded' })
     .option('--top <count>', 'nodes to list with the largest error of their own', integerOption(0, 1000), 10)
     .option('--json', 'print the result as JSON, every node')
     .addHelpText(
       'after',
-      '\nExit code 1: a node gave other bits than recorded (expected on another backend, CPU or thread count), was not replayed, or holds NaN or infinities.' +
+      "\nAnother device than the CPU is judged by limits: four times the rounding of what was recorded, and F32's own." +
+        '\nExit code 1: a node gave other bits than recorded (expected on another CPU or thread count) or is beyond its limit, was not replayed, or holds NaN or infinities.' +
         '\n\nExample:\n  zayascope replay out/recording --model model.gguf',
     )
     .action((recording: string, options: ReplayCommandOptions) => runReplay(recording, options, context));
@@ -47,7 +48,7 @@ async function runReplay(
 ): Promise<void> {
   const { terminal } = context;
   const { replayRecording } = await import('../../recording/replay/replay.js');
-  const { model, mode, backend, threads, top } = options;
+  const { model, mode, backend, threads, strictF32, top } = options;
   await runCancellable(context, async (signal) => {
     const result = await withProgress(terminal, 'replay', 'nodes', (onProgress) =>
       replayRecording({
@@ -56,6 +57,7 @@ async function runReplay(
         backend,
         modes: mode === undefined ? undefined : [mode],
         threads,
+        strictF32: strictF32 === true,
         signal,
         onProgress,
       }),
@@ -64,7 +66,10 @@ async function runReplay(
     if (
       result.partial ||
       result.nodes.some(
-        ({ isSame, problem, nonFinite }) => isSame === false || problem !== undefined || nonFinite > 0,
+        ({ isSame, onDevice, problem, nonFinite }) =>
+          (onDevice === undefined ? isSame === false : onDevice.isBeyond) ||
+          problem !== undefined ||
+          nonFinite > 0,
       )
     )
       context.exitWith(1);

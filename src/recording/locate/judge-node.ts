@@ -89,8 +89,12 @@ async function judgeMissing({ node, prepared, recorded, written }: ReadyNode): P
   };
 }
 
-/** Longest sum of the node times the square of a rounding. */
-function floorOf(node: GraphTensor, { prepared }: ReadyNode, { positions }: JudgeContext): number {
+/** The NMSE that F32 itself gives: the longest sum of the node times the square of a rounding. */
+export function floorOf(
+  node: GraphTensor,
+  { prepared }: Pick<ReadyNode, 'prepared'>,
+  { positions }: Pick<JudgeContext, 'positions'>,
+): number {
   const first = prepared.src[0] == null ? undefined : prepared.tensors[prepared.src[0]];
   const terms = Math.max(1, ...(first?.ne ?? []).slice(0, node.op === 'CONV_2D' ? 4 : 1));
   const angle = node.op === 'ROPE' ? (4 * positions * F32_EPSILON) ** 2 : 0;

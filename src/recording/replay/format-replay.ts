@@ -19,7 +19,15 @@ export function formatReplay(
   ];
   if (partial)
     head.push('PARTIAL: the run did not finish; what is there of it was replayed, which passes nothing');
-  if (compared.length > 0)
+  const judged = nodes.filter(({ onDevice }) => onDevice !== undefined);
+  const beyond = judged.filter(({ onDevice }) => onDevice!.isBeyond);
+  if (judged.length > 0)
+    head.push(
+      beyond.length === 0
+        ? `within limits: ${judged.length} of ${judged.length}; ${judged.length - other.length} the same bits`
+        : `within limits: ${judged.length - beyond.length} of ${judged.length}, ${beyond.length} BEYOND; ${judged.length - other.length} the same bits`,
+    );
+  else if (compared.length > 0)
     head.push(
       other.length === 0
         ? `as recorded: ${compared.length} of ${compared.length} the same bits`
@@ -41,8 +49,14 @@ export function formatReplay(
   return rendered([
     head,
     listed(
+      'beyond their limits (NMSE)',
+      beyond,
+      ({ onDevice }) => onDevice!.error.toExponential(2),
+      ({ onDevice }) => `limit ${onDevice!.limit.toExponential(2)}`,
+    ),
+    listed(
       'other bits',
-      other,
+      judged.length > 0 ? [] : other,
       ({ nmse }) => nmse?.toExponential(2) ?? '',
       () => '',
     ),

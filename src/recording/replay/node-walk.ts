@@ -31,6 +31,7 @@ export interface ReadyNode {
 /**
  * Walks through a recording. Later nodes read what was recorded, whatever a node gives now.
  * @param tensors the graph's, or as another graph defines them. @param onNode called before each node.
+ * @param wide runs nodes with their operands in F32. Default `backend`.
  */
 export async function* walkNodes(
   recording: Recording,
@@ -38,6 +39,7 @@ export async function* walkNodes(
   checkpoint: Pick<Checkpoint, 'tensors'>,
   backend: Backend,
   onNode: (at: string) => void,
+  wide: Backend = backend,
 ): AsyncGenerator<ReadyNode> {
   const values = new ReplayValues(
     recording.dump,
@@ -64,6 +66,7 @@ export async function* walkNodes(
         const target = prepared.tensors[0]!;
         const before = prepared.roots[0]!.slice();
         const run = (again: Prepared) => runNode(backend.native, node, again);
+        const runWide = (again: Prepared) => runNode(wide.native, node, again);
         yield {
           node,
           step,
@@ -81,7 +84,7 @@ export async function* walkNodes(
             runNode(backend.native, other, again);
             return written.read(again.roots[0]!, again.tensors[0]!);
           },
-          widened: () => runWidened(node.op, prepared, before, written, run),
+          widened: () => runWidened(node.op, prepared, before, written, runWide),
         };
         const memory = await values.memory(node, step);
         memory.set(before);

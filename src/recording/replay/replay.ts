@@ -15,8 +15,10 @@ export interface ReplayRecordingOptions {
   modes?: readonly ReplayMode[];
   /** CPU threads. Default: as recorded; the bits may depend on it. */
   threads?: number;
-  /** Backend or device. Default `cpu`. */
+  /** Backend or device. Default `cpu`; any other is judged by limits, not by bits. */
   backend?: string;
+  /** Multiplies F32 as F32 on GPUs that would round the operands to F16. Default false. */
+  strictF32?: boolean;
   signal?: AbortSignal;
   /** Called with nodes done and nodes in all. */
   onProgress?: (done: number, total: number) => void;
@@ -32,6 +34,7 @@ export interface ReplayRun {
   modes: readonly ReplayMode[];
   threads: number | undefined;
   backend: string;
+  strictF32?: boolean;
 }
 
 /** One node, replayed. */
@@ -53,6 +56,12 @@ export interface ReplayedNode {
   ownError?: number;
   /** NaN and infinities in what was recorded, but for minus infinity, which masks hold. */
   nonFinite: number;
+  /**
+   * On another kind of device than the CPU: NMSE of what it gives against the node with its operands in F32
+   * on the CPU, what it may be (four times that of what was recorded, and never below F32's own), and whether
+   * it is more. Of indices, 1 where they differ.
+   */
+  onDevice?: { error: number; limit: number; isBeyond: boolean };
   /** Types of the operands that were widened. */
   widened?: string[];
   /** Why it was not replayed. */
@@ -85,6 +94,7 @@ export async function replayRecording(options: ReplayRecordingOptions): Promise<
     modes,
     threads,
     backend,
+    strictF32: options.strictF32 ?? false,
   };
   return (await runInChild(
     { kind: 'replay', run },

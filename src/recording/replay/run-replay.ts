@@ -1,7 +1,9 @@
 /** Replays a recording, node by node, in the order in which it ran. Meant for a child process. */
+import { dtypeKind } from '../../dump/dtypes.js';
 import { ZayascopeError } from '../../errors.js';
 import { openBackend } from '../../graph/backend.js';
 import { sameBytes } from '../../same-bytes.js';
+import { floorOf } from '../locate/judge-node.js';
 import { type ReadyNode, walkNodes } from './node-walk.js';
 import { Recording } from './open-recording.js';
 import type { RecordingReplay, ReplayedNode, ReplayRun } from './replay.js';
@@ -14,11 +16,19 @@ export async function runReplay(
 ): Promise<RecordingReplay> {
   await using recording = await Recording.open('replay', run.recording);
   const threads = run.threads ?? recording.threads;
-  using backend = openBackend(run.backend, threads === undefined ? {} : { threads });
+  const onCpu = threads === undefined ? {} : { threads };
+  using backend = openBackend(run.backend, {
+    ...onCpu,
+    ...(run.strictF32 === true && { strictF32: true }),
+  });
+  const isCpu = backend.device.type === 'cpu';
+  using wide = isCpu ? undefined : openBackend('cpu', onCpu);
   const stored = await recording.ownWeights('replay', run.model);
+  const { sequences } = recording.dump.manifest;
+  const positions = Math.max(1, ...sequences.map(({ tokens, length = 0 }) => tokens?.length ?? length));
   const total = recording.nodeCount;
   const nodes: ReplayedNode[] = [];
-  for await (const ready of walkNodes(recording, recording.graph.tensors, stored, backend, onNode)) {
+  for await (const ready of walkNodes(recording, recording.graph.tensors, stored, backend, onNode, wide)) {
     const { node, step } = ready;
     nodes.push({
       id: node.id,
@@ -27,7 +37,7 @@ export async function runReplay(
       name: node.tap ?? node.name,
       block: recording.blockOf(node),
       nonFinite: ready.nonFinite,
-      ...(await replayOne(ready, run)),
+      ...(await (isCpu ? replayOne(ready, run) : replayOnDevice(ready, positions))),
     });
     if (nodes.length % 64 === 0 || nodes.length === total) onProgress(nodes.length, total);
   }
@@ -40,7 +50,38 @@ export async function runReplay(
   };
 }
 
-type Outcome = Pick<ReplayedNode, 'isSame' | 'nmse' | 'ownError' | 'widened' | 'problem'>;
+type Outcome = Pick<ReplayedNode, 'isSame' | 'nmse' | 'ownError' | 'onDevice' | 'widened' | 'problem'>;
+
+/** What was recorded errs by as much as the CPU's own roundings; a device may err by twice that. */
+const FACTOR = 4;
+
+/** Judged by limits: another device sums in another order. */
+async function replayOnDevice(ready: ReadyNode, positions: number): Promise<Outcome> {
+  const { node, recorded, written } = ready;
+  const numbers = (bytes: Uint8Array) => widenToFloat64(bytes, node.type, written.ne[0]);
+  try {
+    const again = ready.run();
+    const isSame = sameBytes(again, recorded);
+    if (dtypeKind(node.type) === 'integer') {
+      const onDevice = { error: isSame ? 0 : 1, limit: 0, isBeyond: !isSame };
+      return { isSame, onDevice };
+    }
+    const [given, own] = [await numbers(again), await numbers(recorded)];
+    const wide = await ready.widened();
+    const reference = wide?.values ?? own;
+    const limit = Math.max(floorOf(node, ready, { positions }), FACTOR * nmse(reference, own));
+    const error = nmse(reference, given);
+    return {
+      isSame,
+      onDevice: { error, limit, isBeyond: !isSame && !(error <= limit) },
+      ...(!isSame && { nmse: nmse(own, given) }),
+      ...(wide !== undefined && { widened: wide.types }),
+    };
+  } catch (error) {
+    if (!(error instanceof ZayascopeError) || error.code !== 'BACKEND') throw error;
+    return { problem: error.message };
+  }
+}
 
 async function replayOne(ready: ReadyNode, { modes }: ReplayRun): Promise<Outcome> {
   const { node, recorded, written } = ready;
