@@ -1,6 +1,7 @@
 /** The program of a child process of `in-child.ts`: takes one job, and tells how it went. */
 import { ZayascopeError } from '../errors.js';
 import type { RecordingJob, RecordingMessage } from './in-child.js';
+import type { ReplayedNode } from './replay/replay.js';
 
 process.once('message', (job: RecordingJob) => {
   const send = (message: RecordingMessage) =>
@@ -33,5 +34,6 @@ async function run(job: RecordingJob, tell: (done: number, total: number) => voi
     return runLocate(job.run, tell, onNode);
   }
   const { runReplay } = await import('./replay/run-replay.js');
-  return runReplay(job.run, tell, onNode);
+  const onResult = (node: ReplayedNode) => process.send!({ node } satisfies RecordingMessage);
+  return runReplay(job.run, tell, onNode, onResult);
 }

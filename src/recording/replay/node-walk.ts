@@ -31,7 +31,8 @@ export interface ReadyNode {
 /**
  * Walks through a recording. Later nodes read what was recorded, whatever a node gives now.
  * @param tensors the graph's, or as another graph defines them. @param onNode called before each node.
- * @param wide runs nodes with their operands in F32. Default `backend`.
+ * @param options `wide` runs nodes with their operands in F32 (default `backend`); `from`: how many nodes are
+ * passed over.
  */
 export async function* walkNodes(
   recording: Recording,
@@ -39,7 +40,7 @@ export async function* walkNodes(
   checkpoint: Pick<Checkpoint, 'tensors'>,
   backend: Backend,
   onNode: (at: string) => void,
-  wide: Backend = backend,
+  { wide = backend, from = 0 }: { wide?: Backend | undefined; from?: number | undefined } = {},
 ): AsyncGenerator<ReadyNode> {
   const values = new ReplayValues(
     recording.dump,
@@ -47,11 +48,13 @@ export async function* walkNodes(
     checkpoint,
     recording.graph.tensors,
   );
+  let place = 0;
   for (const { step, nodes } of recording.graph.graphs) {
     values.begin(nodes);
     for (const id of nodes) {
       const node = tensors[id]!;
-      if (recording.unrecorded.has(id)) await keepValue(recording, node, step, values, tensors);
+      const isPassed = recording.computes(id) && !recording.unrecorded.has(id) && place++ < from;
+      if (isPassed || recording.unrecorded.has(id)) await keepValue(recording, node, step, values, tensors);
       else if (recording.computes(id)) {
         onNode(`${node.op} ${node.name} (node ${id})`);
         const all = await writtenBy(node, step, values, tensors);

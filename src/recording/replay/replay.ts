@@ -3,7 +3,7 @@
  * fit.
  */
 import { resolve } from 'node:path';
-import { runInChild } from '../in-child.js';
+import { isProcessEnd, runInChild } from '../in-child.js';
 
 /** Options of {@link replayRecording}. */
 export interface ReplayRecordingOptions {
@@ -35,6 +35,8 @@ export interface ReplayRun {
   threads: number | undefined;
   backend: string;
   strictF32?: boolean;
+  /** Nodes that an earlier process has done. Default 0. */
+  from?: number;
 }
 
 /** One node, replayed. */
@@ -68,6 +70,9 @@ export interface ReplayedNode {
   problem?: string;
 }
 
+/** A driver that takes longer over a node hangs. */
+const NODE_MS = 120_000;
+
 /** What became of a recording's nodes. */
 export interface RecordingReplay {
   nodes: ReplayedNode[];
@@ -96,8 +101,24 @@ export async function replayRecording(options: ReplayRecordingOptions): Promise<
     backend,
     strictF32: options.strictF32 ?? false,
   };
-  return (await runInChild(
-    { kind: 'replay', run },
-    { onProgress, ...(signal && { signal }) },
-  )) as RecordingReplay;
+  const done: ReplayedNode[] = [];
+  for (;;) {
+    const from = done.length;
+    try {
+      const rest = (await runInChild(
+        { kind: 'replay', run: { ...run, from } },
+        {
+          onProgress,
+          onNode: (node) => done.push(node),
+          ...(backend !== 'cpu' && { silenceMs: NODE_MS }),
+          ...(signal && { signal }),
+        },
+      )) as RecordingReplay;
+      return { ...rest, nodes: [...done.slice(0, from), ...rest.nodes] };
+    } catch (error) {
+      // A driver that ends the process may do so long after what broke it: another process goes on, as long
+      // as each gets further. On the CPU it is the graph's fault.
+      if (!isProcessEnd(error) || done.length === from) throw error;
+    }
+  }
 }

@@ -13,6 +13,7 @@ export async function runReplay(
   run: ReplayRun,
   onProgress: (done: number, total: number) => void,
   onNode: (at: string) => void,
+  onResult: (node: ReplayedNode) => void = () => {},
 ): Promise<RecordingReplay> {
   await using recording = await Recording.open('replay', run.recording);
   const threads = run.threads ?? recording.threads;
@@ -28,9 +29,12 @@ export async function runReplay(
   const positions = Math.max(1, ...sequences.map(({ tokens, length = 0 }) => tokens?.length ?? length));
   const total = recording.nodeCount;
   const nodes: ReplayedNode[] = [];
-  for await (const ready of walkNodes(recording, recording.graph.tensors, stored, backend, onNode, wide)) {
+  for await (const ready of walkNodes(recording, recording.graph.tensors, stored, backend, onNode, {
+    wide,
+    from: run.from,
+  })) {
     const { node, step } = ready;
-    nodes.push({
+    const replayed: ReplayedNode = {
       id: node.id,
       step,
       op: node.op,
@@ -38,7 +42,9 @@ export async function runReplay(
       block: recording.blockOf(node),
       nonFinite: ready.nonFinite,
       ...(await (isCpu ? replayOne(ready, run) : replayOnDevice(ready, positions))),
-    });
+    };
+    nodes.push(replayed);
+    if (!isCpu) onResult(replayed);
     if (nodes.length % 64 === 0 || nodes.length === total) onProgress(nodes.length, total);
   }
   return {
