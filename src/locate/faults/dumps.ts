@@ -1,5 +1,4 @@
 import { diffDumps } from '../../diff/diff.js';
-import type { DiffReport } from '../../diff/report.js';
 import { sideBySide } from '../../diff/sides/side-by-side.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { fitDump, withoutTaps } from '../../dump/names/fitted-dump.js';
@@ -39,6 +38,7 @@ import { type LocateOpsOptions, locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
 import type { LocateReport } from './report.js';
 import { PolicyRunners } from './runners.js';
+import { lackingSentence, unfinishedSentence, unfitSentence, unfitTaps } from './unjudged.js';
 import { gatheredBeginnings, ownBeginnings } from './where/beginnings.js';
 
 /**
@@ -259,36 +259,6 @@ export async function locateDumps(
       ...cannotSay(model, noise, routing?.flipped ?? 0),
     ],
   };
-}
-
-/** Taps of both dumps whose values do not fit each other. */
-function unfitTaps(unpaired: DiffReport['unpaired']): string[] {
-  return unpaired.flatMap(({ tap, side, rows }) =>
-    tap !== null && side === 'both' && rows === 0 ? [tap] : [],
-  );
-}
-
-function unfitSentence(taps: readonly string[]): string | null {
-  const [first] = taps;
-  if (first === undefined) return null;
-  return `${taps.length} ${taps.length === 1 ? 'value has' : 'values have'} no partner that fits, first ${first}: ops are judged over the others, and nothing passes.`;
-}
-
-/** A run that did not finish passes nothing: what it lacks may be wrong. */
-function unfinishedSentence(dumps: readonly DumpView[], ops: LocateReport['ops']): string | null {
-  const partial = dumps.find(({ manifest }) => manifest.status === 'partial');
-  if (partial === undefined) return null;
-  const judged = ops.filter(({ verdict }) => verdict !== 'not judged').length;
-  return `${label(partial)} is partial: its producer did not finish. None of ${judged} ops that it holds makes more error of its own than a right one; of what it lacks nothing is known.`;
-}
-
-/** Tokens that one side lacks may be wrong there. */
-function lackingSentence(partners: readonly string[], ops: LocateReport['ops']): string {
-  const judged = ops.filter(({ verdict }) => verdict !== 'not judged').length;
-  return [
-    ...partners,
-    `None of ${judged} ops makes more error of its own there than a right one; of the other tokens nothing is known.`,
-  ].join(' ');
 }
 
 /** True for a dump of several forward calls. */

@@ -1,0 +1,35 @@
+/** Why nothing passes though no op errs: sentences for a verdict that is none. */
+import type { DiffReport } from '../../diff/report.js';
+import type { DumpView } from '../../dump/dump-view.js';
+import { label } from './notes.js';
+import type { LocateReport } from './report.js';
+
+/** Taps of both dumps whose values do not fit each other. */
+export function unfitTaps(unpaired: DiffReport['unpaired']): string[] {
+  return unpaired.flatMap(({ tap, side, rows }) =>
+    tap !== null && side === 'both' && rows === 0 ? [tap] : [],
+  );
+}
+
+export function unfitSentence(taps: readonly string[]): string | null {
+  const [first] = taps;
+  if (first === undefined) return null;
+  return `${taps.length} ${taps.length === 1 ? 'value has' : 'values have'} no partner that fits, first ${first}: ops are judged over the others, and nothing passes.`;
+}
+
+/** A run that did not finish passes nothing: what it lacks may be wrong. */
+export function unfinishedSentence(dumps: readonly DumpView[], ops: LocateReport['ops']): string | null {
+  const partial = dumps.find(({ manifest }) => manifest.status === 'partial');
+  if (partial === undefined) return null;
+  const judged = ops.filter(({ verdict }) => verdict !== 'not judged').length;
+  return `${label(partial)} is partial: its producer did not finish. None of ${judged} ops that it holds makes more error of its own than a right one; of what it lacks nothing is known.`;
+}
+
+/** Tokens that one side lacks may be wrong there. */
+export function lackingSentence(partners: readonly string[], ops: LocateReport['ops']): string {
+  const judged = ops.filter(({ verdict }) => verdict !== 'not judged').length;
+  return [
+    ...partners,
+    `None of ${judged} ops makes more error of its own there than a right one; of the other tokens nothing is known.`,
+  ].join(' ');
+}
