@@ -77,6 +77,15 @@ export function formatShare(share: number): string {
   return `${percent.toFixed(percent > 99 || percent < 1 ? 2 : 1)} %`;
 }
 
+/** A factor for people; never rounded to 1. */
+export function formatFactor(factor: number, digits = 5): string {
+  for (let more = digits; more < 17; more++) {
+    const shown = Number(factor.toPrecision(more));
+    if (shown !== 1 || factor === 1) return String(shown);
+  }
+  return String(factor);
+}
+
 /** Characters of a selection that are shown: that of an import lists what it holds. */
 const LONGEST_SELECTION = 60;
 

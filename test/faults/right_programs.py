@@ -62,6 +62,26 @@ def linear(product: Callable) -> Alteration:
     return altered
 
 
+def sums(dtype: torch.dtype, product: Callable) -> Alteration:
+    """As `linear`, with product and bias in `dtype` and one rounding, as torch has it."""
+
+    @contextmanager
+    def altered(_model) -> Iterator[None]:
+        kept = functional.linear
+
+        def replaced(x, weight, bias=None):
+            y = product(x.to(dtype), weight.to(dtype))
+            return (y if bias is None else y + bias.to(dtype)).to(x.dtype)
+
+        functional.linear = replaced
+        try:
+            yield
+        finally:
+            functional.linear = kept
+
+    return altered
+
+
 def all_of(*alterations: Alteration) -> Alteration:
     @contextmanager
     def altered(model) -> Iterator[None]:
@@ -94,6 +114,10 @@ def _in_double(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 def _in_single(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return (x.float() @ weight.float().t()).to(x.dtype)
+
+
+def _in_eights(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return sum(x[..., k : k + 8] @ weight[:, k : k + 8].t() for k in range(0, x.shape[-1], 8))
 
 
 def _in_tf32(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -168,6 +192,9 @@ RIGHT_PROGRAMS = [
     Program("weights-in-bf16", "Weights are BF16, activations F32.", "float32", change(_wide_activations)),
     Program("half-linear-reordered", "Products sum their inner axis in another order.", "half", linear(_reordered)),
     Program("half-linear-in-single", "Products multiply in F32 and round once.", "half", linear(_in_single)),
+    Program("half-sums-backwards", "Products sum their inner axis backwards in F32 and round once, after their bias.", "half", sums(torch.float32, lambda x, w: x.flip(-1) @ w.flip(-1).t())),
+    Program("half-sums-in-eights", "Products sum in F32 over runs of 8 and round once, after their bias.", "half", sums(torch.float32, _in_eights)),
+    Program("half-sums-in-double", "Products sum in F64 and round once, after their bias.", "half", sums(torch.float64, lambda x, w: x @ w.t())),
     Program("half-norm-fused", "Norms round once, after their weight.", "half", FUSED_NORM),
     Program("half-branch-fused", "The branch's affine does not round.", "half", FUSED_BRANCH),
     Program("half-activation-fused", "SiLU and product round once.", "half", FUSED_ACTIVATION),

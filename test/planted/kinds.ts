@@ -84,6 +84,14 @@ export const RIGHT_KINDS: readonly DumpKind[] = (['float32', 'bfloat16'] as cons
   ).map(([name, seen]) => kind(`right program, ${dtype}: ${name}`, dtype, seen, { noise: true })),
 );
 
+/**
+ * Programs whose dtypes are known, as transformers' own: those that only sum in another order are right
+ * there.
+ */
+export const KNOWN_KINDS: readonly DumpKind[] = (['bfloat16', 'float16'] as const).map((dtype) =>
+  kind(`right program, ${dtype}: as transformers`, dtype, whole, { noise: true }),
+);
+
 function kind(
   name: string,
   dtype: Planting['dtype'],

@@ -6,7 +6,7 @@ import { root } from '../reference/python.js';
 import { grouped } from './grouped.js';
 import { judgeDump, type Outcome, type Planted } from './judge.js';
 import { KeptDump } from './kept-dump.js';
-import { type DumpKind, hash, KINDS, RIGHT_KINDS } from './kinds.js';
+import { type DumpKind, hash, KINDS, KNOWN_KINDS, RIGHT_KINDS } from './kinds.js';
 import type { Plantable, Planting, PlantServer } from './plant-server.js';
 
 /** A checkpoint that right programs run. */
@@ -83,6 +83,8 @@ export function allCases({ faults, steps, programs }: Plantable): SuiteCase[] {
         ({ plants }) => (plants.dtype === 'float32') === (dtype === 'float32'),
       );
       cases.push({ kind: kinds[(at + index) % kinds.length]!, checkpoint, program, planted: null });
+      if (program.startsWith('half-sums-'))
+        for (const kind of KNOWN_KINDS) cases.push({ kind, checkpoint, program, planted: null });
     }
   return cases;
 }

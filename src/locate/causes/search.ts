@@ -1,5 +1,6 @@
 /** Tries the table of causes on one op. */
 import { ZayascopeError } from '../../errors.js';
+import { formatFactor } from '../../text-table.js';
 import type { Alternative } from './alternative.js';
 import { errorOf, type OpComputer } from './compute.js';
 import type { OpenOp } from './open-op.js';
@@ -136,7 +137,7 @@ function plainFactor(
     false,
   );
   if (!explains(before, after, limit)) return undefined;
-  const words = Number(factor.toPrecision(5));
+  const words = formatFactor(factor);
   return {
     key: `times ${words}`,
     says: `${what} is ${words} times what it should be`,

@@ -33,6 +33,7 @@ import {
   referenceNotes,
   unexplained,
   withoutRowsNotes,
+  wrongReferenceSentence,
 } from './notes.js';
 import { type LocateOpsOptions, locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
@@ -209,8 +210,11 @@ export async function locateDumps(
   const partners = partnerNotes(reference, tested, reports);
   // What a side's own selection left out is not asked for.
   const lacksTokens = diff.unpaired.some(({ tap, rows }) => tap === null && rows > 0);
+  const wrongReference = wrongReferenceSentence(own.referenceFault, reference, tested);
   const unfinished = isSilent
-    ? (unfinishedSentence(dumps, ops) ?? (lacksTokens ? lackingSentence(partners, ops) : null))
+    ? (unfinishedSentence(dumps, ops) ??
+      wrongReference ??
+      (lacksTokens ? lackingSentence(partners, ops) : null))
     : null;
   const found = !isSilent || unfinished !== null;
   const final = {
@@ -240,6 +244,7 @@ export async function locateDumps(
     noiseByTap,
     routing: routing === null ? null : { ...routing, pinned: null },
     notes: [
+      ...(wrongReference === null || unfinished === wrongReference ? [] : [wrongReference]),
       ...referenceNotes(reference),
       ...standingNotes(reference, noise, noiseByTap ?? []),
       ...coveredNotes(tested, noise, own.coveredByNoise, family),

@@ -106,7 +106,8 @@ export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: Lo
         : verdictOf(own, {
             local,
             limit,
-            finiteInputs,
+            finiteInputs: finiteInputs && !from.some(hasAllowed),
+            hasAllowed: hasAllowed(own),
             isTie: options.ties.has(tap),
             isDerived: hasRole(options.family, 'router.margin', tap),
           }),
@@ -127,19 +128,26 @@ function verdictOf(
     local: number | null;
     limit: number | null;
     finiteInputs: boolean;
+    /** The value itself holds what is not finite, and the caller allowed it. */
+    hasAllowed: boolean;
     isTie: boolean;
     isDerived: boolean;
   },
 ): OpVerdict {
-  const { local, limit, finiteInputs, isTie, isDerived } = known;
+  const { local, limit, finiteInputs, hasAllowed, isTie, isDerived } = known;
   if (local === null || limit === null) return 'not judged';
   if (local === 0) return 'exact';
   // Derived from a value that is judged itself, and read by nothing.
   if (isDerived) return 'not judged';
   if (isTie) return 'within noise';
+  if (hasAllowed && !Number.isFinite(local)) return 'not judged';
   if (error!.tap.dtype === 'I32') return finiteInputs ? 'fault' : 'not judged';
   if (local <= limit) return 'within noise';
   return finiteInputs ? 'fault' : 'not judged';
+}
+
+function hasAllowed({ cumulative }: OpEvidence): boolean {
+  return (cumulative.nonFinite?.allowed ?? 0) > 0;
 }
 
 function energyOf(report: FloatTapReport | IntegerTapReport): number {

@@ -61,6 +61,11 @@ export interface OwnErrors {
    * their block, in execution order, with the largest own error.
    */
   coveredByNoise: ReadonlyMap<string, number>;
+  /**
+   * The first op of an F32 reference of transformers that is not what the model computes, and how many there
+   * are: no right reference has one. Null for none.
+   */
+  referenceFault: { tap: string; nmse: number; count: number } | null;
   /** The half precision that the tested program rounds to; null: none. */
   half: HalfDtype | null;
   notes: string[];
@@ -94,6 +99,7 @@ export async function ownErrors(
       mismatch: null,
       small: new Map(),
       coveredByNoise: new Map(),
+      referenceFault: null,
       half: null,
       notes: [],
     };
@@ -136,6 +142,9 @@ export async function ownErrors(
   const isQuantised = ofReference !== undefined && isGguf(runners) && mostlyWrong(ofReference);
   if (isQuantised && halfOf(ofReference, runner.config) !== null) measured.pop();
   else if (isQuantised) measured[0] = withoutFaults(ofReference, runner.config);
+  const isRight = ofReference === undefined || isQuantised || isImport(reference) || !isSingle(reference);
+  const referenceFault = isRight ? null : faultOf(ofReference);
+  if (referenceFault !== null) measured[0] = withoutFaults(ofReference!, runner.config);
   const quiet = measured[0];
   const before = measured.length;
   if (noise !== undefined) await measure(noise, base, 'computed', 'low-precision noise of each op');
@@ -210,7 +219,12 @@ export async function ownErrors(
       })
     : new Map<string, number>();
   if (ofNoise !== null)
-    for (const [name, usual] of systematicFaults(local, ofNoise, productSpans(local.keys(), runner.config)))
+    for (const [name, usual] of systematicFaults(
+      local,
+      ofNoise,
+      productSpans(local.keys(), runner.config),
+      roundsTaps(base),
+    ))
       pooled.set(name, Math.min(usual, pooled.get(name) ?? usual));
   const found = half ?? halves.tested;
   const covered = ofNoise !== null && found === null && !roundsTaps(base);
@@ -220,6 +234,7 @@ export async function ownErrors(
     mismatch,
     small: pooled,
     coveredByNoise: covered ? coveredKinds(local, quiet, ofNoise, useOf) : new Map(),
+    referenceFault,
     half: found,
     notes,
   };
@@ -274,6 +289,15 @@ function isGguf({ model }: PolicyRunners): boolean {
 function mostlyWrong(local: ReadonlyMap<string, LocalError>): boolean {
   const errors = [...local.values()].filter(({ nmse }) => nmse > 0);
   return errors.filter(isWrong).length > errors.length / 4;
+}
+
+/** Ops beyond what any dtype leaves; what is not finite is told by itself. */
+function faultOf(local: ReadonlyMap<string, LocalError>): OwnErrors['referenceFault'] {
+  const wrong = [...local].filter(
+    ([, error]) => error.tap.dtype !== 'I32' && Number.isFinite(error.nmse) && isWrong(error),
+  );
+  const [first] = wrong;
+  return first === undefined ? null : { tap: first[0], nmse: first[1].nmse, count: wrong.length };
 }
 
 /** True for a policy under which values are rounded. */

@@ -1,4 +1,5 @@
 /** What takes a node's error away: tried one after the other, each by computing. */
+import { formatFactor } from '../../text-table.js';
 import { roundTo } from '../../weights/round.js';
 import type { Four } from '../record/recorded-graph.js';
 import { nmse } from '../replay/widen.js';
@@ -45,7 +46,7 @@ export async function findCause(wrong: Case): Promise<Cause | undefined> {
       Float64Array.from({ length: reference.length }, (_, k) => factor * reference[k]!),
       values,
     );
-    if (explains(left)) return { words: `${Number(factor.toPrecision(4))} times what it should be`, left };
+    if (explains(left)) return { words: `${formatFactor(factor, 4)} times what it should be`, left };
   }
   for (const [words, moved] of shifts(wrong)) {
     const left = nmse(moved, values);

@@ -4,6 +4,7 @@ import { concat, cont, reshape, slice } from '../../../graph/ops-layout.js';
 import { argsort, l2Norm, mean, rmsNorm, softMax, sumRows } from '../../../graph/ops-rows.js';
 import { elementCount } from '../../../graph/shape.js';
 import type { Tensor } from '../../../graph/tensor.js';
+import { formatFactor } from '../../../text-table.js';
 import type { Alternative, CauseKind, NodeEdit } from '../alternative.js';
 import { valueWords } from '../words.js';
 
@@ -79,7 +80,7 @@ function formsOf({ op, params, sources: own }: Tensor): Form[] {
     case 'scale': {
       const factor = params[0]!;
       if (factor === 1 || params.length > 1) return [];
-      const words = Number(factor.toPrecision(6));
+      const words = formatFactor(factor, 6);
       return [
         ['not-scaled', `the factor ${words} is left out`, 'without it', ([x]) => x!],
         [
@@ -93,7 +94,7 @@ function formsOf({ op, params, sources: own }: Tensor): Form[] {
     }
     case 'softMax': {
       const factor = params[0]!;
-      const words = Number(factor.toPrecision(6));
+      const words = formatFactor(factor, 6);
       const other = (by: number) => (sources: readonly Tensor[]) => softMax(sources[0]!, by, sources[1]);
       return [
         ...(factor === 1

@@ -99,11 +99,14 @@ const POOLED_SHARE = 0.1;
  * @param noise own errors of a run that counts as right, of the same prompt: tokens that come again make
  * roundings come again.
  * @param hasProduct true for ops that sum products.
+ * @param hasFew true where ops are recomputed in their own dtypes, and only a few sums on the other side of a
+ * tie differ: those have no more system than their own energy gives them, however quiet the noise run is.
  */
 export function systematicFaults(
   local: ReadonlyMap<string, LocalError>,
   noise: ReadonlyMap<string, LocalError>,
   hasProduct: (tap: string) => boolean,
+  hasFew: boolean,
 ): Map<string, number> {
   const found = new Map<string, number>();
   const kinds = new Map<string, Ratio[]>();
@@ -115,7 +118,8 @@ export function systematicFaults(
     const usual = noise.get(name)?.systematic;
     if (systematic === null || usual == null || systematic.columns < LEAST_COLUMNS) continue;
     for (const part of ['mean', 'scale', 'size'] as const) {
-      const [own, right] = [systematic[part], Math.max(usual[part], usual.expected[part])];
+      const right = Math.max(usual[part], usual.expected[part], hasFew ? systematic.expected[part] : 0);
+      const own = systematic[part];
       add(name, own / (FACTOR * right));
       // one number of a whole value says too little of so small an excess
       if (part === 'scale' || hasProduct(name)) continue;
