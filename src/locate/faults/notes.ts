@@ -39,6 +39,14 @@ export async function otherWeights<D extends Pick<DumpView, 'manifest'>>(
   });
 }
 
+/** True where a dump's manifest says that it ran the model's very weights. */
+export async function hasWeights(
+  { weights }: Model,
+  { manifest }: Pick<DumpView, 'manifest'>,
+): Promise<boolean> {
+  return manifest.model.weightsSha256 === (await identityOf(weights.checkpoint));
+}
+
 const identities = new WeakMap<Checkpoint, Promise<string>>();
 
 /** Read once for each checkpoint. */

@@ -13,7 +13,7 @@ import type { HalfDtype } from './dtypes/rounding.js';
 import { systematicFaults } from './dtypes/systematic.js';
 import { type LocalError, type LocalOptions, localErrors } from './local.js';
 import { type Mismatch, weightsMismatch } from './mismatch.js';
-import { label, modelNotes, otherWeights } from './notes.js';
+import { hasWeights, label, modelNotes, otherWeights } from './notes.js';
 import { LEAST_LIMIT, LIMIT_FACTOR, UNMEASURED_LIMIT } from './ops.js';
 import type { LocateOptions } from './options.js';
 import type { PolicyRunners } from './runners.js';
@@ -142,8 +142,9 @@ export async function ownErrors(
   const isQuantised = ofReference !== undefined && isGguf(runners) && mostlyWrong(ofReference);
   if (isQuantised && halfOf(ofReference, runner.config) !== null) measured.pop();
   else if (isQuantised) measured[0] = withoutFaults(ofReference, runner.config);
-  const isRight = ofReference === undefined || isQuantised || isImport(reference) || !isSingle(reference);
-  const referenceFault = isRight ? null : faultOf(ofReference);
+  // Of other weights the mismatch is told, of a quantised file that it is one.
+  const isOwn = isSingle(reference) && (await hasWeights(runners.model!, reference));
+  const referenceFault = isOwn && ofReference !== undefined ? faultOf(ofReference) : null;
   if (referenceFault !== null) measured[0] = withoutFaults(ofReference!, runner.config);
   const quiet = measured[0];
   const before = measured.length;
