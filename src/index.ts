@@ -19,6 +19,13 @@
 export { type AlignOpen, type AlignPair, type AlignResult, align } from './align/align.js';
 export type { AlignOptions } from './align/align-dumps.js';
 export { formatAlign } from './align/format-align.js';
+export { formatAligned } from './align/locate/format-aligned.js';
+export {
+  type AlignedFault,
+  type AlignedVerdict,
+  type LocateAlignedOptions,
+  locateAligned,
+} from './align/locate/locate-aligned.js';
 export { type CaptureOptions, type CaptureResult, capture } from './capture/capture.js';
 export {
   type CaptureProcessOptions,

@@ -3,6 +3,8 @@
  */
 import { ancestors, nearest, type Side } from './classes.js';
 import { quantileDistance } from './distance.js';
+import { explainedBetween } from './explained.js';
+import { BlockRules } from './kinds.js';
 import { bestFit, type CallSizes, type Fit } from './layouts.js';
 
 /** A tested class that may be the partner of a reference class. */
@@ -35,24 +37,17 @@ const MOST_ERROR = 0.1;
 const CLEAR = 25;
 /** The same, among those that the graphs allow. */
 const CLEAR_AMONG_FEW = 4;
+/** The same, among values that other blocks show to belong together. */
+const CLEAR_IN_BLOCKS = 1;
+const MOST_ERROR_IN_BLOCKS = 0.25;
 /** Errors below are those of F32 sums in another order. */
 const ROUNDING = 1e-9;
-/** How much more error than its sources a value may have by rounding alone. */
-const GROWTH = 100;
 /** Quantiles farther apart are not looked at element by element. */
 const FAR = 0.5;
 
-/** Errors that the types of a node's weights explain. */
-function explainedError(types: readonly string[]): number {
-  const worst = types.map((type) =>
-    type === 'F32' ? 1e-6 : type === 'F16' || type === 'BF16' ? 1e-4 : /^(Q8|Q6|Q5)/.test(type) ? 1e-2 : 0.1,
-  );
-  return Math.max(1e-6, ...worst);
-}
-
-/** Whether only a part of the tested value is meant. */
+/** Whether a part of either value is meant. */
 function isCut({ fit }: Candidate): boolean {
-  return fit.layout.some(({ op }) => CUTS.has(op));
+  return fit.isPrefix || fit.layout.some(({ op }) => CUTS.has(op));
 }
 
 const CUTS: ReadonlySet<string> = new Set([
@@ -112,7 +107,7 @@ class Pairer {
       const before = this.#byReference.size;
       this.#byElements(MOST_ERROR, this.#tested.hasEdges && this.#reference.hasEdges);
       if (this.#byReference.size > before) continue;
-      if (!this.#byNeighbours()) break;
+      if (!this.#byOtherBlocks() && !this.#byNeighbours()) break;
     }
     this.#dropUnfounded();
     const open = new Map<number, readonly Candidate[]>();
@@ -208,28 +203,9 @@ class Pairer {
   #isExplained(reference: number, { tested, fit }: Candidate): boolean {
     const sources = nearest(this.#tested, tested, 'parents', (id) => this.#byTested.has(id));
     const before = Math.max(0, ...[...sources].map((id) => this.#byTested.get(id)!.fit.error));
-    const own = explainedError(this.#typesBetween(tested));
-    if (fit.error > Math.max(own, GROWTH * before)) return false;
+    const { limit } = explainedBetween(this.#tested, tested, (id) => this.#byTested.has(id), before);
+    if (fit.error > limit) return false;
     return fit.error <= 1e-6 || this.#signature(reference).size === 0 || sources.size > 0;
-  }
-
-  /** Types of the weights read on the way from the nearest paired classes. */
-  #typesBetween(tested: number): string[] {
-    const types: string[] = [];
-    const seen = new Set<number>();
-    const waiting = [tested];
-    while (waiting.length > 0) {
-      const id = waiting.pop()!;
-      if (seen.has(id)) continue;
-      seen.add(id);
-      const { members, parents } = this.#tested.classes[id]!;
-      for (const { index, tap } of members) {
-        types.push(tap.dtype);
-        for (const { type } of this.#tested.edges.nodes.get(index)?.weights ?? []) types.push(type);
-      }
-      for (const parent of parents) if (!this.#byTested.has(parent)) waiting.push(parent);
-    }
-    return types.filter((type) => type !== 'I32' && type !== 'I64');
   }
 
   /** What is paired already and went into the one must have gone into the other. */
@@ -276,6 +252,35 @@ class Pairer {
       return pair !== undefined && this.#isAnchor(pair.reference);
     };
     return this.#latest(nearest(this.#tested, tested, 'parents', isKnown));
+  }
+
+  /**
+   * Pairs values that are each other's nearest, where other blocks show that they belong together. @returns
+   * whether any was paired.
+   */
+  #byOtherBlocks(): boolean {
+    const rules = new BlockRules(
+      [...this.#byReference.values()].flatMap(({ reference, tested, by }) =>
+        by === 'neighbours'
+          ? []
+          : this.#reference.classes[reference]!.members.flatMap(({ tap }) =>
+              this.#tested.classes[tested]!.members.map((other) => [tap.name, other.tap.name] as const),
+            ),
+      ),
+    );
+    let isNew = false;
+    for (const { id } of this.#reference.classes) {
+      const list = this.#candidates[id]!.filter(({ tested }) => !this.#isTaken(tested));
+      if (this.#byReference.has(id) || list.length === 0) continue;
+      const best = wholeFirst(list);
+      if (best.fit.error > MOST_ERROR_IN_BLOCKS) continue;
+      if (!rules.joins(this.#reference.classes[id]!, this.#tested.classes[best.tested]!)) continue;
+      const chosen = this.#clearest(id, best, CLEAR_IN_BLOCKS, false);
+      if (chosen === undefined || !this.#isConsistent(id, best.tested)) continue;
+      this.#add({ reference: id, ...best, by: 'elements', next: chosen.next });
+      isNew = true;
+    }
+    return isNew;
   }
 
   /** Pairs values that stand between the same neighbours in both graphs. @returns whether any was paired. */

@@ -22,7 +22,9 @@ def without(*names: str) -> Callable[[torch.nn.Module], None]:
     def alter(model: torch.nn.Module) -> None:
         owner = block(model, 1)
         name = next(each for each in names if hasattr(owner, each))
-        setattr(owner, name, torch.nn.Identity())
+        passing = torch.nn.Identity()
+        passing.weight = getattr(owner, name).weight  # Mamba asks for its dtype
+        setattr(owner, name, passing)
 
     return alter
 

@@ -14,6 +14,7 @@ export interface LocateCommandOptions extends DeviceOptions {
   policy?: string;
   noise?: string;
   map?: string;
+  align?: boolean;
   order?: string;
   failAbove?: number;
   allowNonfinite?: boolean;
@@ -50,6 +51,10 @@ export function locateCommand(context: CommandContext): Command {
       'names and layouts of the tested dump: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file (default: tap names)',
     )
     .option(
+      '--align',
+      'TESTED is a recording (zayascope record), the reference a dump of any program: values are paired by content',
+    )
+    .option(
       '--order <file>',
       'two dumps: names or patterns of taps, a line each, in the order in which they were computed (default: as the dumps say)',
     );
@@ -80,6 +85,10 @@ async function runLocate(
 ): Promise<void> {
   const { terminal } = context;
   const { model, policy, failAbove, backend, threads } = options;
+  if (options.align === true) {
+    const { runLocateAligned } = await import('./locate-aligned.js');
+    return runLocateAligned(referenceFolder, testedFolder, options, context);
+  }
   const { isRecording } = await import('../../recording/replay/open-recording.js');
   if (await isRecording(testedFolder ?? referenceFolder)) {
     const { runLocateRecording } = await import('./locate-recording.js');

@@ -1,0 +1,57 @@
+import { formatLocatedRecording } from '../../recording/locate/format.js';
+import { formatError, rendered, styled } from '../../text-table.js';
+import type { AlignedFault, AlignedVerdict } from './locate-aligned.js';
+
+/** Faults listed without `all`. */
+const FEW = 8;
+
+/** What was found, as text. @param all every fault, and of the nodes all. */
+export function formatAligned(
+  verdict: AlignedVerdict,
+  { color = false, all = false }: { color?: boolean; all?: boolean } = {},
+): string {
+  const { recording } = verdict;
+  const head = rendered([headLines(verdict, color, all)]);
+  if (recording === null)
+    return `${head}\n\nnodes were not run again (--model MODEL.gguf): arithmetic is not judged`;
+  return `${head}\n\neach node by itself:\n${formatLocatedRecording(recording, { color, all })}`;
+}
+
+function headLines(verdict: AlignedVerdict, color: boolean, all: boolean): string[] {
+  const { names, faults, first, logits, agreeing, differing, paired, taps, kind } = verdict;
+  const shown = all ? faults : faults.slice(0, FEW);
+  return [
+    `${names.reference} (reference) against ${names.recording}: ${paired} of ${taps} values paired; of the recording's ${agreeing} agree, ${differing} differ${logits === null ? '' : `; logits ${formatError(logits)}`}`,
+    verdictLine(verdict, color),
+    ...shown.map((fault, k) => `${k === 0 ? 'first' : 'and'}: ${faultWords(fault, color)}`),
+    ...(faults.length > shown.length ? [`and ${faults.length - shown.length} more (--all)`] : []),
+    ...(first === null
+      ? []
+      : [
+          `first pair that differs: ${first.tap} and ${first.from}, error ${formatError(first.error)}, rounding explains ${formatError(first.limit)}`,
+        ]),
+    ...(kind === null
+      ? []
+      : [
+          kind === 'semantic'
+            ? 'semantic: what is named gives what its inputs give, by its own graph and weights; these say something else than the reference'
+            : 'numeric: what is named, or what goes into it, is not what its inputs give',
+        ]),
+  ];
+}
+
+function verdictLine({ faults, isOpen, recording }: AlignedVerdict, color: boolean): string {
+  if (faults.length > 0)
+    return `${styled('FAULT', 'bad', color)}  the recording computes something else from here on`;
+  if (isOpen)
+    return `${styled('NOT JUDGED', 'bad', color)}  the logits differ, and with weights in so few bits nothing tells a fault from rounding`;
+  return recording?.found === true
+    ? `${styled('AGREES', 'good', color)}  with the reference, but not every node gives what its inputs give`
+    : `${styled('SILENT', 'good', color)}  nothing differs by more than rounding explains`;
+}
+
+function faultWords({ name, op, block, inputs, weights }: AlignedFault, color: boolean): string {
+  const place = block === null ? '' : `, block ${block}`;
+  const reads = weights.length > 0 ? `, with ${weights.join(', ')}` : '';
+  return `${styled(name, 'strong', color)} (${op})${place}: its inputs agree (${inputs.join(', ')}${reads}), nothing that follows does`;
+}

@@ -1,0 +1,144 @@
+/** Which value of a recording is the first that is not what its reference computes, for any model. */
+import { basename } from 'node:path';
+import { Dump } from '../../dump/reader.js';
+import { locateRecording, type RecordingVerdict } from '../../recording/locate/locate.js';
+import { type Alignment, alignDumps } from '../align-dumps.js';
+import { bestFit } from '../layouts.js';
+import { findDivergence, type Origin, type ResultPair } from './divergence.js';
+
+/** Options of {@link locateAligned}. */
+export interface LocateAlignedOptions {
+  /** GGUF file that ran: every node is run again on its own inputs. Default: that is left out. */
+  model?: string;
+  threads?: number;
+  backend?: string;
+  signal?: AbortSignal;
+  /** Called with what is done and what there is in all, of values read and then of nodes. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** A value of the recording that is another than the reference's although its inputs are the same. */
+export interface AlignedFault {
+  /** Its tap in the recording. */
+  name: string;
+  /** ggml's op. */
+  op: string;
+  block: number | null;
+  /** What it is computed from, by tap; all of it agrees. */
+  inputs: string[];
+  /** Weights that it reads. */
+  weights: string[];
+}
+
+/** The outcome of {@link locateAligned}. */
+export interface AlignedVerdict {
+  names: { reference: string; recording: string };
+  /** Values of the recording where it begins to differ, in the order of execution. */
+  faults: AlignedFault[];
+  /**
+   * `semantic`: the node that is named gives what its inputs give, so the graph or its weights say something
+   * else than the reference. `numeric`: it does not. Null without a fault, or where nodes were not run again.
+   */
+  kind: 'semantic' | 'numeric' | null;
+  /** The first pair that differs, and what rounding explains there. */
+  first: { tap: string; from: string; error: number; limit: number } | null;
+  /** Error of the logits; null where they are not known on both sides. */
+  logits: number | null;
+  /** Values of the recording that agree, and that differ. */
+  agreeing: number;
+  differing: number;
+  /** Taps of the reference that have a partner, and taps in all. */
+  paired: number;
+  taps: number;
+  /** True where the logits differ and nothing tells a fault from the rounding of quantised weights. */
+  isOpen: boolean;
+  /** Every node by itself; null without a model. */
+  recording: RecordingVerdict | null;
+  /** True where anything is at fault. */
+  found: boolean;
+}
+
+/**
+ * Pairs the reference's values with the recording's, and goes through the recording's graph for the first
+ * that differ although their inputs agree (`docs/align.md`). With the model every node is run again on its
+ * own inputs besides, which tells a fault of arithmetic from one of meaning.
+ *
+ * @param reference folder of a dump of any program, of the same tokens. @param recording folder of a recording.
+ * @throws as `align` and `locateRecording`.
+ */
+export async function locateAligned(
+  reference: string,
+  recording: string,
+  options: LocateAlignedOptions = {},
+): Promise<AlignedVerdict> {
+  const { model, onProgress = () => {}, ...rest } = options;
+  await using right = await Dump.open(reference);
+  await using tested = await Dump.open(recording);
+  const alignment = await alignDumps(right, tested, { onProgress });
+  const result = resultPair(alignment, right, tested);
+  const { origins, first, agreeing, differing, isOpen } = findDivergence(alignment, result);
+  const own = model === undefined ? null : await locateRecording({ recording, model, onProgress, ...rest });
+  const faults = origins.map((origin) => describe(origin, alignment));
+  return {
+    names: { reference: basename(reference), recording: basename(recording) },
+    faults,
+    kind: own === null || faults.length === 0 ? null : kindOf(faults, own),
+    first:
+      first === undefined
+        ? null
+        : { ...namesOf(first.pair, alignment), error: first.pair.fit.error, limit: first.limit },
+    logits: result?.error ?? null,
+    agreeing,
+    differing,
+    paired: alignment.pairs.length,
+    taps: right.taps.length,
+    isOpen,
+    recording: own,
+    found: faults.length > 0 || isOpen || own?.found === true,
+  };
+}
+
+/** Numeric where the replay accuses a value that is named, or one of those between. */
+function kindOf(
+  faults: readonly AlignedFault[],
+  { nodes, faults: ids }: RecordingVerdict,
+): 'semantic' | 'numeric' {
+  const accused = new Set(nodes.filter(({ id }) => ids.includes(id)).map(({ name }) => name));
+  return faults.some(({ name, inputs }) => accused.has(name) || inputs.some((each) => accused.has(each)))
+    ? 'numeric'
+    : 'semantic';
+}
+
+function describe({ tested, inputs }: Origin, { tested: side }: Alignment): AlignedFault {
+  const [first] = side.classes[tested]!.members;
+  const node = side.edges.nodes.get(first!.index);
+  return {
+    name: first!.tap.name,
+    op: node?.op ?? '',
+    block: first!.tap.block,
+    inputs: inputs.map((id) => side.classes[id]!.members[0]!.tap.name),
+    weights: node?.weights.map(({ name }) => name) ?? [],
+  };
+}
+
+function namesOf(
+  { reference, tested }: { reference: number; tested: number },
+  alignment: Alignment,
+): { tap: string; from: string } {
+  const of = (side: Alignment['tested'], id: number) => side.classes[id]!.members[0]!.tap.name;
+  return { tap: of(alignment.reference, reference), from: of(alignment.tested, tested) };
+}
+
+/** The logits by the roles that both dumps give. */
+function resultPair(
+  { reference, tested, sizes }: Alignment,
+  right: Dump,
+  dump: Dump,
+): ResultPair | undefined {
+  const classOf = (side: Alignment['tested'], names: readonly string[] = []) =>
+    side.classes.find(({ members }) => members.some(({ tap }) => names.includes(tap.name)));
+  const [a, b] = [classOf(reference, right.roles?.logits), classOf(tested, dump.roles?.logits)];
+  if (a === undefined || b === undefined) return undefined;
+  const fit = bestFit(a.members[0]!, b.members[0]!, sizes, Number.POSITIVE_INFINITY);
+  return fit === undefined ? undefined : { tested: b.id, error: fit.error };
+}

@@ -1,0 +1,40 @@
+import { writeFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { toFloat32 } from '../../src/dump/float.js';
+import { blockOfTap, compileNameMap } from '../../src/dump/names/name-map.js';
+import { align, Dump, NAME_MAPS } from '../../src/index.js';
+import { runCommand } from '../cli/run-command.js';
+import { portFolder, portReference, portScratch } from '../llamacpp/port/port-folders.js';
+
+it('finds what the built-in map of the llama.cpp port of ZAYA holds, without its names, and nothing else', async () => {
+  const [map, out] = [portScratch('no-names.json'), portScratch('plain')];
+  writeFileSync(map, JSON.stringify({ name: 'none', rules: [] }));
+  const args = ['import', portFolder('after-f32'), '--map', map, '--keep-unmapped', '--out', out];
+  expect(await runCommand(args)).toMatchObject({ code: 0 });
+  const { pairs } = await align(portReference(), out);
+  await using dump = await Dump.open(out);
+  await using reference = await Dump.open(portReference());
+  const known = compileNameMap(NAME_MAPS.llamacpp!);
+  const taps = new Set(reference.taps.map(({ name }) => name));
+  const blocks = 1 + Math.max(...[...taps].map((tap) => blockOfTap(tap) ?? 0));
+  const held = new Map<string, string[]>();
+  for (const { name } of dump.taps)
+    for (const { tap } of known.resolve(name, blocks))
+      if (taps.has(tap)) held.set(tap, [...(held.get(tap) ?? []), name]);
+  const sorted = async (name: string): Promise<string> => {
+    const { data, dtype } = await dump.read(name);
+    return toFloat32(data, dtype).toSorted().join();
+  };
+  const wrong: string[] = [];
+  for (const { tap, from } of pairs) {
+    const names = held.get(tap) ?? [];
+    // The map may name a copy: kqv_out of kqv, moe_out of the one expert's weighted output.
+    const isSame =
+      names.includes(from) || (await Promise.all(names.map(sorted))).includes(await sorted(from));
+    if (!isSame) wrong.push(`${tap} <- ${from}, not ${names}`);
+  }
+  expect(wrong).toEqual([]);
+  // The rest differs: the port never chooses the skip class, and its experts and what they give are others.
+  expect(held.size).toBe(324);
+  expect(pairs.length).toBeGreaterThanOrEqual(300);
+});
