@@ -56,15 +56,15 @@ def swapped(first: str, second: str) -> Callable[[Tensors], Tensors]:
     return lambda tensors: [(names.get(name, name), value) for name, value in tensors]
 
 
-def changed(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Tensors], Tensors]:
-    """A tensor of block 1 changed."""
-    return lambda tensors: [(tensor, change(value) if tensor == f"blk.1.{name}" else value) for tensor, value in tensors]
+def changed(name: str, change: Callable[[np.ndarray], np.ndarray], number: int = 1) -> Callable[[Tensors], Tensors]:
+    """A tensor of a block changed."""
+    return lambda tensors: [(tensor, change(value) if tensor == f"blk.{number}.{name}" else value) for tensor, value in tensors]
 
 
 GGUF_FAULTS: dict[str, Callable[[Tensors], Tensors]] = {
     "gate and up swapped": swapped("ffn_gate", "ffn_up"),
     "experts' gate and up swapped": swapped("ffn_gate_exps", "ffn_up_exps"),
     "a negative": changed("ssm_a", lambda value: value * 0.5),
-    "conv reversed": changed("shortconv.conv.weight", lambda value: value[:, ::-1]),
+    "conv reversed": changed("shortconv.conv.weight", lambda value: value[:, ::-1], 2),
     "ssm conv reversed": changed("ssm_conv1d.weight", lambda value: value[:, ::-1]),
 }

@@ -1,4 +1,6 @@
-/** Faults planted in one of two programs that otherwise compute the same, and whether the right op is named. */
+/**
+ * Faults planted in one of two programs that otherwise compute the same, and whether the right op is named.
+ */
 import { type AlignedVerdict, Dump } from '../../src/index.js';
 import type { ModelJob } from './tiny-models.js';
 
@@ -17,7 +19,7 @@ const GATED = ['ffn_gate-1', 'ffn_up-1', 'ffn_swiglu-1'];
 export const PLANTED: Readonly<Record<string, Readonly<Record<string, Planted>>>> = {
   llama: {
     'wrong activation': { reference: { changes: { hidden_act: 'relu' } }, right: ['ffn_swiglu-0'] },
-    'wrong RoPE base': { gguf: { keys: { 'rope.freq_base': 5000 } }, right: ROTATED },
+    'wrong RoPE base': { gguf: { keys: { 'rope.freq_base': 5000.5 } }, right: ROTATED },
   },
   qwen2: {
     'mask off by one': { reference: { fault: 'mask' }, right: ['kq_soft_max-1'] },
@@ -25,7 +27,7 @@ export const PLANTED: Readonly<Record<string, Readonly<Record<string, Planted>>>
   },
   qwen3: {
     'no ffn norm': { reference: { fault: 'no ffn norm' }, right: ['ffn_norm-1'] },
-    'wrong RoPE base': { gguf: { keys: { 'rope.freq_base': 5000 } }, right: ROTATED },
+    'wrong RoPE base': { gguf: { keys: { 'rope.freq_base': 5000.5 } }, right: ROTATED },
   },
   qwen3moe: {
     'not renormalised': {
@@ -50,12 +52,12 @@ export const PLANTED: Readonly<Record<string, Readonly<Record<string, Planted>>>
     'mask off by one': { reference: { fault: 'mask' }, right: ['kq_soft_max-1'] },
   },
   olmo2: {
-    'wrong RoPE base': { gguf: { keys: { 'rope.freq_base': 5000 } }, right: ROTATED },
+    'wrong RoPE base': { gguf: { keys: { 'rope.freq_base': 5000.5 } }, right: ROTATED },
     'no post norm': { reference: { fault: 'no post norm' }, right: ['ffn_post_norm#2'] },
   },
   starcoder2: {
     'wrong activation': { reference: { changes: { hidden_act: 'relu' } }, right: ['ffn_gelu-0'] },
-    'wrong RoPE base': { gguf: { keys: { 'rope.freq_base': 5000 } }, right: ['ROPE@0'] },
+    'wrong RoPE base': { gguf: { keys: { 'rope.freq_base': 5000.5 } }, right: ['ROPE@0'] },
   },
   mamba2: {
     'no norm': { reference: { fault: 'no norm' }, right: ['attn_norm-1'] },
@@ -66,7 +68,7 @@ export const PLANTED: Readonly<Record<string, Readonly<Record<string, Planted>>>
       reference: { changes: { norm_topk_prob: false } },
       right: ['ffn_moe_weights_norm-1', 'ffn_moe_weights_sum_clamped-1'],
     },
-    'wrong RoPE base': { gguf: { keys: { 'rope.freq_base': 5000 } }, right: ['q_pe-0', 'k_pe-0'] },
+    'wrong RoPE base': { gguf: { keys: { 'rope.freq_base': 5000.5 } }, right: ['q_pe-0', 'k_pe-0'] },
   },
   lfm2: {
     'convolution reversed': { gguf: { fault: 'conv reversed' }, right: ['SSM_CONV@2'] },

@@ -40,7 +40,8 @@ export function findDivergence(
 ): Divergence {
   const pairs = new Map<number, ClassPair>();
   for (const { pair, reference } of named) {
-    // Choices turn over where scores are all but the same: what they are made of is judged, and what they give.
+    // Choices turn over where scores are all but the same: what they are made of is judged, and what they
+    // give.
     if (reference.isExact && pair.fit.error > 0) continue;
     const known = pairs.get(pair.tested);
     // Of a value and parts of it, the one that differs more.

@@ -63,7 +63,8 @@ export interface AlignedVerdict {
  * that differ although their inputs agree (`docs/align.md`). With the model every node is run again on its
  * own inputs besides, which tells a fault of arithmetic from one of meaning.
  *
- * @param reference folder of a dump of any program, of the same tokens. @param recording folder of a recording.
+ * @param reference folder of a dump of any program, of the same tokens. @param recording folder of a
+ * recording.
  * @throws as `align` and `locateRecording`.
  */
 export async function locateAligned(
