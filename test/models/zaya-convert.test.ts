@@ -44,6 +44,13 @@ async function failure(path: string, options: Partial<ConvertOptions> & { out: s
   );
 }
 
+/** Of a class that takes the file as it is; that of `zaya` builds Gemma's pipeline whatever it says. */
+async function writeTokenizer(model: string, text: string): Promise<void> {
+  await writeFile(join(model, 'tokenizer.json'), text);
+  const config = { tokenizer_class: 'PreTrainedTokenizerFast' };
+  await writeFile(join(model, 'tokenizer_config.json'), JSON.stringify(config));
+}
+
 describe('convertModel to f32', () => {
   it('gives a file that runs bit for bit as the checkpoint', async () => {
     const folder = await temporaryFolder();
@@ -149,7 +156,7 @@ describe('convertModel to f32', () => {
         special_tokens: { '<end>': { id: '<end>', ids: [50], tokens: ['<end>'] } },
       },
     };
-    await writeFile(join(model, 'tokenizer.json'), JSON.stringify(tokenizer));
+    await writeTokenizer(model, JSON.stringify(tokenizer));
     await writeFile(join(model, 'chat_template.jinja'), '{{ messages }}');
     const out = join(folder, 'model.gguf');
     const result = await convertModel(model, { type: 'f32', out });
@@ -312,8 +319,8 @@ describe('convertModel leaves no file and says why', () => {
       code: 'BAD_ARGUMENT',
       message: expect.stringContaining('got Q8_0'),
     });
-    await writeFile(
-      join(large, 'tokenizer.json'),
+    await writeTokenizer(
+      large,
       JSON.stringify({
         model: { type: 'BPE', vocab: { a: 5000 }, merges: [] },
         added_tokens: [],
@@ -365,7 +372,7 @@ describe('convertModel leaves no file and says why', () => {
   ])('for a tokenizer.json with %s', async (_, text, message) => {
     const folder = await temporaryFolder();
     const model = await writeRandomModel(join(folder, 'model'));
-    await writeFile(join(model, 'tokenizer.json'), text);
+    await writeTokenizer(model, text);
     const error = await failure(model, { out: join(folder, 'a.gguf') });
     expect(['BAD_CHECKPOINT', 'BAD_CONFIG']).toContain((error as { code?: string }).code);
     expect(String(error)).toContain(message);
