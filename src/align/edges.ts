@@ -1,6 +1,7 @@
 /** What each value of a dump was computed from: by the manifest's edges, or by the graph of a recording. */
 import type { DumpGraph, GraphTensor } from '../dump/graph-file.js';
 import type { Dump } from '../dump/reader.js';
+import { type NodeSource, nodeSources } from '../recording/edges.js';
 import { COPY_OPS } from '../recording/quiet-ops.js';
 
 /** A node of a recording, as the value that it makes. */
@@ -36,58 +37,33 @@ export async function readEdges(dump: Dump): Promise<SideEdges> {
 /** Ops that give rows, or parts, of their source as they are. */
 const MOVES: ReadonlySet<string> = new Set([...COPY_OPS, 'SET_ROWS', 'GET_ROWS']);
 
-function graphEdges(dump: Dump, { tensors, graphs }: DumpGraph): SideEdges {
+function graphEdges(dump: Dump, graph: DumpGraph): SideEdges {
   const indexOf = new Map(dump.taps.map(({ name }, index) => [name, index]));
   const parents = dump.taps.map((): number[] => []);
   const nodes = new Map<number, NodeOfValue>();
-  const step = graphs.find((graph) => graph.step === 0);
-  /** The last value written into each state, such as a cache. */
-  const writers = new Map<number, number>();
-  for (const id of step?.nodes ?? []) {
-    const tensor = tensors[id]!;
-    const to = tensor.tap === undefined ? undefined : indexOf.get(tensor.tap);
+  const first = graph.graphs.filter(({ step }) => step === 0);
+  const tapOf = ({ tap }: GraphTensor): number[] => {
+    const index = tap === undefined ? undefined : indexOf.get(tap);
+    return index === undefined ? [] : [index];
+  };
+  /** What a source is: the nodes that wrote it, or where nothing wrote, the input that it is. */
+  const read = ({ writers, leaf }: NodeSource): number[] =>
+    writers.length > 0
+      ? writers.flatMap((id) => tapOf(graph.tensors[id]!))
+      : leaf === undefined
+        ? []
+        : tapOf(leaf);
+  for (const [id, sources] of nodeSources({ ...graph, graphs: first })) {
+    const node = graph.tensors[id]!;
+    const [to] = tapOf(node);
     if (to === undefined) continue;
-    const from = sourcesOf(tensor, tensors, indexOf, writers);
-    parents[to] = [...new Set(from)].filter((source) => source !== to);
-    const weights = tensor.src.flatMap((source) => {
-      const read = source === null ? undefined : rootOf(tensors[source]!, tensors);
-      return read?.weight === undefined ? [] : [{ name: read.weight, type: read.type as string }];
-    });
-    const isCopy = MOVES.has(tensor.op) && weights.length === 0;
-    const [first] = sourcesOf({ ...tensor, src: tensor.src.slice(0, 1) }, tensors, indexOf, writers);
-    nodes.set(to, { id, op: tensor.op, params: tensor.params, weights, copyOf: isCopy ? first : undefined });
-    if (tensor.viewSrc != null) writers.set(rootOf(tensor, tensors).id, to);
+    parents[to] = [...new Set(sources.flatMap(read))].filter((source) => source !== to);
+    const weights = sources.flatMap(({ leaf }) =>
+      leaf?.weight === undefined ? [] : [{ name: leaf.weight, type: leaf.type as string }],
+    );
+    const isCopy = MOVES.has(node.op) && weights.length === 0;
+    const copyOf = isCopy && sources[0] !== undefined ? read(sources[0])[0] : undefined;
+    nodes.set(to, { id, op: node.op, params: node.params, weights, copyOf });
   }
   return { parents, nodes };
-}
-
-/** Taps that a node reads, through views; of a state what was last written into it. */
-function sourcesOf(
-  { src }: GraphTensor,
-  tensors: readonly GraphTensor[],
-  indexOf: ReadonlyMap<string, number>,
-  writers: ReadonlyMap<number, number>,
-): number[] {
-  const found: number[] = [];
-  for (const source of src) {
-    if (source === null) continue;
-    let tensor = tensors[source]!;
-    while (
-      tensor.tap === undefined &&
-      (tensor.viewSrc != null || tensor.src[0] != null) &&
-      tensor.op !== 'NONE'
-    )
-      tensor = tensors[(tensor.src[0] ?? tensor.viewSrc)!]!;
-    const written = writers.get(rootOf(tensor, tensors).id);
-    if (written !== undefined && tensor.op === 'NONE') found.push(written);
-    else if (tensor.tap !== undefined && indexOf.has(tensor.tap)) found.push(indexOf.get(tensor.tap)!);
-  }
-  return found;
-}
-
-/** The tensor whose memory this one has. */
-function rootOf(tensor: GraphTensor, tensors: readonly GraphTensor[]): GraphTensor {
-  let root = tensor;
-  while (root.viewSrc != null) root = tensors[root.viewSrc]!;
-  return root;
 }
