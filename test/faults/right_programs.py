@@ -45,14 +45,17 @@ class Program:
 def linear(product: Callable) -> Alteration:
     """Every linear layer, experts too, computed by `product(x, weight)`."""
 
+    def replaced(x, weight, bias=None):
+        y = product(x, weight)
+        return y if bias is None else y + bias
+
+    return _instead_of_linear(replaced)
+
+
+def _instead_of_linear(replaced: Callable) -> Alteration:
     @contextmanager
     def altered(_model) -> Iterator[None]:
         kept = functional.linear
-
-        def replaced(x, weight, bias=None):
-            y = product(x, weight)
-            return y if bias is None else y + bias
-
         functional.linear = replaced
         try:
             yield
@@ -65,21 +68,11 @@ def linear(product: Callable) -> Alteration:
 def sums(dtype: torch.dtype, product: Callable) -> Alteration:
     """As `linear`, with product and bias in `dtype` and one rounding, as torch has it."""
 
-    @contextmanager
-    def altered(_model) -> Iterator[None]:
-        kept = functional.linear
+    def replaced(x, weight, bias=None):
+        y = product(x.to(dtype), weight.to(dtype))
+        return (y if bias is None else y + bias.to(dtype)).to(x.dtype)
 
-        def replaced(x, weight, bias=None):
-            y = product(x.to(dtype), weight.to(dtype))
-            return (y if bias is None else y + bias.to(dtype)).to(x.dtype)
-
-        functional.linear = replaced
-        try:
-            yield
-        finally:
-            functional.linear = kept
-
-    return altered
+    return _instead_of_linear(replaced)
 
 
 def all_of(*alterations: Alteration) -> Alteration:

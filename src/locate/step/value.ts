@@ -59,18 +59,21 @@ export async function valueStats(values: readonly (Float32Array | Int32Array)[])
       columns: data.length,
     })),
   );
-  return rows.map((row) => {
-    const [min, max, mean, rms, absmax, nan, inf] = row as unknown as [
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
-    return { min, max, mean, rms, absmax, nan, inf };
-  });
+  return rows.map(statsOfRow);
+}
+
+/** The seven numbers of `rowStats` by name. */
+export function statsOfRow(row: ArrayLike<number>): ValueStats {
+  const [min, max, mean, rms, absmax, nan, inf] = row as unknown as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  return { min, max, mean, rms, absmax, nan, inf };
 }
 
 /**

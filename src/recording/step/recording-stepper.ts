@@ -3,7 +3,7 @@ import type { GraphTensor } from '../../dump/graph-file.js';
 import { rowStats } from '../../dump/row-stats.js';
 import { badArgument, ZayascopeError } from '../../errors.js';
 import { type Breakpoint, type CompiledBreakpoint, compileBreakpoint } from '../../locate/step/breakpoint.js';
-import type { ValueStats } from '../../locate/step/value.js';
+import { statsOfRow, type ValueStats } from '../../locate/step/value.js';
 import { tapPattern } from '../../tap-pattern.js';
 import { type NodeSource, nodeSources } from '../edges.js';
 import { parameterWords } from '../op-words.js';
@@ -248,22 +248,13 @@ export class RecordingStepper implements AsyncDisposable {
     const numbers =
       data instanceof Float32Array ? data : await widenToFloat64(bytes, node.type, shape.at(-1) ?? 1);
     const dtype = numbers instanceof Float32Array ? 'F32' : 'F64';
-    const [min, max, mean, rms, absmax, nan, inf] = rowStats(numbers, dtype, numbers.length) as unknown as [
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
     return {
       ...place,
       dtype: node.type,
       axes: dump.tap(place.tap).axes,
       shape,
       data: numbers,
-      stats: { min, max, mean, rms, absmax, nan, inf },
+      stats: statsOfRow(rowStats(numbers, dtype, numbers.length)),
       nonFinite: countNonFinite(bytes, node.type),
       parameters: parameterWords(node.op, node.params),
       sources: this.#sources.get(place.id)!.map((source) => this.#describe(source)),
