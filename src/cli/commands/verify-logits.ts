@@ -53,9 +53,9 @@ export function verifyLogitsCommand(context: CommandContext): Command {
         '\nNAME-tokens.bin. Other files: what import reads (.npy, .npz, safetensors, .pt, the .txt of the scripts), with' +
         '\none value of floats or one named lm_head or logits; and files of llama-perplexity (--kl-divergence-base),' +
         '\nwhose log-probabilities are compared as such, at all positions that both sides have. A vocabulary trimmed on' +
-        '\none side is compared up to its end, and passes where that leaves out padding only: at most a tenth of the logits and' +
-        '\n1 % of the probability. Exit code 1: the check fails, a logit is NaN or infinite (or, of a dump, anything else), other tokens' +
-        '\nwere fed, or a run did not finish.' +
+        '\none side is compared up to its end, and passes where that leaves out padding only: at most a tenth of the' +
+        '\nlogits and 1 % of the probability. Exit code 1: the check fails, a logit is NaN or infinite (or, of a dump,' +
+        '\nanything else), other tokens were fed, or a run did not finish.' +
         '\n\nExample:\n  zayascope verify-logits data/pytorch-ZAYA1-8B.bin data/llamacpp-ZAYA1-8B.bin',
     )
     .action((reference: string, tested: string, options: VerifyLogitsOptions) =>
