@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +11,8 @@ import { hasLavapipe, strict, zayascope } from './lavapipe.js';
 const { writeRandomGguf } = (await import('../recording/random-gguf.mjs' as string)) as {
   writeRandomGguf: (path: string, architecture: string) => Promise<void>;
 };
+
+const REPLAY = new URL('../../dist/recording/replay/run-replay.js', import.meta.url).href;
 
 describeWith('Vulkan driver (lavapipe)', hasLavapipe() && hasLibllama, 'a recording on Vulkan', () => {
   let folder: string;
@@ -45,4 +48,19 @@ describeWith('Vulkan driver (lavapipe)', hasLavapipe() && hasLibllama, 'a record
     expect([code, beyond.map(({ name, step }) => [name, step])]).toEqual([1, [['norm-1', 0]]]);
     expect(beyond[0]!.onDevice!.error).toBeGreaterThan(1e-6);
   }, 240_000);
+
+  it("runs a model with experts in one process: what a node leaves behind is no other node's", async () => {
+    const [file, out] = [join(folder, 'qwen3moe.gguf'), join(folder, 'experts')];
+    await writeRandomGguf(file, 'qwen3moe');
+    await recordGguf({ model: file, tokens: [3, 10, 17], generate: 1, threads: 1, out });
+    // Without the command, which goes on in another process where one ends.
+    const run = { recording: out, model: file, modes: ['same'], backend: 'lavapipe', strictF32: true };
+    const code = `import { runReplay } from ${JSON.stringify(REPLAY)};
+const { nodes } = await runReplay(${JSON.stringify(run)}, () => {}, () => {});
+process.stdout.write(JSON.stringify(nodes.map(({ problem, onDevice }) => problem ?? onDevice.isBeyond)), () => process.kill(process.pid, 'SIGKILL'));`;
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], {
+      encoding: 'utf8',
+    });
+    expect(new Set(JSON.parse(stdout || JSON.stringify([stderr])))).toEqual(new Set([false]));
+  }, 120_000);
 });

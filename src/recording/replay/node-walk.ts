@@ -38,9 +38,12 @@ export async function* walkNodes(
   recording: Recording,
   tensors: readonly GraphTensor[],
   checkpoint: Pick<Checkpoint, 'tensors'>,
-  backend: Backend,
+  backend: Pick<Backend, 'native'>,
   onNode: (at: string) => void,
-  { wide = backend, from = 0 }: { wide?: Backend | undefined; from?: number | undefined } = {},
+  {
+    wide = backend,
+    from = 0,
+  }: { wide?: Pick<Backend, 'native'> | undefined; from?: number | undefined } = {},
 ): AsyncGenerator<ReadyNode> {
   const values = new ReplayValues(
     recording.dump,

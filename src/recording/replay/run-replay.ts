@@ -4,6 +4,7 @@ import { ZayascopeError } from '../../errors.js';
 import { openBackend } from '../../graph/backend.js';
 import { sameBytes } from '../../same-bytes.js';
 import { floorOf } from '../locate/judge-node.js';
+import { openNodeBackend } from './node-backend.js';
 import { type ReadyNode, walkNodes } from './node-walk.js';
 import { Recording } from './open-recording.js';
 import type { RecordingReplay, ReplayedNode, ReplayRun } from './replay.js';
@@ -18,7 +19,7 @@ export async function runReplay(
   await using recording = await Recording.open('replay', run.recording);
   const threads = run.threads ?? recording.threads;
   const onCpu = threads === undefined ? {} : { threads };
-  using backend = openBackend(run.backend, {
+  using backend = openNodeBackend(run.backend, {
     ...onCpu,
     ...(run.strictF32 === true && { strictF32: true }),
   });
