@@ -1,19 +1,12 @@
 /**
  * Pairs the values of two sides: by their elements where these agree, by the two graphs where they do not.
  */
+import { type Candidate, isAsGood, isCut, ROUNDING, wholeFirst } from './candidate.js';
 import { ancestors, nearest, type Side } from './classes.js';
 import { quantileDistance } from './distance.js';
 import { explainedBetween } from './explained.js';
 import { BlockRules } from './kinds.js';
-import { bestFit, type CallSizes, type Fit } from './layouts.js';
-
-/** A tested class that may be the partner of a reference class. */
-export interface Candidate {
-  tested: number;
-  /** Distance of their quantiles. */
-  quantiles: number;
-  fit: Fit;
-}
+import { bestFit, type CallSizes } from './layouts.js';
 
 /** Two classes that belong together. */
 export interface ClassPair extends Candidate {
@@ -40,33 +33,8 @@ const CLEAR_AMONG_FEW = 4;
 /** The same, among values that other blocks show to belong together. */
 const CLEAR_IN_BLOCKS = 1;
 const MOST_ERROR_IN_BLOCKS = 0.25;
-/** Errors below are those of F32 sums in another order. */
-const ROUNDING = 1e-9;
 /** Quantiles farther apart are not looked at element by element. */
 const FAR = 0.5;
-
-/** Whether a part of either value is meant. */
-function isCut({ fit }: Candidate): boolean {
-  return fit.isPrefix || fit.layout.some(({ op }) => CUTS.has(op));
-}
-
-const CUTS: ReadonlySet<string> = new Set([
-  'lastTokens',
-  'beforeTokens',
-  'visible',
-  'firstColumns',
-  'lastColumns',
-]);
-
-function isAsGood(a: Candidate, b: Candidate): boolean {
-  return a.fit.error <= 1.1 * b.fit.error + ROUNDING;
-}
-
-/** The best candidate: of a value and the same as a part of another, the value. */
-function wholeFirst(list: readonly Candidate[]): Candidate {
-  const [best] = list as [Candidate];
-  return isCut(best) ? (list.find((each) => !isCut(each) && isAsGood(each, best)) ?? best) : best;
-}
 
 /** Pairs classes of `reference` with classes of `tested`. */
 export function pairValues(reference: Side, tested: Side, sizes: CallSizes): PairedValues {

@@ -11,6 +11,7 @@ import { type TapElements, toBigInt64, toFloat64 } from '../dump/float.js';
 import { isMasked } from '../dump/format.js';
 import type { TensorBatch } from '../dump/reader.js';
 import { widen } from '../dump/widen.js';
+import { elementIndex } from '../element-index.js';
 import { sameBytes } from '../same-bytes.js';
 import { IntegerSums } from './integers.js';
 import { MetricSums } from './metrics.js';
@@ -196,19 +197,14 @@ function placeOf(
   a: TapElements | Floats,
   b: TapElements | Floats,
 ): ElementPlace {
-  const index: number[] = [];
-  let rest = flat;
-  for (let axis = shape.length - 1; axis > 0; axis--) {
-    index.unshift(rest % shape[axis]!);
-    rest = Math.floor(rest / shape[axis]!);
-  }
+  const { index, row } = elementIndex(flat, shape.slice(1));
   const [left, right] = [a[flat]!, b[flat]!] as [number | bigint, number | bigint];
   const isRounded = [left, right].some(
     (value) => typeof value === 'bigint' && BigInt(Number(value)) !== value,
   );
   return {
-    sequence: sequence[rest]!,
-    position: position[rest]!,
+    sequence: sequence[row]!,
+    position: position[row]!,
     index,
     reference: Number(left),
     tested: Number(right),

@@ -8,6 +8,7 @@ import { hasNumbers, toFloat64 } from '../dump/float.js';
 import { isMasked, type TapInfo } from '../dump/format.js';
 import { ReusableBuffer, type TensorBatch } from '../dump/reader.js';
 import type { StatsRows } from '../dump/stats-reader.js';
+import { elementIndex } from '../element-index.js';
 import type { DiffReport, TapReport } from './report.js';
 
 /** Where a value stands that has no partner. */
@@ -142,13 +143,8 @@ async function scan(dump: DumpView, name: string, memory: ReusableBuffer): Promi
 }
 
 function placeOf({ shape, sequence, position }: TensorBatch, flat: number, value: number): UnpairedPlace {
-  const index: number[] = [];
-  let rest = flat;
-  for (const size of shape.slice(1).reverse()) {
-    index.unshift(rest % size);
-    rest = Math.floor(rest / size);
-  }
-  return { sequence: sequence[rest]!, position: position[rest]!, index, value };
+  const { index, row } = elementIndex(flat, shape.slice(1));
+  return { sequence: sequence[row]!, position: position[row]!, index, value };
 }
 
 /** Counts of a dump's statistics by tap. */

@@ -48,6 +48,11 @@ export interface GraphTensor {
   weight?: string;
 }
 
+/** The tensor whose memory another one lies in: itself, but for views and what is written in place. */
+export function ownerOf(tensor: GraphTensor, tensors: readonly GraphTensor[]): GraphTensor {
+  return tensor.viewSrc == null ? tensor : tensors[tensor.viewSrc]!;
+}
+
 /** Graphs of a recording, in the order in which they ran. */
 export interface DumpGraph {
   version: 1;

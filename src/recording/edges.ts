@@ -1,6 +1,6 @@
 /** What each node of a recorded graph reads, through views and through memory that nodes have written. */
-import type { DumpGraph, GraphTensor } from '../dump/graph-file.js';
-import { VIEW_OPS } from './quiet-ops.js';
+import { type DumpGraph, type GraphTensor, ownerOf } from '../dump/graph-file.js';
+import { isNotRun } from './quiet-ops.js';
 import { spanOf } from './replay/strided.js';
 
 /** What one source of a node is. */
@@ -26,21 +26,20 @@ interface Write {
 export function nodeSources({ tensors, graphs }: DumpGraph): Map<number, NodeSource[]> {
   const written = new Map<number, Write[]>();
   const sources = new Map<number, NodeSource[]>();
-  const owner = (tensor: GraphTensor): GraphTensor =>
-    tensor.viewSrc == null ? tensor : tensors[tensor.viewSrc]!;
   for (const { nodes } of graphs)
     for (const id of nodes) {
       const node = tensors[id]!;
-      if (node.op === 'NONE' || VIEW_OPS.has(node.op)) continue;
+      if (isNotRun(node.op)) continue;
       sources.set(
         id,
         node.src.flatMap((source): NodeSource[] => {
           if (source === null) return [];
           const tensor = tensors[source]!;
-          return [{ tensor, ...readThrough(tensor, owner(tensor), written.get(owner(tensor).id) ?? []) }];
+          const memory = ownerOf(tensor, tensors);
+          return [{ tensor, ...readThrough(tensor, memory, written.get(memory.id) ?? []) }];
         }),
       );
-      const memory = owner(node);
+      const memory = ownerOf(node, tensors);
       const write = { id, ...rangeOf(node, memory) };
       const before = written.get(memory.id) ?? [];
       // A SET_ROWS writes some rows of what its result is; the others stay what they were.
@@ -49,6 +48,18 @@ export function nodeSources({ tensors, graphs }: DumpGraph): Map<number, NodeSou
       written.set(memory.id, [...before.filter((each) => !covers(each)), write]);
     }
   return sources;
+}
+
+/** Which nodes read what each node wrote, by its id, in the order in which they ran. */
+export function nodeReaders(sources: ReadonlyMap<number, readonly NodeSource[]>): Map<number, number[]> {
+  const readers = new Map<number, number[]>();
+  for (const [id, read] of sources)
+    for (const writer of new Set(read.flatMap(({ writers }) => writers))) {
+      const known = readers.get(writer);
+      if (known === undefined) readers.set(writer, [id]);
+      else known.push(id);
+    }
+  return readers;
 }
 
 function readThrough(

@@ -1,5 +1,6 @@
 import { badArgument } from '../../errors.js';
 import type { JudgedNode } from '../../recording/locate/locate.js';
+import { nodeLabel } from '../../recording/node-label.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
 import { withProgress } from '../progress.js';
@@ -55,7 +56,7 @@ export async function runLocateRecording(
 
 /** The node in a folder of its own, or where the weights that it ran with are not at hand, on the screen. */
 function nextCommand(recording: string, model: string | undefined, { name, step, op }: JudgedNode): string {
-  const label = step === 0 ? name : `${name}@${step}`;
+  const label = nodeLabel(name, step);
   const args =
     model === undefined || op === 'INPUT'
       ? ['step', recording, '--break', label]

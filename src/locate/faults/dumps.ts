@@ -33,13 +33,18 @@ import {
   referenceNotes,
   unexplained,
   withoutRowsNotes,
-  wrongReferenceSentence,
 } from './notes.js';
 import { type LocateOpsOptions, locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
 import type { LocateReport } from './report.js';
 import { PolicyRunners } from './runners.js';
-import { lackingSentence, unfinishedSentence, unfitSentence, unfitTaps } from './unjudged.js';
+import {
+  lackingSentence,
+  unfinishedSentence,
+  unfitSentence,
+  unfitTaps,
+  wrongReferenceSentence,
+} from './unjudged.js';
 import { gatheredBeginnings, ownBeginnings } from './where/beginnings.js';
 
 /**

@@ -11,7 +11,6 @@ import { formatError } from '../../text-table.js';
 import type { Checkpoint } from '../../weights/checkpoint.js';
 import { weightsSha256 } from '../../weights/identity.js';
 import type { TapNoise } from '../noise/noise-floor.js';
-import type { OwnErrors } from './own-errors.js';
 import { opWords } from './plain-words.js';
 import type { LocateReport } from './report.js';
 
@@ -238,15 +237,4 @@ export function cannotSay(model: string | undefined, noise: DumpView | undefined
       'The tested program was not run: what would remain with routing pinned to the reference cannot be said.',
     );
   return lines;
-}
-
-/** A reference that its own model does not give says nothing of others. */
-export function wrongReferenceSentence(
-  fault: OwnErrors['referenceFault'],
-  reference: DumpView,
-  tested: DumpView,
-): string | null {
-  if (fault === null) return null;
-  const more = fault.count === 1 ? '' : `, and ${fault.count - 1} more`;
-  return `The reference is not what the model computes: ${fault.tap} of ${label(reference)} errs by ${formatError(fault.nmse)} on its own inputs${more}. Is it of this model, or are the two dumps the other way round (locate ${tested.dir} ${reference.dir})?`;
 }

@@ -1,7 +1,9 @@
 /** Why nothing passes though no op errs: sentences for a verdict that is none. */
 import type { DiffReport } from '../../diff/report.js';
 import type { DumpView } from '../../dump/dump-view.js';
+import { formatError } from '../../text-table.js';
 import { label } from './notes.js';
+import type { OwnErrors } from './own-errors.js';
 import type { LocateReport } from './report.js';
 
 /** Taps of both dumps whose values do not fit each other. */
@@ -32,4 +34,15 @@ export function lackingSentence(partners: readonly string[], ops: LocateReport['
     ...partners,
     `None of ${judged} ops makes more error of its own there than a right one; of the other tokens nothing is known.`,
   ].join(' ');
+}
+
+/** A reference that its own model does not give says nothing of others. */
+export function wrongReferenceSentence(
+  fault: OwnErrors['referenceFault'],
+  reference: DumpView,
+  tested: DumpView,
+): string | null {
+  if (fault === null) return null;
+  const more = fault.count === 1 ? '' : `, and ${fault.count - 1} more`;
+  return `The reference is not what the model computes: ${fault.tap} of ${label(reference)} errs by ${formatError(fault.nmse)} on its own inputs${more}. Is it of this model, or are the two dumps the other way round (locate ${tested.dir} ${reference.dir})?`;
 }

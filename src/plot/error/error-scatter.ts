@@ -1,3 +1,4 @@
+import { elementIndex } from '../../element-index.js';
 import { ZayascopeError } from '../../errors.js';
 import { formatError } from '../../text-table.js';
 import type { Figure } from '../figure.js';
@@ -44,15 +45,7 @@ export function errorAgainstMagnitude(
   while (step > 1 && commonDivisor(step, reference.shape.at(-1) ?? 1) > 1) step++;
   const shown = erring.filter((at, index) => index % step === 0 || at === worst);
   const title = options.title ?? `Error against magnitude: ${name}`;
-  const place = (at: number) => {
-    const index: number[] = [];
-    let rest = at;
-    for (const size of [...reference.shape].reverse()) {
-      index.unshift(rest % size);
-      rest = Math.floor(rest / size);
-    }
-    return index.join(', ');
-  };
+  const place = (at: number) => elementIndex(at, reference.shape).index.join(', ');
   const x = shown.map((at) => Math.abs(a[at]!));
   const y = shown.map((at) => Math.abs(b[at]! - a[at]!));
   return {

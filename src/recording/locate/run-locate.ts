@@ -4,8 +4,8 @@ import { blockElements, tapBlockBytes } from '../../dump/dtypes.js';
 import type { DumpModel } from '../../dump/format.js';
 import type { GraphTensor } from '../../dump/graph-file.js';
 import { ZayascopeError } from '../../errors.js';
-import { type NodeSource, nodeSources } from '../edges.js';
-import { COPY_OPS, VIEW_OPS } from '../quiet-ops.js';
+import { type NodeSource, nodeReaders, nodeSources } from '../edges.js';
+import { COPY_OPS, isNotRun } from '../quiet-ops.js';
 import { openNodeBackend } from '../replay/node-backend.js';
 import { type ReadyNode, walkNodes } from '../replay/node-walk.js';
 import { Recording } from '../replay/open-recording.js';
@@ -59,16 +59,15 @@ export async function runLocate(
     nodes.push(node);
     if (++done % 64 === 0 || done === total) onProgress(done, total);
   }
+  const last = lastLogits(nodes, tested, reference);
   if (reference === undefined || hasWeights(reference, sha256)) {
-    const shares = nodeShares(tested.graph, sources, nodes, whole, lastLogits(nodes, tested, reference));
+    const shares = nodeShares(tested.graph, sources, nodes, whole, last);
     for (const node of nodes) {
       const share = shares.get(node.id);
       if (share !== undefined) node.share = share;
     }
   }
-  const missing = defined.alone.reference
-    .filter(({ op }) => op !== 'NONE' && !VIEW_OPS.has(op) && !COPY_OPS.has(op))
-    .map(nameOf);
+  const missing = defined.alone.reference.filter(({ op }) => !isNotRun(op) && !COPY_OPS.has(op)).map(nameOf);
   const partial = [tested, reference].flatMap((each) =>
     each === undefined || each.dump.manifest.status === 'complete' ? [] : [basename(each.dump.dir)],
   );
@@ -81,12 +80,12 @@ export async function runLocate(
       partial.length > 0 ||
       nodes.some((node) => node.isFault || node.problem !== undefined || isNotFinite(node)),
     faults: nodes.filter(({ isFault }) => isFault).map(({ id }) => id),
-    parts: compare === undefined ? null : partsOf(nodes, lastLogits(nodes, tested, reference)),
+    parts: compare === undefined ? null : partsOf(nodes, last),
     alone: {
       tested: defined.alone.tested.map(nameOf),
       reference: defined.alone.reference.map(nameOf),
     },
-    ownWeights: hasWeights(tested, sha256),
+    ownWeights: isTested,
     notes: [...notesOn(tested, reference, run.model, sha256), ...(await flatLogitsNote(tested.dump))],
     names: {
       recording: basename(run.recording),
@@ -207,15 +206,13 @@ function firstReaders(
   { graph }: Recording,
   sources: ReadonlyMap<number, readonly NodeSource[]>,
 ): Map<number, string> {
-  const readers = new Map<number, GraphTensor>();
-  for (const [id, read] of sources)
-    for (const { writers } of read)
-      for (const writer of writers) {
-        const known = readers.get(writer);
-        if (known === undefined || (COPY_OPS.has(known.op) && !COPY_OPS.has(graph.tensors[id]!.op)))
-          readers.set(writer, graph.tensors[id]!);
-      }
-  return new Map([...readers].map(([id, { tap, name }]) => [id, tap ?? name]));
+  const { tensors } = graph;
+  return new Map(
+    [...nodeReaders(sources)].map(([id, readers]) => {
+      const { tap, name } = tensors[readers.find((each) => !COPY_OPS.has(tensors[each]!.op)) ?? readers[0]!]!;
+      return [id, tap ?? name];
+    }),
+  );
 }
 
 /** ggml numbers nodes that nobody named. */

@@ -80,7 +80,7 @@ export class ValueWriter {
     const key = `${graph} ${planned.block}`;
     const held = this.#held.get(key) ?? [];
     this.#held.set(key, held);
-    held.push({ ...ordered(this.#taps.get(planned.tap)!, planned, ne, bytes, free) });
+    held.push(ordered(this.#taps.get(planned.tap)!, planned, ne, bytes, free));
     if (held.length < this.#plan.expected[graph]!.get(planned.block)!) return Promise.resolve();
     this.#held.delete(key);
     return this.#write(planned.block, graph, held).then(() => {

@@ -2,7 +2,8 @@
 import { blockElements, tapBlockBytes } from '../../dump/dtypes.js';
 import type { GraphTensor } from '../../dump/graph-file.js';
 import type { Dump } from '../../dump/reader.js';
-import { keptRows } from '../record/kept-rows.js';
+import { keptRows, rowsOfBytes } from '../record/kept-rows.js';
+import type { Four } from '../record/recorded-graph.js';
 import { inGgmlOrder, inTapOrder } from '../record/tap-plan.js';
 import type { Written } from './replay-node.js';
 
@@ -44,29 +45,20 @@ export function narrowed(written: Written, { axes, type }: GraphTensor, present:
   const token = axes![0]!;
   const { ne } = written;
   const kept = present.reduce((sum, one) => sum + one, 0);
-  const of = (rows: number): [number, number, number, number] => {
-    const [a, b, c, d] = ne.map((all, axis) => (axis === token ? rows : all)) as [
-      number,
-      number,
-      number,
-      number,
-    ];
-    return [a, b, c, d];
+  const of = (rows: number): Four => {
+    const sizes: [number, number, number, number] = [...ne];
+    sizes[token] = rows;
+    return sizes;
   };
-  const blocks = (rows: number): [number, number, number, number] => {
-    const [a, ...more] = of(rows);
-    return [a / perBlock, ...more];
+  const blocks = (rows: number): Four => {
+    const [a, b, c, d] = of(rows);
+    return [a / perBlock, b, c, d];
   };
   return {
     ne: of(kept),
     read: (memory, at) => {
       const ordered = inTapOrder(written.read(memory, at), blocks(ne[token]!), axes!, size);
-      const rowBytes = ordered.byteLength / present.length;
-      const out = new Uint8Array(kept * rowBytes);
-      let place = 0;
-      for (const [row, isKept] of present.entries())
-        if (isKept === 1) out.set(ordered.subarray(row * rowBytes, (row + 1) * rowBytes), rowBytes * place++);
-      return inGgmlOrder(out, blocks(kept), axes!, size);
+      return inGgmlOrder(rowsOfBytes(ordered, present).bytes, blocks(kept), axes!, size);
     },
     write: () => {},
   };

@@ -5,7 +5,7 @@ import { badArgument, ZayascopeError } from '../../errors.js';
 import { openGgufFile } from '../../models/layout/source.js';
 import type { Checkpoint } from '../../weights/checkpoint.js';
 import { weightsSha256 } from '../../weights/identity.js';
-import { VIEW_OPS } from '../quiet-ops.js';
+import { isNotRun } from '../quiet-ops.js';
 import { valueSizes } from '../record/recorded-graph.js';
 import { unrecordedNodes } from './recorded-nodes.js';
 
@@ -79,19 +79,25 @@ export class Recording implements AsyncDisposable {
     if (this.nodeCount === 0 && this.unrecorded.size === 0) refuse('nodes that compute', 'none');
   }
 
-  /** Nodes that compute: no views, and none without elements. */
+  /**
+   * The nodes that can be run again, in the order in which they ran: no views, none without elements, none
+   * that was not recorded.
+   */
+  get runnable(): number[] {
+    return this.graph.graphs.flatMap(({ nodes }) => nodes.filter((id) => this.#canRun(id)));
+  }
+
   get nodeCount(): number {
-    return this.graph.graphs.reduce(
-      (sum, { nodes }) => sum + nodes.filter((id) => this.computes(id) && !this.unrecorded.has(id)).length,
-      0,
-    );
+    return this.runnable.length;
+  }
+
+  #canRun(id: number): boolean {
+    return this.computes(id) && !this.unrecorded.has(id);
   }
 
   computes(id: number): boolean {
     const node = this.graph.tensors[id]!;
-    return (
-      !(node.op === 'NONE' || VIEW_OPS.has(node.op)) && !valueSizes(node, this.graph.tensors).includes(0)
-    );
+    return !isNotRun(node.op) && !valueSizes(node, this.graph.tensors).includes(0);
   }
 
   /**

@@ -1,8 +1,8 @@
 /** Which nodes of a recording hold what it takes to run them again. */
 
-import type { DumpGraph, GraphTensor } from '../../dump/graph-file.js';
+import { type DumpGraph, type GraphTensor, ownerOf } from '../../dump/graph-file.js';
 import type { Dump } from '../../dump/reader.js';
-import { VIEW_OPS } from '../quiet-ops.js';
+import { isNotRun } from '../quiet-ops.js';
 
 /**
  * The nodes that cannot be run again, because they or something that they read were not recorded, by id, with
@@ -23,22 +23,21 @@ export async function unrecordedNodes(
     if (!steps.has(file)) steps.set(file, new Set((await dump.rows(tap)).step));
     return steps.get(file)!.has(step);
   };
-  const ownerOf = (tensor: GraphTensor) => (tensor.viewSrc == null ? tensor : tensors[tensor.viewSrc]!);
   /** Memory that something has written which was not recorded, or that nothing holds. */
   const unknown = new Set<number>();
   for (const { step, nodes } of graphs) {
     for (const id of nodes) {
       const node = tensors[id]!;
-      if (VIEW_OPS.has(node.op) || node.op === 'NONE') continue;
-      const owner = ownerOf(node);
+      if (isNotRun(node.op)) continue;
+      const owner = ownerOf(node, tensors);
       const isOwn = owner.id === id;
       const sources = [...node.src.filter((source) => source !== null), ...(isOwn ? [] : [owner.id])];
       for (const source of sources) {
-        const memory = ownerOf(tensors[source]!);
+        const memory = ownerOf(tensors[source]!, tensors);
         if (memory.op === 'NONE' && !(await isHeld(memory, step, hasValue))) unknown.add(memory.id);
       }
       const lost = sources
-        .map((source) => ownerOf(tensors[source]!))
+        .map((source) => ownerOf(tensors[source]!, tensors))
         .find((memory) => unknown.has(memory.id));
       if (!(await hasValue(node, step))) {
         unknown.add(owner.id);

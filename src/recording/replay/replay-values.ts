@@ -1,7 +1,7 @@
 /** Values of a recording's tensors: its taps, the model's weights, and memory that nodes wrote before. */
 
 import { blockElements, storedBytes, tapBlockBytes } from '../../dump/dtypes.js';
-import type { DumpGraph, GraphTensor } from '../../dump/graph-file.js';
+import { type DumpGraph, type GraphTensor, ownerOf } from '../../dump/graph-file.js';
 import type { Dump } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
 import { elementCount } from '../../graph/shape.js';
@@ -57,7 +57,7 @@ export class ReplayValues {
 
   /** The tensor whose memory another one lies in. */
   owner(tensor: GraphTensor): GraphTensor {
-    return tensor.viewSrc == null ? tensor : this.#graph.tensors[tensor.viewSrc]!;
+    return ownerOf(tensor, this.#graph.tensors);
   }
 
   /** The memory that a tensor lies in, as it is now. @throws `BAD_DUMP` where the recording lacks it. */

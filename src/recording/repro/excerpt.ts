@@ -1,6 +1,6 @@
 /** One node of a recording cut out as a graph of its own: with what it reads, as it stands when it runs. */
 import { blockElements, tapBlockBytes } from '../../dump/dtypes.js';
-import type { GraphTensor } from '../../dump/graph-file.js';
+import { type GraphTensor, ownerOf } from '../../dump/graph-file.js';
 import { type Four, type RecordedTensor, valueSizes } from '../record/recorded-graph.js';
 import type { ReadyNode } from '../replay/node-walk.js';
 import { denseStrides } from '../replay/strided.js';
@@ -31,7 +31,8 @@ export function excerptOf(ready: ReadyNode, tensors: readonly GraphTensor[]): Ex
     made.nodes.push(id);
     return id;
   };
-  const owner = node.viewSrc == null ? undefined : tensors[node.viewSrc]!;
+  const memory = ownerOf(node, tensors);
+  const owner = memory.id === node.id ? undefined : memory;
   const result = owner && leaf(named(owner), 'state', prepared.roots[0]!);
   const known = new Map<number, number>();
   const src = node.src.map((id, k): number | null => {

@@ -62,8 +62,14 @@ export async function writeNodeRepro({
   const stored = await recording.ownWeights(OP, model);
   const wanted = findNode(recording, op, from);
   using backend = openBackend('cpu');
-  for await (const ready of walkNodes(recording, recording.graph.tensors, stored, backend, () => {}))
-    if (ready.node.id === wanted) return writeNode(recording, ready, out);
+  // What runs before is passed over: its values are read where the node needs them, its weights are not.
+  const before = recording.runnable.indexOf(wanted);
+  const { tensors } = recording.graph;
+  if (before >= 0)
+    for await (const ready of walkNodes(recording, tensors, stored, backend, () => {}, { from: before })) {
+      if (ready.node.id !== wanted) break; // none of its rows was recorded
+      return writeNode(recording, ready, out);
+    }
   throw unknownNode(op, from);
 }
 

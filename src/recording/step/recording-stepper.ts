@@ -1,11 +1,12 @@
 /** Walks through a recording, node by node, in the order in which it ran: nothing is computed again. */
-import type { GraphTensor } from '../../dump/graph-file.js';
+import { ownerOf } from '../../dump/graph-file.js';
 import { rowStats } from '../../dump/row-stats.js';
 import { badArgument, ZayascopeError } from '../../errors.js';
 import { type Breakpoint, type CompiledBreakpoint, compileBreakpoint } from '../../locate/step/breakpoint.js';
 import { statsOfRow, type ValueStats } from '../../locate/step/value.js';
 import { tapPattern } from '../../tap-pattern.js';
-import { type NodeSource, nodeSources } from '../edges.js';
+import { type NodeSource, nodeReaders, nodeSources } from '../edges.js';
+import { nodeLabel } from '../node-label.js';
 import { parameterWords } from '../op-words.js';
 import { Recording } from '../replay/open-recording.js';
 import { countNonFinite, widenToFloat64 } from '../replay/widen.js';
@@ -104,7 +105,7 @@ export class RecordingStepper implements AsyncDisposable {
   readonly #recording: Recording;
   readonly #places: readonly NodePlace[];
   readonly #sources: ReadonlyMap<number, readonly NodeSource[]>;
-  readonly #users = new Map<number, number[]>();
+  readonly #users: ReadonlyMap<number, readonly number[]>;
   readonly #labels = new Map<number, string>();
   /** Names of views of a node's value, by its id. */
   readonly #aliases = new Map<number, string[]>();
@@ -123,7 +124,7 @@ export class RecordingStepper implements AsyncDisposable {
       for (const id of nodes) {
         const node = tensors[id]!;
         if (!recording.computes(id) || node.tap === undefined) continue;
-        const name = step === 0 ? node.tap : `${node.tap}@${step}`;
+        const name = nodeLabel(node.tap, step);
         this.#labels.set(id, name);
         if (!matches(node.tap) && !matches(name)) continue;
         const block = recording.blockOf(node);
@@ -135,9 +136,7 @@ export class RecordingStepper implements AsyncDisposable {
     for (const { viewSrc, name } of tensors)
       if (viewSrc != null) this.#aliases.set(viewSrc, [...(this.#aliases.get(viewSrc) ?? []), name]);
     this.#sources = nodeSources(recording.graph);
-    for (const [id, sources] of this.#sources)
-      for (const writer of new Set(sources.flatMap(({ writers }) => writers)))
-        this.#users.set(writer, [...(this.#users.get(writer) ?? []), id]);
+    this.#users = nodeReaders(this.#sources);
   }
 
   /** Where it stands; undefined before the first step. */
@@ -264,7 +263,7 @@ export class RecordingStepper implements AsyncDisposable {
 
   #describe({ tensor, writers, leaf }: NodeSource): NodeSourceInfo {
     const { tensors } = this.#recording.graph;
-    const owner: GraphTensor = tensor.viewSrc == null ? tensor : tensors[tensor.viewSrc]!;
+    const owner = ownerOf(tensor, tensors);
     const kind =
       owner.weight !== undefined
         ? 'weight'

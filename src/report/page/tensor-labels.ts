@@ -1,3 +1,4 @@
+import { elementIndex } from '../../element-index.js';
 import type { UnpackedView } from './tensor.js';
 
 /** What stands for the rows and columns of a view's grids. */
@@ -58,13 +59,7 @@ function starts(count: number, total: number): number[] {
 
 /** Index of a flat element in a row of a shape. */
 function place(element: number, shape: readonly number[]): string {
-  const index: number[] = [];
-  let rest = element;
-  for (const size of [...shape].reverse()) {
-    index.unshift(rest % size);
-    rest = Math.floor(rest / size);
-  }
-  return `[${index.join(', ')}]`;
+  return `[${elementIndex(element, shape).index.join(', ')}]`;
 }
 
 function number(value: number): string {
