@@ -57,7 +57,7 @@ export async function runCommandLine(args: readonly string[], output: Terminal):
     },
   };
   const program = new Command('zayascope')
-    .description('Debugging and tensor-diff workbench for ZAYA1 language models.')
+    .description('Debugging and tensor-diff workbench for ZAYA1, Qwen3 and Qwen3-MoE language models.')
     .version(packageVersion(), '-v, --version', 'print the version')
     .helpOption('-h, --help', 'print help')
     .configureOutput({

@@ -57,8 +57,8 @@ export interface Policy {
   description: string;
   rules: readonly PolicyRule[];
   /**
-   * The preset whose rules come first among `rules`: a model of another family than the first takes its own
-   * of this name in their place. Default: none.
+   * The preset whose rules come first among `rules`: a model of another family takes its own of this name in
+   * their place. Default: none.
    */
   extends?: string;
 }
@@ -89,13 +89,57 @@ export function familyPolicies(family: Family): Readonly<Record<string, Policy>>
 /** The presets by name, of the first family; a model of another family takes its own of the same name. */
 export const POLICIES: Readonly<Record<string, Policy>> = familyPolicies(FAMILIES[0]!);
 
-/** A preset by name, of a family (default: the first); throws `BAD_ARGUMENT` listing the names. */
-export function policy(name: string, family: Family = FAMILIES[0]!): Policy {
-  const known = familyPolicies(family);
-  const found = Object.hasOwn(known, name) ? known[name] : undefined;
-  if (found === undefined)
-    throw badArgument('policy', `one of ${Object.keys(known).join(', ')}, or a .json file`, name);
-  return found;
+/**
+ * A preset by name, of a family (default: the first that has one of this name); throws `BAD_ARGUMENT` listing
+ * the names.
+ */
+export function policy(name: string, family?: Family): Policy {
+  const families = family === undefined ? FAMILIES : [family];
+  const own = families.find((each) => ownPreset(each, name) !== undefined);
+  if (own !== undefined) return ownPreset(own, name)!;
+  const names = new Set(families.flatMap((each) => Object.keys(familyPolicies(each))));
+  throw badArgument('policy', `one of ${[...names].join(', ')}, or a .json file`, name);
+}
+
+/** The preset of a family by name; undefined for none. */
+export function ownPreset(family: Family, name: string): Policy | undefined {
+  const presets = familyPolicies(family);
+  return Object.hasOwn(presets, name) ? presets[name] : undefined;
+}
+
+/** A preset, and the types of models that take it. */
+export interface ListedPreset extends Policy {
+  models: readonly string[];
+}
+
+/** The presets of all families by name; those of one name stand together. */
+export function listPresets(): ListedPreset[] {
+  const names = new Set(FAMILIES.flatMap((family) => Object.keys(familyPolicies(family))));
+  return [...names].flatMap((name) => {
+    const typesOf = new Map<Policy, string[]>();
+    for (const family of FAMILIES) {
+      const found = ownPreset(family, name);
+      if (found !== undefined) typesOf.set(found, [...(typesOf.get(found) ?? []), ...family.types]);
+    }
+    return [...typesOf].map(([preset, models]) => ({ ...preset, models }));
+  });
+}
+
+/** True for a preset of any family, and not merely a policy of its name. */
+export function isPreset(policy: Policy): boolean {
+  return FAMILIES.some((family) => ownPreset(family, policy.name) === policy);
+}
+
+/**
+ * The preset whose rules come first in a policy that extends one; undefined for others. Families have presets
+ * of the same name: it is the one whose rules these are.
+ */
+export function basePreset({ extends: base, rules }: Policy): Policy | undefined {
+  if (base === undefined) return undefined;
+  const bases = FAMILIES.map((family) => ownPreset(family, base));
+  return bases.find((each) =>
+    each?.rules.every(({ sites, set }, k) => sites === rules[k]?.sites && set === rules[k].set),
+  );
 }
 
 /**

@@ -12,8 +12,17 @@ describe('zayascope policy', () => {
     const { code, stdout } = await runCommand(['policy', 'list']);
     expect(code).toBe(0);
     for (const name of Object.keys(POLICIES)) expect(stdout).toContain(name);
-    const listed = JSON.parse((await runCommand(['policy', 'list', '--json'])).stdout) as { name: string }[];
-    expect(listed.map(({ name }) => name)).toEqual([
+    const listed = JSON.parse((await runCommand(['policy', 'list', '--json'])).stdout) as {
+      name: string;
+      models: string[];
+    }[];
+    // One for each family that has rules of its own.
+    expect(listed.filter(({ name }) => name === 'llamacpp').map(({ models }) => models)).toEqual([
+      ['zaya'],
+      ['qwen3', 'qwen3_moe'],
+    ]);
+    expect(stdout).toMatch(/^llamacpp-f32-im2col +zaya +the public/m);
+    expect([...new Set(listed.map(({ name }) => name))]).toEqual([
       'f32',
       'bf16-weights',
       'pytorch-bf16',

@@ -1,7 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseConfig } from '../../src/models/architectures.js';
 import { type RequiredTensor, requiredTensors } from '../../src/models/runtime/weights.js';
-import { parseZayaConfig, type ZayaConfig } from '../../src/models/zaya/config.js';
+import type { ZayaConfig } from '../../src/models/zaya/config.js';
 import { asLegacy } from '../../src/models/zaya/legacy.js';
 import { toLegacyConfig } from '../../src/models/zaya/legacy-config.js';
 import { openCheckpoint } from '../../src/weights/checkpoint.js';
@@ -25,6 +26,28 @@ export const SMALL_CONFIG = {
   eos_token_id: 2,
   pad_token_id: 0,
   rope_parameters: { hybrid: { rope_type: 'default', rope_theta: 1e5, partial_rotary_factor: 0.5 } },
+};
+
+/** A dense Qwen3, and one of experts, with sizes that are all different. */
+export const QWEN3_CONFIG = {
+  model_type: 'qwen3',
+  vocab_size: 67,
+  hidden_size: 40,
+  num_hidden_layers: 3,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  head_dim: 12,
+  intermediate_size: 52,
+  tie_word_embeddings: true,
+};
+export const QWEN3_MOE_CONFIG = {
+  ...QWEN3_CONFIG,
+  model_type: 'qwen3_moe',
+  tie_word_embeddings: false,
+  num_experts: 6,
+  num_experts_per_tok: 2,
+  moe_intermediate_size: 20,
+  norm_topk_prob: true,
 };
 
 /** Rows of whole K-blocks. */
@@ -61,7 +84,7 @@ export async function writeRandomModel(
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, 'config.json'), JSON.stringify(json));
   const random = seededIntegers(seed);
-  const tensors = requiredTensors(parseZayaConfig(json)).map((required): TensorSource => {
+  const tensors = requiredTensors(parseConfig(json)).map((required): TensorSource => {
     const values = randomValues(required, random, skipBias);
     edit?.(required.name, values);
     const isBuffer = required.role === 'buffer';

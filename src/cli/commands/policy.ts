@@ -1,6 +1,7 @@
 import { Command } from 'commander';
+import { FAMILIES } from '../../families/families.js';
 import type { Policy, SiteKind } from '../../graph/policy.js';
-import { POLICIES } from '../../graph/policy.js';
+import { listPresets } from '../../graph/policy.js';
 import type { PolicySite } from '../../models/runtime/sites.js';
 import { printableLine } from '../../printable.js';
 import type { CommandContext } from '../command-line.js';
@@ -25,7 +26,7 @@ export function policyCommand(context: CommandContext): Command {
   );
   command
     .command('list')
-    .description('Lists the presets.')
+    .description('Lists the presets, and the types of models that each is for.')
     .option('--json', 'print the result as JSON')
     .action((options: PolicyOptions) => listPolicies(options, context));
   command
@@ -51,14 +52,27 @@ export function policyCommand(context: CommandContext): Command {
 }
 
 function listPolicies({ json }: PolicyOptions, { terminal }: CommandContext): void {
-  const presets = Object.values(POLICIES);
+  const presets = listPresets();
+  if (json) {
+    terminal.result(toJson(presets));
+    return;
+  }
+  const all = FAMILIES.flatMap(({ types }) => types).length;
+  // Rules may differ where the words are the same.
+  const rows = new Map<string, { name: string; description: string; models: string[] }>();
+  for (const { name, description, models } of presets) {
+    const key = `${name}\n${description}`;
+    rows.set(key, { name, description, models: [...(rows.get(key)?.models ?? []), ...models] });
+  }
   terminal.result(
-    json
-      ? toJson(presets)
-      : table(
-          [{ title: 'policy' }, { title: 'says' }],
-          presets.map(({ name, description }) => [name, description]),
-        ),
+    table(
+      [{ title: 'policy' }, { title: 'models' }, { title: 'says' }],
+      [...rows.values()].map(({ name, description, models }) => [
+        name,
+        models.length === all ? 'all' : models.join(', '),
+        description,
+      ]),
+    ),
   );
 }
 

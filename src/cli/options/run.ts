@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { POLICIES } from '../../graph/policy.js';
+import { listPresets } from '../../graph/policy.js';
 import { addDeviceOptions, type DeviceOptions } from './device.js';
 
 /** What {@link addRunOptions} adds to a command's options. */
@@ -8,13 +8,19 @@ export interface RunOptions extends DeviceOptions {
   repack?: boolean;
 }
 
+/** Names of presets, and of which models those are that not all models have. */
+function presetNames(): string {
+  const typesOf = new Map<string, string[]>();
+  for (const { name, models } of listPresets()) typesOf.set(name, [...(typesOf.get(name) ?? []), ...models]);
+  const all = new Set([...typesOf.values()].flat()).size;
+  return [...typesOf]
+    .map(([name, models]) => (models.length === all ? name : `${name} (${models.join(', ')} only)`))
+    .join(', ');
+}
+
 /** Adds the options that say how a model is run. */
 export function addRunOptions(command: Command): Command {
-  command.option(
-    '--policy <name>',
-    `dtypes of the run: ${Object.keys(POLICIES).join(', ')}, or a .json file`,
-    'f32',
-  );
+  command.option('--policy <name>', `dtypes of the run: ${presetNames()}, or a .json file`, 'f32');
   return addDeviceOptions(command).option(
     '--repack',
     "copy matmul weights into ggml's faster layouts, where the CPU has one for their dtype",

@@ -14,6 +14,7 @@ import { placeTables } from '../../models/runtime/inputs.js';
 import type { Model } from '../../models/runtime/model.js';
 import { type ModelTap, traceModel } from '../../models/runtime/trace.js';
 import { requiredTensors } from '../../models/runtime/weights.js';
+import { initialState } from '../repro/leaves.js';
 import { buildPiece, type Leaf, opTap, type Piece, type PieceSource } from '../repro/piece.js';
 import { readPrefix } from '../repro/values.js';
 import { weightBytes, weightValues } from '../repro/weights.js';
@@ -145,7 +146,7 @@ export async function openOp(name: string, origin: OpOrigin): Promise<OpenOp | u
               ? tested.manifest.sequences[sequence]!.tokens!.slice(0, tokens)
               : tested.manifest.sequences.flatMap((each) => each.tokens!),
           );
-        return initialState(leaf, model);
+        return initialState(leaf, { checkpoint: model.weights.checkpoint, config: model.config });
       },
       expected,
     };
@@ -213,12 +214,4 @@ function constantOf(name: string, config: ModelConfig, tap: ModelTap, tokens: nu
   const type = config.layer_types[tap.block ?? 0]!;
   const sizes = { batch: 1, tokens, span: tokens, padded: false };
   return placeTables(config, type, sizes, { past, padding: [] })[name as 'mask' | 'cos' | 'sin'];
-}
-
-/** What precedes a first token: zeros, or a weight (see the architecture's `histories`). */
-async function initialState({ name, shape }: Leaf, { weights, config }: Model): Promise<Float32Array> {
-  const [, layer, history = ''] = /^layers\.(\d+)\.(.+)$/.exec(name) ?? [];
-  const start = architectureOf(config).histories(config)[history]?.start;
-  const bias = start === undefined ? undefined : weights.checkpoint.tensors.get(start(Number(layer)));
-  return bias === undefined ? new Float32Array(elementCount(shape)) : weightValues(bias);
 }

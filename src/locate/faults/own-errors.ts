@@ -187,7 +187,7 @@ export async function ownErrors(
     if (rounding > 0) found.push(rounding);
     // Inside an op a value that falls on the other side of a tie changes sums, and those many ties: nothing
     // less than all roundings is to be allowed.
-    const table = isTableOfUnseen(name, local, setting, runner.config.model_type)
+    const table = isTableOfUnseen(name, local, setting, runner.config)
       ? FLIPPED_ULPS.F16 * own.rounding.F16
       : 0;
     if (table > 0) found.push(table);
@@ -362,9 +362,9 @@ function isTableOfUnseen(
   name: string,
   local: ReadonlyMap<string, LocalError>,
   setting: Setting,
-  type: string,
+  config: ModelConfig,
 ): boolean {
-  if (!/\.router_mlp:act\d$/.test(name) || setting(`${name}#form`) !== 'tanh') return false;
+  if (!geluTaps(config).has(name) || setting(`${name}#form`) !== 'tanh') return false;
   const held = new Set(local.keys());
-  return tapSpan(name, blockCount(held), held, false, type).inside.length > 1;
+  return tapSpan(name, blockCount(held), held, false, config.model_type).inside.length > 1;
 }

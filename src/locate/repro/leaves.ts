@@ -1,6 +1,8 @@
 import type { Dump } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
 import { elementCount } from '../../graph/shape.js';
+import { architectureOf } from '../../models/architectures.js';
+import type { ModelConfig } from '../../models/runtime/architecture.js';
 import type { Checkpoint } from '../../weights/checkpoint.js';
 import type { Leaf } from './piece.js';
 import { type PrefixValue, readPrefix } from './values.js';
@@ -14,6 +16,7 @@ export interface LeafSource {
   /** Token ids of the sequence. */
   ids: readonly number[];
   checkpoint: Checkpoint;
+  config: ModelConfig;
 }
 
 /**
@@ -28,8 +31,7 @@ export async function leafValue(
 ): Promise<PrefixValue | undefined> {
   if (kind === 'tokens')
     return { dtype: 'I32', shape, data: Int32Array.from(source.ids.slice(0, source.tokens)) };
-  if (kind === 'history')
-    return { dtype: 'F32', shape, data: await initialState(name, elementCount(shape), source.checkpoint) };
+  if (kind === 'history') return { dtype: 'F32', shape, data: await initialState({ name, shape }, source) };
   if (kind !== 'tap') return undefined;
   const value = await readPrefix(source.dump, name, source.sequence, source.tokens, shape);
   if ((value.dtype === 'I32') !== (dtype === 'I32'))
@@ -41,11 +43,13 @@ export async function leafValue(
   return value;
 }
 
-/**
- * What precedes a first token: zeros, and for the delayed value the projection of a zero, which is its bias.
- */
-async function initialState(name: string, elements: number, checkpoint: Checkpoint): Promise<Float32Array> {
-  const layer = /^(layers\.\d+)\.delayed_state$/.exec(name)?.[1];
-  const bias = checkpoint.tensors.get(`model.${layer}.self_attn.qkv_proj.v_proj_delayed.bias`);
-  return bias === undefined ? new Float32Array(elements) : weightValues(bias);
+/** What precedes a first token: zeros, or a weight (see the architecture's `histories`). */
+export async function initialState(
+  { name, shape }: Pick<Leaf, 'name' | 'shape'>,
+  { checkpoint, config }: Pick<LeafSource, 'checkpoint' | 'config'>,
+): Promise<Float32Array> {
+  const [, block, history = ''] = /^layers\.(\d+)\.(.+)$/.exec(name) ?? [];
+  const start = architectureOf(config).histories(config)[history]?.start;
+  const weight = start === undefined ? undefined : checkpoint.tensors.get(start(Number(block)));
+  return weight === undefined ? new Float32Array(elementCount(shape)) : weightValues(weight);
 }

@@ -124,7 +124,14 @@ export async function writeRepro(options: ReproOptions): Promise<ReproDescriptio
   };
   const inputs: TensorSource[] = [];
   for (const leaf of leaves) {
-    const value = await leafValue(leaf, { dump, sequence, tokens, ids, checkpoint: model.checkpoint });
+    const value = await leafValue(leaf, {
+      dump,
+      sequence,
+      tokens,
+      ids,
+      checkpoint: model.checkpoint,
+      config: model.config,
+    });
     if (value !== undefined) inputs.push(asSource(leaf.input, value));
   }
   const output = base.graph.outputs.get(options.op)!;

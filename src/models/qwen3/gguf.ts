@@ -126,15 +126,15 @@ export function planQwen3Gguf(
   refuse(
     config.sliding_window !== null,
     'a model without sliding windows, for which llama.cpp has no keys',
-    'some',
+    `use_sliding_window true, sliding_window ${config.sliding_window}`,
   );
   refuse(
     config.attention_bias,
     'a model without biases of attention, for which llama.cpp has no tensors',
-    'some',
+    'attention_bias true',
   );
   refuse(dense >= 0, 'experts in every block, as llama.cpp expects them', `none in block ${dense}`);
-  refuse(isMoe && !config.norm_topk_prob, 'norm_topk_prob, which llama.cpp always applies', 'none');
+  refuse(isMoe && !config.norm_topk_prob, 'norm_topk_prob true, as llama.cpp always divides', 'false');
   const architecture = isMoe ? 'qwen3moe' : 'qwen3';
   const own: Record<string, GgufValue> = {
     block_count: u32(config.num_hidden_layers),

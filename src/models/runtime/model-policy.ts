@@ -1,5 +1,14 @@
+import { badArgument } from '../../errors.js';
 import type { Family } from '../../families/family.js';
-import { familyPolicies, POLICIES, type Policy, resolvePolicy, type Setting } from '../../graph/policy.js';
+import {
+  basePreset,
+  familyPolicies,
+  isPreset,
+  ownPreset,
+  type Policy,
+  resolvePolicy,
+  type Setting,
+} from '../../graph/policy.js';
 import { architectureOf } from '../architectures.js';
 import type { ModelConfig } from './architecture.js';
 
@@ -7,16 +16,16 @@ import type { ModelConfig } from './architecture.js';
 const extended = new WeakMap<Policy, Map<Family, Policy>>();
 
 /**
- * A policy as a model takes it: a preset becomes that of the model's family of the same name, if it has one,
- * and so does the preset that a policy extends.
+ * A policy as a model takes it: a preset becomes that of the model's family of the same name, and so does the
+ * preset that a policy extends. Throws `BAD_ARGUMENT` for a preset that the family does not have.
  */
 export function modelPolicy(policy: Policy, config: ModelConfig): Policy {
   const { family } = architectureOf(config);
-  const presets = familyPolicies(family);
-  if (POLICIES[policy.name] === policy) return presets[policy.name] ?? policy;
-  const base = POLICIES[policy.extends ?? ''];
-  const own = presets[policy.extends ?? ''];
-  if (base === undefined || own === undefined || own === base) return policy;
+  if (isPreset(policy)) return presetOf(family, policy.name);
+  const base = basePreset(policy);
+  if (base === undefined) return policy;
+  const own = presetOf(family, base.name, policy.name);
+  if (own === base) return policy;
   const known = extended.get(policy) ?? new Map<Family, Policy>();
   extended.set(policy, known);
   const found = known.get(family) ?? {
@@ -24,8 +33,22 @@ export function modelPolicy(policy: Policy, config: ModelConfig): Policy {
     rules: [...own.rules, ...policy.rules.slice(base.rules.length)],
   };
   known.set(family, found);
-  extended.set(found, known);
   return found;
+}
+
+/**
+ * How many of the first rules of a model's policy are a preset's. They speak of every model of the family: a
+ * rule of theirs may be about a part that this one lacks.
+ */
+export function presetRuleCount(policy: Policy): number {
+  return isPreset(policy) ? policy.rules.length : (basePreset(policy)?.rules.length ?? 0);
+}
+
+function presetOf(family: Family, name: string, extending?: string): Policy {
+  const found = ownPreset(family, name);
+  if (found !== undefined) return found;
+  const names = Object.keys(familyPolicies(family)).join(', ');
+  throw badArgument('policy', `a preset for ${family.types.join(' and ')}: ${names}`, name, extending);
 }
 
 const settings = new WeakMap<Policy, Setting>();

@@ -3,7 +3,7 @@ import { type Policy, parametersSite, type Setting, SITE_KINDS } from '../../gra
 import { patternGlobs, tapPattern } from '../../tap-pattern.js';
 import type { TensorInfo } from '../../weights/checkpoint.js';
 import type { ModelConfig } from './architecture.js';
-import { modelPolicy, settingOf } from './model-policy.js';
+import { modelPolicy, presetRuleCount, settingOf } from './model-policy.js';
 import { type PolicySite, traceModel } from './trace.js';
 import type { RequiredTensor } from './weights.js';
 
@@ -50,12 +50,16 @@ export function siteChoice({ name, kind, values }: PolicySite, setting: Setting)
 
 /**
  * Refuses a policy with a rule that matches no site of the model, and one that is a list of globs of which
- * one matches none (`BAD_ARGUMENT`): a typing error would otherwise change nothing without a word. Also
- * refuses a value that a site of the rule does not take, unless a later rule sets it.
+ * one matches none (`BAD_ARGUMENT`): a typing error would otherwise change nothing without a word. The rules
+ * of a preset, also of one that the policy extends, may: they are for every model of a family, with experts
+ * or without. Also refuses a preset of another family, and a value that a site of the rule does not take,
+ * unless a later rule sets it.
  */
 export function checkPolicy(policy: Policy, config: ModelConfig, tensors?: readonly RequiredTensor[]): void {
   const sites = modelSites(config, tensors);
-  for (const [index, { sites: pattern }] of modelPolicy(policy, config).rules.entries())
+  const own = modelPolicy(policy, config);
+  const written = presetRuleCount(own);
+  for (const [index, { sites: pattern }] of [...own.rules.entries()].slice(written))
     for (const glob of patternGlobs(pattern)) {
       const matches = tapPattern(glob);
       // A checkpoint whose weights are stored so has no site of this kind.
@@ -63,7 +67,7 @@ export function checkPolicy(policy: Policy, config: ModelConfig, tensors?: reado
         throw badArgument(
           'checkPolicy',
           'rules that match a site of the model (`zayascope policy show f32 --model MODEL` lists them)',
-          `${glob} in rule ${index}`,
+          `${glob} in rule ${index - written}`,
           policy.name,
         );
     }

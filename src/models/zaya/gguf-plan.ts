@@ -29,7 +29,7 @@ export function planGguf(
     throw configError(
       OP,
       'layer_types without hybrid_sliding, for which the half-layer dialect has no keys',
-      'some',
+      `layer_types with it in ${config.layer_types.filter((type) => type === 'hybrid_sliding').length} of ${config.num_hidden_layers} blocks`,
       name,
     );
   const names = ggufNames(config, 'half-layers');
