@@ -1,7 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 
-/** Bundles the scripts of pages (a tenth of a second), so that tests never see those of an older source. */
+/**
+ * Bundles the scripts of pages (a tenth of a second) and compiles the SIMD loops if they changed, so that
+ * tests never see those of an older source.
+ */
 export default function setup(): void {
-  execFileSync(process.execPath, [join(import.meta.dirname, '..', 'scripts', 'build-pages.mjs')]);
+  for (const script of ['build-pages.mjs', 'build-wasm.mjs'])
+    execFileSync(process.execPath, [join(import.meta.dirname, '..', 'scripts', script)]);
 }

@@ -555,6 +555,7 @@ describe('the package', () => {
         "@node-llama-cpp/mac-arm64-metal",
         "@types/node",
         "apache-arrow",
+        "assemblyscript",
         "cmake-js",
         "commander",
         "node-addon-api",

@@ -9,6 +9,7 @@
  */
 
 import { ZayascopeError } from '../errors.js';
+import { SIMD_RANGE, type Simd, simd } from '../simd.js';
 import {
   addEqualBits,
   addEqualWordPairs,
@@ -17,7 +18,7 @@ import {
   type Floats,
   SUM,
   SUM_COUNT,
-} from './sum-kernels.js';
+} from './kernels/sum-kernels.js';
 
 /**
  * Errors of one tensor. Ratios without a denominator are 0 where there is no error either, and Infinity
@@ -99,9 +100,6 @@ export function tensorMetrics(reference: Float32Array, tested: Float32Array): Te
   return sums.metrics();
 }
 
-/** Elements per range of the inner loops: both sides fit the first-level cache. */
-const RANGE = 4096;
-
 /** Accumulates {@link TensorMetrics}. */
 export class MetricSums {
   readonly #sums = new Float64Array(SUM_COUNT);
@@ -115,13 +113,16 @@ export class MetricSums {
   readonly #nan = { reference: 0, tested: 0 };
   readonly #inf = { reference: 0, tested: 0 };
   readonly #allowsNaN: boolean;
+  readonly #loops: Simd | null;
   #nonFinite = 0;
   #sameInfinities = 0;
   #mismatches = 0;
   #firstNonFinite = -1;
 
-  constructor({ allowNaN = false }: MetricOptions = {}) {
+  /** @param loops SIMD loops to use; null for those in TypeScript. Default: SIMD where it is built. */
+  constructor({ allowNaN = false }: MetricOptions = {}, loops: Simd | null = simd()) {
     this.#allowsNaN = allowNaN;
+    this.#loops = loops;
   }
 
   /**
@@ -135,15 +136,22 @@ export class MetricSums {
     // The variance is taken around some value of the tensor: exact for constant ones, and no cancellation for
     // a large mean.
     this.#shift ??= (a as Float32Array).find(Number.isFinite);
-    for (let start = 0; start < a.length; start += RANGE) {
-      const end = Math.min(a.length, start + RANGE);
-      this.#part.fill(0);
-      addProducts(a, b, start, end, this.#shift ?? 0, this.#part);
-      if (Number.isFinite(this.#part[SUM.squaredError])) {
-        addMagnitudes(a, b, start, end, this.#part);
+    for (let start = 0; start < a.length; start += SIMD_RANGE) {
+      const end = Math.min(a.length, start + SIMD_RANGE);
+      const part = this.#part.fill(0);
+      const shift = this.#shift ?? 0;
+      let rest = start;
+      if (a instanceof Float32Array && b instanceof Float32Array)
+        rest = this.#loops?.addSums(a, b, start, end, shift, part) ?? start;
+      addProducts(a, b, rest, end, shift, part);
+      if (Number.isFinite(part[SUM.squaredError])) {
+        addMagnitudes(a, b, rest, end, part);
         this.#finite += end - start;
-      } else this.#addNonFinite(a, b, start, end);
-      addEqual(wordsA, wordsB, start, end, this.#part);
+      } else {
+        this.#addNonFinite(a, b, start, end);
+        rest = start;
+      }
+      addEqual(wordsA, wordsB, rest, end, part);
       this.#take(a, b, start, end);
     }
     this.#elements += a.length;
@@ -225,8 +233,6 @@ export class MetricSums {
     const part = this.#part.fill(0);
     const Elements = a.constructor as Float32ArrayConstructor;
     const [x, y] = [new Elements(1), new Elements(1)];
-    let maxReference = 0;
-    let maxError = 0;
     for (let k = start; k < end; k++) {
       x[0] = a[k]!;
       y[0] = b[k]!;
@@ -234,8 +240,6 @@ export class MetricSums {
         addProducts(x, y, 0, 1, this.#shift ?? 0, part);
         addMagnitudes(x, y, 0, 1, part);
         this.#finite++;
-        maxReference = Math.max(maxReference, part[SUM.maxReference]!);
-        maxError = Math.max(maxError, part[SUM.maxError]!);
         continue;
       }
       countSpecial(x[0]!, 'reference', this.#nan, this.#inf);
@@ -245,14 +249,12 @@ export class MetricSums {
       if (x[0] === y[0]) this.#sameInfinities++;
       if (this.#isMismatch(x[0]!, y[0]!)) {
         this.#mismatches++;
-        maxError = Number.POSITIVE_INFINITY;
+        part[SUM.maxError] = Number.POSITIVE_INFINITY;
       } else if (x[0] === y[0]) {
         part[SUM.withinTenth]!++;
         part[SUM.withinHalf]!++;
       }
     }
-    part[SUM.maxReference] = maxReference;
-    part[SUM.maxError] = maxError;
   }
 
   /**

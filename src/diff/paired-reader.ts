@@ -1,6 +1,7 @@
 import { blockElements, tapBlockBytes } from '../dump/dtypes.js';
 import type { DumpView } from '../dump/dump-view.js';
 import { type FileRows, ReusableBuffer, type TensorBatch } from '../dump/reader.js';
+import { simd } from '../simd.js';
 import { leadingColumns } from './leading-columns.js';
 import type { TapPair } from './pairing.js';
 import type { RowRun } from './row-pairing.js';
@@ -40,7 +41,6 @@ interface Memory {
 export class PairedReader {
   readonly #reference: DumpView;
   readonly #tested: DumpView;
-  readonly #memories: [Memory, Memory] = [newMemory(), newMemory()];
 
   constructor(reference: DumpView, tested: DumpView) {
     this.#reference = reference;
@@ -52,11 +52,21 @@ export class PairedReader {
    * its shape changes or a side's record batch ends. A piece is valid until the next is asked for.
    */
   async *read(parts: Iterable<Part>): AsyncGenerator<Piece> {
+    const loops = simd();
+    const lent = loops?.lend();
+    try {
+      yield* this.#readInto([newMemory(lent?.slice(0, 2)), newMemory(lent?.slice(2))], parts);
+    } finally {
+      if (lent !== undefined) loops!.giveBack();
+    }
+  }
+
+  async *#readInto(memories: readonly [Memory, Memory], parts: Iterable<Part>): AsyncGenerator<Piece> {
     let current: { part: Part; memory: Memory; reading: Promise<Piece> } | undefined;
     let turn: 0 | 1 = 0;
     for (const part of parts) {
       turn = turn === 0 ? 1 : 0;
-      const memory = this.#memories[turn];
+      const memory = memories[turn];
       const ahead = { part, memory, reading: this.#piece(part, memory) };
       // It is awaited below; until then its failure must not count as unhandled.
       ahead.reading.catch(() => {});
@@ -121,8 +131,8 @@ export function* partsOf(
     }
 }
 
-function newMemory(): Memory {
-  return { reference: new ReusableBuffer(), tested: new ReusableBuffer() };
+function newMemory([reference, tested]: readonly Uint8Array[] = []): Memory {
+  return { reference: new ReusableBuffer(reference), tested: new ReusableBuffer(tested) };
 }
 
 function firstRows(batch: TensorBatch | undefined, rows: number): TensorBatch | undefined {

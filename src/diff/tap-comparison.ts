@@ -13,12 +13,13 @@ import type { TensorBatch } from '../dump/reader.js';
 import { widen } from '../dump/widen.js';
 import { elementIndex } from '../element-index.js';
 import { sameBytes } from '../same-bytes.js';
+import { SIMD_RANGE, simd } from '../simd.js';
 import { IntegerSums } from './integers.js';
+import type { Floats } from './kernels/sum-kernels.js';
 import { MetricSums } from './metrics.js';
 import { nonFiniteCounts } from './non-finite.js';
 import type { TapPair } from './pairing.js';
 import type { ElementPlace, FloatTapReport, IntegerTapReport } from './report.js';
-import type { Floats } from './sum-kernels.js';
 import { coarserDtype, UlpSums } from './ulp.js';
 
 /** Rows of a part that cannot be compared, numbered from its first. */
@@ -78,19 +79,17 @@ class FloatComparison implements TapComparison {
   }
 
   add(reference: TensorBatch, tested: TensorBatch): undefined {
-    const doubles = reference.dtype === 'F64' || tested.dtype === 'F64';
-    const a = doubles
-      ? toFloat64(reference.data, reference.dtype)
-      : asFloats(reference.data, reference.dtype, 0);
-    const b = doubles ? toFloat64(tested.data, tested.dtype) : asFloats(tested.data, tested.dtype, 1);
-    this.#sums.add(a, b);
-    this.#ulp.add(a, b);
-    const index = this.#sums.maxAbsIndex - this.#elements;
-    if (index >= 0) this.#worst = placeOf(reference, index, a, b);
-    const first = this.#sums.firstNonFinite - this.#elements;
-    if (first >= 0 && first < a.length) this.#first = placeOf(reference, first, a, b);
+    for (const { start, a, b } of floatRanges(reference, tested)) {
+      this.#sums.add(a, b);
+      this.#ulp.add(a, b);
+      const place = (flat: number) => placeOf(reference, start + flat, [a[flat]!, b[flat]!]);
+      const worst = this.#sums.maxAbsIndex - this.#elements;
+      if (worst >= 0) this.#worst = place(worst);
+      const first = this.#sums.firstNonFinite - this.#elements;
+      if (first >= 0 && first < a.length) this.#first = place(first);
+      this.#elements += a.length;
+    }
     this.#rows += reference.shape[0]!;
-    this.#elements += a.length;
   }
 
   report(): FloatTapReport {
@@ -128,7 +127,8 @@ class IntegerComparison implements TapComparison {
       TapElements,
       TapElements,
     ];
-    for (const index of this.#sums.add(a, b)) this.#first.push(placeOf(reference, index, a, b));
+    for (const index of this.#sums.add(a, b))
+      this.#first.push(placeOf(reference, index, [a[index]!, b[index]!]));
     this.#rows += reference.shape[0]!;
   }
 
@@ -194,11 +194,9 @@ function baseOf({ reference, tested }: TapPair, rows: number, identical: boolean
 function placeOf(
   { shape, sequence, position }: TensorBatch,
   flat: number,
-  a: TapElements | Floats,
-  b: TapElements | Floats,
+  [left, right]: readonly [number | bigint, number | bigint],
 ): ElementPlace {
   const { index, row } = elementIndex(flat, shape.slice(1));
-  const [left, right] = [a[flat]!, b[flat]!] as [number | bigint, number | bigint];
   const isRounded = [left, right].some(
     (value) => typeof value === 'bigint' && BigInt(Number(value)) !== value,
   );
@@ -212,15 +210,62 @@ function placeOf(
   };
 }
 
+/** The same elements of both sides as floats, from element `start` of the part on. */
+interface FloatRange {
+  start: number;
+  a: Floats;
+  b: Floats;
+}
+
+/**
+ * Both sides as F32, or as F64 where a side is. Sides of 16 bits are widened range by range, while they are
+ * in the first-level cache; a range is valid until the next is asked for.
+ */
+function* floatRanges(reference: TensorBatch, tested: TensorBatch): Generator<FloatRange> {
+  const dtypes = [reference.dtype, tested.dtype];
+  if (dtypes.includes('F64'))
+    yield {
+      start: 0,
+      a: toFloat64(reference.data, reference.dtype),
+      b: toFloat64(tested.data, tested.dtype),
+    };
+  else {
+    const [a, b] = [decoded(reference, 0), decoded(tested, 1)];
+    const step = [a, b].every((side) => side instanceof Float32Array) ? a.length : SIMD_RANGE;
+    for (let start = 0; start < a.length; start += step) {
+      const end = Math.min(a.length, start + step);
+      yield {
+        start,
+        a: singles(a, reference.dtype, 0, start, end),
+        b: singles(b, tested.dtype, 1, start, end),
+      };
+    }
+  }
+}
+
 // Two: one per side, kept because a part of a few megabytes would otherwise be allocated for each.
 const scratch = [new Float32Array(0), new Float32Array(0)];
 
-function asFloats(data: TapElements, dtype: TapDtype, side: 0 | 1): Float32Array {
-  if (data instanceof Float32Array) return data;
-  const length = isQuantised(dtype)
-    ? (data.length / tapBlockBytes(dtype)) * blockElements(dtype)
-    : data.length;
+/** Elements as they are stored, blocks decoded. */
+function decoded({ data, dtype }: TensorBatch, side: 0 | 1): Float32Array | Uint16Array {
+  if (!isQuantised(dtype)) return data as Float32Array | Uint16Array;
+  const length = (data.length / tapBlockBytes(dtype)) * blockElements(dtype);
   if (scratch[side]!.length < length) scratch[side] = new Float32Array(length);
-  if (isQuantised(dtype)) return dequantise(data as Uint8Array, dtype, scratch[side]!);
-  return widen(data as Uint16Array, dtype, scratch[side]!);
+  return dequantise(data as Uint8Array, dtype, scratch[side]!);
+}
+
+function singles(
+  data: Float32Array | Uint16Array,
+  dtype: TapDtype,
+  side: 0 | 1,
+  start: number,
+  end: number,
+): Float32Array {
+  if (data instanceof Float32Array)
+    return start === 0 && end === data.length ? data : data.subarray(start, end);
+  const bits = data.subarray(start, end);
+  const loops = simd();
+  if (loops !== null) return loops.widen(bits, dtype as 'F16' | 'BF16', side);
+  if (scratch[side]!.length < SIMD_RANGE) scratch[side] = new Float32Array(SIMD_RANGE);
+  return widen(bits, dtype, scratch[side]!);
 }

@@ -1,5 +1,6 @@
 import { isQuantised, type TapDtype } from '../dump/dtypes.js';
-import type { Floats } from './sum-kernels.js';
+import { SIMD_RANGE, type Simd, simd } from '../simd.js';
+import type { Floats } from './kernels/sum-kernels.js';
 
 /** Floating dtypes, from the coarsest. */
 const COARSENESS = ['BF16', 'F16', 'F32', 'F64'] as const;
@@ -35,7 +36,6 @@ export function coarserDtype(a: TapDtype, b: TapDtype): FloatDtype {
 /** Parts beyond this many elements are sampled: one range in {@link SAMPLING}, evenly spread. */
 const EXACT_ELEMENTS = 2 ** 16;
 const SAMPLING = 8;
-const RANGE = 4096;
 
 /**
  * Accumulates {@link UlpDistances}. The first 2^16 elements of a tensor are counted all, of those that follow
@@ -43,11 +43,14 @@ const RANGE = 4096;
  */
 export class UlpSums {
   readonly #dtype: FloatDtype;
+  readonly #loops: Simd | null;
   readonly #histogram = new Float64Array(66);
   #seen = 0;
 
-  constructor(dtype: FloatDtype) {
+  /** @param loops SIMD loops to use; null for those in TypeScript. Default: SIMD where it is built. */
+  constructor(dtype: FloatDtype, loops: Simd | null = simd()) {
     this.#dtype = dtype;
+    this.#loops = loops;
   }
 
   /** Adds a part, both sides widened to F32, or to F64 where a side is. */
@@ -55,13 +58,15 @@ export class UlpSums {
     const [a, b] = this.#dtype === 'F64' ? [left, right] : [singles(left), singles(right)];
     const wordsA = new Int32Array(a.buffer, a.byteOffset, a.byteLength / 4);
     const wordsB = new Int32Array(b.buffer, b.byteOffset, b.byteLength / 4);
+    const loops = this.#loops;
     const count = { F64: countDoubles, F32: countSingles, BF16: countBrains, F16: countHalves }[this.#dtype];
-    for (let start = 0; start < a.length; start += RANGE) {
-      const end = Math.min(a.length, start + RANGE);
+    for (let start = 0; start < a.length; start += SIMD_RANGE) {
+      const end = Math.min(a.length, start + SIMD_RANGE);
       const before = this.#seen;
       this.#seen += end - start;
-      if (before >= EXACT_ELEMENTS && Math.floor(before / RANGE) % SAMPLING !== 0) continue;
-      count(wordsA, wordsB, start, end, this.#histogram);
+      if (before >= EXACT_ELEMENTS && Math.floor(before / SIMD_RANGE) % SAMPLING !== 0) continue;
+      if (this.#dtype === 'F64' || loops === null) count(wordsA, wordsB, start, end, this.#histogram);
+      else loops.countUlps(a as Float32Array, b as Float32Array, start, end, this.#dtype, this.#histogram);
     }
   }
 

@@ -18,20 +18,29 @@ const MAGIC = 'ARROW1';
  * Metadata (a schema, a footer) larger than this is taken for corruption. A footer has 24 bytes per batch.
  */
 const MAX_METADATA_BYTES = 2 ** 28;
-/** Bodies up to this size are read whole: a decode step's batch has dozens of columns of a few kilobytes. */
+/**
+ * Batches whose bodies are no larger are read whole, several at a time: that of a decode step has dozens of
+ * columns of a few kilobytes.
+ */
 const SMALL_BODY_BYTES = 2 ** 19;
+const WINDOW_BYTES = 2 ** 20;
 /** Below the 2 GiB at which one read fails or aborts the process. */
 const MAX_READ_BYTES = 2 ** 30;
 const CACHED_BATCHES = 16;
 
 /** Memory that successive reads reuse; it grows to the largest of them. */
 export class ReusableBuffer {
-  #memory = new ArrayBuffer(0);
+  #memory: Uint8Array;
 
-  /** Memory of at least `bytes`; invalidates what was read into it before. */
-  take(bytes: number): ArrayBuffer {
-    if (this.#memory.byteLength < bytes) this.#memory = new ArrayBuffer(bytes);
-    return this.#memory;
+  /** @param memory what it begins with: used as long as nothing larger is read. Default: none. */
+  constructor(memory: Uint8Array = new Uint8Array(0)) {
+    this.#memory = memory;
+  }
+
+  /** Memory of `length` bytes; invalidates what was read into it before. */
+  take(length: number): Uint8Array {
+    if (this.#memory.byteLength < length) this.#memory = new Uint8Array(length);
+    return this.#memory.subarray(0, length);
   }
 }
 
@@ -50,7 +59,7 @@ export class ArrowReader {
   readonly #batches: readonly Block[];
   readonly #dictionaries: readonly Block[];
   readonly #recent = new Map<number, BatchMessage>();
-  #small: { batch: number; body: Promise<Uint8Array> } | undefined;
+  #window: Window | undefined;
 
   private constructor(handle: FileHandle, file: string, contents: Contents) {
     this.#handle = handle;
@@ -104,7 +113,7 @@ export class ArrowReader {
   async batch(index: number): Promise<BatchMessage> {
     const known = this.#recent.get(index);
     if (known !== undefined) return known;
-    const message = await this.#message(this.#batches[index]!);
+    const message = await this.#message(this.#batches[index]!, this.#windowOf(index));
     if (this.#recent.size >= CACHED_BATCHES) this.#recent.delete(this.#recent.keys().next().value!);
     this.#recent.set(index, message);
     return message;
@@ -113,12 +122,14 @@ export class ArrowReader {
   /** Bytes [start, end) of the body of a record batch, read into `into` or into fresh memory. */
   async read(index: number, start: number, end: number, into?: ReusableBuffer): Promise<Uint8Array> {
     const block = this.#batches[index]!;
-    if (block.bodyBytes > SMALL_BODY_BYTES) return this.#range(block, start, end, into);
-    if (this.#small?.batch !== index)
-      this.#small = { batch: index, body: this.#range(block, 0, block.bodyBytes, undefined) };
-    const body = await this.#small.body;
+    const window = this.#windowOf(index);
+    if (window === undefined) return this.#range(block, start, end, into);
+    const body = block.offset + block.metadataBytes - window.start;
+    const bytes = await window.bytes.catch((cause) => {
+      throw readError('BAD_DUMP', this.file, `${end - start} bytes at ${window.start + body + start}`, cause);
+    });
     const out = memory(end - start, into);
-    out.set(body.subarray(start, end));
+    out.set(bytes.subarray(body + start, body + end));
     return out;
   }
 
@@ -138,9 +149,37 @@ export class ArrowReader {
     return readError('BAD_DUMP', this.file, expected, new CorruptBytes(got));
   }
 
-  async #message(block: Block): Promise<BatchMessage> {
+  /**
+   * The range of the file that holds a small batch whole, its metadata too; undefined for a large one. Small
+   * batches that follow it are in the same range.
+   */
+  #windowOf(index: number): Window | undefined {
+    const block = this.#batches[index]!;
+    if (block.metadataBytes + block.bodyBytes > SMALL_BODY_BYTES) return undefined;
+    const known = this.#window;
+    if (known !== undefined && known.start <= block.offset && endOf(block) <= known.end) return known;
+    let end = endOf(block);
+    for (let next = index + 1; next < this.#batches.length; next++) {
+      const follower = this.#batches[next]!;
+      if (follower.offset !== end || endOf(follower) > block.offset + WINDOW_BYTES) break;
+      end = endOf(follower);
+    }
+    const bytes = readBytes(this.#handle, block.offset, end - block.offset);
+    // Whoever waits for it gets the error; until someone does it must not count as unhandled.
+    bytes.catch(() => {});
+    this.#window = { start: block.offset, end, bytes };
+    return this.#window;
+  }
+
+  async #message(block: Block, window?: Window): Promise<BatchMessage> {
     try {
-      const bytes = await readBytes(this.#handle, block.offset, block.metadataBytes);
+      const bytes =
+        window === undefined
+          ? await readBytes(this.#handle, block.offset, block.metadataBytes)
+          : (await window.bytes).slice(
+              block.offset - window.start,
+              block.offset - window.start + block.metadataBytes,
+            );
       const framing = new DataView(bytes.buffer, bytes.byteOffset, 8);
       // The footer says where the message is, the message how long it is: where they disagree, one of them is
       // damaged.
@@ -177,6 +216,17 @@ class CutBeforeSchema extends CorruptBytes {}
 export function isAbsent(error: unknown): boolean {
   const { cause } = error as { cause?: unknown };
   return cause instanceof CutBeforeSchema || (cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT';
+}
+
+/** Bytes [start, end) of the file. */
+interface Window {
+  start: number;
+  end: number;
+  bytes: Promise<Uint8Array>;
+}
+
+function endOf({ offset, metadataBytes, bodyBytes }: Block): number {
+  return offset + metadataBytes + bodyBytes;
 }
 
 interface Contents {
@@ -248,7 +298,13 @@ async function readBytes(
 }
 
 function memory(length: number, into: ReusableBuffer | undefined): Uint8Array {
-  return into === undefined ? new Uint8Array(length) : new Uint8Array(into.take(length), 0, length);
+  return into === undefined ? uninitialised(length) : into.take(length);
+}
+
+/** Memory that a read fills whole: clearing it first costs as much as the read. */
+function uninitialised(length: number): Uint8Array {
+  const { buffer, byteOffset } = Buffer.allocUnsafeSlow(length);
+  return new Uint8Array(buffer, byteOffset, length);
 }
 
 function readError(code: 'IO' | 'BAD_DUMP', file: string, expected: string, cause: unknown): ZayascopeError {
