@@ -130,7 +130,16 @@ export {
 export type { ProbabilityChange } from './evaluate/probability-change.js';
 export type { TextScores } from './evaluate/scores.js';
 export { type Backend, type BackendOptions, listDevices, openBackend } from './graph/backend.js';
-export { loadPolicy, POLICIES, type Policy, type PolicyRule, policy, SITE_KINDS } from './graph/policy.js';
+export {
+  loadPolicy,
+  POLICIES,
+  type Policy,
+  type PolicyRule,
+  policy,
+  type Rounding,
+  SITE_KINDS,
+  stochasticPolicy,
+} from './graph/policy.js';
 export type { Shape } from './graph/shape.js';
 export { type AttributionOptions, type AttributionReport, attribute } from './locate/bisect/attribution.js';
 export { type BisectOptions, type BisectReport, bisect } from './locate/bisect/bisect.js';

@@ -171,6 +171,7 @@ describe('the public API', () => {
         "splitAxis",
         "ssmConv",
         "stateView",
+        "stochasticPolicy",
         "stopTokens",
         "sub",
         "sumRows",
@@ -377,6 +378,7 @@ describe('the public API', () => {
         "RoleName",
         "RotaryAngles",
         "RotaryTables",
+        "Rounding",
         "RoutingMapOptions",
         "RoutingReport",
         "RowFilter",
@@ -475,7 +477,7 @@ describe('the entries beside it', () => {
     ).toMatchInlineSnapshot(`
       {
         "format": "conformanceMarkdown formatComparison formatInvariance formatLocate formatLocatedRecording formatLogitsCheck formatNodeReproRuns formatReplay formatReport formatWeightsDiff reportToJson",
-        "graph": "Graph OP_NAMES POLICIES ResidentMemory SITE_KINDS add argmax argsort attentionOutput attentionWeights cast causalMask compileGraphs concat cont conv1dDepthwise conv1dGrouped copyInto div gelu geluErf getRows im2col l2Norm listDevices loadPolicy mean mul mulMat mulMatId openBackend permute policy readResident repeat reshape rmsNorm rope ropeFromTables rotaryTables scale silu slice softMax splitAxis ssmConv sub sumRows swiglu transpose writeResident",
+        "graph": "Graph OP_NAMES POLICIES ResidentMemory SITE_KINDS add argmax argsort attentionOutput attentionWeights cast causalMask compileGraphs concat cont conv1dDepthwise conv1dGrouped copyInto div gelu geluErf getRows im2col l2Norm listDevices loadPolicy mean mul mulMat mulMatId openBackend permute policy readResident repeat reshape rmsNorm rope ropeFromTables rotaryTables scale silu slice softMax splitAxis ssmConv stochasticPolicy sub sumRows swiglu transpose writeResident",
         "plot": "attributionWaterfall backendComparison compareTensors errorAgainstMagnitude errorBars errorHistogram errorLines errorShares figureHtml figurePage logitsTopK metricByKind nmsePerBlock nmsePerTap nmseRatio nodeErrors pageScript plotlySource quantisationCost routingMap routingMargins stateView tensorView tokenBlockHeatMap ulpHistogram valueHistogram weightErrors",
       }
     `);

@@ -30,7 +30,16 @@ export {
 } from '../graph/ops-layout.js';
 export { im2col, mulMat, mulMatId, rope, ssmConv } from '../graph/ops-products.js';
 export { argmax, argsort, l2Norm, mean, rmsNorm, softMax, sumRows } from '../graph/ops-rows.js';
-export { loadPolicy, POLICIES, type Policy, type PolicyRule, policy, SITE_KINDS } from '../graph/policy.js';
+export {
+  loadPolicy,
+  POLICIES,
+  type Policy,
+  type PolicyRule,
+  policy,
+  type Rounding,
+  SITE_KINDS,
+  stochasticPolicy,
+} from '../graph/policy.js';
 export { ResidentMemory, type ResidentSpec, readResident, writeResident } from '../graph/resident.js';
 export { type RotaryAngles, type RotaryTables, ropeFromTables, rotaryTables } from '../graph/rotary.js';
 export type { Shape } from '../graph/shape.js';

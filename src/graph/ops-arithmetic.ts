@@ -70,15 +70,23 @@ export function sqrt(x: Tensor): Tensor {
   return x.graph.emit({ op: 'sqrt', sources: [x], dtype: 'F32', shape: x.shape });
 }
 
-/** `max(x, least)`, F32. ggml clamps in place, so a copy is clamped. */
-export function clamp(x: Tensor, least: number): Tensor {
+/** The largest F32. */
+const MOST = 3.4028234663852886e38;
+
+/** `min(max(x, least), most)`, F32; `most` by default the largest F32. ggml clamps in place, so a copy is. */
+export function clamp(x: Tensor, least: number, most: number = MOST): Tensor {
   requireDtype('clamp', 'x', x, ['F32']);
   requireArgument(Number.isFinite(least), 'clamp', 'a finite least value', least);
-  const MOST = 3.4028234663852886e38; // the largest F32
+  requireArgument(
+    Number.isFinite(most) && most >= least,
+    'clamp',
+    `a finite most of at least ${least}`,
+    most,
+  );
   return x.graph.emit({
     op: 'clamp',
     sources: [copy(x)],
-    params: [least, MOST],
+    params: [least, most],
     dtype: 'F32',
     shape: x.shape,
   });

@@ -48,6 +48,19 @@ export interface PolicyRule {
   set: string;
 }
 
+/** How values are rounded to a half-width dtype. */
+export interface Rounding {
+  /**
+   * `nearest`: to the nearest value, ties to even. `stochastic`: up or down, with odds that make the mean
+   * right: at sites of kind `round`, and of what products of half-width operands round inside ggml
+   * (activations, queries, probabilities, keys and values of a half-width cache, F16 patches). Weights are
+   * rounded to nearest always, and so are activations of quantised weights.
+   */
+  mode: 'nearest' | 'stochastic';
+  /** Integer from 0 to 2^32 − 1. The same input and seed are rounded the same on every machine. */
+  seed: number;
+}
+
 /**
  * Which dtype is used where, as data: printed as it is in every manifest, read from JSON. Later rules win.
  */
@@ -61,6 +74,8 @@ export interface Policy {
    * their place. Default: none.
    */
   extends?: string;
+  /** Default: to nearest. */
+  rounding?: Rounding;
 }
 
 /** The value of a policy at a site. */
@@ -142,14 +157,57 @@ export function basePreset({ extends: base, rules }: Policy): Policy | undefined
   );
 }
 
+/** A policy with stochastic rounding, named e.g. `pytorch-bf16:stochastic=7`, as {@link loadPolicy} reads it. */
+export function stochasticPolicy(policy: Policy, seed: number): Policy {
+  const { name, description, rules } = policy;
+  const base = policy.extends ?? (Object.hasOwn(POLICIES, name) ? name : undefined);
+  return {
+    name: `${name.replace(STOCHASTIC, '')}:stochastic=${seed}`,
+    description: `${description.replace(/; rounded stochastically$/, '')}; rounded stochastically`,
+    ...(base === undefined ? {} : { extends: base }),
+    rules,
+    rounding: checkRounding({ mode: 'stochastic', seed }, name),
+  };
+}
+
+/** True for a policy that rounds stochastically. */
+export function isStochastic({ rounding }: Policy): boolean {
+  return rounding?.mode === 'stochastic';
+}
+
+/** Refuses a policy that rounds stochastically (`BAD_ARGUMENT`), for what recomputes single ops. */
+export function requireNearest(op: string, policy: Policy): void {
+  if (isStochastic(policy))
+    throw badArgument(op, 'a policy that rounds to nearest', 'one that rounds stochastically', policy.name);
+}
+
+const STOCHASTIC = /:stochastic=(\d+)$/;
+
+function checkRounding(value: unknown, where: string): Rounding {
+  const { mode, seed = 0 } = (value ?? {}) as Record<string, unknown>;
+  const isSeed = typeof seed === 'number' && Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32;
+  if ((mode !== 'nearest' && mode !== 'stochastic') || !isSeed)
+    throw badArgument(
+      'policy',
+      'rounding with a mode of nearest or stochastic and a seed from 0 to 4294967295',
+      JSON.stringify(value),
+      where,
+    );
+  return { mode, seed };
+}
+
 /**
  * A preset by name (of a family; default the first), or the policy of a `.json` file: an object with `name`,
- * `rules`, and optionally `description` and `extends` (a preset whose rules come first).
+ * `rules`, and optionally `description`, `extends` (a preset whose rules come first) and `rounding`. With
+ * `:stochastic=SEED` behind it, either rounds stochastically.
  *
  * @throws `IO` for a file that cannot be read; `BAD_ARGUMENT` for an unknown preset, a file that is no such
  * object, and as {@link resolvePolicy}.
  */
 export async function loadPolicy(nameOrFile: string, family?: Family): Promise<Policy> {
+  const seed = STOCHASTIC.exec(nameOrFile);
+  if (seed !== null)
+    return stochasticPolicy(await loadPolicy(nameOrFile.slice(0, seed.index), family), Number(seed[1]));
   if (!nameOrFile.endsWith('.json')) return policy(nameOrFile, family);
   let text: string;
   try {
@@ -177,7 +235,7 @@ export async function loadPolicy(nameOrFile: string, family?: Family): Promise<P
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json))
     return fail('an object, got another value');
-  const { name, description = '', rules, extends: base } = json as Record<string, unknown>;
+  const { name, description = '', rules, extends: base, rounding } = json as Record<string, unknown>;
   if (typeof name !== 'string' || name === '') return fail('a name');
   if (typeof description !== 'string') return fail('a text as description');
   if (base !== undefined && typeof base !== 'string') return fail('the name of a preset in extends');
@@ -188,10 +246,11 @@ export async function loadPolicy(nameOrFile: string, family?: Family): Promise<P
       ? { sites, set }
       : fail(`"sites" and "set" in rule ${index}`);
   });
+  const rounded = rounding === undefined ? {} : { rounding: checkRounding(rounding, nameOrFile) };
   const result =
     base === undefined
-      ? { name, description, rules: own }
-      : { name, description, extends: base, rules: [...policy(base, family).rules, ...own] };
+      ? { name, description, rules: own, ...rounded }
+      : { name, description, extends: base, rules: [...policy(base, family).rules, ...own], ...rounded };
   resolvePolicy(result);
   return result;
 }

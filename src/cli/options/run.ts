@@ -20,7 +20,11 @@ function presetNames(): string {
 
 /** Adds the options that say how a model is run. */
 export function addRunOptions(command: Command): Command {
-  command.option('--policy <name>', `dtypes of the run: ${presetNames()}, or a .json file`, 'f32');
+  command.option(
+    '--policy <name>',
+    `dtypes of the run: ${presetNames()}, or a .json file; NAME:stochastic=SEED rounds up or down by chance`,
+    'f32',
+  );
   return addDeviceOptions(command).option(
     '--repack',
     "copy matmul weights into ggml's faster layouts, where the CPU has one for their dtype",

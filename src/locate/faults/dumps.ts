@@ -5,6 +5,7 @@ import { fitDump, withoutTaps } from '../../dump/names/fitted-dump.js';
 import { familyOf } from '../../dump/roles.js';
 import { ZayascopeError } from '../../errors.js';
 import { roleTap } from '../../families/roles.js';
+import { requireNearest } from '../../graph/policy.js';
 import { openModelSource } from '../../models/layout/source.js';
 import { modelTaps, requireModelFit } from '../model-fit.js';
 import { commonRows, noiseFloor } from '../noise/noise-floor.js';
@@ -77,6 +78,7 @@ export async function locateDumps(
     kept,
     ...open
   } = options;
+  if (recompute !== undefined) requireNearest('locate', recompute);
   const run = (what: string) => ({
     signal,
     onProgress: (done: number, total: number) => onProgress?.(what, done, total),

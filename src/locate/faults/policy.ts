@@ -1,6 +1,6 @@
 import { tapOrder } from '../../diff/tap-order.js';
 import type { DumpView } from '../../dump/dump-view.js';
-import { type Policy, policy as presetPolicy } from '../../graph/policy.js';
+import { type Policy, policy as presetPolicy, requireNearest } from '../../graph/policy.js';
 import { architectureOf } from '../../models/architectures.js';
 import { openModelSource } from '../../models/layout/source.js';
 import { requireModelFit } from '../model-fit.js';
@@ -45,6 +45,7 @@ export async function locatePolicy(
     policyArgument = tested.name,
     ...open
   } = options;
+  requireNearest('locate', tested);
   if (noise !== undefined) requireOtherFolder('locate', reference, noise);
   const source = await openModelSource(model);
   using runners = new PolicyRunners(source, open);

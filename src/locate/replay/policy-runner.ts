@@ -1,6 +1,6 @@
 import { badArgument } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
-import { type Policy, parametersSite, type Setting } from '../../graph/policy.js';
+import { type Policy, parametersSite, requireNearest, type Setting } from '../../graph/policy.js';
 import { ResidentMemory } from '../../graph/resident.js';
 import type { ResidentTensor } from '../../graph/tensor.js';
 import type { ModelConfig } from '../../models/runtime/architecture.js';
@@ -77,8 +77,8 @@ interface WeightSet {
  * before it, so that a run starts at the first segment that no earlier run has reached with the same choices.
  * Graphs of segments are kept the same way.
  *
- * @param tokens one prompt. @throws what `openModel` throws; `BAD_ARGUMENT` for no policy, no token, or ids
- * outside the vocabulary.
+ * @param tokens one prompt. @throws what `openModel` throws; `BAD_ARGUMENT` for no policy, one that rounds
+ * stochastically, no token, or ids outside the vocabulary.
  */
 export async function openPolicyRunner(
   path: string,
@@ -93,6 +93,7 @@ export async function openPolicyRunner(
       'at least one policy and one token',
       `${policies.length} and ${tokens.length}`,
     );
+  for (const policy of policies) requireNearest('openPolicyRunner', policy);
   const model = await openModel(path, {
     policy: policies[0]!,
     backend: options.backend,

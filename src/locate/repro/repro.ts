@@ -5,7 +5,7 @@ import { isQuantized } from '../../dtype.js';
 import { UNKNOWN } from '../../dump/import/foreign.js';
 import type { Dump } from '../../dump/reader.js';
 import { badArgument, ZayascopeError } from '../../errors.js';
-import type { Policy } from '../../graph/policy.js';
+import { type Policy, requireNearest } from '../../graph/policy.js';
 import { openModelSource } from '../../models/layout/source.js';
 import { settingOf } from '../../models/runtime/model-policy.js';
 import { checkPolicy } from '../../models/runtime/sites.js';
@@ -65,6 +65,7 @@ export async function writeRepro(options: ReproOptions): Promise<ReproDescriptio
   const model = await openModelSource(options.model);
   requireModelFit('repro', model, dump);
   const checked = checkWeights(model.checkpoint, model.config);
+  requireNearest('repro', policy);
   checkPolicy(policy, model.config, checked.tensors);
   const { tokens, positions, ids } = chooseRows(dump, sequence, selection);
   const held = new Set(dump.taps.map(({ name }) => name));

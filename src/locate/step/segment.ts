@@ -2,6 +2,7 @@ import { ZayascopeError } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
 import { compileGraphs } from '../../graph/compile.js';
 import type { Graph } from '../../graph/graph.js';
+import { requireNearest } from '../../graph/policy.js';
 import { ResidentMemory } from '../../graph/resident.js';
 import { allocateStates } from '../../models/runtime/cache.js';
 import { memoryOf, modelContexts } from '../../models/runtime/context.js';
@@ -42,6 +43,7 @@ const REPLACED = 'replaced:';
 /** Allocates what all segments share. Throws `BACKEND` when the device has too little memory. */
 export function segmentRunner(model: Model, tokens: readonly number[]): SegmentRunner {
   const { backend, weights, config, policy } = model;
+  requireNearest('step', policy);
   const setting = settingOf(policy, config);
   const memory = new ResidentMemory(backend);
   try {

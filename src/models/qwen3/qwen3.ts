@@ -78,10 +78,14 @@ function qwen3Experts(m: Module, hidden_states: Tensor, { expert, weight }: Rout
     moe_intermediate_size: F,
   } = m.context.config;
   const N = hidden_states.shape[0]!;
-  const gate = m.tap(':gate', mulMatId(m.matrix('gate_proj', E, F, H), hidden_states, expert), 'T,k,F'); // N, k, F
-  const up = m.tap(':up', mulMatId(m.matrix('up_proj', E, F, H), hidden_states, expert), 'T,k,F'); //       N, k, F
+  const product = (name: string, x: Tensor, rows: number) => {
+    const matrix = m.matrix(name, E, rows, x.shape.at(-1)!);
+    return mulMatId(matrix, m.operand(`.${name}#weight`, x, matrix.dtype), expert);
+  };
+  const gate = m.tap(':gate', product('gate_proj', hidden_states, F), 'T,k,F'); //                    N, k, F
+  const up = m.tap(':up', product('up_proj', hidden_states, F), 'T,k,F'); //                          N, k, F
   const activations = activated(m, gate, up, 'T,k,F'); //                                             N, k, F
-  const down = m.tap(':down', mulMatId(m.matrix('down_proj', E, H, F), activations, expert), 'T,k,H'); //   N, k, H
+  const down = m.tap(':down', product('down_proj', activations, H), 'T,k,H'); //                      N, k, H
   const weighted = m.round(':weighted', mul(down, reshape(weight, [N, K, 1]))); //                    N, k, H
   const sum = sumRows(cont(permute(weighted, [0, 2, 1]))); //                                         N, H, 1
   return m.tap('', reshape(sum, [N, H]), 'T,H'); //                                                   N, H
@@ -118,5 +122,6 @@ export function qwen3Head(context: Context, rows: (hidden_states: Tensor) => Ten
   const { vocab_size: V, hidden_size: H } = context.config;
   const hidden_states = rows(qwen3RMSNorm(m, 'norm', context.state('hidden'), 'T,H')); //             rows, H
   const head = context.hasHead ? m.matrix('lm_head.weight', V, H) : m.embedding('embed_tokens.weight', V, H);
-  return m.tap('.lm_head', mulMat(head, hidden_states), 'T,V'); //                                    rows, V
+  const input = m.operand('.lm_head#weight', hidden_states, head.dtype); //                           rows, H
+  return m.tap('.lm_head', mulMat(head, input), 'T,V'); //                                    rows, V
 }

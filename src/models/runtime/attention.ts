@@ -44,24 +44,32 @@ export function rotaryAttention<C extends ModelConfig>(
   const key_states = rotate(key, 'key', 'T,nk,d'); //                                                    N, nk, d
   const { keys, values } = updateCache(m, layer, key_states, value);
 
-  const queries = reshape(query_states, [B, T, nq, d]);
+  const queries = reshape(m.operand(':k_cache#dtype:query', query_states, keys.dtype), [B, T, nq, d]);
   const [scaling, mask] = [1 / Math.sqrt(d), m.context.constant('mask')];
   const scores = attentionScores(queries, keys); //                                                   B, nq, T, S
   const apart = m.rounds(':scores', ':scaled_scores');
   const probabilities = apart
-    ? softMax(m.round(':scaled_scores', scale(m.round(':scores', scores), scaling)), 1, mask)
+    ? softMax(
+        m.round(':scaled_scores', scale(m.round(':scores', scores, QUERIES), scaling), QUERIES),
+        1,
+        mask,
+      )
     : softMax(scores, scaling, mask);
   const S = probabilities.shape[3]!;
   const attn_weights = m.tapAs(
     ':attn_weights',
-    m.round(':attn_weights', probabilities),
+    m.round(':attn_weights', probabilities, QUERIES),
     'T,nq,S',
     (x) => reshape(cont(permute(x, [0, 2, 1, 3])), [N, nq, S]),
     (x) => cont(permute(reshape(x, [B, T, nq, S]), [0, 2, 1, 3])),
   ); //                                                                                               B, nq, T, S (named N, nq, S)
-  const mixed = attentionOutput(attn_weights, values); //                                             B, T, nq·d
+  const weights = m.operand(':v_cache#dtype:weights', attn_weights, values.dtype, QUERIES); //        B, nq, T, S
+  const mixed = attentionOutput(weights, values); //                                                  B, T, nq·d
   return m.tap(':attn_output', reshape(mixed, [N, nq * d]), 'T,nq*d'); //                          N, nq·d
 }
+
+/** The tokens of [B, nq, T, S]. */
+const QUERIES = { axis: 2 };
 
 /**
  * Keys [B, S, nk, d] and transposed values [B, nk, d, S] that the tokens of this call attend to, in the dtype
@@ -70,19 +78,22 @@ export function rotaryAttention<C extends ModelConfig>(
 function updateCache<C extends ModelConfig>(
   m: Module<C>,
   layer: number,
-  key_states: Tensor,
-  value_states: Tensor,
+  key: Tensor,
+  value: Tensor,
 ): { keys: Tensor; values: Tensor } {
   const { batch: B, cache } = m.context;
-  const [N, nk, d] = key_states.shape as [number, number, number];
+  const [N, nk, d] = key.shape as [number, number, number];
   if (cache === undefined) {
     const split = (x: Tensor) => reshape(x, [B, N / B, nk, d]);
+    const [k, v] = [m.setting(':k_cache#dtype') as Dtype, m.setting(':v_cache#dtype') as Dtype];
     return {
-      keys: cast(split(key_states), m.setting(':k_cache#dtype') as Dtype),
-      values: cast(transposedValues(split(value_states)), m.setting(':v_cache#dtype') as Dtype),
+      keys: cast(split(m.operand(':k_cache#dtype', key, k)), k),
+      values: cast(transposedValues(split(m.operand(':v_cache#dtype', value, v))), v),
     };
   }
   const [k_cache, v_cache] = [cache.keys(layer), cache.values(layer)];
+  const key_states = m.operand(':k_cache#dtype', key, k_cache.dtype);
+  const value_states = m.operand(':v_cache#dtype', value, v_cache.dtype);
   const capacity = k_cache.shape[1]!;
   const rows = reshape(k_cache, [B * capacity, nk * d]);
   const elements = reshape(v_cache, [B * nk * d * capacity, 1]);

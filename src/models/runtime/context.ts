@@ -10,6 +10,7 @@ import type { LayerState, ModelCache } from './cache.js';
 import { cacheSite } from './cache-sites.js';
 import { type CallSizes, perType, TYPE_CONSTANTS, type TypeConstant } from './call-sizes.js';
 import type { ModelContext } from './module.js';
+import type { RandomLeaf } from './random-leaf.js';
 import { NO_TAPS, type Taps } from './tap.js';
 
 /**
@@ -47,6 +48,8 @@ export interface ContextSource {
   capacity?: number | undefined;
   /** The tensor of a graph that stands for a leaf: the same one each time that it is asked for. */
   leaf(graph: Graph, leaf: ContextLeaf): Tensor;
+  /** Makes a leaf of random numbers where values are rounded stochastically; absent: to nearest. */
+  random?: ((graph: Graph, leaf: RandomLeaf) => Tensor) | undefined;
 }
 
 /** The one place where what the model file reads is put together: gives the context of a segment's graph. */
@@ -86,6 +89,11 @@ export function modelContexts(source: ContextSource): (graph: Graph, block: numb
       config,
       setting,
       taps,
+      random:
+        source.random === undefined
+          ? undefined
+          : (site, dtype, shape, tokens) =>
+              source.random!(graph, { name: randomName(graph, site), site, dtype, shape, tokens }),
       batch,
       axis: (name) => axisSize(config, name, 1),
       weight: (name, role, shape) => leaf('weight', name, 'F32', shape, block, role),
@@ -110,6 +118,14 @@ export function modelContexts(source: ContextSource): (graph: Graph, block: numb
             },
     };
   };
+}
+
+/** A new name for the input of a site's random numbers: a site may round several values. */
+function randomName(graph: Graph, site: string): string {
+  const taken = new Set(graph.tensors.filter(({ op }) => op === 'input').map(({ name }) => name));
+  let name = `random:${site}`;
+  for (let count = 2; taken.has(name); count++) name = `random:${site}~${count}`;
+  return name;
 }
 
 /** Memory that leaves lie in. */

@@ -10,8 +10,10 @@ import { cast } from '../../graph/ops-layout.js';
 import { mulMat } from '../../graph/ops-products.js';
 import { parametersSite, type Setting } from '../../graph/policy.js';
 import type { Shape } from '../../graph/shape.js';
+import { type HalfDtype, stochasticRound } from '../../graph/stochastic-round.js';
 import type { Tensor } from '../../graph/tensor.js';
 import type { ModelConfig, WeightRole } from './architecture.js';
+import type { TokenAxis } from './random-leaf.js';
 import { type Taps, tap, tapAs, tapParts } from './tap.js';
 
 /** What a model file needs from around it. Weight names are those of the checkpoint. */
@@ -23,6 +25,11 @@ export interface ModelContext<C extends ModelConfig = ModelConfig> {
   /** The policy's value at a site, e.g. `layers.3.self_attn.o_proj#round`. */
   setting: Setting;
   taps: Taps;
+  /**
+   * Random numbers for a value that is rounded stochastically, F32 in its shape; undefined where values are
+   * rounded to nearest.
+   */
+  random: ((site: string, dtype: HalfDtype, shape: Shape, tokens?: TokenAxis) => Tensor) | undefined;
   /** Sequences in the batch, B; all have the same number of tokens. */
   batch: number;
   /**
@@ -111,10 +118,34 @@ export class Module<C extends ModelConfig = ModelConfig> {
     return this.context.setting(this.#join(suffix));
   }
 
-  /** Rounds a value where the policy says so; `suffix` as for {@link tap}. */
-  round(suffix: string, value: Tensor): Tensor {
+  /**
+   * Rounds a value where the policy says so; `suffix` as for {@link tap}.
+   * @param tokens where its tokens are; default: rows [N, ..].
+   */
+  round(suffix: string, value: Tensor, tokens?: TokenAxis): Tensor {
     const dtype = this.setting(`${suffix}#round`);
-    return dtype === 'none' ? value : cast(cast(value, dtype as Dtype), 'F32');
+    if (dtype === 'none') return value;
+    const { random } = this.context;
+    return random === undefined
+      ? cast(cast(value, dtype as Dtype), 'F32')
+      : this.#roundStochastically(`${suffix}#round`, value, dtype as HalfDtype, tokens);
+  }
+
+  /**
+   * An F32 operand of a product that rounds it to `dtype` inside ggml, or of a cast to it: rounded to it and
+   * back where the policy rounds stochastically, so that ggml has nothing left to round; else as it is.
+   * @param site suffix that names the rounding. @param tokens as in {@link round}.
+   */
+  operand(site: string, value: Tensor, dtype: Dtype, tokens?: TokenAxis): Tensor {
+    const isHalf = dtype === 'BF16' || dtype === 'F16';
+    return this.context.random === undefined || !isHalf
+      ? value
+      : this.#roundStochastically(site, value, dtype, tokens);
+  }
+
+  #roundStochastically(suffix: string, value: Tensor, dtype: HalfDtype, tokens?: TokenAxis): Tensor {
+    const random = this.context.random!(this.#join(suffix), dtype, value.shape, tokens);
+    return stochasticRound(value, random, dtype);
   }
 
   /** True if the policy rounds one of the values: then a fused op must be taken apart. */
@@ -165,7 +196,8 @@ export class Module<C extends ModelConfig = ModelConfig> {
   /** A linear layer; its output rows are the last of `axes`. */
   linear(name: string, x: Tensor, axes: string, hasBias: boolean): Tensor {
     const rows = this.context.axis(axes.slice(axes.lastIndexOf(',') + 1));
-    const product = mulMat(this.matrix(`${name}.weight`, rows, x.shape.at(-1)!), x);
+    const matrix = this.matrix(`${name}.weight`, rows, x.shape.at(-1)!);
+    const product = mulMat(matrix, this.operand(`.${name}#weight`, x, matrix.dtype));
     const output = hasBias ? add(product, this.vector(`${name}.bias`, rows)) : product;
     return this.tap(`.${name}`, output, axes);
   }

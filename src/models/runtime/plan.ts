@@ -7,7 +7,7 @@ import {
   type OutputValue,
 } from '../../graph/compile.js';
 import type { Graph } from '../../graph/graph.js';
-import type { Policy, Setting } from '../../graph/policy.js';
+import { isStochastic, type Policy } from '../../graph/policy.js';
 import { ResidentMemory } from '../../graph/resident.js';
 import { allocateStates, type LayerState, type ModelCache } from './cache.js';
 import type { CallSizes } from './call-sizes.js';
@@ -15,6 +15,7 @@ import { memoryOf, modelContexts } from './context.js';
 import { allocateInputs, type CallInputs, type CallPlace } from './inputs.js';
 import type { ModelWeights } from './loader.js';
 import { settingOf } from './model-policy.js';
+import { type RandomLeaf, randomValues } from './random-leaf.js';
 import { buildSegment, LOGITS } from './segments.js';
 import { NO_TAPS, type Taps } from './tap.js';
 import { checkTokenIds } from './token-ids.js';
@@ -102,7 +103,10 @@ export function planModel(
   try {
     const inputs = allocateInputs(memory, weights.config, sizes, cached?.cache);
     const states = cached?.cache.states ?? allocateStates(memory, weights, batch);
-    const graphs = buildGraphs(weights, settingOf(policy, weights.config), sizes, {
+    const randoms = new Map<Graph, RandomLeaf[]>();
+    const isRandom = isStochastic(policy);
+    const graphs = buildGraphs(weights, policy, sizes, {
+      randoms: isRandom ? randoms : undefined,
       taps,
       logits,
       inputs,
@@ -135,9 +139,19 @@ export function planModel(
         if (placed?.past !== place.past || placed.padding !== place.padding) inputs.place(place);
         placed = place;
         segments[0]!.setInput('tokens', Int32Array.from(ids));
-        if (sink === undefined && prepare === undefined && weights.ensure === undefined)
+        const fill = (segment: CompiledGraph) => {
+          const used = new Set(segment.inputs.map(({ name }) => name));
+          for (const leaf of randoms.get(segment.graph) ?? [])
+            if (used.has(leaf.name))
+              segment.setInput(leaf.name, randomValues(policy.rounding!.seed, leaf, sizes, place));
+        };
+        if (sink === undefined && prepare === undefined && weights.ensure === undefined && !isRandom)
           await backend.native.compute(segments.map(({ native }) => native));
-        else await runSegments(segments, backend, weights.ensure, sink, prepare);
+        else
+          await runSegments(segments, backend, weights.ensure, sink, async (index, segment) => {
+            fill(segment);
+            await prepare?.(index, segment);
+          });
         const { bytes } = segments[segments.length - 1]!.outputs().find(({ name }) => name === LOGITS)!;
         return new Float32Array(bytes.slice().buffer);
       },
@@ -152,16 +166,18 @@ export function planModel(
 
 interface GraphParts {
   taps: Taps;
+  /** Collects what is to be filled with random numbers; absent where values are rounded to nearest. */
+  randoms: Map<Graph, RandomLeaf[]> | undefined;
   logits: 'all' | 'last';
   inputs: CallInputs;
   states: readonly LayerState[];
   cached: PlanOptions['cached'];
 }
 
-function buildGraphs(weights: ModelWeights, setting: Setting, sizes: CallSizes, parts: GraphParts): Graph[] {
+function buildGraphs(weights: ModelWeights, policy: Policy, sizes: CallSizes, parts: GraphParts): Graph[] {
   const { config } = weights;
   const { batch, tokens } = sizes;
-  const { taps, inputs, states, cached } = parts;
+  const { taps, randoms, inputs, states, cached } = parts;
   const memory = {
     inputs: inputs.tensors,
     states,
@@ -170,12 +186,18 @@ function buildGraphs(weights: ModelWeights, setting: Setting, sizes: CallSizes, 
   };
   const context = modelContexts({
     config,
-    setting,
+    setting: settingOf(policy, config),
     taps,
     sizes,
     hasHead: weights.tensors.has('lm_head.weight'),
     capacity: cached?.cache.capacity,
     leaf: (graph, leaf) => graph.resident(memoryOf(config, memory, leaf) ?? missing(leaf.name)),
+    random:
+      randoms &&
+      ((graph, leaf) => {
+        randoms.set(graph, [...(randoms.get(graph) ?? []), leaf]);
+        return graph.input(leaf.name, 'F32', leaf.shape);
+      }),
   });
   const counts = { blocks: config.num_hidden_layers, batch, tokens, logits: parts.logits };
   return Array.from({ length: counts.blocks + 2 }, (_, segment) => buildSegment(segment, counts, context));

@@ -92,16 +92,19 @@ function zayaCCAProjection(
   graph.scope(`${m.path}.conv_qk_depthwise`);
   const dw = m.conv('conv_qk_depthwise.weight', C, 1, cca_time0);
   const db = m.vector('conv_qk_depthwise.bias', C);
-  const depthwise = m.tapParts(m.round('.conv_qk_depthwise', conv1dDepthwise(series, dw, db)), 1, [
+  const leads = { axis: 1, lead: cca_time1 - 1 };
+  const depthwise = m.tapParts(m.round('.conv_qk_depthwise', conv1dDepthwise(series, dw, db), leads), 1, [
     ['.conv_qk_depthwise:lead', cca_time1 - 1, [B, cca_time1 - 1, C], 'leads,C'],
     ['.conv_qk_depthwise', T, [N, C], 'T,C'],
   ]); //                                                                                               B, k1 − 1 + T, C
   graph.scope(`${m.path}.conv_qk_grouped`);
   const gw = m.conv('conv_qk_grouped.weight', C, d, cca_time1);
   const gb = m.vector('conv_qk_grouped.bias', C);
-  const convolved = conv1dGrouped(depthwise, gw, gb, {
+  const patches = m.setting('.conv_qk_grouped#patches') as 'F32' | 'F16';
+  const sampled = m.operand('.conv_qk_grouped#patches', depthwise, patches, leads); //                B, k1 − 1 + T, C
+  const convolved = conv1dGrouped(sampled, gw, gb, {
     groups: nq + nk,
-    im2col: m.setting('.conv_qk_grouped#patches') as 'F32' | 'F16',
+    im2col: patches,
     weight: m.setting('.conv_qk_grouped#kernel') as 'F32' | 'F16' | 'BF16',
   }); //                                                                                              B, T, C
   const conv = m.tap('.conv_qk_grouped', reshape(convolved, [N, C]), 'T,C'); //                              N, C
@@ -227,10 +230,12 @@ function zayaExperts(m: Module, hidden_states: Tensor, { ids, keep, weight, pass
   const N = hidden_states.shape[0]!;
   const current_state = mul(hidden_states, keep); //                                                  N, H
   const gate_up_proj = m.matrix('gate_up_proj', E, 2 * F, H);
-  const gate_up = m.tap(':gate_up', mulMatId(gate_up_proj, current_state, ids), 'T,2F'); //           N, 2F
+  const gate_up_input = m.operand('.gate_up_proj#weight', current_state, gate_up_proj.dtype); //      N, H
+  const gate_up = m.tap(':gate_up', mulMatId(gate_up_proj, gate_up_input, ids), 'T,2F'); //           N, 2F
   const activated = m.tap(':activated', gated(m, gate_up), 'T,F'); //                                 N, F
   const down_proj = m.matrix('down_proj', E, H, F);
-  const down = m.tap(':down', mulMatId(down_proj, activated, ids), 'T,H'); //                         N, H
+  const down_input = m.operand('.down_proj#weight', activated, down_proj.dtype); //                   N, F
+  const down = m.tap(':down', mulMatId(down_proj, down_input, ids), 'T,H'); //                        N, H
   const output = mul(down, reshape(weight, [N, 1])); //                                               N, H
   return m.tap('', passed === undefined ? output : add(output, mul(hidden_states, passed)), 'T,H');
 }
@@ -289,7 +294,7 @@ export function zayaHead(context: ModelContext<ZayaConfig>, rows: (hidden_states
   const { vocab_size: V, hidden_size: H, lm_head_bias } = context.config;
   const hidden_states = rows(zayaRMSNorm(m, 'norm', context.state('hidden'), 'T,H')); //              rows, H
   const head = context.hasHead ? m.matrix('lm_head.weight', V, H) : m.embedding('embed_tokens.weight', V, H);
-  const logits = mulMat(head, hidden_states);
+  const logits = mulMat(head, m.operand('.lm_head#weight', hidden_states, head.dtype));
   const biased = lm_head_bias ? add(logits, m.vector('lm_head.bias', V)) : logits;
   return m.tap('.lm_head', biased, 'T,V'); //                                                         rows, V
 }
