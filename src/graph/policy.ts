@@ -157,7 +157,9 @@ export function basePreset({ extends: base, rules }: Policy): Policy | undefined
   );
 }
 
-/** A policy with stochastic rounding, named e.g. `pytorch-bf16:stochastic=7`, as {@link loadPolicy} reads it. */
+/**
+ * A policy with stochastic rounding, named e.g. `pytorch-bf16:stochastic=7`, as {@link loadPolicy} reads it.
+ */
 export function stochasticPolicy(policy: Policy, seed: number): Policy {
   const { name, description, rules } = policy;
   const base = policy.extends ?? (isPreset(policy) ? name : undefined);
