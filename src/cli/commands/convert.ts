@@ -22,7 +22,7 @@ interface ConvertCommandOptions {
 export function convertCommand(context: CommandContext): Command {
   return new Command('convert')
     .description(
-      'Writes a model as a GGUF file that the public llama.cpp branch loads (half-layer dialect), quantised by ggml.',
+      'Writes a model as a GGUF file that llama.cpp loads (of a ZAYA the half-layer dialect of its public branch), quantised by ggml.',
     )
     .argument('<model>', 'a model folder of either layout, or a GGUF file in F32, F16 or BF16')
     .addOption(ggufTypeOption())

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import type { AlignResult } from '../../align/align.js';
 import { badArgument } from '../../errors.js';
+import { FAMILY_MAPS } from '../../families/families.js';
 import type { CommandContext } from '../command-line.js';
 import { thresholdOption } from '../options/values.js';
 import { withProgress } from '../progress.js';
@@ -30,7 +31,7 @@ export function diffCommand(context: CommandContext): Command {
     .option('--taps <globs>', 'taps to compare, as globs separated by commas', '**')
     .option(
       '--map <map>',
-      'names and layouts of the tested dump: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file (default: tap names)',
+      `names and layouts of the tested dump: ${Object.keys(FAMILY_MAPS).join(', ')}, or a JSON file (default: tap names)`,
     )
     .option(
       '--align',

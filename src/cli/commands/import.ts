@@ -3,6 +3,7 @@ import type { ImportResult } from '../../dump/import/import-dump.js';
 import type { RawDtype } from '../../dump/import/raw-dtype.js';
 import type { UnmappedChoice } from '../../dump/names/resolve-names.js';
 import { badArgument } from '../../errors.js';
+import { FAMILY_MAPS, findFamily } from '../../families/families.js';
 import { packageVersion } from '../../package-version.js';
 import type { CommandContext } from '../command-line.js';
 import { formatCount } from '../format-number.js';
@@ -17,7 +18,7 @@ interface ImportCommandOptions {
   tokensFile?: string;
   sequences?: number[];
   config?: string;
-  map: string;
+  map?: string;
   order?: string;
   keepUnmapped?: boolean;
   dropUnmapped?: boolean;
@@ -39,8 +40,7 @@ export function importCommand(context: CommandContext): Command {
     .requiredOption('--out <folder>', 'folder of the dump; made if absent')
     .option(
       '--map <map>',
-      'which name is which tap: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file',
-      'zaya',
+      `which name is which tap: ${Object.keys(FAMILY_MAPS).join(', ')}, or a JSON file (default: the tap names of the model that --config says, else zaya)`,
     )
     .option(
       '--order <file>',
@@ -97,7 +97,6 @@ async function runImport(
   const { readNameMap } = await import('../../dump/names/file.js');
   const { openForeignSource } = await import('../../dump/import/open-source.js');
   const { importDump } = await import('../../dump/import/import-dump.js');
-  const nameMap = await readNameMap(map);
   const { readTapOrder } = await import('../../dump/import/tap-order.js');
   const order = options.order === undefined ? undefined : await readTapOrder(options.order);
   const ids =
@@ -107,7 +106,8 @@ async function runImport(
         ? undefined
         : await readTokenFile(tokensFile);
   const { importTarget } = await import('../../capture/import-target.js');
-  const described = options.config === undefined ? {} : await importTarget(options.config);
+  const described = options.config === undefined ? undefined : await importTarget(options.config);
+  const nameMap = await readNameMap(map ?? findFamily(described?.model.type)?.name ?? 'zaya');
   const unmapped: UnmappedChoice = keepUnmapped ? 'keep' : dropUnmapped ? 'drop' : 'fail';
   await using source = await openForeignSource(path, {
     bf16Bits: bf16Bits === true,

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { badArgument } from '../../errors.js';
+import { FAMILY_MAPS } from '../../families/families.js';
 import type { LocateReport } from '../../locate/faults/report.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
@@ -48,7 +49,7 @@ export function locateCommand(context: CommandContext): Command {
     )
     .option(
       '--map <map>',
-      'names and layouts of the tested dump: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file (default: tap names)',
+      `names and layouts of the tested dump: ${Object.keys(FAMILY_MAPS).join(', ')}, or a JSON file (default: tap names)`,
     )
     .option(
       '--align',

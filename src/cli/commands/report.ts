@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { FAMILY_MAPS } from '../../families/families.js';
 import type { LocateReport } from '../../locate/faults/report.js';
 import type { CommandContext } from '../command-line.js';
 import { formatBytes } from '../format-number.js';
@@ -44,7 +45,7 @@ export function reportCommand(context: CommandContext): Command {
     )
     .option(
       '--map <map>',
-      'names and layouts of the tested dump: zaya, llamacpp, llamacpp-blocks, vllm, or a JSON file (default: tap names)',
+      `names and layouts of the tested dump: ${Object.keys(FAMILY_MAPS).join(', ')}, or a JSON file (default: tap names)`,
     )
     .option(
       '--order <file>',
