@@ -9,31 +9,31 @@
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ggmlSource, ggmlVersion, llamaHeaders, PACKAGE_VERSION } from './fetch-headers.mjs';
+import { placesFromPrebuild, prebuiltLibraries } from './libraries.mjs';
 
 const NATIVE = dirname(fileURLToPath(import.meta.url));
 const BUILD = join(NATIVE, 'build');
 const ADDON = 'Release/zayascope.node';
-const PACKAGES = {
-  'linux-x64': 'linux-x64',
-  'linux-arm64': 'linux-arm64',
-  'darwin-arm64': 'mac-arm64-metal',
-};
+/** What a path of libraries begins with that is relative to the addon. */
+const ORIGIN = process.platform === 'darwin' ? '@loader_path' : '$ORIGIN';
 const require = createRequire(import.meta.url);
 
-try {
-  build();
-} catch (error) {
-  console.error(`zayascope: the native addon was not built: ${error.message}`);
-  process.exitCode = 1;
-}
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  try {
+    build();
+  } catch (error) {
+    console.error(`zayascope: the native addon was not built: ${error.message}`);
+    process.exitCode = 1;
+  }
 
-function build() {
+/** Builds the addon where something has changed. Throws an Error that says what is missing. */
+export function build() {
   const fromSource = process.env.ZAYASCOPE_GGML === 'source';
   const libraries = fromSource ? undefined : prebuiltLibraries();
   const stamp = fingerprint(libraries);
@@ -43,8 +43,9 @@ function build() {
 
   const source = ggmlSource();
   const folder = libraries ?? join(BUILD, 'ggml-libraries');
-  const origin = process.platform === 'darwin' ? '@loader_path' : '$ORIGIN';
-  const rpath = `${origin}/${relative(dirname(join(BUILD, ADDON)), folder)}`;
+  const rpath = [relative(dirname(join(BUILD, ADDON)), folder), ...placesFromPrebuild()]
+    .map((path) => `${ORIGIN}/${path}`)
+    .join(';');
   compile({
     ...Object.fromEntries(extraOptions().map((option) => option.split(/=(.*)/s))),
     ZAYASCOPE_GGML: libraries === undefined ? 'source' : 'prebuilt',
@@ -59,28 +60,6 @@ function build() {
     `${JSON.stringify({ addon: ADDON, libraries: relative(BUILD, folder) })}\n`,
   );
   writeFileSync(stampFile, stamp);
-}
-
-/**
- * Folder of the prebuilt libraries, or undefined on a platform that has no package. Throws if there is one
- * but it is not installed.
- */
-function prebuiltLibraries() {
-  const name = PACKAGES[`${process.platform}-${process.arch}`];
-  if (name === undefined) return undefined;
-  let entry;
-  try {
-    entry = require.resolve(`@node-llama-cpp/${name}`);
-  } catch {
-    throw new Error(
-      `expected the package @node-llama-cpp/${name} ${PACKAGE_VERSION}; run \`npm ci\` without --omit=optional, or set ZAYASCOPE_GGML=source`,
-    );
-  }
-  const root = dirname(dirname(realpathSync(entry)));
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  if (version !== PACKAGE_VERSION)
-    throw new Error(`expected @node-llama-cpp/${name} ${PACKAGE_VERSION}, got ${version}; run \`npm ci\``);
-  return join(root, 'bins', name);
 }
 
 /** Empty for a checkout of ggml alone, which has no libllama either: the addon is then built without. */
@@ -119,7 +98,7 @@ function fingerprint(libraries) {
   const sources = readdirSync(join(NATIVE, 'src'))
     .sort()
     .map((file) => join('src', file));
-  for (const file of ['CMakeLists.txt', 'build.mjs', ...sources])
+  for (const file of ['CMakeLists.txt', 'build.mjs', 'libraries.mjs', ...sources])
     hash.update(file).update(readFileSync(join(NATIVE, file)));
   return hash.digest('hex');
 }

@@ -12,9 +12,9 @@
  * closed or collected. Errors are `ZayascopeError`s; wrong arguments and closed objects throw at once, also
  * from functions that return a promise. Ownership in full: `native/README.md`.
  */
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ZayascopeError } from './errors.js';
 import type { NativeLlama, NativeRecorded, NativeReplayTensor } from './native-llama.js';
@@ -278,15 +278,46 @@ export interface NativeAddon {
 
 let loaded: NativeAddon | undefined;
 
+/** The addon's file and the folder of the ggml libraries that it uses. */
+interface AddonFiles {
+  addon: string;
+  libraries: string;
+}
+
+/**
+ * What was built here, else what the package brings for this platform; undefined where there is neither.
+ * Paths are the same seen from `src` and from `dist`.
+ */
+function addonFiles(): AddonFiles | undefined {
+  const path = (relative: string) => fileURLToPath(new URL(`../${relative}`, import.meta.url));
+  const built = path('native/build/paths.json');
+  if (existsSync(built)) {
+    const { addon, libraries } = JSON.parse(readFileSync(built, 'utf8')) as AddonFiles;
+    return { addon: path(`native/build/${addon}`), libraries: path(`native/build/${libraries}`) };
+  }
+  const platform = `${process.platform}-${process.arch}`;
+  const addon = path(`prebuilds/${platform}/zayascope.node`);
+  const name = platform === 'darwin-arm64' ? 'mac-arm64-metal' : platform;
+  if (!existsSync(addon)) return undefined;
+  const entry = createRequire(import.meta.url).resolve(`@node-llama-cpp/${name}`);
+  return { addon, libraries: join(dirname(dirname(realpathSync(entry))), 'bins', name) };
+}
+
+/** The command that brings the addon: another in a checkout than in an installed package. */
+export function buildCommand(): string {
+  return existsSync(new URL('../tsconfig.json', import.meta.url))
+    ? 'npm run build:native'
+    : 'npm rebuild zayascope';
+}
+
 /**
  * File of the libllama beside the ggml libraries that the addon uses. Throws `BACKEND` where there is none,
  * as in a build of ggml's source.
  */
 export function llamaLibraryFile(): string {
-  const { libraries } = createRequire(import.meta.url)('../native/build/paths.json') as { libraries: string };
-  const folder = fileURLToPath(new URL(`../native/build/${libraries}`, import.meta.url));
-  const name = readdirSync(folder).find((file) => /^libllama\.(v[\d.]+\.)?(so|dylib)$/.test(file));
-  if (name === undefined)
+  const folder = addonFiles()?.libraries;
+  const name = folder && readdirSync(folder).find((file) => /^libllama\.(v[\d.]+\.)?(so|dylib)$/.test(file));
+  if (folder === undefined || name === undefined)
     throw new ZayascopeError(
       'BACKEND',
       `native: expected libllama beside the ggml libraries, got none (${folder}); the prebuilt packages have it`,
@@ -308,14 +339,15 @@ export function native(): NativeAddon {
 function load(): NativeAddon {
   const require = createRequire(import.meta.url);
   let addon: NativeAddon;
-  let build: { addon: string; libraries: string };
+  let files: AddonFiles | undefined;
   try {
-    build = require('../native/build/paths.json') as typeof build;
-    addon = require(`../native/build/${build.addon}`) as NativeAddon;
+    files = addonFiles();
+    addon = require(files!.addon) as NativeAddon;
   } catch (cause) {
+    const expected = `native: expected the compiled addon${files === undefined ? '' : ` (${files.addon})`}`;
     throw new ZayascopeError(
       'BACKEND',
-      'native: expected the compiled addon in native/build, got none that loads; run `npm run build:native`',
+      `${expected}, got none that loads; run \`${buildCommand()}\`, which needs a C++17 compiler, CMake and git`,
       { op: 'native', cause },
     );
   }
@@ -324,9 +356,9 @@ function load(): NativeAddon {
   if (ggml !== headers)
     throw new ZayascopeError(
       'VERSION_MISMATCH',
-      `native: expected ggml ${headers}, which the addon was built with, got ${ggml}; run \`npm ci\` to restore matching versions`,
+      `native: expected ggml ${headers}, which the addon was built with, got ${ggml}; install the packages of @node-llama-cpp that this version names (\`npm ci\` in a checkout)`,
       { op: 'native' },
     );
-  addon.loadBackends(fileURLToPath(new URL(`../native/build/${build.libraries}`, import.meta.url)));
+  addon.loadBackends(files!.libraries);
   return addon;
 }

@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { ZayascopeError } from '../errors.js';
 import { listDevices } from '../graph/backend.js';
 import { backendKind, findBackendLibrary, loadBackendLibrary } from '../graph/backend-library.js';
-import { native } from '../native.js';
+import { buildCommand, native } from '../native.js';
 import { packageVersion } from '../package-version.js';
 import { formatBytes } from './format-number.js';
 import { findLeftovers } from './leftovers.js';
@@ -78,7 +78,7 @@ export async function examine(): Promise<Installation> {
       name: 'native addon',
       state: 'broken',
       detail,
-      fix: 'npm run build:native',
+      fix: buildCommand(),
     };
     return { versions, devices: [], cpuFeatures: [], parts: [addon, python], leftovers };
   }
