@@ -222,6 +222,11 @@ export {
   locateRecording,
   type RecordingVerdict,
 } from './recording/locate/locate.js';
+export {
+  type CapturedNodes,
+  type CaptureNodesOptions,
+  captureNodes,
+} from './recording/own/capture-nodes.js';
 export type { PinValues, SetValue } from './recording/record/grafts.js';
 export { type RecordOptions, type RecordResult, recordGguf } from './recording/record/record.js';
 export {

@@ -159,9 +159,44 @@ export interface NativeGraph {
   readonly computeNodes: number;
   /** All nodes, views included. */
   readonly nodes: number;
+  /**
+   * Before {@link NativeArena.plan}: memory of a value is not used again within a run, so that all values are
+   * there after it.
+   */
+  keepValues(): void;
+  /** All tensors, each after its sources; nodes in the order in which they run. */
+  tensors(): NativeGraphTensor[];
+  /**
+   * A copy of the elements of one of {@link tensors}, by its place there, in ggml's order without gaps; of a
+   * `SET_ROWS` the rows that it wrote.
+   */
+  value(tensor: number): Uint8Array;
   close(): void;
   /** The same as {@link close}, for `using`; present where this Node has `Symbol.dispose`. */
   [Symbol.dispose](): void;
+}
+
+/** A tensor of a {@link NativeGraph} as ggml has it. */
+export interface NativeGraphTensor {
+  /** The same for a tensor that several graphs share, as long as it lives. */
+  address: number;
+  /** In the graph's context; absent for what ggml added. */
+  handle?: number;
+  name: string;
+  op: string;
+  /** False for leaves and views. */
+  computes: boolean;
+  type: number;
+  /** `op_params` in hex, zero bytes at its end cut. */
+  params: string;
+  flags: number;
+  /** Addresses; null for an empty place. */
+  src: (number | null)[];
+  ne: number[];
+  nb: number[];
+  viewSrc: number | null;
+  viewOffs: number;
+  buffer: string;
 }
 
 /** Memory for the intermediate values of graphs that run one after the other on one backend. */

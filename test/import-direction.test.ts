@@ -49,7 +49,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'plot',
     'report',
   ],
-  recording: ['.', 'native.ts', 'graph', 'weights', 'models', 'dump', 'locate'],
+  recording: ['.', 'native.ts', 'graph', 'weights', 'models', 'dump', 'capture', 'locate'],
   conformance: ['.', 'native.ts', 'graph', 'models', 'dump', 'families'],
   cli: [
     '.',

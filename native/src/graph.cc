@@ -3,11 +3,14 @@
 #include <ggml-backend.h>
 
 #include <algorithm>
+#include <cstring>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "backend.h"
 #include "context.h"
 #include "ggml-guard.h"
+#include "tensor-bytes.h"
 
 namespace zayascope {
 
@@ -109,6 +112,9 @@ Napi::Function Graph::define(Napi::Env env) {
                                       {
                                           getter<&Graph::computeNodes>("computeNodes"),
                                           getter<&Graph::nodes>("nodes"),
+                                          method<&Graph::keepValues>("keepValues"),
+                                          method<&Graph::tensors>("tensors"),
+                                          method<&Graph::value>("value"),
                                           method<&Graph::close>("close"),
                                       }));
 }
@@ -131,6 +137,73 @@ Napi::Value Graph::computeNodes(const Napi::CallbackInfo& info) {
 
 Napi::Value Graph::nodes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), ggml_graph_n_nodes(open("nodes")->ggml()));
+}
+
+// Before the graph has memory: that of a value is not used again, so that all are there after a run.
+Napi::Value Graph::keepValues(const Napi::CallbackInfo& info) {
+  for (ggml_tensor* tensor : open("keepValues")->tensors())
+    if (tensor->view_src == nullptr) ggml_set_output(tensor);
+  return info.Env().Undefined();
+}
+
+// All tensors, each after its sources. Addresses tell which of different graphs are the same.
+Napi::Value Graph::tensors(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<GraphState>& state = open("tensors");
+  const std::vector<ggml_tensor*>& all = state->tensors();
+  std::unordered_map<const ggml_tensor*, size_t> handles;
+  for (size_t k = 0; k < state->context().tensors().size(); k++) handles.emplace(state->context().tensors()[k], k);
+  const Napi::Env env = info.Env();
+  const auto address = [&](const ggml_tensor* tensor) -> Napi::Value {
+    if (tensor == nullptr) return env.Null();
+    return Napi::Number::New(env, static_cast<double>(reinterpret_cast<uintptr_t>(tensor)));
+  };
+  Napi::Array list = Napi::Array::New(env, all.size());
+  for (uint32_t k = 0; k < all.size(); k++) {
+    const ggml_tensor* tensor = all[k];
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("address", address(tensor));
+    const auto handle = handles.find(tensor);
+    if (handle != handles.end()) object.Set("handle", static_cast<double>(handle->second));
+    object.Set("name", tensor->name);
+    object.Set("op", ggml_op_name(tensor->op));
+    object.Set("computes", computes(tensor));
+    object.Set("type", static_cast<double>(tensor->type));
+    object.Set("params", paramsHex(tensor->op_params));
+    object.Set("flags", static_cast<double>(tensor->flags & ~GGML_TENSOR_FLAG_OUTPUT));
+    int last = -1;
+    for (int s = 0; s < GGML_MAX_SRC; s++)
+      if (tensor->src[s] != nullptr && tensor->src[s] != tensor) last = s;  // a cast has itself as its second
+    Napi::Array src = Napi::Array::New(env, static_cast<size_t>(last + 1));
+    for (uint32_t s = 0; static_cast<int>(s) <= last; s++) src.Set(s, address(tensor->src[s]));
+    object.Set("src", src);
+    Napi::Array ne = Napi::Array::New(env, GGML_MAX_DIMS);
+    Napi::Array nb = Napi::Array::New(env, GGML_MAX_DIMS);
+    for (uint32_t d = 0; d < GGML_MAX_DIMS; d++) {
+      ne.Set(d, static_cast<double>(tensor->ne[d]));
+      nb.Set(d, static_cast<double>(tensor->nb[d]));
+    }
+    object.Set("ne", ne);
+    object.Set("nb", nb);
+    object.Set("viewSrc", address(tensor->view_src));
+    object.Set("viewOffs", static_cast<double>(tensor->view_offs));
+    object.Set("buffer", tensor->buffer == nullptr ? "" : ggml_backend_buffer_name(tensor->buffer));
+    list.Set(k, object);
+  }
+  return list;
+}
+
+// value(k): a copy of the elements of the k-th tensor in order; of a SET_ROWS, of the rows that it wrote.
+Napi::Value Graph::value(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "value", 1);
+  const std::shared_ptr<GraphState>& state = open(arguments.op());
+  const std::vector<ggml_tensor*>& all = state->tensors();
+  ggml_tensor* tensor = all[static_cast<size_t>(arguments.integer(0, "tensor", 0, static_cast<double>(all.size()) - 1))];
+  const std::shared_ptr<Region> region = state->context().requireRegion(arguments.op(), tensor);
+  const std::shared_ptr<Memory> memory = region->memory(arguments.op());
+  const Block block = tensor->op == GGML_OP_SET_ROWS ? writtenRows(tensor, rowNumbers(tensor->src[1])) : packed(tensor);
+  Napi::Uint8Array bytes = Napi::Uint8Array::New(info.Env(), block.size);
+  if (block.size > 0) std::memcpy(bytes.Data(), block.data.get(), block.size);
+  return bytes;
 }
 
 Napi::Value Graph::close(const Napi::CallbackInfo& info) {

@@ -55,6 +55,9 @@ class Graph : public Object<Graph, GraphState> {
  private:
   Napi::Value computeNodes(const Napi::CallbackInfo& info);
   Napi::Value nodes(const Napi::CallbackInfo& info);
+  Napi::Value keepValues(const Napi::CallbackInfo& info);
+  Napi::Value tensors(const Napi::CallbackInfo& info);
+  Napi::Value value(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 };
 

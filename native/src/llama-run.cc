@@ -43,25 +43,12 @@ Napi::Array numbers(Napi::Env env, const int64_t* values) {
   return array;
 }
 
-std::string hex(const Recorded& recorded) {
-  static constexpr char digits[] = "0123456789abcdef";
-  const auto* bytes = reinterpret_cast<const uint8_t*>(recorded.params);
-  size_t size = sizeof recorded.params;
-  while (size > 0 && bytes[size - 1] == 0) size--;
-  std::string text;
-  for (size_t k = 0; k < size; k++) {
-    text += digits[bytes[k] >> 4];
-    text += digits[bytes[k] & 15];
-  }
-  return text;
-}
-
 void describe(Napi::Env env, const Recorded& recorded, Napi::Object& object) {
   object.Set("kind", recorded.kind);
   object.Set("name", recorded.name);
   object.Set("op", recorded.op);
   object.Set("type", static_cast<double>(recorded.type));
-  object.Set("params", hex(recorded));
+  object.Set("params", paramsHex(recorded.params));
   object.Set("flags", static_cast<double>(recorded.flags));
   Napi::Array src = Napi::Array::New(env, recorded.src.size());
   for (uint32_t k = 0; k < recorded.src.size(); k++)

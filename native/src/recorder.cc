@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "graph.h"
+#include "tensor-bytes.h"
 
 namespace zayascope {
 namespace {
@@ -23,98 +24,6 @@ const char* kindOf(const ggml_tensor* tensor) {
     case GGML_BACKEND_BUFFER_USAGE_COMPUTE: return "input";
     default: return "state";
   }
-}
-
-// A tensor's memory on the host, from its first byte to its last.
-class HostBytes {
- public:
-  explicit HostBytes(const ggml_tensor* tensor) {
-    if (tensor->buffer != nullptr && ggml_backend_buffer_is_host(tensor->buffer)) {
-      data_ = static_cast<const uint8_t*>(tensor->data);
-      return;
-    }
-    copy_.resize(ggml_nbytes(tensor));
-    ggml_backend_tensor_get(tensor, copy_.data(), 0, copy_.size());
-    data_ = copy_.data();
-  }
-  const uint8_t* data() const { return data_; }
-
- private:
-  std::vector<uint8_t> copy_;
-  const uint8_t* data_;
-};
-
-// Calls for each run of bytes that lie together, with its place in memory and its size, in the order of the
-// elements.
-template <typename Each>
-void eachPiece(const ggml_tensor* tensor, Each each) {
-  const size_t row = ggml_row_size(tensor->type, tensor->ne[0]);
-  const size_t item = ggml_type_size(tensor->type);
-  if (row == 0 || ggml_nrows(tensor) == 0) return;
-  if (ggml_is_contiguous(tensor)) return each(size_t{0}, row * static_cast<size_t>(ggml_nrows(tensor)));
-  for (int64_t l = 0; l < tensor->ne[3]; l++)
-    for (int64_t k = 0; k < tensor->ne[2]; k++)
-      for (int64_t j = 0; j < tensor->ne[1]; j++) {
-        const size_t from = l * tensor->nb[3] + k * tensor->nb[2] + j * tensor->nb[1];
-        if (tensor->nb[0] == item)
-          each(from, row);
-        else
-          for (int64_t i = 0; i < tensor->ne[0]; i++) each(from + i * tensor->nb[0], item);
-      }
-}
-
-// Of a SET_ROWS: the rows that it writes, in the order of its source.
-template <typename Each>
-void eachWrittenRow(const ggml_tensor* tensor, const std::vector<int64_t>& numbers, Each each) {
-  const ggml_tensor* from = tensor->src[0];
-  const ggml_tensor* rows = tensor->src[1];
-  const size_t size = ggml_row_size(tensor->type, tensor->ne[0]);
-  for (int64_t l = 0; l < from->ne[3]; l++)
-    for (int64_t k = 0; k < from->ne[2]; k++)
-      for (int64_t j = 0; j < from->ne[1]; j++) {
-        const int64_t at = (l % rows->ne[2] * rows->ne[1] + k % rows->ne[1]) * rows->ne[0] + j;
-        each(l * tensor->nb[3] + k * tensor->nb[2] + static_cast<size_t>(numbers[static_cast<size_t>(at)]) * tensor->nb[1], size);
-      }
-}
-
-// The elements in order, slowest axis last to move, without gaps.
-Block packed(const ggml_tensor* tensor) {
-  Block bytes(ggml_row_size(tensor->type, tensor->ne[0]) * static_cast<size_t>(ggml_nrows(tensor)));
-  if (bytes.size == 0) return bytes;
-  const HostBytes memory(tensor);
-  uint8_t* out = bytes.data.get();
-  eachPiece(tensor, [&](size_t from, size_t size) {
-    std::memcpy(out, memory.data() + from, size);
-    out += size;
-  });
-  return bytes;
-}
-
-std::vector<int64_t> rowNumbers(const ggml_tensor* tensor) {
-  const Block block = packed(tensor);
-  const uint8_t* bytes = block.data.get();
-  std::vector<int64_t> numbers(static_cast<size_t>(ggml_nelements(tensor)));
-  for (size_t k = 0; k < numbers.size(); k++)
-    if (tensor->type == GGML_TYPE_I64)
-      std::memcpy(&numbers[k], bytes + 8 * k, 8);
-    else {
-      int32_t number = 0;
-      std::memcpy(&number, bytes + 4 * k, 4);
-      numbers[k] = number;
-    }
-  return numbers;
-}
-
-// The rows that a SET_ROWS has written, in the shape of what it wrote: not the whole cache.
-Block writtenRows(const ggml_tensor* tensor, const std::vector<int64_t>& numbers) {
-  Block bytes(ggml_row_size(tensor->type, tensor->ne[0]) * static_cast<size_t>(ggml_nrows(tensor->src[0])));
-  const HostBytes memory(tensor);
-  uint8_t* out = bytes.data.get();
-  eachWrittenRow(tensor, numbers, [&](size_t from, size_t size) {
-    std::memcpy(out, memory.data() + from, size);
-    out += size;
-  });
-  return bytes;
 }
 
 bool isZero(const Block& bytes) {
@@ -234,7 +143,7 @@ int Recorder::describe(ggml_tensor* tensor) {
   }
   auto* recorded = new Recorded;
   for (int k = 0; k < GGML_MAX_SRC; k++) {
-    if (tensor->src[k] == nullptr) continue;
+    if (tensor->src[k] == nullptr || tensor->src[k] == tensor) continue;  // a cast has itself as its second
     recorded->src.resize(static_cast<size_t>(k) + 1, -1);
     recorded->src.back() = describe(tensor->src[k]);
   }

@@ -13,15 +13,9 @@
 #include <unordered_set>
 #include <vector>
 
-namespace zayascope {
+#include "tensor-bytes.h"
 
-// Memory that is not cleared before it is written.
-struct Block {
-  std::unique_ptr<uint8_t[]> data;
-  size_t size = 0;
-  Block() = default;
-  explicit Block(size_t bytes) : data(bytes == 0 ? nullptr : new uint8_t[bytes]), size(bytes) {}
-};
+namespace zayascope {
 
 // One tensor of a graph that ran, or one value of it: what goes to JavaScript.
 struct Recorded {

@@ -1,6 +1,12 @@
 import { type Dtype, ggmlType, sizeBytes } from '../dtype.js';
 import { badArgument, ZayascopeError } from '../errors.js';
-import { type NativeArena, type NativeContext, type NativeGraph, native } from '../native.js';
+import {
+  type NativeArena,
+  type NativeContext,
+  type NativeGraph,
+  type NativeGraphTensor,
+  native,
+} from '../native.js';
 import type { Backend } from './backend.js';
 import { type InsertedCopy, unmetNeeds } from './device-needs.js';
 import { requireSupported, type UnsupportedNode, unsupportedNodes } from './device-support.js';
@@ -22,6 +28,11 @@ export interface OutputValue {
   bytes: Uint8Array;
 }
 
+/** A tensor as ggml has it; `tensor` is absent for a copy that the device needs. */
+export interface LoweredTensor extends NativeGraphTensor {
+  tensor: Tensor | undefined;
+}
+
 /** A graph as ggml sees it, with memory. Made by {@link compileGraphs}. */
 export interface CompiledGraph {
   readonly graph: Graph;
@@ -41,6 +52,8 @@ export interface CompiledGraph {
   setInput(name: string, values: ArrayBufferView): void;
   /** Values of the graph's outputs, in the order in which they were declared. */
   outputs(): readonly OutputValue[];
+  /** All tensors as ggml has them, each after its sources, with what the graph has in its place. */
+  lowered(): readonly LoweredTensor[];
   /**
    * As {@link outputs}: at once where the device shares memory with the host, elsewhere copied off the
    * JavaScript thread, while graphs of other arenas may run.
@@ -59,8 +72,15 @@ export interface CompiledGraphs extends Disposable {
 /**
  * Hands graphs to ggml and gives them memory on a device: one arena, as large as the largest needs. Throws
  * `BACKEND` when the device has too little, or no kernel for an op.
+ *
+ * @param keepValues true to leave every value of a graph in its memory until another graph of the arena runs;
+ * default false: outputs alone.
  */
-export function compileGraphs(backend: Backend, graphs: readonly Graph[]): CompiledGraphs {
+export function compileGraphs(
+  backend: Backend,
+  graphs: readonly Graph[],
+  keepValues = false,
+): CompiledGraphs {
   const contexts: NativeContext[] = [];
   const lowered: NativeGraph[] = [];
   let arena: NativeArena | undefined;
@@ -84,6 +104,7 @@ export function compileGraphs(backend: Backend, graphs: readonly Graph[]): Compi
         nodes.map(({ id }) => handles[id]!),
       );
       lowered.push(nativeGraph);
+      if (keepValues) nativeGraph.keepValues();
       return compiledGraph(backend, graph, new Set(nodes), nativeGraph, context, handles, inserted);
     });
     arena = new (native().Arena)(backend.native);
@@ -243,6 +264,10 @@ function compiledGraph(
       const list = prepared();
       if (!isShared) for (const { name, bytes } of list) context.read(handleOf(name), bytes, 0);
       return list;
+    },
+    lowered() {
+      const byHandle = new Map(graph.tensors.map((tensor) => [handles[tensor.id], tensor]));
+      return nativeGraph.tensors().map((each) => ({ ...each, tensor: byHandle.get(each.handle) }));
     },
     collect() {
       const list = prepared();

@@ -12,12 +12,15 @@ import type { CommandContext } from '../command-line.js';
 import { formatBytes, formatCount, formatMs } from '../format-number.js';
 import { toJson } from '../json.js';
 import { addRunOptions, openOptions, type RunOptions } from '../options/run.js';
+
 import { addTokenOptions, resolveSequences, type TokenOptions } from '../options/tokens-or-prompt.js';
+import { integerOption } from '../options/values.js';
 import { withProgress } from '../progress.js';
 import { runCancellable } from '../run-cancellable.js';
 import { fields } from '../table.js';
+import { runCaptureNodes } from './capture-nodes.js';
 
-interface CaptureCommandOptions extends TokenOptions, RunOptions {
+export interface CaptureCommandOptions extends TokenOptions, RunOptions {
   model: string;
   out?: string;
   prove?: boolean;
@@ -25,6 +28,8 @@ interface CaptureCommandOptions extends TokenOptions, RunOptions {
   positions: string;
   tier: DumpTier;
   oneByOne?: boolean;
+  nodes?: boolean;
+  generate?: number;
   overwrite?: boolean;
   json?: boolean;
 }
@@ -55,6 +60,15 @@ export function captureCommand(context: CommandContext): Command {
       '--prove',
       'write nothing: run with and without the taps and say whether the logits are the same bits, or which taps change them',
     )
+    .option(
+      '--nodes',
+      'record every ggml node and the graph, for replay, locate, step and repro; sequences run one by one',
+    )
+    .option(
+      '--generate <count>',
+      'with --nodes: tokens to append, each the likeliest, in a call of its own (default: 0)',
+      integerOption(0, 4096),
+    )
     .option('--overwrite', 'replace a dump that is in the folder already')
     .option('--json', 'print the result as JSON')
     .addHelpText(
@@ -70,6 +84,9 @@ async function runCapture(options: CaptureCommandOptions, context: CommandContex
   const { terminal } = context;
   const { out } = options;
   if (options.prove) return runProve(options, context);
+  if (options.nodes) return runCaptureNodes(options, context);
+  if (options.generate !== undefined)
+    throw badArgument('capture', '--generate with --nodes', '--generate alone');
   if (out === undefined) throw badArgument('capture', '--out or --prove', 'neither');
   const { sequences } = await resolveSequences('capture', options, options.model, terminal);
   tapPattern(options.taps); // a typing error should show before gigabytes are loaded

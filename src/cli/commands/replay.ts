@@ -22,7 +22,10 @@ export function replayCommand(context: CommandContext): Command {
       'Runs every node of a recording again on its own inputs: as it was, and with its operands in F32.',
     )
     .argument('<recording>', 'folder of the recording')
-    .option('--model <file>', 'the GGUF file that ran; not for what zayascope repro wrote')
+    .option(
+      '--model <file>',
+      'the GGUF file that ran, or of capture --nodes the model; not for what zayascope repro wrote',
+    )
     .addOption(
       new Option('--mode <mode>', 'same: as it was; widened: with operands in F32 (default: both)').choices([
         'same',

@@ -190,7 +190,7 @@ export class Module<C extends ModelConfig = ModelConfig> {
     if (!taps.wants(name)) return;
     const value = make();
     taps.declare?.(name, axes, value);
-    graph.output(name, value);
+    graph.output(name, taps.show?.(value) ?? value);
   }
 
   /** A linear layer; its output rows are the last of `axes`. */

@@ -26,6 +26,15 @@ import { checkTokenIds } from './token-ids.js';
  */
 export type SegmentSink = (segment: number, values: readonly OutputValue[]) => Promise<void>;
 
+/** Watches each segment of a run: right before it runs, and when it has run. */
+export interface SegmentWatch {
+  before(segment: number, graph: CompiledGraph): Promise<void> | void;
+  /**
+   * The values of the segment are in its memory until the promise resolves, those of all nodes with `nodes`.
+   */
+  after(segment: number, graph: CompiledGraph): Promise<void> | void;
+}
+
 /** What a plan is for. */
 export interface PlanOptions {
   /** Tokens of each sequence in a call. */
@@ -46,6 +55,8 @@ export interface PlanOptions {
    * `past + tokens`. Without it each run starts and ends its sequences.
    */
   cached?: { cache: ModelCache; span: number };
+  /** True to keep the value of every node until its segment has been watched. Default false. */
+  nodes?: boolean;
 }
 
 /** Options of {@link ModelPlan.run}. */
@@ -56,6 +67,7 @@ export interface RunOptions {
   prepare?: (segment: number, graph: CompiledGraph) => Promise<void> | void;
   /** Default: an empty past and no padding. */
   place?: CallPlace;
+  watch?: SegmentWatch | undefined;
 }
 
 /** The compiled graphs of a forward call of fixed sizes; runs as often as wanted. */
@@ -90,7 +102,15 @@ export function planModel(
   policy: Policy,
   options: PlanOptions,
 ): ModelPlan {
-  const { tokens, batch = 1, taps = NO_TAPS, logits = 'all', padded = false, cached } = options;
+  const {
+    tokens,
+    batch = 1,
+    taps = NO_TAPS,
+    logits = 'all',
+    padded = false,
+    cached,
+    nodes = false,
+  } = options;
   for (const [name, size] of Object.entries({ tokens, batch }))
     if (!Number.isInteger(size) || size < 1) throw badArgument('planModel', `at least 1 for ${name}`, size);
   const sizes: CallSizes = { batch, tokens, span: cached?.span ?? tokens, padded };
@@ -114,7 +134,7 @@ export function planModel(
       cached,
     });
     const compile = (list: readonly Graph[]) => {
-      const result = compileGraphs(backend, list);
+      const result = compileGraphs(backend, list, nodes);
       compiled.push(result);
       return result.graphs;
     };
@@ -131,7 +151,7 @@ export function planModel(
       logitRows: logits === 'all' ? tokens : 1,
       computeNodes: segments.reduce((sum, { native }) => sum + native.computeNodes, 0),
       sizeBytes: memory.sizeBytes + compiled.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
-      async run(ids, { sink, prepare, place = { past: 0, padding: [] } } = {}) {
+      async run(ids, { sink, prepare, watch, place = { past: 0, padding: [] } } = {}) {
         if (ids.length !== batch * tokens)
           throw badArgument('run', `${batch * tokens} token ids`, ids.length);
         checkTokenIds('run', ids, weights.config.vocab_size);
@@ -145,13 +165,20 @@ export function planModel(
             if (used.has(leaf.name))
               segment.setInput(leaf.name, randomValues(policy.rounding!.seed, leaf, sizes, place));
         };
-        if (sink === undefined && prepare === undefined && weights.ensure === undefined && !isRandom)
+        if ([sink, prepare, watch, weights.ensure].every((each) => each === undefined) && !isRandom)
           await backend.native.compute(segments.map(({ native }) => native));
         else
-          await runSegments(segments, backend, weights.ensure, sink, async (index, segment) => {
-            fill(segment);
-            await prepare?.(index, segment);
-          });
+          await runSegments(
+            segments,
+            backend,
+            weights.ensure,
+            sink,
+            async (index, segment) => {
+              fill(segment);
+              await prepare?.(index, segment);
+            },
+            watch,
+          );
         const { bytes } = segments[segments.length - 1]!.outputs().find(({ name }) => name === LOGITS)!;
         return new Float32Array(bytes.slice().buffer);
       },
@@ -215,6 +242,7 @@ async function runSegments(
   ensure: ModelWeights['ensure'] = async () => {},
   sink: SegmentSink = async () => {},
   prepare: NonNullable<RunOptions['prepare']> = () => {},
+  watch?: SegmentWatch,
 ): Promise<void> {
   // Memory of a segment is used again two segments later: its values must have been taken by then.
   const pending: Promise<void>[] = [];
@@ -231,7 +259,9 @@ async function runSegments(
       await weights;
       if (index + 1 < segments.length) weights = keep(ensure(index + 1));
       await prepare(index, segment);
+      await watch?.before(index, segment);
       await backend.native.compute([segment.native]);
+      await watch?.after(index, segment);
       const take = (all: readonly OutputValue[]) => {
         const values = all.filter(({ name }) => name !== LOGITS);
         return values.length === 0 ? Promise.resolve() : keep(sink(index, values));

@@ -12,7 +12,7 @@ import {
 } from './cache.js';
 import type { ModelWeights } from './loader.js';
 import { settingOf } from './model-policy.js';
-import { type ModelPlan, planModel, type SegmentSink } from './plan.js';
+import { type ModelPlan, planModel, type SegmentSink, type SegmentWatch } from './plan.js';
 import type { Taps } from './tap.js';
 
 /** Options of a session. */
@@ -40,6 +40,8 @@ export interface ForwardOptions {
   taps?: Taps;
   /** Takes them, segment by segment. */
   sink?: SegmentSink;
+  /** Watches each segment, with the values of all of its nodes. */
+  watch?: SegmentWatch | undefined;
 }
 
 /**
@@ -62,6 +64,7 @@ interface KeptPlan {
   logits: 'last' | 'all';
   taps: Taps | undefined;
   padded: boolean;
+  nodes: boolean;
 }
 
 /**
@@ -212,7 +215,7 @@ export class ModelSession implements Disposable {
   async #append(
     slots: readonly number[][],
     padding: readonly number[],
-    { logits = 'last', taps, sink }: ForwardOptions,
+    { logits = 'last', taps, sink, watch }: ForwardOptions,
   ): Promise<Float32Array> {
     const past = this.position;
     const tokens = slots[0]!.length;
@@ -223,11 +226,13 @@ export class ModelSession implements Disposable {
       logits,
       taps,
       padding.some((count) => count > 0),
+      watch !== undefined,
     );
     const before = snapshotStates(this.#cache.states);
     try {
       const result = await plan.run(slots.flat(), {
         sink,
+        watch,
         place: { past, padding },
       });
       this.#keep(past, before);
@@ -246,6 +251,7 @@ export class ModelSession implements Disposable {
     logits: 'last' | 'all',
     taps: Taps | undefined,
     padded: boolean,
+    nodes: boolean,
   ): ModelPlan {
     const at = this.#plans.findIndex(
       (kept) =>
@@ -253,7 +259,8 @@ export class ModelSession implements Disposable {
         kept.span === span &&
         kept.logits === logits &&
         kept.taps === taps &&
-        kept.padded === padded,
+        kept.padded === padded &&
+        kept.nodes === nodes,
     );
     if (at >= 0) {
       const [kept] = this.#plans.splice(at, 1);
@@ -268,8 +275,9 @@ export class ModelSession implements Disposable {
       padded,
       cached: { cache: this.#cache, span },
       taps,
+      nodes,
     });
-    this.#plans.push({ plan, tokens, span, logits, taps, padded });
+    this.#plans.push({ plan, tokens, span, logits, taps, padded, nodes });
     return plan;
   }
 

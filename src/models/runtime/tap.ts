@@ -15,6 +15,11 @@ export interface Taps {
    * nothing.
    */
   wants(name: string): boolean;
+  /**
+   * The contiguous tensor that shows a value: default the value itself, or a copy where it is strided or may
+   * be replaced later.
+   */
+  show?(value: Tensor): Tensor;
   /** The tensor to go on with; identity if absent. Must keep shape and dtype. */
   apply?(name: string, value: Tensor): Tensor;
   /**
@@ -34,7 +39,8 @@ export const NO_TAPS: Taps = { wants: () => false };
 export function tap(graph: Graph, taps: Taps, name: string, value: Tensor, axes: string): Tensor {
   taps.declare?.(name, axes, value);
   // A state is replaced later in the run: what is shown is its value at this point.
-  if (taps.wants(name)) graph.output(name, looksAtResident(value) ? copy(value) : cont(value));
+  const show = taps.show ?? ((shown) => (looksAtResident(shown) ? copy(shown) : cont(shown)));
+  if (taps.wants(name)) graph.output(name, show(value));
   return taps.apply?.(name, value) ?? value;
 }
 

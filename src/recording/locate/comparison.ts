@@ -6,6 +6,7 @@ import { type Four, valueSizes } from '../record/recorded-graph.js';
 import type { ReadyNode } from '../replay/node-walk.js';
 import type { Recording } from '../replay/open-recording.js';
 import { ReplayValues } from '../replay/replay-values.js';
+import { NO_WEIGHTS } from '../replay/weight-values.js';
 import { nmse, widenToFloat64 } from '../replay/widen.js';
 import { chosenColumns, isChoice, type OtherChoices, otherChoices } from './choices.js';
 import type { DefinedGraph } from './defined-graph.js';
@@ -15,7 +16,6 @@ import { placeOf } from './wrong-place.js';
 /** How libllama calls token ids, and what follows from them in some graphs' inputs. */
 const TOKENS = /tokens|inp_embd/;
 /** Only what was recorded is read. */
-const NO_WEIGHTS = { tensors: new Map() };
 
 /** Against the reference's recording, everything before the node included. */
 export interface WholeError {

@@ -2,6 +2,7 @@
  * A recorded graph as another one defines it: the values stay those that were recorded, but what each node
  * is to compute from them - parameters, sources, strides, weights - is what the reference's graph says.
  */
+import { dtypeKind } from '../../dump/dtypes.js';
 import type { DumpGraph, GraphTensor } from '../../dump/graph-file.js';
 import { parameterDifferences } from '../op-words.js';
 import { VIEW_OPS } from '../quiet-ops.js';
@@ -167,7 +168,8 @@ class Definition {
         return source;
       }
       // Sources that are no counterparts after all.
-      if (this.#tested[meant]!.ne.join() !== this.#reference[theirs]!.ne.join()) return source;
+      const [ours, right] = [this.#tested[meant]!, this.#reference[theirs]!];
+      if (ours.ne.join() !== right.ne.join() || dtypeKind(ours.type) !== dtypeKind(right.type)) return source;
       differences.push(`reads ${this.#tested[source]!.name} instead of ${this.#tested[meant]!.name}`);
       return meant;
     });

@@ -33,6 +33,7 @@ export async function runLocate(
   using backend = openNodeBackend(run.backend, threads === undefined ? {} : { threads });
   if (run.model === undefined) await reference?.weights(OP, undefined);
   const { stored, sha256 } = await tested.weights(OP, run.model);
+  using _weights = stored;
   const isTested = hasWeights(tested, sha256);
   const defined =
     reference === undefined

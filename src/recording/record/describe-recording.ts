@@ -6,7 +6,6 @@ import type { DumpRoles } from '../../dump/roles.js';
 import type { openGgufFile } from '../../models/layout/source.js';
 import { native } from '../../native.js';
 import { packageVersion } from '../../package-version.js';
-import type { Checkpoint } from '../../weights/checkpoint.js';
 import { type Call, tokenCount } from './graph-rows.js';
 import type { RecordRun } from './record.js';
 import type { GraphCollector } from './recorded-graph.js';
@@ -78,7 +77,7 @@ function rolesOf({ taps }: TapPlan): DumpRoles {
 
 /** `graph.json`: every tensor, with the tap or the weight that holds its value. */
 export function graphFile(
-  weights: Pick<Checkpoint, 'tensors'>,
+  weights: { tensors: ReadonlyMap<string, { dtype: string }> },
   { tensors, graphs }: Pick<GraphCollector, 'tensors' | 'graphs'>,
   plan: TapPlan,
 ): DumpGraph {

@@ -1,7 +1,13 @@
 /** What a recording's dump holds: a tap for each named value, and where each tensor's bytes go. */
 import type { TapSpec } from '../../dump/format.js';
-import { nameValues } from './node-names.js';
-import { type Four, type GraphCollector, type RecordedTensor, valueSizes } from './recorded-graph.js';
+import { nameValues, type ValueName } from './node-names.js';
+import {
+  type Four,
+  type GraphCollector,
+  type RecordedGraph,
+  type RecordedTensor,
+  valueSizes,
+} from './recorded-graph.js';
 import { tokenAxes } from './token-axis.js';
 
 /** How the value of one tensor lies in its tap. */
@@ -32,7 +38,20 @@ interface Instance {
   tensor: RecordedTensor;
   ne: Four;
   axis: number | undefined;
+  declared: DeclaredShape | undefined;
 }
+
+/** How a program's own names say that a value lies: elements in ggml's order, whatever axes the node has. */
+export interface DeclaredShape {
+  scope: 'token' | 'step';
+  /** Slowest first; of scope `token` the token axis comes first. */
+  axes: readonly string[];
+  /** Sizes in the order of `axes`. */
+  shape: readonly number[];
+}
+
+/** Name, block, and where it is known how the value lies. */
+export type PlannedName = ValueName & { declared?: DeclaredShape | undefined };
 
 /** Names that columns of a dump have. */
 const TAKEN: ReadonlySet<string> = new Set(['sequence', 'position', 'token_id', 'step']);
@@ -40,15 +59,24 @@ const TAKEN: ReadonlySet<string> = new Set(['sequence', 'position', 'token_id', 
 /**
  * @param graphs all graphs of the run, collected before its values are read.
  * @param rows tokens of each graph.
+ * @param options `names` of the values of a graph, by tensor; default: ggml's own.
  */
 export function planTaps(
   { tensors, graphs }: Pick<GraphCollector, 'tensors' | 'graphs'>,
   rows: readonly number[],
+  {
+    names = nameValues,
+    tokenAxis,
+  }: {
+    names?: (graph: RecordedGraph, tensors: readonly RecordedTensor[]) => ReadonlyMap<number, PlannedName>;
+    /** Of tensors of which the program says it. Default none. */
+    tokenAxis?: ReadonlyMap<number, number>;
+  } = {},
 ): TapPlan {
   const named = new Map<string, { block: number | null; instances: Instance[] }>();
   for (const [g, graph] of graphs.entries()) {
-    const axes = tokenAxes(graph, tensors);
-    for (const [id, { name, block }] of nameValues(graph, tensors)) {
+    const axes = tokenAxes(graph, tensors, tokenAxis);
+    for (const [id, { name, block, declared }] of names(graph, tensors)) {
       const tensor = tensors[id]!;
       const ne = valueSizes(tensor, tensors);
       if (!hasValue({ ...tensor, ne })) continue;
@@ -56,7 +84,7 @@ export function planTaps(
       const key = variantOf(TAKEN.has(name) ? `${name}#` : name, block, tensor, named);
       const entry = named.get(key) ?? { block, instances: [] };
       named.set(key, entry);
-      entry.instances.push({ id, graph: g, tensor, ne, axis: axes.get(id) });
+      entry.instances.push({ id, graph: g, tensor, ne, axis: axes.get(id), declared });
     }
   }
   const taps: TapSpec[] = [];
@@ -65,8 +93,9 @@ export function planTaps(
   for (const [name, { block, instances }] of named) {
     const { spec, axes } = planTap(name, block, instances, rows, graphs.length);
     taps.push(spec);
-    for (const { id, graph, ne } of instances) {
-      values.set(id, { tap: name, graph, block, axes, shape: axes.map((axis) => ne[axis]!) });
+    for (const { id, graph, ne, declared } of instances) {
+      const shape = declared?.shape ?? axes.map((axis) => ne[axis]!);
+      values.set(id, { tap: name, graph, block, axes, shape });
       const waiting = expected[graph]!;
       waiting.set(block, (waiting.get(block) ?? 0) + 1);
     }
@@ -100,6 +129,8 @@ function planTap(
 ): { spec: TapSpec; axes: readonly number[] } {
   // The graph with the most tokens says which axis they are: of one token alone several axes have size 1.
   const widest = instances.reduce((a, b) => (rows[b.graph]! > rows[a.graph]! ? b : a));
+  if (widest.declared !== undefined)
+    return { spec: declaredTap(name, block, instances, widest), axes: ownAxes(instances) };
   const axis = widest.axis;
   const isToken =
     axis !== undefined && axis > 0 && instances.every(({ ne, graph }) => ne[axis] === rows[graph]);
@@ -122,6 +153,30 @@ function planTap(
     ...(isMask(widest.tensor) ? { masked: true } : {}),
   };
   return { spec, axes };
+}
+
+/** The axis of visible tokens, which grows from step to step. */
+const VISIBLE = 'S';
+
+function declaredTap(
+  name: string,
+  block: number | null,
+  instances: readonly Instance[],
+  { declared, tensor }: Instance,
+): TapSpec {
+  const { scope, axes } = declared!;
+  const first = scope === 'token' ? 1 : 0;
+  const sizes = instances.map((each) => each.declared!.shape.slice(first));
+  const shape = sizes[0]!.map((size, k) =>
+    axes[first + k] !== VISIBLE && sizes.every((each) => each[k] === size) ? size : null,
+  );
+  return { name, block, dtype: tensor.type, scope, axes, shape };
+}
+
+/** ggml's axes in their own order, slowest first, without those of size 1 above all others. */
+function ownAxes(instances: readonly Instance[]): number[] {
+  const top = Math.max(0, ...[1, 2, 3].filter((k) => instances.some(({ ne }) => ne[k] !== 1)));
+  return Array.from({ length: top + 1 }, (_, k) => top - k);
 }
 
 /** Masks of attention hold minus infinity where nothing may be seen. */

@@ -18,17 +18,20 @@ const LIKE_FIRST: ReadonlySet<string> = new Set(
 /**
  * The token axis (0 to 3, fastest first) of every tensor of a graph that has one. With a single token it may
  * be another axis of size 1.
+ * @param known of tensors of which the program says it. Default none.
  */
 export function tokenAxes(
   graph: RecordedGraph,
   tensors: readonly RecordedTensor[],
+  known: ReadonlyMap<number, number> = new Map(),
 ): ReadonlyMap<number, number> {
-  const axes = new Map<number, number>();
+  const axes = new Map(known);
   for (const id of graph.leaves)
     if (tensors[id]!.kind === 'input' && TOKEN_INPUTS.has(tensors[id]!.name)) axes.set(id, 0);
   for (const id of graph.leaves)
     if (tensors[id]!.kind === 'input' && tensors[id]!.name === 'inp_embd') axes.set(id, 1);
   for (const id of graph.nodes) {
+    if (known.has(id)) continue;
     const axis = axisOf(tensors[id]!, tensors, axes);
     if (axis !== undefined) axes.set(id, axis);
   }

@@ -1,12 +1,12 @@
 /** Every node of a recording that computes, ready to run, in the order in which it ran. */
 import type { GraphTensor } from '../../dump/graph-file.js';
 import type { Backend } from '../../graph/backend.js';
-import type { Checkpoint } from '../../weights/checkpoint.js';
 import { narrowed, recordedRows } from './narrowed.js';
 import type { Recording } from './open-recording.js';
 import { type Prepared, placed, prepareNode, runNode, type Written, writtenBy } from './replay-node.js';
 import { ReplayValues } from './replay-values.js';
 import { runWidened, type Widened } from './run-widened.js';
+import type { WeightValues } from './weight-values.js';
 import { countNonFinite } from './widen.js';
 
 /** One node with what it reads. */
@@ -37,7 +37,7 @@ export interface ReadyNode {
 export async function* walkNodes(
   recording: Recording,
   tensors: readonly GraphTensor[],
-  checkpoint: Pick<Checkpoint, 'tensors'>,
+  weights: WeightValues,
   backend: Pick<Backend, 'native'>,
   onNode: (at: string) => void,
   {
@@ -48,7 +48,7 @@ export async function* walkNodes(
   const values = new ReplayValues(
     recording.dump,
     { ...recording.graph, tensors },
-    checkpoint,
+    weights,
     recording.graph.tensors,
   );
   let place = 0;

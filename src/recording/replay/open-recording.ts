@@ -3,15 +3,15 @@ import { type DumpGraph, type GraphTensor, readGraph } from '../../dump/graph-fi
 import { Dump } from '../../dump/reader.js';
 import { badArgument, ZayascopeError } from '../../errors.js';
 import { openGgufFile } from '../../models/layout/source.js';
-import type { Checkpoint } from '../../weights/checkpoint.js';
 import { weightsSha256 } from '../../weights/identity.js';
 import { isNotRun } from '../quiet-ops.js';
 import { valueSizes } from '../record/recorded-graph.js';
 import { unrecordedNodes } from './recorded-nodes.js';
+import { loadedWeights, NO_WEIGHTS, storedWeights, type WeightValues } from './weight-values.js';
 
 /** Weights by name, and their identity; none of a recording that reads none. */
 export interface RecordedWeights {
-  stored: Pick<Checkpoint, 'tensors'>;
+  stored: WeightValues;
   sha256: string | undefined;
 }
 
@@ -102,22 +102,23 @@ export class Recording implements AsyncDisposable {
 
   /**
    * The weights that its graph reads.
-   * @param model GGUF file; may be left out where it reads none.
+   * @param model GGUF file, or of a run of our own the model; may be left out where it reads none.
    * @throws `BAD_ARGUMENT` where it reads some, and no file is given; `IO`, `BAD_CHECKPOINT`.
    */
   async weights(op: string, model: string | undefined): Promise<RecordedWeights> {
+    if (model !== undefined && this.#isOwn) return loadedWeights(model, this.dump.manifest.policy);
     if (model !== undefined) {
       const { stored } = await openGgufFile(model);
-      return { stored, sha256: await weightsSha256(stored) };
+      return { stored: storedWeights(stored), sha256: await weightsSha256(stored) };
     }
     const count = this.graph.tensors.filter(({ weight }) => weight !== undefined).length;
     if (count > 0)
       throw badArgument(
         op,
-        `--model with the GGUF file that ran, of which the graph reads ${count} weights`,
+        `--model with the ${this.#isOwn ? 'model' : 'GGUF file'} that ran, of which the graph reads ${count} weights`,
         'none',
       );
-    return { stored: { tensors: new Map() }, sha256: undefined };
+    return { stored: NO_WEIGHTS, sha256: undefined };
   }
 
   /**
@@ -145,6 +146,11 @@ export class Recording implements AsyncDisposable {
         return reason === undefined || !this.computes(id) ? [] : [{ name: tap ?? name, op, step, reason }];
       }),
     );
+  }
+
+  /** A run of our own models, whose weights the policy may have converted. */
+  get #isOwn(): boolean {
+    return this.dump.manifest.model.config !== undefined;
   }
 
   blockOf({ tap }: GraphTensor): number | null {

@@ -61,6 +61,8 @@ export async function prepareNode(
       roots.push(memory.subarray(start, end));
     }
   }
+  // A cast's second source is its own result.
+  if (node.op === 'CPY' && src.length === 1) src.push(0);
   return { roots, tensors: all, src };
 }
 

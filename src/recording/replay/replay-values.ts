@@ -5,33 +5,27 @@ import { type DumpGraph, type GraphTensor, ownerOf } from '../../dump/graph-file
 import type { Dump } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
 import { elementCount } from '../../graph/shape.js';
-import type { Checkpoint } from '../../weights/checkpoint.js';
-import { readTensor } from '../../weights/tensor-data.js';
 import type { Four } from '../record/recorded-graph.js';
 import { inGgmlOrder } from '../record/tap-plan.js';
+import type { WeightValues } from './weight-values.js';
 
 /** Gives the bytes of tensors, each at the time at which a node of the graph reads it. */
 export class ReplayValues {
   readonly #dump: Dump;
   readonly #graph: DumpGraph;
   readonly #others: readonly GraphTensor[];
-  readonly #checkpoint: Pick<Checkpoint, 'tensors'>;
+  readonly #weights: WeightValues;
   /** Memory by the id of the tensor that owns it; of weights, states, and what nodes of this graph made. */
   readonly #memory = new Map<number, Uint8Array>();
   /** How many nodes of the graph still read a tensor's memory. */
   #readers = new Map<number, number>();
 
   /** @param others the same tensors as another graph has them, whose sources are kept as long too. */
-  constructor(
-    dump: Dump,
-    graph: DumpGraph,
-    checkpoint: Pick<Checkpoint, 'tensors'>,
-    others: readonly GraphTensor[] = [],
-  ) {
+  constructor(dump: Dump, graph: DumpGraph, weights: WeightValues, others: readonly GraphTensor[] = []) {
     this.#others = others;
     this.#dump = dump;
     this.#graph = graph;
-    this.#checkpoint = checkpoint;
+    this.#weights = weights;
   }
 
   /** Begins a graph: memory of the last one is let go, but for weights and states. */
@@ -101,7 +95,7 @@ export class ReplayValues {
 
   async #leaf(tensor: GraphTensor, step: number): Promise<Uint8Array> {
     if (tensor.weight !== undefined) {
-      const weight = this.#checkpoint.tensors.get(tensor.weight);
+      const weight = this.#weights.tensors.get(tensor.weight);
       const size = sizeOf(tensor);
       if (weight === undefined || weight.dtype !== tensor.type || weight.sizeBytes !== size)
         throw new ZayascopeError(
@@ -109,7 +103,7 @@ export class ReplayValues {
           `replay: expected the model that ran, with ${tensor.weight} of ${size} bytes in ${tensor.type}, got ${weight === undefined ? 'none' : `${weight.sizeBytes} in ${weight.dtype}`}`,
           { op: 'replay', tensor: tensor.weight },
         );
-      return readTensor(weight);
+      return this.#weights.read(tensor.weight);
     }
     if (tensor.state === 'zero') return this.#zeros(tensor);
     if (tensor.op !== 'NONE') throw lacking('a node that comes before its readers', tensor);
@@ -125,7 +119,7 @@ export class ReplayValues {
     const size = sizeOf(tensor);
     if (size > SMALL_STATE_BYTES) {
       let model = 0;
-      for (const { sizeBytes } of this.#checkpoint.tensors.values()) model += sizeBytes;
+      for (const { sizeBytes } of this.#weights.tensors.values()) model += sizeBytes;
       const most = Math.max(SMALL_STATE_BYTES, STATE_PER_MODEL * model);
       if (size > most) throw lacking(`a cache of at most ${most} bytes beside this model`, tensor, `${size}`);
     }

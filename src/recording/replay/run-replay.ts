@@ -25,7 +25,7 @@ export async function runReplay(
   });
   const isCpu = backend.device.type === 'cpu';
   using wide = isCpu ? undefined : openBackend('cpu', onCpu);
-  const stored = await recording.ownWeights('replay', run.model);
+  using stored = await recording.ownWeights('replay', run.model);
   const { sequences } = recording.dump.manifest;
   const positions = Math.max(1, ...sequences.map(({ tokens, length = 0 }) => tokens?.length ?? length));
   const total = recording.nodeCount;

@@ -59,7 +59,7 @@ export async function writeNodeRepro({
   out,
 }: NodeReproOptions): Promise<NodeRepro> {
   await using recording = await Recording.open(OP, from);
-  const stored = await recording.ownWeights(OP, model);
+  using stored = await recording.ownWeights(OP, model);
   const wanted = findNode(recording, op, from);
   using backend = openBackend('cpu');
   // What runs before is passed over: its values are read where the node needs them, its weights are not.

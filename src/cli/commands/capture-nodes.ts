@@ -1,0 +1,94 @@
+import { badArgument, ZayascopeError } from '../../errors.js';
+import { flatNote, flatRows } from '../../flat-logits.js';
+import type { CapturedNodes } from '../../recording/own/capture-nodes.js';
+import type { CommandContext } from '../command-line.js';
+import { formatBytes, formatCount, formatMs } from '../format-number.js';
+import { toJson } from '../json.js';
+import { openOptions } from '../options/run.js';
+import { resolveSequences } from '../options/tokens-or-prompt.js';
+import { withProgress } from '../progress.js';
+import { runCancellable } from '../run-cancellable.js';
+import { fields } from '../table.js';
+import type { CaptureCommandOptions } from './capture.js';
+
+/** `zayascope capture --nodes`: a recording of our own models. */
+export async function runCaptureNodes(
+  options: CaptureCommandOptions,
+  context: CommandContext,
+): Promise<void> {
+  const { terminal } = context;
+  const { out, generate = 0 } = options;
+  if (out === undefined) throw badArgument('capture', '--out', 'none');
+  const { taps, positions, tier } = options;
+  for (const [name, value, all] of [
+    ['--taps', taps, '**'],
+    ['--positions', positions, 'all'],
+    ['--tier', tier, 'full'],
+  ] as const)
+    if (value !== all)
+      throw badArgument('capture', `--nodes, which writes every node whole`, `${name} ${value}`);
+  const { sequences } = await resolveSequences('capture', options, options.model, terminal);
+  const { openModel } = await import('../../models/runtime/model.js');
+  const { captureNodes } = await import('../../recording/own/capture-nodes.js');
+  const started = performance.now();
+  await runCancellable(context, async (signal) => {
+    if (terminal.isInteractive) terminal.notice(`loading ${options.model}\n`);
+    using model = await openModel(options.model, openOptions(options));
+    if (signal.aborted)
+      throw new ZayascopeError('CANCELLED', 'capture: cancelled before the run began', { op: 'capture' });
+    const result = await withProgress(terminal, 'capture', 'calls', (onProgress) =>
+      captureNodes(model, sequences, {
+        out,
+        generate,
+        overwrite: options.overwrite === true,
+        onProgress,
+        signal,
+      }),
+    );
+    const { logits, ...rest } = result;
+    const summary = { ...rest, next: logits.map(nextToken), flat: logits.filter(isFlat).length };
+    terminal.result(options.json ? toJson(summary) : format(summary, performance.now() - started));
+    if (!result.isSame || result.nonFiniteLogits > 0) context.exitWith(1);
+  });
+}
+
+/** Null where a logit is NaN or infinite. */
+function nextToken(logits: Float32Array): { id: number; logit: number } | null {
+  if (!logits.every(Number.isFinite)) return null;
+  const id = logits.reduce((best, value, at) => (value > logits[best]! ? at : best), 0);
+  return { id, logit: logits[id]! };
+}
+
+function isFlat(logits: Float32Array): boolean {
+  return flatRows(logits, logits.length) > 0;
+}
+
+type Summary = Omit<CapturedNodes, 'logits'> & { next: ReturnType<typeof nextToken>[]; flat: number };
+
+function format(summary: Summary, elapsedMs: number): string {
+  const { out, graphs, nodes, views, taps, named, valueBytes, isSame, generated, next } = summary;
+  const appended = generated.filter(({ length }) => length > 0);
+  return fields([
+    ['recording', out],
+    [
+      'graphs',
+      `${formatCount(graphs)}: ${formatCount(nodes)} nodes that compute, ${formatCount(views)} views`,
+    ],
+    [
+      'values',
+      `${formatCount(taps)} taps (${formatCount(named)} of the model file), ${formatBytes(valueBytes)}`,
+    ],
+    ['logits', isSame ? 'the same bits with and without recording' : 'OTHER BITS with recording'],
+    ...appended.map((tokens): [string, string] => ['appended', tokens.join(',')]),
+    [
+      'next token',
+      next
+        .map((each) =>
+          each === null ? 'none: logits are not finite' : `${each.id} (logit ${each.logit.toFixed(4)})`,
+        )
+        .join(', '),
+    ],
+    ...flatNote(summary.flat, next.length, 'sequences').map((line): [string, string] => ['note', line]),
+    ['time', formatMs(elapsedMs)],
+  ]);
+}
