@@ -1,4 +1,6 @@
-/** The weights that a recording's graph reads: as a file stores them, or as a run of our own has loaded them. */
+/**
+ * The weights that a recording's graph reads: as a file stores them, or as a run of our own has loaded them.
+ */
 
 import { sizeBytes } from '../../dtype.js';
 import { openBackend } from '../../graph/backend.js';
