@@ -108,6 +108,13 @@ export type { ImportedNonFinite } from './dump/import/value-count.js';
 export { NAME_MAPS, readNameMap } from './dump/names/file.js';
 export type { MapEvidence, NameMap, NameRule, RuleEvidence } from './dump/names/name-map.js';
 export { writeNameMap } from './dump/names/write-name-map.js';
+export type {
+  DumpNoise,
+  NoiseFlip,
+  NoiseRouting,
+  TapNoiseRuns,
+  TokenQuantiles,
+} from './dump/noise/noise-file.js';
 export { Dump, type FileRows, ReusableBuffer, type RowFilter, type TensorBatch } from './dump/reader.js';
 export type { DumpRoles, RoleName } from './dump/roles.js';
 export type { HashRow, StatsRows } from './dump/stats-reader.js';
@@ -154,6 +161,8 @@ export { KeptRuns } from './locate/faults/kept-runs.js';
 export type { LocateOptions } from './locate/faults/options.js';
 export { locatePolicy } from './locate/faults/policy.js';
 export type { LocatedOp, LocateReport } from './locate/faults/report.js';
+export { type Band, bandOf } from './locate/noise/floor/band.js';
+export { type MeasuredNoise, type MeasureNoiseOptions, measureNoise } from './locate/noise/floor/measure.js';
 export { noiseFloor, type TapNoise } from './locate/noise/noise-floor.js';
 export { type GraftOptions, type GraftTaps, graftTaps } from './locate/replay/graft.js';
 export { policyDiff, type SiteDifference } from './locate/replay/policy-sites.js';

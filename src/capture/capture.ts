@@ -1,4 +1,5 @@
 import type { DumpTier, Manifest } from '../dump/format.js';
+import type { DumpNoise } from '../dump/noise/noise-file.js';
 import { badArgument, ZayascopeError } from '../errors.js';
 import type { Model } from '../models/runtime/model.js';
 import type { ModelPlan, SegmentSink } from '../models/runtime/plan.js';
@@ -25,6 +26,8 @@ export interface CaptureOptions {
   batched?: boolean;
   /** Replace a dump in that folder. Default false. */
   overwrite?: boolean;
+  /** The dump is one draw of a noise floor: the errors of all. Default: it is no floor. */
+  noise?: DumpNoise | undefined;
   /** Called after each segment of a run: segments done and in all. */
   onProgress?: (done: number, total: number) => void;
   /** Stops the run (`CANCELLED`); what has been written stays, marked partial. */
@@ -69,6 +72,7 @@ export async function capture(
     tier = 'full',
     batched = false,
     overwrite = false,
+    noise,
     onProgress,
     signal,
   } = options;
@@ -86,7 +90,7 @@ export async function capture(
   const cancel = () => backend.native.cancel();
   signal?.addEventListener('abort', cancel);
   let plan: ModelPlan | undefined;
-  await using writer = await createDump(model, selection, { out, tier, overwrite, sequences });
+  await using writer = await createDump(model, selection, { out, tier, overwrite, sequences, noise });
   try {
     const byName = new Map(selection.selected.map((tap) => [tap.name, tap]));
     const logits: Float32Array[] = [];

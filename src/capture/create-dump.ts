@@ -1,6 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { DumpTier } from '../dump/format.js';
+import type { DumpNoise } from '../dump/noise/noise-file.js';
 import { DumpWriter } from '../dump/writer.js';
 import { ZayascopeError } from '../errors.js';
 import type { Model } from '../models/runtime/model.js';
@@ -16,13 +17,15 @@ export interface NewDump {
   overwrite: boolean;
   /** Token ids by sequence, as far as they are known. */
   sequences: readonly (readonly number[])[];
+  /** The dump is a noise floor with these errors. */
+  noise?: DumpNoise | undefined;
 }
 
 /** Begins a dump of a model's run; see `DumpWriter.create` for errors. */
 export async function createDump(
   model: Model,
   selection: Selection,
-  { out, tier, overwrite, sequences }: NewDump,
+  { out, tier, overwrite, sequences, noise }: NewDump,
 ): Promise<DumpWriter> {
   const { config, policy, backend, weights } = model;
   const description = {
@@ -48,7 +51,7 @@ export async function createDump(
     selection: { taps: selection.taps, positions: selection.positions },
     taps: tapSpecs(config, selection),
   };
-  return await DumpWriter.create(out, description, { overwrite });
+  return await DumpWriter.create(out, description, { overwrite, noise });
 }
 
 /** Throws `NO_SPACE` if the folder's file system has fewer bytes free. */

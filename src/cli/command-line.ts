@@ -17,6 +17,7 @@ import { importCommand } from './commands/import.js';
 import { inspectCommand } from './commands/inspect.js';
 import { invarianceCommand } from './commands/invariance.js';
 import { locateCommand } from './commands/locate.js';
+import { noiseFloorCommand } from './commands/noise-floor.js';
 import { policyCommand } from './commands/policy.js';
 import { portCommand } from './commands/port.js';
 import { recordCommand } from './commands/record.js';
@@ -92,6 +93,7 @@ export async function runCommandLine(args: readonly string[], output: Terminal):
 
 const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   captureCommand,
+  noiseFloorCommand,
   recordCommand,
   replayCommand,
   invarianceCommand,

@@ -20,4 +20,6 @@ export interface DumpView
   > {
   /** Taps that cannot be compared, and why. Default: none. */
   readonly misfits?: ReadonlyMap<string, string>;
+  /** The errors of a noise floor; absent from views, whose names differ. */
+  noise?: Dump['noise'];
 }

@@ -4,7 +4,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../errors.js';
 import { explained, readRegularText } from '../regular-file.js';
-import { DUMP_FORMAT, GRAPH_FILE, isDumpFile, MANIFEST_FILE } from './format.js';
+import { DUMP_FORMAT, GRAPH_FILE, isDumpFile, MANIFEST_FILE, NOISE_FILE } from './format.js';
 import { TEMPORARY_MANIFEST, writeManifest } from './manifest.js';
 
 /**
@@ -18,7 +18,8 @@ export async function prepareFolder(dir: string, overwrite: boolean): Promise<vo
   let entries: string[];
   try {
     await mkdir(dir, { recursive: true });
-    for (const name of [TEMPORARY_MANIFEST, `.${GRAPH_FILE}.tmp`]) await rm(join(dir, name), { force: true });
+    for (const name of [TEMPORARY_MANIFEST, `.${GRAPH_FILE}.tmp`, `.${NOISE_FILE}.tmp`])
+      await rm(join(dir, name), { force: true });
     entries = await readdir(dir);
   } catch (cause) {
     throw folderError(dir, 'a folder to write', explained(cause as Error).message, cause);

@@ -27,6 +27,8 @@ export const STATS_FILE = 'stats.arrow';
 export const HASH_FILE = 'hash.arrow';
 /** Name of the graph file inside a dump that is a recording. */
 export const GRAPH_FILE = 'graph.json';
+/** Name of the file of errors inside a dump that is a noise floor. */
+export const NOISE_FILE = 'noise.json';
 
 /** How much a dump holds: tensors and statistics, statistics only, or one SHA-256 per tap and step. */
 export type DumpTier = 'full' | 'stats' | 'hash';
@@ -163,6 +165,8 @@ export interface Manifest extends DumpDescription {
   taps: readonly TapInfo[];
   /** The graph of a recording: always {@link GRAPH_FILE}. */
   graph?: { file: typeof GRAPH_FILE };
+  /** The errors of a noise floor: always {@link NOISE_FILE}. */
+  noise?: { file: typeof NOISE_FILE };
 }
 
 /** The index columns of a batch: one entry per row, all of the same length. */
@@ -188,7 +192,7 @@ export function dataFileName(block: number | null): string {
 
 /** True if `name` is a file name that this format uses. */
 export function isDumpFile(name: string): boolean {
-  return [MANIFEST_FILE, STATS_FILE, HASH_FILE, GRAPH_FILE].includes(name) || isDataFile(name);
+  return [MANIFEST_FILE, STATS_FILE, HASH_FILE, GRAPH_FILE, NOISE_FILE].includes(name) || isDataFile(name);
 }
 
 /** True for `model.arrow` and `layers.N.arrow`. */
@@ -198,12 +202,12 @@ function isDataFile(name: string): boolean {
 
 /** The version that a manifest needs: 1 unless it uses anything that version 1 lacks. */
 export function neededVersion(manifest: Omit<Manifest, 'version'>): 1 | 2 {
-  const { model, sequences, taps, roles, notRun, order, edges, calls, graph } = manifest;
+  const { model, sequences, taps, roles, notRun, order, edges, calls, graph, noise } = manifest;
   const { type, config, configSha256, weightsSha256, dtype } = model;
   const isNewer =
     [type, config, configSha256, weightsSha256, dtype].includes(undefined) ||
     sequences.some(({ tokens }) => tokens === undefined) ||
     taps.some((tap) => tap.nullable || tap.masked || !DTYPES_OF_VERSION_1.includes(tap.dtype)) ||
-    [roles, notRun, order, edges, calls, graph].some((field) => field !== undefined);
+    [roles, notRun, order, edges, calls, graph, noise].some((field) => field !== undefined);
   return isNewer ? 2 : 1;
 }

@@ -6,13 +6,14 @@ import {
   dataFileName,
   GRAPH_FILE,
   type Manifest,
+  NOISE_FILE,
   type TapDtype,
   type TapInfo,
 } from './format.js';
 import { tapNameFault } from './tap-name.js';
 
 /** Fields that version 1 does not have: other programs may have used the names for something else. */
-const FIELDS_OF_VERSION_2 = ['roles', 'notRun', 'order', 'edges', 'graph', 'calls'] as const;
+const FIELDS_OF_VERSION_2 = ['roles', 'notRun', 'order', 'edges', 'graph', 'calls', 'noise'] as const;
 const IDENTITY = ['type', 'configSha256', 'weightsSha256', 'dtype'] as const;
 
 /** Checks a parsed manifest; what version 1 lacks is removed from one of version 1. */
@@ -105,7 +106,7 @@ function checkAdditions(
   names: ReadonlySet<unknown>,
   check: FieldCheck,
 ): void {
-  const { roles, notRun, order, edges, graph, calls } = manifest;
+  const { roles, notRun, order, edges, graph, calls, noise } = manifest;
   if (roles !== undefined)
     for (const [role, list] of Object.entries(check.object(roles, 'roles')))
       for (const [k, name] of check.array(list, `roles.${role}`).entries())
@@ -125,6 +126,7 @@ function checkAdditions(
     }
   // As for taps: no name but this one, so none outside the folder.
   if (graph !== undefined) check.equal(check.object(graph, 'graph').file, [GRAPH_FILE], 'graph.file');
+  if (noise !== undefined) check.equal(check.object(noise, 'noise').file, [NOISE_FILE], 'noise.file');
   if (calls !== undefined)
     for (const [k, entry] of check.array(calls, 'calls').entries()) {
       const call = check.object(entry, `calls[${k}]`);

@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { badArgument, ZayascopeError } from '../errors.js';
 import { isAbsent, type ReusableBuffer } from './arrow/reader.js';
 import { DataReader, type FileRows, type TensorBatch } from './data-reader.js';
-import { GRAPH_FILE, HASH_FILE, type Manifest, STATS_FILE, type TapInfo } from './format.js';
+import { GRAPH_FILE, HASH_FILE, type Manifest, NOISE_FILE, STATS_FILE, type TapInfo } from './format.js';
 import { type DumpGraph, readGraph } from './graph-file.js';
 import { readManifest } from './manifest.js';
+import { type DumpNoise, readNoise } from './noise/noise-file.js';
 import { badRead, type RowFilter, readTap, streamTap } from './read-tap.js';
 import { type DumpRoles, dumpRoles } from './roles.js';
 import { type HashRow, readHashes, readStats, type StatsRows } from './stats-reader.js';
@@ -157,6 +158,15 @@ export class Dump implements AsyncDisposable {
     return readGraph(this.dir, new Set(this.#taps.keys()));
   }
 
+  /**
+   * The errors of a noise floor, read and checked whole; undefined where the dump is none, or is partial.
+   * Throws `IO`, and `BAD_DUMP` naming the field at fault.
+   */
+  async noise(): Promise<DumpNoise | undefined> {
+    const { noise, status } = this.manifest;
+    return noise === undefined || status === 'partial' ? undefined : readNoise(this.dir);
+  }
+
   /** Closes the files. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -205,6 +215,7 @@ async function checkFiles(dir: string, manifest: Manifest): Promise<void> {
   const present = new Set(await readdir(dir));
   const needed = manifest.tier === 'full' ? manifest.taps.map((tap) => tap.file) : [];
   if (manifest.graph !== undefined) needed.push(GRAPH_FILE);
+  if (manifest.noise !== undefined) needed.push(NOISE_FILE);
   needed.push(manifest.tier === 'hash' ? HASH_FILE : STATS_FILE);
   const missing = needed.find((file) => !present.has(file));
   if (missing !== undefined)

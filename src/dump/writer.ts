@@ -30,6 +30,7 @@ import {
   GRAPH_FILE,
   HASH_FILE,
   type Manifest,
+  NOISE_FILE,
   neededVersion,
   type RowIndex,
   STATS_FILE,
@@ -38,6 +39,7 @@ import {
 import { type DumpGraph, writeGraph } from './graph-file.js';
 import { type FolderLock, lockFolder } from './lock.js';
 import { checkNewManifest, writeManifest } from './manifest.js';
+import { type DumpNoise, writeNoise } from './noise/noise-file.js';
 import { HashWriter, StatsWriter, type TapHash, type TapStats } from './stats-writer.js';
 
 export type { TapValue } from './data-writer.js';
@@ -52,6 +54,8 @@ export interface DumpWriterOptions {
   overwrite?: boolean;
   /** The dump is a recording: `writeGraph` is called before it is finished. Default false. */
   graph?: boolean;
+  /** The dump is a noise floor: the errors that its file holds. Default: none. */
+  noise?: DumpNoise | undefined;
   /**
    * Rows are split where the body of a record batch would exceed this many bytes. Default 2^30; at most that.
    */
@@ -99,7 +103,7 @@ export class DumpWriter implements AsyncDisposable {
     description: DumpDescription,
     options: DumpWriterOptions = {},
   ): Promise<DumpWriter> {
-    const { overwrite = false, batchBytes = MAX_BATCH_BYTES, graph = false } = options;
+    const { overwrite = false, batchBytes = MAX_BATCH_BYTES, graph = false, noise } = options;
     if (!(batchBytes > 0 && batchBytes <= MAX_BATCH_BYTES))
       throw badArgument('writeDump', `batchBytes in 1..${MAX_BATCH_BYTES}`, batchBytes);
     const taps = description.taps.map((tap): TapInfo => {
@@ -127,6 +131,7 @@ export class DumpWriter implements AsyncDisposable {
       edges,
       calls,
       ...(graph ? { graph: { file: GRAPH_FILE } as const } : {}),
+      ...(noise === undefined ? {} : { noise: { file: NOISE_FILE } as const }),
     };
     const manifest: Manifest = versioned(draft);
     checkNewManifest(manifest, dir);
@@ -134,6 +139,7 @@ export class DumpWriter implements AsyncDisposable {
     try {
       await prepareFolder(dir, overwrite);
       await writeManifest(dir, manifest);
+      if (noise !== undefined) await writeNoise(dir, noise);
       return new DumpWriter(dir, manifest, await createFiles(dir, manifest, batchBytes), lock);
     } catch (error) {
       await lock.release();

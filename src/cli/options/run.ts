@@ -18,12 +18,12 @@ function presetNames(): string {
     .join(', ');
 }
 
-/** Adds the options that say how a model is run. */
-export function addRunOptions(command: Command): Command {
+/** Adds the options that say how a model is run. @param policy default of `--policy`. */
+export function addRunOptions(command: Command, policy = 'f32'): Command {
   command.option(
     '--policy <name>',
     `dtypes of the run: ${presetNames()}, or a .json file; NAME:stochastic=SEED rounds up or down by chance`,
-    'f32',
+    policy,
   );
   return addDeviceOptions(command).option(
     '--repack',

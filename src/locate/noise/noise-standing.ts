@@ -57,12 +57,13 @@ export class ErrorPairSums {
 }
 
 /**
- * True of a run of the same program as the reference's, by its own producer, and of a capture in
- * transformers' dtypes. An import may be of anything.
+ * True of a run of the same program as the reference's, by its own producer, of a capture in transformers'
+ * dtypes, and of a noise floor. An import may be of anything.
  */
 export function isOwnRun(reference: DumpView, other: DumpView): boolean {
-  const [{ producer: a }, { producer: b, policy }] = [reference.manifest, other.manifest];
+  const [{ producer: a }, { producer: b, policy, noise }] = [reference.manifest, other.manifest];
   if (b.importedBy !== undefined) return false;
+  if (noise !== undefined) return true;
   return (
     (a.importedBy === undefined && a.name === b.name) ||
     (b.name === 'zayascope' && policy.name.startsWith('pytorch-'))

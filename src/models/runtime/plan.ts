@@ -68,6 +68,8 @@ export interface RunOptions {
   /** Default: an empty past and no padding. */
   place?: CallPlace;
   watch?: SegmentWatch | undefined;
+  /** Seed of stochastic rounding; default: the policy's. */
+  seed?: number | undefined;
 }
 
 /** The compiled graphs of a forward call of fixed sizes; runs as often as wanted. */
@@ -151,7 +153,10 @@ export function planModel(
       logitRows: logits === 'all' ? tokens : 1,
       computeNodes: segments.reduce((sum, { native }) => sum + native.computeNodes, 0),
       sizeBytes: memory.sizeBytes + compiled.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
-      async run(ids, { sink, prepare, watch, place = { past: 0, padding: [] } } = {}) {
+      async run(
+        ids,
+        { sink, prepare, watch, seed = policy.rounding?.seed ?? 0, place = { past: 0, padding: [] } } = {},
+      ) {
         if (ids.length !== batch * tokens)
           throw badArgument('run', `${batch * tokens} token ids`, ids.length);
         checkTokenIds('run', ids, weights.config.vocab_size);
@@ -162,8 +167,7 @@ export function planModel(
         const fill = (segment: CompiledGraph) => {
           const used = new Set(segment.inputs.map(({ name }) => name));
           for (const leaf of randoms.get(segment.graph) ?? [])
-            if (used.has(leaf.name))
-              segment.setInput(leaf.name, randomValues(policy.rounding!.seed, leaf, sizes, place));
+            if (used.has(leaf.name)) segment.setInput(leaf.name, randomValues(seed, leaf, sizes, place));
         };
         if ([sink, prepare, watch, weights.ensure].every((each) => each === undefined) && !isRandom)
           await backend.native.compute(segments.map(({ native }) => native));
