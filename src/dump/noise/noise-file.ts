@@ -1,6 +1,6 @@
 /**
- * `noise.json` of a dump that is a noise floor: what rounding does to each value of its prompt, over many runs
- * that round stochastically (`docs/noise.md`).
+ * `noise.json` of a dump that is a noise floor: what rounding does to each value of its prompt, over many
+ * runs that round stochastically (`docs/noise.md`).
  */
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

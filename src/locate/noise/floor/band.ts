@@ -2,8 +2,8 @@
 
 /**
  * The probability that a further draw of the same distribution, whatever it is, lies above
- * {@link drawQuantile} of `1 − bandEdge(draws)`; and below that of `bandEdge(draws)`. 0.05 from 19 draws; with
- * fewer the band is from the smallest to the largest, beyond each of which 1 / (draws + 1) lie.
+ * {@link drawQuantile} of `1 − bandEdge(draws)`; and below that of `bandEdge(draws)`. 0.05 from 19 draws;
+ * with fewer the band is from the smallest to the largest, beyond each of which 1 / (draws + 1) lie.
  */
 export function bandEdge(draws: number): number {
   return Math.max(0.05, 1 / (draws + 1));

@@ -9,8 +9,8 @@ const F32_NMSE = 1e-12;
 export const LEAST_SPREAD = 0.05;
 
 /**
- * The least spread of the logarithm of a median over tokens of errors of `width` elements each: the squares of
- * a few elements vary by themselves (the logarithm of one normal number's square by 2.2).
+ * The least spread of the logarithm of a median over tokens of errors of `width` elements each: the squares
+ * of a few elements vary by themselves (the logarithm of one normal number's square by 2.2).
  */
 export function medianSpread(tokens: number, width: number): number {
   return Math.max(LEAST_SPREAD, (1.25 * 2.22) / Math.sqrt(Math.max(1, tokens) * width));

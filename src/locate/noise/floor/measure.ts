@@ -1,6 +1,6 @@
 /**
- * Measures what rounding does to a prompt: runs of one model that round stochastically, against the same model
- * in F32, with routing free and with each token sent where the reference sent it.
+ * Measures what rounding does to a prompt: runs of one model that round stochastically, against the same
+ * model in F32, with routing free and with each token sent where the reference sent it.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -56,8 +56,8 @@ type Kind = 'pinned' | 'free';
 /**
  * Writes a noise floor: a dump of one stochastic run, with the errors of all (`docs/noise.md`).
  *
- * Weights are loaded once for the reference and once for all runs, each kind of run is compiled once a prompt,
- * and the reference's values are kept in memory as far as 1 GiB goes.
+ * Weights are loaded once for the reference and once for all runs, each kind of run is compiled once a
+ * prompt, and the reference's values are kept in memory as far as 1 GiB goes.
  *
  * @param sequences token ids of one prompt or several; their errors are pooled.
  * @throws `BAD_ARGUMENT` for a policy that rounds nothing, fewer than 2 runs, a reference of other tokens;
