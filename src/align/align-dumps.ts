@@ -5,7 +5,8 @@ import { classesOf, type Side } from './classes.js';
 import { quantileDistance } from './distance.js';
 import { readEdges } from './edges.js';
 import { bestFit, type CallSizes, type Fit } from './layouts.js';
-import { type ClassPair, pairValues } from './pair-values.js';
+import type { ClassPair } from './pairing/candidate.js';
+import { pairValues } from './pairing/pair-values.js';
 import { readValues, type SideValue, type SideValues } from './values.js';
 
 /** Options of `align`. */

@@ -16,10 +16,10 @@ export interface AlignPair {
   /** The value holds the first entries of the tap's last axis only. */
   prefix: boolean;
   /**
-   * `elements`: they agree and those of no other value nearly do. `neighbours`: they differ, and stand at the
-   * same place of both graphs.
+   * `elements`: they agree and those of no other value nearly do. `tokens`: those of some tokens agree, and
+   * of no other value any do. `neighbours`: they differ, and stand at the same place of both graphs.
    */
-  by: 'elements' | 'neighbours';
+  by: 'elements' | 'tokens' | 'neighbours';
   /** Sum of squared differences over the reference's sum of squares about its mean, of the first call. */
   error: number;
   /** The same of the nearest other value of either side; undefined where none has the shape. */

@@ -18,11 +18,12 @@ function headLines({ pairs, counts, open, silent, hasEdges, map }: AlignResult, 
     (most, { by, error }) => (by === 'elements' ? Math.max(most, error) : most),
     0,
   );
-  const byPlace = pairs.filter(({ by }) => by === 'neighbours').length;
+  const count = (kind: AlignPair['by']) => pairs.filter(({ by }) => by === kind).length;
+  const [byTokens, byPlace] = [count('tokens'), count('neighbours')];
   const without = Object.entries(hasEdges).flatMap(([side, has]) => (has ? [] : [side]));
   return [
     `${counts.reference} values of the reference, ${counts.tested} of the tested program, ${counts.tokens} tokens`,
-    `${styled(`${pairs.length} paired`, pairs.length > 0 ? 'good' : 'bad', color)}  ${pairs.length - byPlace} by their elements (error up to ${formatError(worst)})${byPlace > 0 ? `, ${byPlace} by their place in both graphs` : ''}; ${map.rules.length} rules`,
+    `${styled(`${pairs.length} paired`, pairs.length > 0 ? 'good' : 'bad', color)}  ${count('elements')} by their elements (error up to ${formatError(worst)})${byTokens > 0 ? `, ${byTokens} by those of most tokens` : ''}${byPlace > 0 ? `, ${byPlace} by their place in both graphs` : ''}; ${map.rules.length} rules`,
     ...(open.length > 0 ? [`${open.length} without a partner that is beyond doubt`] : []),
     ...(silent.reference.length > 0
       ? [
@@ -30,14 +31,16 @@ function headLines({ pairs, counts, open, silent, hasEdges, map }: AlignResult, 
         ]
       : []),
     ...(without.length > 0
-      ? [`note: the ${without.join(' and the ')} does not say what went into what: elements alone decide`]
+      ? [
+          `note: the ${without.join(' and the ')} ${without.length > 1 ? 'dumps do' : 'dump does'} not say what went into what: elements alone decide`,
+        ]
       : []),
   ];
 }
 
-/** Those by place, which differ; or all. */
+/** Those of which something differs; or all. */
 function pairLines({ pairs }: AlignResult, color: boolean, all: boolean): string[] {
-  const shown = all ? pairs : pairs.filter(({ by }) => by === 'neighbours').slice(0, FEW);
+  const shown = all ? pairs : pairs.filter(({ by }) => by !== 'elements').slice(0, FEW);
   if (shown.length === 0) return [];
   const row = ({ tap, from, error, nextError, by, layout, prefix }: AlignPair) => [
     tap,
@@ -49,7 +52,7 @@ function pairLines({ pairs }: AlignResult, color: boolean, all: boolean): string
   ];
   const head = ['reference', 'tested', 'error', 'next', 'by', 'layout'];
   return [
-    all ? 'pairs:' : 'paired by their place, though they differ:',
+    all ? 'pairs:' : 'paired though they differ:',
     ...textTable([head, ...shown.map(row)], 'llrrll', color),
   ];
 }

@@ -4,7 +4,7 @@
  */
 import { toFloat32 } from '../dump/float.js';
 import { fitShape, planLayout, squeezed, type Transform } from '../dump/import/layout.js';
-import { elementDistance } from './distance.js';
+import { differingRows, elementDistance, middleError } from './distance.js';
 import type { SideValue } from './values.js';
 
 /** A layout and how well the values agree in it. */
@@ -14,6 +14,11 @@ export interface Fit {
   isPrefix: boolean;
   /** Squared differences over the reference's variance. */
   error: number;
+  /**
+   * The same of the middle token, and of indices the share of tokens that differ; infinite where rows are no
+   * tokens.
+   */
+  middle: number;
 }
 
 /** Sizes of the call. */
@@ -27,6 +32,8 @@ export interface CallSizes {
 const LIKE_SORTED = 0.1;
 /** Sums of rows farther apart are those of other values. */
 const OTHER_ROWS = 1;
+/** Errors up to here are those of every token. */
+const ROUNDING = 1e-9;
 /** A layout that leaves no more than this is not improved upon. */
 const GOOD = 0.02;
 
@@ -40,7 +47,21 @@ export function bestFit(
   sizes: CallSizes,
   distance: number,
 ): Fit | undefined {
-  let best: Fit | undefined;
+  const best = bestLayout(reference, tested, sizes, distance);
+  if (best === undefined) return undefined;
+  const target = targetOf(reference);
+  return { ...best, middle: middleOf(reference, tested, best, sizes, target) };
+}
+
+type LayoutFit = Omit<Fit, 'middle'>;
+
+function bestLayout(
+  reference: SideValue,
+  tested: SideValue,
+  sizes: CallSizes,
+  distance: number,
+): LayoutFit | undefined {
+  let best: LayoutFit | undefined;
   const target = targetOf(reference);
   const rowsAgree = likeRows(reference, tested);
   for (const layout of layouts(reference, tested, sizes)) {
@@ -66,29 +87,56 @@ function likeRows(reference: SideValue, tested: SideValue): boolean {
   return elementDistance(reference.rowSums, tested.rowSums) < OTHER_ROWS;
 }
 
-/** Elements of `tested` in the layout and their distance; undefined where shapes do not fit. */
-export function fitOf(
+/** How well the values agree in a layout; undefined where shapes do not fit. */
+function fitOf(
+  reference: SideValue,
+  tested: SideValue,
+  layout: readonly Transform[],
+  sizes: CallSizes,
+  target: Target,
+): LayoutFit | undefined {
+  const found = elementsOf(reference, tested, layout, sizes, target);
+  return found && { layout, isPrefix: found.isPrefix, error: elementDistance(found.own, found.other) };
+}
+
+function middleOf(
+  reference: SideValue,
+  tested: SideValue,
+  { layout, error }: LayoutFit,
+  sizes: CallSizes,
+  target: Target,
+): number {
+  if (target.lead === null) return Number.POSITIVE_INFINITY;
+  if (error <= ROUNDING) return error;
+  const { own, other } = elementsOf(reference, tested, layout, sizes, target)!;
+  return (reference.isExact ? differingRows : middleError)(own, other, target.lead);
+}
+
+/** The elements that a layout puts side by side; undefined where shapes do not fit. */
+function elementsOf(
   reference: SideValue,
   tested: SideValue,
   layout: readonly Transform[],
   { tokens, visible }: CallSizes,
-  { shape, lead } = targetOf(reference),
-): Fit | undefined {
+  { shape, lead }: Target,
+): { own: Float32Array; other: Float32Array; isPrefix: boolean } | undefined {
   const planned = tryPlan(tested, layout, { tokens, visible, target: shape });
   if (planned === undefined) return undefined;
   const isWhole = fitShape(planned.shape, shape, lead, false) !== undefined;
   const isPrefix = !isWhole && fitShape(planned.shape, shape, lead, true) !== undefined;
   if (!isWhole && !isPrefix) return undefined;
-  const data = toFloat32(planned.apply(tested.data), 'F32');
-  const compared = isPrefix
-    ? firstColumns(reference.data, shape.at(-1)!, planned.shape.at(-1)!)
-    : reference.data;
-  if (compared.length !== data.length) return undefined;
-  return { layout, isPrefix, error: elementDistance(compared, data) };
+  const other = toFloat32(planned.apply(tested.data), 'F32');
+  const own = isPrefix ? firstColumns(reference.data, shape.at(-1)!, planned.shape.at(-1)!) : reference.data;
+  return own.length === other.length ? { own, other, isPrefix } : undefined;
 }
 
 /** Shape of a row, and the tokens where rows are tokens. */
-function targetOf({ shape, tap }: SideValue): { shape: readonly number[]; lead: number | null } {
+interface Target {
+  shape: readonly number[];
+  lead: number | null;
+}
+
+function targetOf({ shape, tap }: SideValue): Target {
   return tap.scope === 'token' ? { shape: shape.slice(1), lead: shape[0]! } : { shape, lead: null };
 }
 

@@ -80,7 +80,9 @@ function evidenceOf(pairs: readonly AlignedPair[], { reference, tested }: Alignm
   const { next } = closest.pair;
   const isOwn = next?.reference === closest.pair.reference;
   return {
-    by: pairs.some(({ pair }) => pair.by === 'neighbours') ? 'neighbours' : 'elements',
+    by:
+      (['neighbours', 'tokens'] as const).find((by) => pairs.some(({ pair }) => pair.by === by)) ??
+      'elements',
     values: pairs.length,
     error: rounded(worst.fit.error),
     ...(next === undefined

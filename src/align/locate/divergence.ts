@@ -1,8 +1,8 @@
 /** Where a tested program begins to compute something else than its reference: by pairs and by its graph. */
 import type { Alignment } from '../align-dumps.js';
 import { ancestors, nearest, type Side } from '../classes.js';
-import { explainedBetween } from '../explained.js';
-import type { ClassPair } from '../pair-values.js';
+import type { ClassPair } from '../pairing/candidate.js';
+import { explainedBetween } from '../pairing/explained.js';
 
 /** A tested value that is not the reference's although all that it is computed from is. */
 export interface Origin {

@@ -21,7 +21,7 @@ export function alignCommand(context: CommandContext): Command {
       '--out <file>',
       'JSON file for the map, which --map of other commands takes; replaced if it exists',
     )
-    .option('--all', 'list every pair, not only those by place')
+    .option('--all', 'list every pair, not only those that differ')
     .option('--json', 'print pairs, evidence and candidates as JSON')
     .addHelpText(
       'after',

@@ -199,6 +199,13 @@ function take(shape: readonly number[], axis: number, order: readonly number[]):
     shape: shape.map((own, k) => (k === axis ? order.length : own)),
     apply(data) {
       const out = emptyLike(data, outer * order.length * inner);
+      if (inner === 1) {
+        // Single elements: a view and a copy for each would take most of the time.
+        const count = order.length;
+        for (let block = 0; block < outer; block++)
+          for (let k = 0; k < count; k++) out[block * count + k] = data[block * size + order[k]!]!;
+        return out;
+      }
       for (let block = 0; block < outer; block++)
         for (const [k, entry] of order.entries()) {
           const from = (block * size + entry) * inner;

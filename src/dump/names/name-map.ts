@@ -33,7 +33,7 @@ export interface NameRule {
 /** What `align` found the pairs of a rule by. */
 export interface RuleEvidence {
   /** Agreement of all elements, or the same place in both graphs. */
-  by: 'elements' | 'neighbours';
+  by: 'elements' | 'tokens' | 'neighbours';
   /** Pairs that the rule stands for. */
   values: number;
   /** Their largest error: squared differences over the reference's variance; null for infinity. */

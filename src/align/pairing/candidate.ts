@@ -1,5 +1,5 @@
 /** Values that may belong together, and which of them to look at first. */
-import type { Fit } from './layouts.js';
+import type { Fit } from '../layouts.js';
 
 /** A tested class that may be the partner of a reference class. */
 export interface Candidate {
@@ -9,8 +9,22 @@ export interface Candidate {
   fit: Fit;
 }
 
+/** Two classes that belong together. */
+export interface ClassPair extends Candidate {
+  reference: number;
+  /**
+   * `elements`: they agree and no others nearly do; `tokens`: those of some tokens agree, and of no other
+   * value any do; `neighbours`: their places in both graphs.
+   */
+  by: 'elements' | 'tokens' | 'neighbours';
+  /** The next best candidate of either side. */
+  next: { tested: number; reference: number; error: number } | undefined;
+}
+
 /** Errors below are those of F32 sums in another order. */
 export const ROUNDING = 1e-9;
+/** Up to here a part and the whole may differ in error because the part leaves elements out. */
+const AS_ROUNDED = 1e-5;
 
 /** Whether a part of either value is meant. */
 export function isCut({ fit }: Candidate): boolean {
@@ -26,7 +40,8 @@ const CUTS: ReadonlySet<string> = new Set([
 ]);
 
 export function isAsGood(a: Candidate, b: Candidate): boolean {
-  return a.fit.error <= 1.1 * b.fit.error + ROUNDING;
+  if (a.fit.error <= 1.1 * b.fit.error + ROUNDING) return true;
+  return isCut(b) && !isCut(a) && a.fit.error <= Math.min(AS_ROUNDED, 4 * b.fit.error);
 }
 
 /** The best candidate: of a value and the same as a part of another, the value. */

@@ -1,5 +1,5 @@
 /** Values that every block has: what was found in some blocks says which value it is in another. */
-import type { ValueClass } from './classes.js';
+import type { ValueClass } from '../classes.js';
 
 /** A name without its block's number. */
 interface Kind {

@@ -1,5 +1,5 @@
 /** How much a value may differ by rounding alone. */
-import type { Side } from './classes.js';
+import type { Side } from '../classes.js';
 
 /** How much more error than its sources a value may have by rounding alone. */
 export const GROWTH = 100;
