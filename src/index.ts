@@ -2,7 +2,7 @@
  * The public API. Importing it loads no native code: the addon is loaded by the first call that computes.
  *
  * - Models: `openModel`, its `session`; `openZaya`, `openZayaSource`, `convertZaya`, `synthZaya`,
- *   `readWeight`, `diffWeights`
+ *   `readWeight`, `diffWeights`, `diffWeightsByContent`
  * - Text: `openTokenizer`, `promptTokens`, `promptTokensInWorker`, `generate`, `sampler`, `greedy`,
  *   `stopTokens`, `evaluate`
  * - Dumps: `capture`, `captureSession`, `Dump`, `DumpWriter`, `exportSafetensors`
@@ -274,6 +274,7 @@ export { type PromptTokens, promptTokens, type TextPrompt } from './text/token-s
 export { openTokenizer, type SpecialTokens, type TextTokenizer } from './text/tokenizer.js';
 export { type Checkpoint, openCheckpoint, type TensorInfo } from './weights/checkpoint.js';
 export { type ImportanceMatrix, readImportance } from './weights/imatrix.js';
+export { diffWeightsByContent } from './weights-diff/content/diff-by-content.js';
 export {
   type DiffWeightsOptions,
   diffWeights,

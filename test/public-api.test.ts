@@ -78,6 +78,7 @@ describe('the public API', () => {
         "defaultSchedules",
         "diffDumps",
         "diffWeights",
+        "diffWeightsByContent",
         "div",
         "errorAgainstMagnitude",
         "errorBars",

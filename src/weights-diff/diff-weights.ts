@@ -33,8 +33,12 @@ export interface DiffWeightsOptions {
 
 /** One compared tensor. */
 export interface WeightDiff {
-  /** Its name in the transformers layout. */
+  /** Its name in the transformers layout; paired by content, that of the reference's tensor or tensors. */
   name: string;
+  /** Paired by content: the tested side's name. */
+  from?: string;
+  /** Paired by content: how the tested side holds it, in words; empty where it lies so. */
+  layout?: string;
   /** Of the reference, slowest axis first. */
   shape: readonly number[];
   dtypes: { reference: string; tested: string };
@@ -70,6 +74,8 @@ export interface WeightsDiffReport {
   /** What is not finite in all tensors. */
   nonFinite: ReportNonFinite;
   unpaired: UnpairedTensor[];
+  /** What else a reader should know. */
+  notes?: string[];
   /** From the largest energy NMSE. */
   tensors: WeightDiff[];
 }

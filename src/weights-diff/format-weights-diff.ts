@@ -21,6 +21,7 @@ export function formatWeightsDiff(report: WeightsDiffReport, options: FormatWeig
   const sections = [
     headLines(report, color),
     unpairedLines(report.unpaired, color, verbose),
+    layoutLines(report.tensors, color),
     tensorLines(report, color, verbose),
   ];
   return rendered(sections);
@@ -35,7 +36,10 @@ function headLines(report: WeightsDiffReport, color: boolean): string[] {
     `${verdict}  ${limitWords(failAbove)}; ${tensors.length} tensors compared, ${identical} identical, ${unpaired.length} unpaired`,
     ...nonFiniteLines(report.nonFinite, 'tensors').map((line) => styled(line, 'bad', color)),
     ...zeroLines(tensors),
-    ...tensors.flatMap(({ name, note }) => (note === undefined ? [] : [`note: ${name}: ${note}`])),
+    ...(report.notes ?? []).map((note) => `note: ${note}`),
+    ...tensors.flatMap(({ name, from, note }) =>
+      note === undefined ? [] : [`note: ${from ?? name}: ${note}`],
+    ),
   ];
 }
 
@@ -58,35 +62,73 @@ function unpairedLines(unpaired: readonly UnpairedTensor[], color: boolean, verb
   return lines;
 }
 
+/** Paired by content: what is held in another way, of all blocks in one line. */
+function layoutLines(tensors: readonly WeightDiff[], color: boolean): string[] {
+  const groups = new Map<string, WeightDiff[]>();
+  const starred = (name: string) => name.replace(/(?<=\.|^)\d{1,5}(?=\.)/, '*');
+  for (const tensor of tensors) {
+    const { name, from, layout = '' } = tensor;
+    if (from === undefined || layout === '') continue;
+    const key = [starred(from), starred(name), layout.replace(/(?<=\.)\d+(?=\.)/, '*')].join('\n');
+    groups.set(key, [...(groups.get(key) ?? []), tensor]);
+  }
+  if (groups.size === 0) return [];
+  const rows = [...groups].map(([key, { length }]) => {
+    const [from, name, layout] = key.split('\n') as [string, string, string];
+    return [from, name, String(length), layout];
+  });
+  const head = ['held in another way', 'reference', 'tensors', 'how'];
+  return textTable([head.map((text) => ({ text, style: 'strong' as const })), ...rows], 'llrl', color);
+}
+
 function tensorLines({ tensors, failAbove }: WeightsDiffReport, color: boolean, verbose: boolean): string[] {
   const different = tensors.filter(({ identical }) => !identical);
   const shown = verbose ? tensors : different.slice(0, FEW);
   if (shown.length === 0) return tensors.length === 0 ? [] : ['every compared value is identical'];
   const strong = (text: string): Cell => ({ text, style: 'strong' });
-  const head = ['tensor', 'dtypes', 'shape', 'NMSE', 'var. NMSE', 'max abs', 'cosine', '<0.1 %', 'same bits'];
-  const rows = shown.map((tensor) => tensorRow(tensor, failAbove));
-  const lines = textTable([head.map(strong), ...rows], 'lllrrrrrr', color);
+  const isByContent = tensors.some(({ from }) => from !== undefined);
+  const metrics = ['NMSE', 'var. NMSE', 'max abs', 'cosine', '<0.1 %', 'same bits'];
+  const head = isByContent
+    ? ['tested', 'reference', 'layout', 'dtypes', ...metrics.slice(0, 4)]
+    : ['tensor', 'dtypes', 'shape', ...metrics];
+  const rows = shown.map((tensor) =>
+    isByContent ? contentRow(tensor, failAbove) : tensorRow(tensor, failAbove),
+  );
+  const lines = textTable([head.map(strong), ...rows], isByContent ? 'llllrrrr' : 'lllrrrrrr', color);
   const left = different.length - shown.length;
   if (left > 0) lines.push(`... and ${left} more that differ`);
   return lines;
 }
 
-function tensorRow(
-  { name, shape, dtypes, metrics, nonFinite }: WeightDiff,
-  failAbove: number | null,
-): (string | Cell)[] {
-  const { reference, tested } = dtypes;
-  const { nmse, nmseVariance, maxAbs, cosine, withinTenthPercent, bitEqual } = metrics;
-  const exceeds = (nonFinite?.counted ?? 0) > 0 || (failAbove !== null && !(nmse <= failAbove));
+function tensorRow(tensor: WeightDiff, failAbove: number | null): (string | Cell)[] {
+  const { name, shape, metrics } = tensor;
+  const { withinTenthPercent, bitEqual } = metrics;
   return [
     name,
-    reference === tested ? reference : `${reference}/${tested}`,
+    dtypesOf(tensor),
     `[${shape.join(', ')}]`,
+    ...errorCells(tensor, failAbove),
+    formatShare(withinTenthPercent),
+    formatShare(bitEqual),
+  ];
+}
+
+function contentRow(tensor: WeightDiff, failAbove: number | null): (string | Cell)[] {
+  const { name, from = '', layout = '' } = tensor;
+  return [from, name, layout, dtypesOf(tensor), ...errorCells(tensor, failAbove)];
+}
+
+function dtypesOf({ dtypes: { reference, tested } }: WeightDiff): string {
+  return reference === tested ? reference : `${reference}/${tested}`;
+}
+
+function errorCells({ metrics, nonFinite }: WeightDiff, failAbove: number | null): (string | Cell)[] {
+  const { nmse, nmseVariance, maxAbs, cosine } = metrics;
+  const exceeds = (nonFinite?.counted ?? 0) > 0 || (failAbove !== null && !(nmse <= failAbove));
+  return [
     exceeds ? { text: formatError(nmse), style: 'bad' } : formatError(nmse),
     formatError(nmseVariance),
     formatError(maxAbs),
     cosine.toFixed(6),
-    formatShare(withinTenthPercent),
-    formatShare(bitEqual),
   ];
 }

@@ -5,9 +5,9 @@ import { align } from '../../src/index.js';
 import { hasLibllama } from '../llamacpp/libllama.js';
 import { describeWith } from '../system-package.js';
 import { judge, makeModels, newFolder, quantiser, recordTiny } from './tiny-models.js';
-import { TRUTH } from './truth.js';
+import { HELD_OUT, TRUTH } from './truth.js';
 
-const FAMILIES = Object.keys(TRUTH);
+const FAMILIES = [...Object.keys(TRUTH), ...HELD_OUT];
 
 describeWith('a C++ compiler or libllama', hasLibllama, 'align of every family', () => {
   const folder = newFolder();

@@ -106,8 +106,17 @@ def moe(arch: str) -> Callable[[Weights, Any], Iterator[tuple[str, np.ndarray]]]
     return convert
 
 
-def gemma3(weights: Weights, _: Any) -> Iterator[tuple[str, np.ndarray]]:
-    return named("gemma3", {name: value + 1 if name.endswith("norm.weight") else value for name, value in weights.items()})
+def gemma(arch: str) -> Callable[[Weights, Any], Iterator[tuple[str, np.ndarray]]]:
+    return lambda weights, _: named(arch, {name: value + 1 if name.endswith("norm.weight") else value for name, value in weights.items()})
+
+
+def gptneox(weights: Weights, config: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """Query, key and value of each head one after the other: GGUF has those of all heads."""
+    parts = (config.num_attention_heads, 3, config.hidden_size // config.num_attention_heads)
+    for name, value in weights.items():
+        if "query_key_value" in name:
+            weights[name] = value.reshape(*parts, *value.shape[1:]).swapaxes(0, 1).reshape(value.shape)
+    return named("gptneox", weights)
 
 
 def gpt2(weights: Weights, _: Any) -> Iterator[tuple[str, np.ndarray]]:
@@ -161,7 +170,8 @@ def moe_keys(config: Any) -> dict[str, Any]:
 
 def norm_keys(config: Any) -> dict[str, Any]:
     """Of models with LayerNorm."""
-    epsilon = getattr(config, "norm_epsilon", None) or config.layer_norm_epsilon
+    names = ("norm_epsilon", "layer_norm_epsilon", "layer_norm_eps")
+    epsilon = next(value for value in (getattr(config, each, None) for each in names) if value)
     return {"attention.layer_norm_epsilon": float(epsilon)}
 
 
@@ -202,7 +212,7 @@ FAMILIES: dict[str, Family] = {
         transformers.Gemma3TextConfig,
         {**DENSE, "head_dim": HEAD, "query_pre_attn_scalar": HEAD, "sliding_window": 9},
         lambda config: common(config) | {"attention.sliding_window": config.sliding_window, "rope.freq_base": 1e6},
-        gemma3,
+        gemma("gemma3"),
     ),
     "gpt2": Family(
         "gpt2",
@@ -274,6 +284,68 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+#: Families on which no rule of `align` was made: what it says of them is what it says of any other.
+HELD_OUT: dict[str, Family] = {
+    "gemma2": Family(
+        "gemma2",
+        transformers.Gemma2Config,
+        {**DENSE, "head_dim": HEAD, "query_pre_attn_scalar": HEAD, "sliding_window": 9, "tie_word_embeddings": True},
+        lambda config: common(config)
+        | {
+            "attention.sliding_window": config.sliding_window,
+            "attn_logit_softcapping": config.attn_logit_softcapping,
+            "final_logit_softcapping": config.final_logit_softcapping,
+        },
+        gemma("gemma2"),
+    ),
+    "glm4": Family(
+        "glm4",
+        transformers.Glm4Config,
+        {**DENSE, "head_dim": HEAD, "attention_bias": True},
+        lambda config: common(config) | {"rope.dimension_count": HEAD // 2},
+        plain("glm4"),
+    ),
+    "cohere2": Family(
+        "cohere2",
+        transformers.Cohere2Config,
+        {**DENSE, "sliding_window": 9, "tie_word_embeddings": True},
+        lambda config: common(config)
+        | norm_keys(config)
+        | {"attention.sliding_window": config.sliding_window, "logit_scale": config.logit_scale},
+        plain("cohere2"),
+    ),
+    "stablelm": Family(
+        "stablelm",
+        transformers.StableLmConfig,
+        DENSE,
+        lambda config: common(config) | norm_keys(config) | {"rope.dimension_count": HEAD // 4},
+        plain("stablelm"),
+    ),
+    "exaone4": Family("exaone4", transformers.Exaone4Config, {**DENSE, "head_dim": HEAD, "sliding_window": None, "layer_types": ["full_attention"] * BLOCKS}, common, plain("exaone4")),
+    "gptneox": Family(
+        "gptneox",
+        transformers.GPTNeoXConfig,
+        {key: value for key, value in DENSE.items() if key != "num_key_value_heads"},
+        lambda config: norm_keys(config)
+        | {
+            "attention.head_count": config.num_attention_heads,
+            "feed_forward_length": config.intermediate_size,
+            "rope.dimension_count": HEAD // 4,
+            "use_parallel_residual": config.use_parallel_residual,
+        },
+        gptneox,
+    ),
+    "olmoe": Family(
+        "olmoe",
+        transformers.OlmoeConfig,
+        {**DENSE, "num_experts": 8, "num_experts_per_tok": 3, "intermediate_size": 256, "num_key_value_heads": HEADS},
+        lambda config: common(config) | {"expert_count": config.num_experts, "expert_used_count": config.num_experts_per_tok},
+        moe("olmoe"),
+    ),
+}
+FAMILIES |= HELD_OUT
+
+
 def model_of(name: str, seed: int = 7, **changes: Any) -> Any:
     """A model whose values all differ from each other: norms are no ones, biases no zeros."""
     family = FAMILIES[name]
@@ -287,7 +359,7 @@ def model_of(name: str, seed: int = 7, **changes: Any) -> Any:
             if path.endswith("A_log"):
                 continue
             if weight.dim() == 1:
-                centre = 0.0 if path.endswith("bias") or name == "gemma3" else 1.0
+                centre = 0.0 if path.endswith("bias") or name.startswith("gemma") else 1.0
                 weight.copy_(centre + 0.3 * torch.randn(weight.shape))
             elif "conv" in path and weight.dim() == 3:
                 weight.copy_(torch.randn(weight.shape) * 0.5)
@@ -297,6 +369,21 @@ def model_of(name: str, seed: int = 7, **changes: Any) -> Any:
             if path.endswith("e_score_correction_bias"):
                 buffer.copy_(0.1 * torch.randn(buffer.shape))
     return model
+
+
+def sources(name: str, model: Any) -> dict[str, list[str]]:
+    """Which weights of the model each tensor of its GGUF file is made of: by converting numbers that stand for weights."""
+    state = {path: value for path, value in model.state_dict().items()}
+    if model.config.tie_word_embeddings:
+        state.pop("lm_head.weight", None)
+    numbers = {path: (k + 1) / 2048 for k, path in enumerate(state)}
+    weights = {path: np.full(value.shape, numbers[path], np.float64) for path, value in state.items()}
+    found = {}
+    for tensor, value in FAMILIES[name].weights(weights, model.config):
+        plain = np.where(value < 0, np.log(np.abs(value)), np.where(value > 1, value - 1, value))
+        found[tensor] = sorted(path for path, number in numbers.items() if np.isclose(plain, number, atol=1e-9).any())
+        assert found[tensor], f"{tensor} is made of no weight"
+    return found
 
 
 def write_gguf(

@@ -61,10 +61,16 @@ def changed(name: str, change: Callable[[np.ndarray], np.ndarray], number: int =
     return lambda tensors: [(tensor, change(value) if tensor == f"blk.{number}.{name}" else value) for tensor, value in tensors]
 
 
+def without_tensor(name: str) -> Callable[[Tensors], Tensors]:
+    """A tensor left out."""
+    return lambda tensors: [(tensor, value) for tensor, value in tensors if tensor != name]
+
+
 GGUF_FAULTS: dict[str, Callable[[Tensors], Tensors]] = {
     "gate and up swapped": swapped("ffn_gate", "ffn_up"),
     "experts' gate and up swapped": swapped("ffn_gate_exps", "ffn_up_exps"),
     "a negative": changed("ssm_a", lambda value: value * 0.5),
+    "no output norm": without_tensor("output_norm.weight"),
     "conv reversed": changed("shortconv.conv.weight", lambda value: value[:, ::-1], 2),
     "ssm conv reversed": changed("ssm_conv1d.weight", lambda value: value[:, ::-1]),
 }

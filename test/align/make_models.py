@@ -2,6 +2,7 @@
 
 A job: {"family", "folder", "dumps": {name: {"inside": bool, "changes": {..}, "fault": name}}, "ggufs": {name: {"type", "keys", "fault"}},
 "checkpoint": bool}. All of one family have the same weights.
+Of a checkpoint what each tensor of the GGUF file is made of is printed.
 """
 
 import json
@@ -14,7 +15,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "python")]
 
 import torch
 import transformers
-from families import model_of, write_gguf
+from families import model_of, sources, write_gguf
 from faults import GGUF_FAULTS, MODULE_FAULTS
 
 import zayascope
@@ -38,6 +39,7 @@ def dump(family: str, out: Path, inside: bool = False, changes: dict | None = No
 
 
 def main(jobs: list[dict]) -> None:
+    made: dict[str, dict[str, list[str]]] = {}
     for job in jobs:
         folder, family = Path(job["folder"]), job["family"]
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,8 +49,10 @@ def main(jobs: list[dict]) -> None:
         for name, options in job.get("dumps", {}).items():
             dump(family, folder / name, **options)
         if job.get("checkpoint"):
-            model_of(family).save_pretrained(folder / "checkpoint")
-    print(json.dumps({"tokens": TOKENS}))
+            model = model_of(family)
+            model.save_pretrained(folder / "checkpoint")
+            made[family] = sources(family, model)
+    print(json.dumps({"tokens": TOKENS, "sources": made}))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import { type AlignResult, Dump, recordGguf } from '../../src/index.js';
 import { compileProgram, runProgram } from '../llamacpp/libllama.js';
 import { FILE_TYPES } from '../recording/models.js';
 import { pythonJson } from '../reference/python.js';
-import { TRUTH } from './truth.js';
+import { ALL_TRUTH } from './truth.js';
 
 /** What `make_models.py` is to make of one family. */
 export interface ModelJob {
@@ -24,10 +24,17 @@ export function newFolder(): string {
   return mkdtempSync(join(tmpdir(), 'zayascope-align-'));
 }
 
+/** By family: of each tensor of its GGUF file the weights of the model that it is made of. */
+export type Sources = Readonly<Record<string, Readonly<Record<string, readonly string[]>>>>;
+
 /** Runs the jobs in one Python process. @returns the tokens of every dump. */
 export function makeModels(jobs: readonly ModelJob[]): number[] {
-  return pythonJson<{ tokens: number[] }>([join('test', 'align', 'make_models.py')], JSON.stringify(jobs))
-    .tokens;
+  return makeCheckpoints(jobs).tokens;
+}
+
+/** The same, with what the GGUF files are made of: of families whose checkpoint is wanted. */
+export function makeCheckpoints(jobs: readonly ModelJob[]): { tokens: number[]; sources: Sources } {
+  return pythonJson([join('test', 'align', 'make_models.py')], JSON.stringify(jobs));
 }
 
 /** Records a GGUF file on one thread, with a cache in F32. */
@@ -37,14 +44,17 @@ export async function recordTiny(model: string, tokens: readonly number[], out: 
   return out;
 }
 
+/** libllama's numbers of file types. */
+const TYPES = { ...FILE_TYPES, Q2_K: 10 } as const;
+
 /** What quantises a GGUF file by libllama. */
 export async function quantiser(
   folder: string,
-): Promise<(from: string, to: string, type: keyof typeof FILE_TYPES) => string> {
+): Promise<(from: string, to: string, type: keyof typeof TYPES) => string> {
   const program = join(folder, 'quantise');
   await compileProgram(join(import.meta.dirname, 'quantise.cpp'), program);
   return (from, to, type) => {
-    const { status, stderr } = runProgram(program, [from, to, String(FILE_TYPES[type])]);
+    const { status, stderr } = runProgram(program, [from, to, String(TYPES[type])]);
     if (status !== 0) throw new Error(`quantise ended with ${status}: ${stderr}`);
     return to;
   };
@@ -64,7 +74,7 @@ export async function judge(
   const graph = (await recording.graph())!;
   const wanted = new Map<string, Set<string>>();
   const held = new Set(reference.taps.map(({ name }) => name));
-  for (const [pattern, value] of TRUTH[family]!)
+  for (const [pattern, value] of ALL_TRUTH[family]!)
     for (const block of pattern.includes('{l}') ? [0, 1, 2] : [0]) {
       const tap = pattern.replaceAll('{l}', String(block));
       if (!held.has(tap)) continue;
@@ -86,9 +96,9 @@ export async function judge(
 type Graph = NonNullable<Awaited<ReturnType<Dump['graph']>>>;
 
 function nodesOf({ tensors }: Graph, value: string): string[] {
-  const [, kind, name = value] = /^(weight):(.*)$/.exec(value) ?? [];
-  const taps = tensors.filter(({ tap, src }) => {
-    if (tap === undefined) return false;
+  const [, wanted, kind, name = value] = /^(?:([A-Z_]+) )?(weight):(.*)$/.exec(value) ?? [];
+  const taps = tensors.filter(({ tap, src, op }) => {
+    if (tap === undefined || (wanted !== undefined && op !== wanted)) return false;
     if (kind === undefined) return tap === name;
     return src.some((id) => {
       if (id === null) return false;

@@ -3,7 +3,7 @@
  * files (`src/models`, `src/llama-graph.cpp`) and transformers' `modeling_*.py`. `{l}` is a block.
  *
  * On the right the name that llama.cpp gives the node; `weight:NAME` where it gives none: the node that
- * reads that weight or bias.
+ * reads that weight or bias, of an op where one is named before it.
  */
 
 /** Reference's tap and the tested value, as patterns. */
@@ -197,6 +197,92 @@ export const TRUTH: Readonly<Record<string, Truth>> = {
     ['lm_head', 'weight:output.weight'],
   ],
 };
+
+const NEOX = 'gpt_neox.layers.{l}';
+
+/** Families on which no rule was made. */
+const OTHERS: Readonly<Record<string, Truth>> = {
+  gemma2: [
+    ...ENDS.slice(1, 3),
+    ...QKV,
+    ...OUT,
+    ...MLP,
+    ['model.embed_tokens', 'inp_scaled'],
+    [`${L}.input_layernorm`, 'attn_norm-{l}'],
+    [`${L}.post_attention_layernorm`, 'attn_post_norm-{l}'],
+    [`${L}.pre_feedforward_layernorm`, 'ffn_norm-{l}'],
+    [`${L}.post_feedforward_layernorm`, 'weight:blk.{l}.post_ffw_norm.weight'],
+    ['lm_head', 'MUL_MAT weight:token_embd.weight'],
+    ['return.logits', 'result_output'],
+  ],
+  glm4: [
+    ...ENDS,
+    ...biased(QKV),
+    ...OUT,
+    [`${L}.input_layernorm`, 'attn_norm-{l}'],
+    [`${L}.post_self_attn_layernorm`, 'post_attn_norm-{l}'],
+    [`${L}.post_attention_layernorm`, 'ffn_norm-{l}'],
+    [`${L}.mlp.gate_up_proj`, 'ffn_up-{l}'],
+    [`${L}.mlp.down_proj`, 'ffn_out-{l}'],
+    [`${L}.mlp`, 'ffn_out-{l}'],
+    [`${L}.post_mlp_layernorm`, 'post_mlp_norm-{l}'],
+  ],
+  cohere2: [
+    ...ENDS.filter(([tap]) => tap !== 'lm_head'),
+    ['lm_head', 'MUL_MAT weight:token_embd.weight'],
+    [`${L}.input_layernorm`, 'attn_norm-{l}'],
+    ...QKV,
+    ...OUT,
+    ...MLP,
+  ],
+  stablelm: [...DENSE, [`${L}.dropout`, 'ffn_out-{l}']],
+  exaone4: [
+    ...ENDS,
+    ...QKV,
+    ...QK_NORM,
+    ...OUT,
+    ...MLP,
+    [`${L}.post_attention_layernorm`, 'attn_post_norm-{l}'],
+    [`${L}.post_feedforward_layernorm`, 'weight:blk.{l}.post_ffw_norm.weight'],
+  ],
+  gptneox: [
+    ['gpt_neox.embed_in', 'embd'],
+    ['gpt_neox.emb_dropout', 'embd'],
+    [`${NEOX}.input_layernorm`, 'attn_norm-{l}'],
+    [`${NEOX}.attention.query_key_value`, 'weight:blk.{l}.attn_qkv.bias'],
+    [`${NEOX}.attention.1`, 'kq_soft_max-{l}'],
+    [`${NEOX}.attention.dense`, 'weight:blk.{l}.attn_output.bias'],
+    [`${NEOX}.attention.0`, 'weight:blk.{l}.attn_output.bias'],
+    [`${NEOX}.post_attention_dropout`, 'weight:blk.{l}.attn_output.bias'],
+    [`${NEOX}.post_attention_layernorm`, 'ffn_norm-{l}'],
+    [`${NEOX}.mlp.dense_h_to_4h`, 'weight:blk.{l}.ffn_up.bias'],
+    [`${NEOX}.mlp.act`, 'ffn_gelu-{l}'],
+    [`${NEOX}.mlp.dense_4h_to_h`, 'weight:blk.{l}.ffn_down.bias'],
+    [`${NEOX}.mlp`, 'weight:blk.{l}.ffn_down.bias'],
+    [`${NEOX}.post_mlp_dropout`, 'weight:blk.{l}.ffn_down.bias'],
+    [NEOX, 'l_out-{l}'],
+    ['gpt_neox.final_layer_norm', 'result_norm'],
+    ['gpt_neox.last_hidden_state', 'result_norm'],
+    ...ENDS.slice(3),
+  ],
+  olmoe: [
+    ...ENDS,
+    ...NORMS,
+    ...QKV,
+    ...QK_NORM,
+    ...OUT,
+    [`${L}.mlp.gate.0`, 'ffn_moe_logits-{l}'],
+    [`${L}.mlp.gate.1`, 'ffn_moe_weights-{l}'],
+    [`${L}.mlp.gate.2`, 'ffn_moe_argsort-{l}'],
+    [`${L}.mlp.experts`, 'ffn_moe_out-{l}'],
+    [`${L}.mlp`, 'ffn_moe_out-{l}'],
+  ],
+};
+
+/** Families that were run only when the rules of `align` stood. */
+export const HELD_OUT = Object.keys(OTHERS);
+/** Of all families. */
+export const ALL_TRUTH: typeof TRUTH = { ...TRUTH, ...OTHERS };
 
 /** The second of the name, with the bias added. */
 function biased(truth: Truth): Truth {

@@ -8,6 +8,7 @@ interface DiffWeightsCommandOptions {
   tensors: string;
   failAbove?: number;
   allowNonfinite?: boolean;
+  byContent?: boolean;
   all?: boolean;
   json?: boolean;
 }
@@ -34,11 +35,17 @@ export function diffWeightsCommand(context: CommandContext): Command {
       '--allow-nonfinite',
       'pass over what is not finite in the same way on both sides (the same infinity, or NaN): counted, not judged',
     )
+    .option(
+      '--by-content',
+      'pair tensors by what they hold, not by name (default: where the family of one is not known)',
+    )
     .option('--all', 'list every tensor, not only the worst')
     .option('--json', 'print all metrics of all tensors as JSON')
     .addHelpText(
       'after',
-      '\nGGUF names are mapped, quantised values dequantised (both need the native addon). Exit code 1: a tensor' +
+      '\nNames of ZAYA and Qwen3 are known; any other two models are paired by content: rows in another order (the' +
+        '\nrotation of q and k), joined and parted tensors, stacks of experts, transposes, norms plus 1.' +
+        '\nGGUF names are mapped, quantised values dequantised (both need the native addon). Exit code 1: a tensor' +
         '\nexceeds --fail-above, has NaN or infinities, is on one side only, or differs in shape; a vocabulary that one' +
         '\nside has trimmed is compared up to its end.' +
         '\n\nExample:\n  zayascope diff-weights ZAYA1-8B ZAYA1-8B-Q8_0.gguf --fail-above 1e-4',
@@ -51,22 +58,21 @@ export function diffWeightsCommand(context: CommandContext): Command {
 async function runDiffWeights(
   referencePath: string,
   testedPath: string,
-  { tensors, failAbove, allowNonfinite = false, all, json }: DiffWeightsCommandOptions,
+  { tensors, failAbove, allowNonfinite = false, byContent = false, all, json }: DiffWeightsCommandOptions,
   { terminal, exitWith }: CommandContext,
 ): Promise<void> {
+  const { isKnownFamily } = await import('../../weights-diff/content/raw-weights.js');
+  const { diffWeightsByContent } = await import('../../weights-diff/content/diff-by-content.js');
   const { openModelSource } = await import('../../models/layout/source.js');
   const { diffWeights } = await import('../../weights-diff/diff-weights.js');
   const { formatWeightsDiff } = await import('../../weights-diff/format-weights-diff.js');
-  const reference = await openModelSource(referencePath);
-  const tested = await openModelSource(testedPath);
-  const report = await withProgress(terminal, 'diff-weights', 'tensors', (onProgress) =>
-    diffWeights(reference, tested, {
-      tensors,
-      allowNonFinite: allowNonfinite,
-      onProgress,
-      failAbove,
-    }),
-  );
+  const isByContent =
+    byContent || !(await isKnownFamily(referencePath)) || !(await isKnownFamily(testedPath));
+  const report = await withProgress(terminal, 'diff-weights', 'tensors', async (onProgress) => {
+    const settings = { tensors, allowNonFinite: allowNonfinite, onProgress, failAbove };
+    if (isByContent) return diffWeightsByContent(referencePath, testedPath, settings);
+    return diffWeights(await openModelSource(referencePath), await openModelSource(testedPath), settings);
+  });
   const options = { color: terminal.hasColor, verbose: all === true };
   if (json) terminal.result(toJson(report));
   else terminal.styledResult(formatWeightsDiff(report, options));
