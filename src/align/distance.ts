@@ -83,8 +83,7 @@ function areReordered(
 ): boolean {
   if (width < 2) return false;
   const same = rows.filter(
-    (row) =>
-      rowError(rowAt(reference, row, width).toSorted(), rowAt(tested, row, width).toSorted()) <= limit,
+    (row) => rowError(rowAt(reference, row, width).toSorted(), rowAt(tested, row, width).toSorted()) <= limit,
   );
   return rows.length > 0 && 2 * same.length >= rows.length;
 }
