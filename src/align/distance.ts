@@ -64,7 +64,9 @@ export function middleError(reference: Float32Array, tested: Float32Array, rows:
   return areReordered(others, reference, tested, width, limit) ? Number.POSITIVE_INFINITY : middle;
 }
 
-/** Share of rows in which anything differs: of indices. Infinite where most hold the same in another order. */
+/**
+ * Share of rows in which anything differs: of indices. Infinite where most hold the same in another order.
+ */
 export function differingRows(reference: Float32Array, tested: Float32Array, rows: number): number {
   const width = reference.length / rows;
   const others = Array.from({ length: rows }, (_, row) => row).filter((row) =>
