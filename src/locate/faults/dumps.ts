@@ -13,6 +13,7 @@ import { standingNotes } from '../noise/noise-standing.js';
 import { blockCount } from '../replay/tap-graph.js';
 import { isRoutingTap, RoutingSums } from '../routing/drift.js';
 import { tiedChoices } from '../routing/tied-choices.js';
+import { coarsestDtype } from './alone.js';
 import { decideDtypes } from './dtypes/decided.js';
 import { storedAlone } from './dtypes/stored-alone.js';
 import { errorOf, type OpEvidence, valueReports } from './evidence.js';
@@ -124,7 +125,7 @@ export async function locateDumps(
   const noises = new Map(noiseByTap?.map((entry) => [entry.tap, entry]));
   using owned = source === undefined || kept !== undefined ? undefined : new PolicyRunners(source, open);
   const runners = source === undefined ? undefined : (kept?.runners(source, open) ?? owned);
-  const holds = heldByAll(dumps);
+  const holds = await heldByAll(dumps);
   const { base, own, rounded, stored, otherWeights, followed } = await decideDtypes(
     runners,
     { reference, tested, noise },
@@ -157,7 +158,13 @@ export async function locateDumps(
   const judging: LocateOpsOptions = {
     failAbove,
     ties: await tiedChoices(tested, own.local, own.half !== null),
-    alone: model === undefined ? { wrongChoices } : undefined,
+    alone:
+      model === undefined
+        ? { failAbove, dtype: coarsestDtype(reference, tested), wrongChoices, family }
+        : undefined,
+    blocks:
+      source?.config.num_hidden_layers ??
+      blockCount([...reference.taps, ...tested.taps].map(({ name }) => name)),
     type: reference.manifest.model.type,
     family,
     small: own.small,
@@ -175,7 +182,7 @@ export async function locateDumps(
       : ownBeginnings(failing, own.local, tested);
   const { begins, within, steps } = gathered;
   const faults = gathered.faults.filter(({ tap }) => !storedUnseen?.taps.has(tap));
-  const blocks = blockCount(evidence.keys());
+  const { blocks } = judging;
   const input: KindInput = {
     mode: header.mode,
     faults,
@@ -261,7 +268,7 @@ export async function locateDumps(
       ...partners.filter((note) => unfinished?.startsWith(note) !== true),
       ...(found ? [] : unexplained(final, own.half !== null, recompute, storedTypes)),
       ...(rounded === null ? [] : [rounded.note]),
-      ...(stored === null && rounded === null ? recomputedNotes(tested, base) : []),
+      ...(model !== undefined && stored === null && rounded === null ? recomputedNotes(tested, base) : []),
       ...(followed === null ? [] : [followed.note]),
       ...own.notes,
       ...notes,
@@ -279,14 +286,34 @@ function isContinued({ manifest }: DumpView): boolean {
 }
 
 /**
- * True for values that all dumps hold whole. A run that was asked for the last token's logits alone has a row
- * of its last values: they are compared, and nothing is recomputed from them.
+ * True for values that all dumps hold whole, or up to the forward call in which a run ended. A run that was
+ * asked for the last token's logits alone has a row of its last values: they are compared, and nothing is
+ * recomputed from them.
  */
-function heldByAll(dumps: readonly DumpView[]): (name: string) => boolean {
-  const names = dumps.map(
-    ({ taps }) => new Set(taps.filter(({ nullable }) => nullable !== true).map(({ name }) => name)),
+async function heldByAll(dumps: readonly DumpView[]): Promise<(name: string) => boolean> {
+  const held = await Promise.all(
+    dumps.map(async (dump) => {
+      const names = new Set<string>();
+      for (const { name, nullable } of dump.taps)
+        if (nullable !== true || (await endsInLastCall(dump, name))) names.add(name);
+      return names;
+    }),
   );
-  return (name) => names.every((held) => held.has(name));
+  return (name) => held.every((names) => names.has(name));
+}
+
+/** True for a value of a partial dump that its last forward call lacks, and all calls before it have. */
+async function endsInLastCall(dump: DumpView, name: string): Promise<boolean> {
+  if (dump.manifest.status !== 'partial') return false;
+  const { step } = await dump.rows(name);
+  const last = step.reduce((a, b) => Math.max(a, b), 0);
+  const before = step.filter((each) => each < last).length;
+  let there = 0;
+  for await (const batch of dump.stream(name)) {
+    if (batch.step.at(-1) === last) return false;
+    there += batch.shape[0]!;
+  }
+  return before > 0 && there === before;
 }
 
 async function routingDrift(reference: DumpView, tested: DumpView, noise: DumpView | undefined) {

@@ -39,7 +39,10 @@ export function nextCommand(tap: string, step: NextStep, blocks: number): string
       .map(({ taps }) => taps.map(({ name }) => name))
       .reduce((a, b) => a.filter((name) => b.includes(name))),
   );
-  const taps = [...directInputs(tap, blocks).inputs.filter((name) => held.has(name)), tap];
+  const taps = [
+    ...directInputs(tap, blocks, reference.manifest.model.type).inputs.filter((name) => held.has(name)),
+    tap,
+  ];
   return `zayascope diff ${shell(reference.dir)} ${shell(tested.dir)}${map} --taps ${taps.join()} --all`;
 }
 

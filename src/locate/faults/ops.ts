@@ -1,8 +1,8 @@
 import { type FloatTapReport, type IntegerTapReport, tapNonFinite } from '../../diff/report.js';
 import type { Family } from '../../families/family.js';
 import { hasRole } from '../../families/roles.js';
-import { blockCount, tapSpan } from '../replay/tap-graph.js';
-import { aloneLimit, verdictAlone } from './alone.js';
+import { tapSpan } from '../replay/tap-graph.js';
+import { type AloneRules, aloneLimit, verdictAlone } from './alone.js';
 import { errorOf, type OpEvidence } from './evidence.js';
 import type { LocatedOp, NonFiniteOrigin, OpVerdict } from './report.js';
 import { type ShareTap, tapShares } from './share.js';
@@ -32,10 +32,11 @@ export interface LocateOpsOptions {
   ties: ReadonlySet<string>;
   /**
    * Two dumps without a model: an op fails where its cumulative error is above {@link aloneLimit} while those
-   * of its inputs are not. Holds the taps of experts that contradict the tested run's own probabilities,
-   * which fail too.
+   * of its inputs are not. Choices that contradict the tested run's own probabilities fail too.
    */
-  alone?: { wrongChoices: ReadonlySet<string> } | undefined;
+  alone?: AloneRules | undefined;
+  /** Decoder blocks of the model, of which values may be held of few or of none. */
+  blocks: number;
   /** What the values are of: a `model_type`, and its family. */
   type: string | undefined;
   family: Family;
@@ -66,7 +67,7 @@ export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: Lo
   // Values that not all dumps hold are no ends of a span where ops were recomputed.
   const recomputed = names.filter((name) => evidence.get(name)!.local !== undefined);
   const held = new Set(recomputed.length === 0 ? names : recomputed);
-  const blocks = blockCount(names);
+  const { blocks } = options;
   const ops: LocatedOp[] = [];
   const shareTaps: ShareTap[] = [];
   let nonFinite: NonFiniteOrigin | null = null;
@@ -87,7 +88,7 @@ export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: Lo
     const usual = local !== null && local <= ownLimit! ? options.small?.get(tap) : undefined;
     // However systematic: what is below the least limit is no fault. One element may be a rounding off.
     const judged = usual === undefined ? ownLimit : Math.max(usual, least);
-    const limit = options.alone ? aloneLimit(own, options.failAbove) : judged;
+    const limit = options.alone ? aloneLimit(own, options.alone) : judged;
     const worstInput = Math.max(0, ...from.map((input) => errorOf(input.cumulative)));
     ops.push({
       tap,
@@ -102,7 +103,7 @@ export function locateOps(evidence: ReadonlyMap<string, OpEvidence>, options: Lo
           ? null
           : Math.sqrt(cumulative / worstInput) || 0,
       verdict: options.alone
-        ? verdictAlone(own, from, options.failAbove, options.alone.wrongChoices)
+        ? verdictAlone(own, from, options.alone)
         : verdictOf(own, {
             local,
             limit,

@@ -6,7 +6,7 @@ import { type Policy, policy as presetPolicy, type Setting } from '../../graph/p
 import type { ModelConfig } from '../../models/runtime/architecture.js';
 import { settingOf } from '../../models/runtime/model-policy.js';
 import { traceModel } from '../../models/runtime/trace.js';
-import { blockCount, tapPlace, tapSpan } from '../replay/tap-graph.js';
+import { tapPlace, tapSpan } from '../replay/tap-graph.js';
 import { coarserNote, type NoiseUse, noiseUse, productSpans, SINGLE_FLOOR } from './dtypes/coarser-noise.js';
 import { geluTaps, pooledFaults, spannedRoundings, USUAL } from './dtypes/pooled.js';
 import type { HalfDtype } from './dtypes/rounding.js';
@@ -167,7 +167,7 @@ export async function ownErrors(
     notes.push(
       `Without --noise every op of ${label(tested)} may round to ${half}, as most of its values are.`,
     );
-  const spanned = spannedRoundings(local.keys(), setting, runner.config.model_type);
+  const spanned = spannedRoundings(local.keys(), setting, runner.config);
   const hidden = noise === undefined ? spanned : new Set<string>();
   let derived: ReadonlyMap<string, LocalError> | undefined;
   if (half !== null || hidden.size > 0) {
@@ -366,5 +366,5 @@ function isTableOfUnseen(
 ): boolean {
   if (!geluTaps(config).has(name) || setting(`${name}#form`) !== 'tanh') return false;
   const held = new Set(local.keys());
-  return tapSpan(name, blockCount(held), held, false, config.model_type).inside.length > 1;
+  return tapSpan(name, config.num_hidden_layers, held, false, config.model_type).inside.length > 1;
 }

@@ -5,7 +5,6 @@ import { architectureOf } from '../../models/architectures.js';
 import { openModelSource } from '../../models/layout/source.js';
 import { requireModelFit } from '../model-fit.js';
 import { requireOtherFolder, standingNotes } from '../noise/noise-standing.js';
-import { blockCount } from '../replay/tap-graph.js';
 import { tiedChoices } from '../routing/tied-choices.js';
 import { choiceGroups } from './choices.js';
 import { errorOf, type OpEvidence } from './evidence.js';
@@ -119,6 +118,7 @@ export async function locatePolicy(
     ties: await tiedChoices(reference, local, false),
     type: plain.config.model_type,
     family,
+    blocks: plain.config.num_hidden_layers,
   });
   const { faults, begins, within, steps } = ownBeginnings(
     located.ops.filter(({ verdict }) => verdict === 'fault'),
@@ -149,7 +149,7 @@ export async function locatePolicy(
       ),
     );
 
-  const blocks = blockCount(evidence.keys());
+  const blocks = plain.config.num_hidden_layers;
   const kinds = locatedKinds({
     mode: 'policy',
     faults,

@@ -65,6 +65,29 @@ export async function dumpCalls(
   return found!;
 }
 
+/**
+ * The values that the last forward call of a partial dump lacks: its producer ended on the way. Undefined for
+ * a call that is whole.
+ */
+export async function lackingValues(
+  dump: Pick<DumpView, 'manifest' | 'stream'>,
+  calls: readonly DumpCall[],
+  names: Iterable<string>,
+): Promise<{ step: number; lacks: ReadonlySet<string> } | undefined> {
+  if (dump.manifest.status !== 'partial') return undefined;
+  const step = Math.max(...calls.map((call) => call.step));
+  const lacks = new Set<string>();
+  for (const name of names) {
+    let isThere = false;
+    for await (const _ of dump.stream(name, { step })) {
+      isThere = true;
+      break;
+    }
+    if (!isThere) lacks.add(name);
+  }
+  return lacks.size === 0 ? undefined : { step, lacks };
+}
+
 function callsOf(
   { sequence, position, step }: FileRows,
   sequences: readonly (readonly number[])[],

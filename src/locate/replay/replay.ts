@@ -10,7 +10,7 @@ import type { ModelCache } from '../../models/runtime/cache.js';
 import type { Model } from '../../models/runtime/model.js';
 import type { ModelPlan, PlanOptions } from '../../models/runtime/plan.js';
 import { tapPattern } from '../../tap-pattern.js';
-import { type DumpCall, dumpCalls, isState } from './calls.js';
+import { type DumpCall, dumpCalls, isState, lackingValues } from './calls.js';
 import { type GraftTaps, graftTaps, heldColumns } from './graft.js';
 import { loadHistory } from './history.js';
 import { narrowed } from './span.js';
@@ -100,6 +100,7 @@ export async function replay(runner: Runner, options: ReplayOptions): Promise<Re
   const missing = new Set<string>();
   const cancel = () => runner.backend.native.cancel();
   signal?.addEventListener('abort', cancel);
+  const unfinished = await lackingValues(dump, calls, held.keys());
   const wants = (name: string) => {
     if (!held.has(name) && !isState(name)) missing.add(name);
     return held.has(name) || watches(name);
@@ -114,26 +115,30 @@ export async function replay(runner: Runner, options: ReplayOptions): Promise<Re
     const { config } = runner;
     return architecture.attention(config, config.layer_types[block]!).window === undefined;
   };
-  const taps: GraftTaps =
+  const tapsWithout = (lacks: ReadonlySet<string>): GraftTaps =>
     replace === null
       ? { wants, replaced, prepare: async () => {} }
       : graftTaps({
           dump,
           replace,
-          holds: (name) => holds(name) && isWhole(name),
+          holds: (name) => holds(name) && isWhole(name) && !lacks.has(name),
           wants,
           read: (name) => read!(name),
         });
+  const whole = tapsWithout(new Set());
   const matches = replace === null ? () => false : tapPattern(replace);
-  const plans = new ReplayPlans(runner, taps, calls, [...held.keys()].some(isState));
+  const plans = new ReplayPlans(runner, whole, calls, [...held.keys()].some(isState));
   try {
     for (const [number, call] of calls.entries()) {
-      const plan = plans.of(call);
+      const lacks = call.step === unfinished?.step ? unfinished.lacks : undefined;
+      const taps = lacks === undefined ? whole : tapsWithout(lacks);
+      const plan = plans.of(call, taps);
+      const present = lacks === undefined ? held : new Map([...held].filter(([name]) => !lacks.has(name)));
       if (plans.cache !== undefined) {
         if (call.past === 0) plans.cache.reset();
         else await loadHistory(plans.cache, dump, calls[number - 1]!, (name) => holds(name) && matches(name));
       }
-      const rows = new SegmentRows(dump, call, plan, held);
+      const rows = new SegmentRows(dump, call, plan, present);
       read = (name) => rows.read(name);
       await plan.run(call.tokens, {
         place: { past: call.past, padding: NO_PADDING },
@@ -150,7 +155,7 @@ export async function replay(runner: Runner, options: ReplayOptions): Promise<Re
             if (watches(name))
               watch?.(name, new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4));
           for (const value of values) {
-            if (!held.has(value.name)) continue;
+            if (!present.has(value.name)) continue;
             const dumped = await rows.read(value.name);
             await visit({ tap: held.get(value.name)!, dumped, shown: asRows(value, dumped, { dump, call }) });
           }
@@ -163,7 +168,7 @@ export async function replay(runner: Runner, options: ReplayOptions): Promise<Re
     signal?.removeEventListener('abort', cancel);
     plans.close();
   }
-  for (const name of taps.replaced) replaced.add(name);
+  for (const name of whole.replaced) replaced.add(name);
   return { replaced, missing: [...missing] };
 }
 
@@ -182,20 +187,22 @@ const MAX_PLANS = 3;
 class ReplayPlans {
   readonly cache: ModelCache | undefined;
   readonly #runner: Runner;
-  readonly #taps: GraftTaps;
+  readonly #usual: GraftTaps;
   readonly #kept = new Map<string, ModelPlan>();
 
   constructor(runner: Runner, taps: GraftTaps, calls: readonly DumpCall[], hasStates: boolean) {
     this.#runner = runner;
-    this.#taps = taps;
+    this.#usual = taps;
     const longest = Math.max(...calls.map(({ past, tokens }) => past + tokens.length));
     if (hasStates || calls.some(({ past }) => past > 0))
       this.cache = runner.cache(Math.ceil(longest / SPAN_STEP) * SPAN_STEP);
   }
 
-  of({ past, tokens: { length: tokens } }: DumpCall): ModelPlan {
+  /** @param taps others than the usual ones make a plan that serves this call alone. */
+  of({ past, step, tokens: { length: tokens } }: DumpCall, taps: GraftTaps): ModelPlan {
     const span = Math.ceil((past + tokens) / SPAN_STEP) * SPAN_STEP;
-    const key = this.cache === undefined ? `${tokens}` : `${tokens} of ${span}`;
+    const size = this.cache === undefined ? `${tokens}` : `${tokens} of ${span}`;
+    const key = taps === this.#usual ? size : `${size} in step ${step}`;
     const known = this.#kept.get(key);
     this.#kept.delete(key);
     const most = this.cache === undefined ? 1 : MAX_PLANS;
@@ -205,7 +212,7 @@ class ReplayPlans {
         this.#kept.delete(other);
       }
     const cached = this.cache === undefined ? {} : { cached: { cache: this.cache, span } };
-    const plan = known ?? this.#runner.plan({ tokens, taps: this.#taps, ...cached });
+    const plan = known ?? this.#runner.plan({ tokens, taps, ...cached });
     this.#kept.set(key, plan);
     return plan;
   }

@@ -4,7 +4,7 @@
  */
 import type { ModelConfig } from '../../../models/runtime/architecture.js';
 import { traceModel } from '../../../models/runtime/trace.js';
-import { blockCount, tapSpan } from '../../replay/tap-graph.js';
+import { tapSpan } from '../../replay/tap-graph.js';
 import type { LocalError } from '../local.js';
 import { LIMIT_FACTOR, UNMEASURED_LIMIT } from '../ops.js';
 import type { HalfDtype } from './rounding.js';
@@ -55,9 +55,10 @@ export function noiseUse({
 export function productSpans(names: Iterable<string>, config: ModelConfig): (tap: string) => boolean {
   const { multiplied } = traceModel(config);
   const held = new Set(names);
-  const blocks = blockCount(held);
   return (tap) =>
-    tapSpan(tap, blocks, held, false, config.model_type).inside.some((name) => multiplied.has(name));
+    tapSpan(tap, config.num_hidden_layers, held, false, config.model_type).inside.some((name) =>
+      multiplied.has(name),
+    );
 }
 
 /** What to tell of a noise run that is coarser than the tested program. */

@@ -55,7 +55,7 @@ export async function followedDtypes(
   );
   const followed = rounded.filter(({ bitEqual }) => bitEqual >= SAME_BITS);
   if (followed.length < MOST_OPS * rounded.length || followed.length === 0) return null;
-  const leftOut = spannedRoundings(local.keys(), setting, runner.config.model_type);
+  const leftOut = spannedRoundings(local.keys(), setting, runner.config);
   for (const [name, { roundedOnce }] of plain) if (roundedOnce >= ROUNDS_ONCE) leftOut.add(name);
   const counted = (measured: ReadonlyMap<string, LocalError> | null) =>
     pooledFaults({ local, measured, setting, leftOut, gelus: geluTaps(runner.config), most: FEW });

@@ -6,7 +6,7 @@
 import type { Setting } from '../../../graph/policy.js';
 import type { ModelConfig } from '../../../models/runtime/architecture.js';
 import { modelSites } from '../../../models/runtime/sites.js';
-import { blockCount, tapPlace, tapSpan } from '../../replay/tap-graph.js';
+import { tapPlace, tapSpan } from '../../replay/tap-graph.js';
 import type { LocalError } from '../local.js';
 import type { HalfDtype } from './rounding.js';
 
@@ -88,12 +88,17 @@ export function geluTaps(config: ModelConfig): Set<string> {
  * Ops that reach over values which the policy rounds and no dump shows: what falls on the other side of a tie
  * there changes many of their elements.
  */
-export function spannedRoundings(names: Iterable<string>, setting: Setting, type: string): Set<string> {
+export function spannedRoundings(
+  names: Iterable<string>,
+  setting: Setting,
+  { num_hidden_layers, model_type }: ModelConfig,
+): Set<string> {
   const held = new Set(names);
-  const blocks = blockCount(held);
   const rounds = (name: string) => setting(`${name}#round`) !== 'none';
   return new Set(
-    [...held].filter((name) => tapSpan(name, blocks, held, false, type).inside.slice(0, -1).some(rounds)),
+    [...held].filter((name) =>
+      tapSpan(name, num_hidden_layers, held, false, model_type).inside.slice(0, -1).some(rounds),
+    ),
   );
 }
 

@@ -9,6 +9,7 @@ import { architectureOf } from '../../../models/architectures.js';
 import type { ModelConfig } from '../../../models/runtime/architecture.js';
 import { traceModel } from '../../../models/runtime/trace.js';
 import { requiredTensors } from '../../../models/runtime/weights.js';
+import { tapSpan } from '../../replay/tap-graph.js';
 import { type LocalError, type LocalOptions, localErrors } from '../local.js';
 import { label } from '../notes.js';
 import { LIMIT_FACTOR, UNMEASURED_LIMIT } from '../ops.js';
@@ -95,22 +96,35 @@ export async function findStoredType(
   }
   const embedding = traceModel(runners.model!.config).taps[0]!.name;
   const rows = own.local.get(embedding);
+  // Where a dump holds few values, many ops lie in front of a product, and any of them may have made its error.
+  const alone = products.filter(standsAlone(runners.model!.config, new Set(own.local.keys())));
+  const wrongAlone = alone.filter(fails);
   // A file mixes types, of which some may be those of the file that ran.
   const types = new Map<string, LocalError[]>();
-  for (const each of products) {
+  for (const each of alone) {
     const dtype = file.dtypeOf(each.tap.name);
     types.set(dtype, [...(types.get(dtype) ?? []), each]);
   }
   const wrong = [...types.values()].filter((all) => all.filter(fails).length >= NEARLY_ALL * all.length);
   const isOther =
-    wrong.flat().length >= MOST * products.length &&
-    ((rows !== undefined && fails(rows)) || median(failing.map(({ nmse }) => nmse)) > COARSE);
+    wrongAlone.length > 0 &&
+    wrong.flat().length >= MOST * alone.length &&
+    ((rows !== undefined && fails(rows)) || median(wrongAlone.map(({ nmse }) => nmse)) > COARSE);
   if (!isOther) return nothing;
-  const count = `${failing.length} of ${products.length} products${rows !== undefined && fails(rows) ? ', and the rows of the embedding,' : ''}`;
+  const count = `${wrongAlone.length} of ${alone.length} products${rows !== undefined && fails(rows) ? ', and the rows of the embedding,' : ''}`;
   return {
     stored: null,
     otherWeights: `${label(tested)} was not computed with the weights of ${file.name} (${file.dtypes}): ${count} are others on the same inputs, and no type of file that was tried takes that away. ${file.isGguf ? 'It is not the GGUF that ran: pass that' : 'Pass the checkpoint or GGUF file that ran'} as --model.`,
   };
+}
+
+/** True for products in front of which no other product lies, up to the values that the dump holds. */
+function standsAlone(config: ModelConfig, held: ReadonlySet<string>): (product: LocalError) => boolean {
+  const { products } = traceModel(config);
+  return ({ tap: { name } }) =>
+    tapSpan(name, config.num_hidden_layers, held, false, config.model_type).inside.filter((each) =>
+      products.has(each),
+    ).length === 1;
 }
 
 /** The model's file in words. */

@@ -14,7 +14,7 @@ import { traceModel } from '../../../models/runtime/trace.js';
 import { checkWeights } from '../../../models/runtime/weights.js';
 import type { TensorInfo } from '../../../weights/checkpoint.js';
 import { readTensor } from '../../../weights/tensor-data.js';
-import { blockCount, directInputs } from '../../replay/tap-graph.js';
+import { directInputs } from '../../replay/tap-graph.js';
 import { type HalfForm, halfDot, toHalf } from './half-dot.js';
 
 /** Tokens and output rows of the sample, spread over all there are. */
@@ -49,7 +49,7 @@ export async function halfSums(
   tap: string,
 ): Promise<HalfSums | null> {
   const held = new Map(dump.taps.map((each) => [each.name, each]));
-  const { inputs } = directInputs(tap, blockCount(held.keys()), model.config.model_type);
+  const { inputs } = directInputs(tap, model.config.num_hidden_layers, model.config.model_type);
   const weight = weightOf(model, policy, tap);
   if (weight === undefined || !inputs.every((name) => held.has(name))) return null;
   const choice = inputs.find((name) => held.get(name)!.dtype === 'I32');

@@ -84,7 +84,7 @@ export async function gatheredBeginnings(
       }
     rows.set(name, own);
   }
-  const limitOf = (name: string) => aloneLimit(evidence.get(name)!, options.failAbove);
+  const limitOf = (name: string) => aloneLimit(evidence.get(name)!, options.alone!);
   const found = [...faults];
   const step = steps > 1 ? firstStep(rows, limitOf) : undefined;
   if (step !== undefined) {
