@@ -83,6 +83,13 @@ describe('zayascope locate', () => {
     expect(stdout).not.toContain('share*');
   });
 
+  it('accuses no op of a right run in half precision without a model', async () => {
+    const { code, stdout } = await runCommand(['locate', reference, bfloat16]);
+    expect(stdout).toMatch(/^SILENT/m);
+    expect(stdout).not.toContain('are recomputed');
+    expect(code).toBe(0);
+  });
+
   it('is silent within the noise, with 0', async () => {
     // The run again: its own folder would be refused.
     const again = join(scratch, 'again');

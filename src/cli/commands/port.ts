@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Command } from 'commander';
 import { describePlace } from '../../describe-place.js';
+import type { DumpView } from '../../dump/dump-view.js';
 import { ZayascopeError } from '../../errors.js';
 import type { ModelSource } from '../../models/layout/source.js';
 import { pathExists } from '../../regular-file.js';
@@ -194,7 +195,9 @@ async function referenceConfig(reference: string, isDump: boolean, out: string):
   return own;
 }
 
-/** Runs `dump.py` of this package on the ids of the imported dump. */
+/**
+ * Runs `dump.py` of this package on the ids of the imported dump, in the calls in which the port ran them.
+ */
 async function makeReference(
   checkpoint: string,
   { dump: folder, out, reference }: { dump: string; out: string; reference: string },
@@ -206,6 +209,7 @@ async function makeReference(
   const sequences = dump.manifest.sequences.map((sequence) => sequence.tokens ?? []);
   const [first] = sequences;
   await writeFile(tokens, JSON.stringify(sequences.length === 1 ? { tokens: first } : { sequences }));
+  const steps = await callSizes(dump);
   const python = process.env.ZAYASCOPE_PYTHON ?? join(ROOT, '.venv', 'bin', 'python');
   await journey.runProgram(python, [
     join(ROOT, 'dumps', 'reference', 'dump.py'),
@@ -216,11 +220,22 @@ async function makeReference(
       tokens,
       '--dtype',
       'float32',
+      ...(steps === undefined ? [] : ['--steps', steps]),
       '--out',
       reference,
       '--overwrite',
     ],
   ]);
+}
+
+/**
+ * The forward calls of the port, so that the reference leaves its states where the port does: they are
+ * compared then. Undefined for several sequences, which the reference runs as one padded batch.
+ */
+async function callSizes(dump: DumpView): Promise<string | undefined> {
+  if (dump.manifest.sequences.length !== 1) return undefined;
+  const { dumpCalls } = await import('../../locate/replay/calls.js');
+  return (await dumpCalls(dump)).map(({ tokens }) => tokens.length).join();
 }
 
 /** Before the reference is made, which takes longest. */

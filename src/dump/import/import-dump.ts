@@ -118,6 +118,7 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
     ...remarks(sequences, names.superseded, shared, taps),
     ...orderNotes(order),
     ...(known === undefined && isOfFamily ? [NO_CONFIG] : []),
+    ...prefixNotes(own, taps, known),
   ];
   const kept = unmapped === 'keep' ? names.unmapped : [];
   const dropped = unmapped === 'drop' ? names.unmapped : [];
@@ -200,6 +201,23 @@ function showsOthersCache({ rule, values }: ResolvedTap): boolean {
   return (
     rule?.layout?.some(({ op }) => op === 'visible') === true && values.some((value) => value?.sharesCache)
   );
+}
+
+/** What holds fewer entries than the config says, which its rule in the map allows. */
+function prefixNotes(
+  own: readonly ResolvedTap[],
+  taps: readonly PlannedTap[],
+  known: ReadonlyMap<string, TapSpec> | undefined,
+): string[] {
+  const mayBeCut = new Set(own.filter(({ rule }) => rule?.prefix).map(({ name }) => name));
+  const cut = new Map<string, Set<string>>();
+  for (const { spec } of taps) {
+    const [held, whole] = [spec.shape.at(-1), known?.get(spec.name)?.shape.at(-1)];
+    if (!mayBeCut.has(spec.name) || held === whole || whole == null || held == null) continue;
+    const sizes = `${held} of the config's ${whole} entries`;
+    cut.set(sizes, (cut.get(sizes) ?? new Set()).add(spec.name.replace(/^layers\.\d+/, 'layers.*')));
+  }
+  return [...cut].map(([sizes, names]) => `The first ${sizes} are held of ${[...names].join(', ')}.`);
 }
 
 function splitBy<T>(entries: readonly T[], isFirst: (entry: T) => boolean): [T[], T[]] {

@@ -229,12 +229,17 @@ function misfit(
       : [...(expectsRows ? [count] : []), ...target.shape.map((size) => size ?? 'any')];
   const rows = layout.shape.reduce((all, size) => all * size, 1);
   const perRow = target?.shape.reduce<number>((all, size) => all * (size ?? Number.NaN), 1) ?? Number.NaN;
-  const fewer = expectsRows && rows % perRow === 0 && rows / perRow < count;
-  const hint = fewer
-    ? `: only ${rows / perRow} of ${count} tokens were computed here. Ask for the logits of every token (batch.logits[i] = true), or record which were asked for with begin(batch)`
-    : steps.length > 1
-      ? ' or the like in a later step'
-      : '';
+  // A value that has all tokens differs in its sizes.
+  const hasAllTokens = layout.shape.some((size, axis) => axis < layout.shape.length - 1 && size === count);
+  const fewer = expectsRows && !hasAllTokens && rows % perRow === 0 && rows / perRow < count;
+  const hint =
+    hasAllTokens && target !== undefined
+      ? `: ${count} tokens of another size than the config says. Pass the config.json of the model that ran, or the map that fits, with --config and --map`
+      : fewer
+        ? `: only ${rows / perRow} of ${count} tokens were computed here. Ask for the logits of every token (batch.logits[i] = true), or record which were asked for with begin(batch)`
+        : steps.length > 1
+          ? ' or the like in a later step'
+          : '';
   return importError(
     'BAD_ARGUMENT',
     `shape [${expected.join(', ')}]`,

@@ -38,7 +38,9 @@ export function coarsestDtype(...dumps: readonly Pick<DumpView, 'taps'>[]): stri
   return main.includes('BF16') ? 'BF16' : main.includes('F16') ? 'F16' : 'F32';
 }
 
-/** The dtype that most floats of a dump are stored in; F32 where half of them or fewer are in half precision. */
+/**
+ * The dtype that most floats of a dump are stored in; F32 where half of them or fewer are in half precision.
+ */
 function mainDtype({ taps }: Pick<DumpView, 'taps'>): string {
   const floats = taps.map(({ dtype }) => dtype).filter((dtype) => UNITS[dtype] !== undefined);
   const count = (dtype: string) => floats.filter((each) => each === dtype).length;

@@ -96,7 +96,8 @@ export async function findStoredType(
   }
   const embedding = traceModel(runners.model!.config).taps[0]!.name;
   const rows = own.local.get(embedding);
-  // Where a dump holds few values, many ops lie in front of a product, and any of them may have made its error.
+  // Where a dump holds few values, many ops lie in front of a product, and any of them may have made its
+  // error.
   const alone = products.filter(standsAlone(runners.model!.config, new Set(own.local.keys())));
   const wrongAlone = alone.filter(fails);
   // A file mixes types, of which some may be those of the file that ran.
