@@ -69,18 +69,15 @@ const KNOWN = [
 ];
 
 // 456 lines a call: the first call of 20 tokens is whole in all, the run ends in the second or in the fifth.
-it.each([600, 2200])(
-  'a decode run that ended after line %d has the faults of a whole one',
-  async (lines) => {
-    const report = await located('before-f32-decode', `cut-${lines}`, (_, number) => number < lines);
-    expect(report.firstFault).toBe('layers.0.self_attn.qkv_proj.conv_qk_grouped');
-    expect(report.kinds.map(({ kind }) => kind).sort()).toEqual(KNOWN);
-    // In all blocks, though the run ended in one of them: the calls before have them all.
-    const judged = report.ops.filter(({ tap }) => tap.endsWith('conv_qk_grouped'));
-    expect(judged.map(({ verdict }) => verdict)).toEqual(Array(8).fill('fault'));
-    expect(report.notes.join()).toContain('is partial: its producer did not finish');
-  },
-);
+it.each([600, 2200])('a decode run that ended after line %d has the faults of a whole one', async (lines) => {
+  const report = await located('before-f32-decode', `cut-${lines}`, (_, number) => number < lines);
+  expect(report.firstFault).toBe('layers.0.self_attn.qkv_proj.conv_qk_grouped');
+  expect(report.kinds.map(({ kind }) => kind).sort()).toEqual(KNOWN);
+  // In all blocks, though the run ended in one of them: the calls before have them all.
+  const judged = report.ops.filter(({ tap }) => tap.endsWith('conv_qk_grouped'));
+  expect(judged.map(({ verdict }) => verdict)).toEqual(Array(8).fill('fault'));
+  expect(report.notes.join()).toContain('is partial: its producer did not finish');
+});
 
 it.each([
   ['after-f32', 'the example of the docs', /"(Qcur-\d+|result_output)"/],
