@@ -137,7 +137,7 @@ describe('zayascope import', () => {
       'a tap of another size',
       { norm: { shape: [3, 4], data: new Float32Array(12) } },
       'BAD_ARGUMENT',
-      'expected shape [3, 128], got [3, 4]: 3 tokens of another size than the config saysnorm)',
+      'expected shape [3, 128], got [3, 4]: 3 tokens of another size than the config says',
     ],
     [
       'axes in another order',

@@ -1,6 +1,6 @@
 /**
- * What little of a run there is, is judged and never blamed on the file: runs that ended in a decode step, and
- * runs of which few values were captured.
+ * What little of a run there is, is judged and never blamed on the file: runs that ended in a decode step,
+ * and runs of which few values were captured.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
