@@ -34,6 +34,8 @@ const LIKE_SORTED = 0.1;
 const OTHER_ROWS = 1;
 /** Errors up to here are those of every token. */
 const ROUNDING = 1e-9;
+/** Entries of a head, at least. */
+const LEAST_HEAD = 8;
 /** A layout that leaves no more than this is not improved upon. */
 const GOOD = 0.02;
 
@@ -73,9 +75,10 @@ function bestLayout(
     if (best !== undefined && best.error <= GOOD) return best;
   }
   if (distance > LIKE_SORTED || !rowsAgree || tested.data.length !== reference.data.length) return best;
-  for (const layout of interleavings(tested.shape.at(-1) ?? 1)) {
+  for (const layout of [...interleavings(tested.shape.at(-1) ?? 1), ...regroupings(squeezed(tested.shape))]) {
     const fit = fitOf(reference, tested, layout, sizes, target);
     if (fit !== undefined && fit.error < (best?.error ?? Number.POSITIVE_INFINITY)) best = fit;
+    if (best !== undefined && best.error <= GOOD) return best;
   }
   return best;
 }
@@ -213,6 +216,30 @@ function* interleavings(size: number): Generator<readonly Transform[]> {
     const split: Transform[] = head === size ? [] : [{ op: 'split', axis: -1, parts: size / head }];
     for (const op of ['deinterleave', 'interleave'] as const) yield [...split, { op, axis: -1, parts: 2 }];
   }
+}
+
+/**
+ * Joined values, such as queries, keys and values: all heads of each one after the other in one program, all of
+ * each head in the other.
+ */
+function* regroupings(shape: readonly number[]): Generator<readonly Transform[]> {
+  const size = shape.at(-1) ?? 1;
+  if (shape.length !== 2) return;
+  for (const parts of [2, 3, 4])
+    for (let heads = 2; heads * parts * LEAST_HEAD <= size; heads++) {
+      if (size % (heads * parts) !== 0) continue;
+      for (const [outer, inner] of heads === parts
+        ? [[parts, heads]]
+        : [
+            [parts, heads],
+            [heads, parts],
+          ])
+        yield [
+          { op: 'split', axis: -1, parts: outer! },
+          { op: 'split', axis: -1, parts: inner! },
+          { op: 'permute', axes: [0, 2, 1, 3] },
+        ];
+    }
 }
 
 function* permutations(count: number, taken: readonly number[] = []): Generator<number[]> {
