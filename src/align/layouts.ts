@@ -219,8 +219,8 @@ function* interleavings(size: number): Generator<readonly Transform[]> {
 }
 
 /**
- * Joined values, such as queries, keys and values: all heads of each one after the other in one program, all of
- * each head in the other.
+ * Joined values, such as queries, keys and values: all heads of each one after the other in one program, all
+ * of each head in the other.
  */
 function* regroupings(shape: readonly number[]): Generator<readonly Transform[]> {
   const size = shape.at(-1) ?? 1;

@@ -5,6 +5,7 @@ import { runCommand } from '../cli/run-command.js';
 import { hasLibllama } from '../llamacpp/libllama.js';
 import { describeWith } from '../system-package.js';
 import { faultJob } from './locate-faults.js';
+import { recordWrong } from './numeric-faults.js';
 import { makeModels, newFolder, recordTiny } from './tiny-models.js';
 
 describeWith('a C++ compiler or libllama', hasLibllama, 'locate --align', () => {
@@ -14,6 +15,13 @@ describeWith('a C++ compiler or libllama', hasLibllama, 'locate --align', () => 
     const tokens = makeModels([faultJob('llama', folder)]);
     for (const name of ['plain', 'fault-1'])
       await recordTiny(at(`${name}.gguf`), tokens, at(`${name}-recording`));
+    const planted = {
+      plain: at('plain-recording'),
+      tap: 'ffn_norm-1',
+      wrong: 'F16',
+      out: at('rounded'),
+    } as const;
+    await recordWrong(at('plain.gguf'), tokens, planted);
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -32,6 +40,23 @@ describeWith('a C++ compiler or libllama', hasLibllama, 'locate --align', () => 
       /^first: ffn_swiglu-0 \(GLU\), block 0: its inputs agree \(ffn_(gate|up)-0, ffn_(gate|up)-0\)/m,
     );
     expect(stdout).toMatch(/^semantic: /m);
+  });
+
+  it('says of one report which fault is of meaning and which of arithmetic', async () => {
+    const args = ['locate', at('fault-0'), at('rounded'), '--align', '--model', at('plain.gguf')];
+    const { code, stdout } = await runCommand(args);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/^first: ffn_swiglu-0 \(GLU\), block 0: its inputs agree/m);
+    expect(stdout).toMatch(/^semantic: /m);
+    expect(stdout).toMatch(/^numeric: ffn_norm-1 \(MUL\), block 1: own error .*; rounded through F16$/m);
+  });
+
+  it('finds a node rounded through F16 that the comparison does not see', async () => {
+    const args = ['locate', at('plain'), at('rounded'), '--align', '--model', at('plain.gguf')];
+    const { code, stdout } = await runCommand(args);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/^AGREES {2}with the reference, but not every node gives what its inputs give$/m);
+    expect(stdout).toMatch(/^numeric: ffn_norm-1 \(MUL\), block 1/m);
   });
 
   it('names the rotation with another base', async () => {

@@ -18,6 +18,8 @@ export interface Divergence {
   origins: Origin[];
   /** Pairs that differ by more than rounding explains, the first in the order of execution, and its limit. */
   first: { pair: ClassPair; limit: number } | undefined;
+  /** Classes between what is right and the first pair that differs: the fault is in one of them. */
+  region: ReadonlySet<number>;
   /** Classes that agree, and pairs that differ. */
   agreeing: number;
   differing: number;
@@ -48,7 +50,14 @@ export function findDivergence(
     if (known === undefined || pair.fit.error > known.fit.error) pairs.set(pair.tested, pair);
   }
   const { agrees, first, differing } = judgePairs(pairs, tested);
-  const nothing = { origins: [], first, agreeing: agrees.size, differing, isOpen: false };
+  const nothing = {
+    origins: [],
+    first,
+    region: new Set<number>(),
+    agreeing: agrees.size,
+    differing,
+    isOpen: false,
+  };
   if (first === undefined) {
     if (result === undefined || agrees.has(result.tested)) return nothing;
     // Nothing that follows has a partner: a fault, unless weights are too coarse to say so.
@@ -58,13 +67,12 @@ export function findDivergence(
   const end = first?.pair.tested ?? result!.tested;
   const before = new Set([...ancestors(tested, end), end]);
   const isRight = rightClasses(tested, agrees);
-  const origins = [...before]
-    .filter(
-      (id) => !isRight.has(id) && [...tested.classes[id]!.parents].every((parent) => isRight.has(parent)),
-    )
+  const region = new Set([...before].filter((id) => !isRight.has(id)));
+  const origins = [...region]
+    .filter((id) => [...tested.classes[id]!.parents].every((parent) => isRight.has(parent)))
     .sort((a, b) => placeOf(a, tested) - placeOf(b, tested))
     .map((id) => ({ tested: id, inputs: [...tested.classes[id]!.parents] }));
-  return { ...nothing, origins };
+  return { ...nothing, origins, region };
 }
 
 /** The logits of both sides. */

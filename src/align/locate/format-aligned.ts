@@ -30,13 +30,25 @@ function headLines(verdict: AlignedVerdict, color: boolean, all: boolean): strin
       : [
           `first pair that differs: ${first.tap} and ${first.from}, error ${formatError(first.error)}, rounding explains ${formatError(first.limit)}`,
         ]),
-    ...(kind === null
-      ? []
-      : [
-          kind === 'semantic'
-            ? 'semantic: what is named gives what its inputs give, by its own graph and weights; these say something else than the reference'
-            : 'numeric: what is named, or what goes into it, is not what its inputs give',
-        ]),
+    ...(kind === null ? [] : [KIND_WORDS[kind]]),
+    ...numericLines(verdict, color, all),
+  ];
+}
+
+const KIND_WORDS = {
+  semantic:
+    'semantic: what is named gives what its inputs give, by its own graph and weights; these say something else than the reference',
+  numeric: 'numeric: what is named, or what follows it, is not what its inputs give',
+} as const;
+
+/** Nodes that are not what their inputs give: of which the comparison may see nothing. */
+function numericLines({ numeric, kind }: AlignedVerdict, color: boolean, all: boolean): string[] {
+  const shown = all ? numeric : numeric.slice(0, FEW);
+  const words = ({ name, op, block, error, limit, cause }: AlignedVerdict['numeric'][number]) =>
+    `${styled(name, 'strong', color)} (${op})${block === null ? '' : `, block ${block}`}: own error ${formatError(error)}, limit ${formatError(limit)}${cause === null ? '' : `; ${cause}`}`;
+  return [
+    ...shown.map((fault) => `${kind === 'numeric' ? '  ' : 'numeric: '}${words(fault)}`),
+    ...(numeric.length > shown.length ? [`and ${numeric.length - shown.length} more (--all)`] : []),
   ];
 }
 

@@ -1,10 +1,11 @@
 /** Which value of a recording is the first that is not what its reference computes, for any model. */
 import { basename } from 'node:path';
 import { Dump } from '../../dump/reader.js';
-import { locateRecording, type RecordingVerdict } from '../../recording/locate/locate.js';
+import { type JudgedNode, locateRecording, type RecordingVerdict } from '../../recording/locate/locate.js';
 import { type Alignment, alignDumps } from '../align-dumps.js';
 import { bestFit } from '../layouts.js';
-import { findDivergence, type Origin, type ResultPair } from './divergence.js';
+import { GROWTH } from '../pairing/explained.js';
+import { type Divergence, findDivergence, type Origin, type ResultPair } from './divergence.js';
 
 /** Options of {@link locateAligned}. */
 export interface LocateAlignedOptions {
@@ -30,16 +31,34 @@ export interface AlignedFault {
   weights: string[];
 }
 
+/** A node that is not what its inputs give. */
+export interface NumericFault {
+  name: string;
+  op: string;
+  block: number | null;
+  /** NMSE against the node run again on its recorded inputs with operands in F32, and what it may be. */
+  error: number;
+  limit: number;
+  /** What takes the error away, in words; null where nothing that is tried does. */
+  cause: string | null;
+}
+
 /** The outcome of {@link locateAligned}. */
 export interface AlignedVerdict {
   names: { reference: string; recording: string };
   /** Values of the recording where it begins to differ, in the order of execution. */
   faults: AlignedFault[];
   /**
-   * `semantic`: the node that is named gives what its inputs give, so the graph or its weights say something
-   * else than the reference. `numeric`: it does not. Null without a fault, or where nodes were not run again.
+   * Of `faults`. `semantic`: the nodes there give what their inputs give, so the graph or its weights say
+   * something else than the reference. `numeric`: one does not, and by so much that it explains the
+   * difference. Null without a fault, or where nodes were not run again.
    */
   kind: 'semantic' | 'numeric' | null;
+  /**
+   * Nodes that are not what their inputs give, in the order of execution, whatever the reference says: some
+   * differ by less than a comparison with it can tell. Empty where nodes were not run again.
+   */
+  numeric: NumericFault[];
   /** The first pair that differs, and what rounding explains there. */
   first: { tap: string; from: string; error: number; limit: number } | null;
   /** Error of the logits; null where they are not known on both sides. */
@@ -77,13 +96,15 @@ export async function locateAligned(
   await using tested = await Dump.open(recording);
   const alignment = await alignDumps(right, tested, { onProgress });
   const result = resultPair(alignment, right, tested);
-  const { origins, first, agreeing, differing, isOpen } = findDivergence(alignment, result);
+  const divergence = findDivergence(alignment, result);
+  const { origins, first, agreeing, differing, isOpen } = divergence;
   const own = model === undefined ? null : await locateRecording({ recording, model, onProgress, ...rest });
   const faults = origins.map((origin) => describe(origin, alignment));
   return {
     names: { reference: basename(reference), recording: basename(recording) },
     faults,
-    kind: own === null || faults.length === 0 ? null : kindOf(faults, own),
+    kind: own === null || faults.length === 0 ? null : kindOf(divergence, result, own, alignment.tested),
+    numeric: own === null ? [] : accusedOf(own).map(describeNumeric),
     first:
       first === undefined
         ? null
@@ -99,15 +120,30 @@ export async function locateAligned(
   };
 }
 
-/** Numeric where the replay accuses a value that is named, or one of those between. */
+/**
+ * Numeric where a node between what is right and the first pair that differs is not what its inputs give, by
+ * enough to explain that difference.
+ */
 function kindOf(
-  faults: readonly AlignedFault[],
-  { nodes, faults: ids }: RecordingVerdict,
+  { region, first }: Divergence,
+  result: ResultPair | undefined,
+  verdict: RecordingVerdict,
+  side: Alignment['tested'],
 ): 'semantic' | 'numeric' {
-  const accused = new Set(nodes.filter(({ id }) => ids.includes(id)).map(({ name }) => name));
-  return faults.some(({ name, inputs }) => accused.has(name) || inputs.some((each) => accused.has(each)))
-    ? 'numeric'
-    : 'semantic';
+  const names = new Set([...region].flatMap((id) => side.classes[id]!.members.map(({ tap }) => tap.name)));
+  const difference = first?.pair.fit.error ?? result?.error ?? 0;
+  const explains = ({ name, ownError }: JudgedNode) =>
+    names.has(name) && difference <= GROWTH * (ownError ?? Number.POSITIVE_INFINITY);
+  return accusedOf(verdict).some(explains) ? 'numeric' : 'semantic';
+}
+
+function accusedOf({ nodes, faults }: RecordingVerdict): JudgedNode[] {
+  const ids = new Set(faults);
+  return nodes.filter(({ id }) => ids.has(id));
+}
+
+function describeNumeric({ name, op, block, ownError, limit, cause }: JudgedNode): NumericFault {
+  return { name, op, block, error: ownError ?? Number.POSITIVE_INFINITY, limit, cause: cause?.words ?? null };
 }
 
 function describe({ tested, inputs }: Origin, { tested: side }: Alignment): AlignedFault {
