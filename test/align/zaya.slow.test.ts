@@ -1,10 +1,17 @@
 import { writeFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
+import { formatAligned } from '../../src/align/locate/format-aligned.js';
 import { toFloat32 } from '../../src/dump/float.js';
 import { blockOfTap, compileNameMap } from '../../src/dump/names/name-map.js';
-import { align, Dump, NAME_MAPS } from '../../src/index.js';
+import { align, Dump, locateAligned, NAME_MAPS } from '../../src/index.js';
 import { runCommand } from '../cli/run-command.js';
-import { portFolder, portReference, portScratch } from '../llamacpp/port/port-folders.js';
+import {
+  PORT_IDS,
+  portFolder,
+  portReference,
+  portScratch,
+  TINY_MODEL,
+} from '../llamacpp/port/port-folders.js';
 
 const TITLE =
   'finds all that the built-in map of the llama.cpp port of ZAYA holds in %s, without its names, and nothing else';
@@ -39,4 +46,14 @@ it.each(['after-f32', 'before-f32'] as const)(TITLE, async (folder) => {
   expect(wrong).toEqual([]);
   expect(held.size).toBe(324);
   expect(pairs.map(({ tap }) => tap).toSorted()).toEqual([...held.keys()].toSorted());
+});
+
+it('finds no fault in a run of our own that rounds as llama.cpp does, and lists its im2col', async () => {
+  const out = portScratch('nodes');
+  const run = ['--model', TINY_MODEL, '--tokens', PORT_IDS.join(), '--nodes', '--policy', 'llamacpp'];
+  expect(await runCommand(['capture', ...run, '--threads', '1', '--out', out])).toMatchObject({ code: 0 });
+  const verdict = await locateAligned(portReference(), out, { model: TINY_MODEL });
+  expect(verdict).toMatchObject({ faults: [], numeric: [], found: false });
+  expect(verdict.paired).toBeGreaterThan(250);
+  expect(formatAligned(verdict)).toMatch(/^ {2}im2col in F16 +\d+ /m);
 });

@@ -52,11 +52,14 @@ function numericLines({ numeric, kind }: AlignedVerdict, color: boolean, all: bo
   ];
 }
 
-function verdictLine({ faults, isOpen, recording }: AlignedVerdict, color: boolean): string {
+function verdictLine(verdict: AlignedVerdict, color: boolean): string {
+  const { faults, isOpen, recording, first, differing } = verdict;
   if (faults.length > 0)
     return `${styled('FAULT', 'bad', color)}  the recording computes something else from here on`;
   if (isOpen)
     return `${styled('NOT JUDGED', 'bad', color)}  the logits differ, and with weights in so few bits nothing tells a fault from rounding`;
+  if (first !== null)
+    return `${styled('SILENT', 'good', color)}  ${differing} values differ by more than rounding explains, but what follows agrees: as where a choice turns over between scores that are all but the same`;
   return recording?.found === true
     ? `${styled('AGREES', 'good', color)}  with the reference, but not every node gives what its inputs give`
     : `${styled('SILENT', 'good', color)}  nothing differs by more than rounding explains`;
