@@ -30,8 +30,16 @@ export function ggmlSource() {
       `ZAYASCOPE_GGML_SOURCE: expected a checkout of ggml or llama.cpp, got no include/ggml.h in ${given}`,
     );
   }
-  const target = join(CACHE, PACKAGE_VERSION);
-  if (!existsSync(join(target, 'include', 'ggml.h'))) fetchInto(target);
+  return releaseSource({ version: PACKAGE_VERSION, integrity: INTEGRITY });
+}
+
+/**
+ * The same of any release that a version of the npm package carries: what headers for other programs are
+ * compiled against in tests. `llama.h` lies in its folder `llama`.
+ */
+export function releaseSource(release) {
+  const target = join(CACHE, release.version);
+  if (!existsSync(join(target, 'include', 'ggml.h'))) fetchInto(target, release);
   return target;
 }
 
@@ -47,7 +55,8 @@ export function llamaHeaders() {
     throw new Error(
       `ZAYASCOPE_GGML_SOURCE: expected a checkout of llama.cpp, got no include/llama.h beside ${source}`,
     );
-  fetchInto(source); // a cache of an earlier version of this file holds ggml alone
+  // A cache of an earlier version of this file holds ggml alone.
+  fetchInto(source, { version: PACKAGE_VERSION, integrity: INTEGRITY });
   return join(source, 'llama');
 }
 
@@ -62,15 +71,15 @@ export function ggmlVersion(source) {
   return parts.join('.');
 }
 
-function fetchInto(target) {
+function fetchInto(target, { version, integrity }) {
   mkdirSync(CACHE, { recursive: true });
   const work = mkdtempSync(join(CACHE, 'fetch-'));
   try {
     run('git', ['--version'], work, 'git is needed to unpack ggml headers');
-    const archive = pack(work);
+    const archive = pack(work, version);
     const actual = `sha512-${createHash('sha512').update(readFileSync(archive)).digest('base64')}`;
-    if (actual !== INTEGRITY)
-      throw new Error(`node-llama-cpp@${PACKAGE_VERSION}: expected ${INTEGRITY}, got ${actual}`);
+    if (actual !== integrity)
+      throw new Error(`node-llama-cpp@${version}: expected ${integrity}, got ${actual}`);
     extract(archive, work);
     run(
       'git',
@@ -95,9 +104,9 @@ function fetchInto(target) {
 }
 
 // `npm pack` honours the user's registry, proxy and credentials, which a plain download would not.
-function pack(work) {
+function pack(work, version) {
   const npm = process.env.npm_execpath;
-  const args = ['pack', `node-llama-cpp@${PACKAGE_VERSION}`, '--silent', '--pack-destination', work];
+  const args = ['pack', `node-llama-cpp@${version}`, '--silent', '--pack-destination', work];
   const advice =
     'fetching node-llama-cpp (for the ggml headers) needs npm and the registry; ZAYASCOPE_GGML_SOURCE can name a local ggml checkout';
   // Inside `npm install` npm exports its own settings, and with `dry-run` or `json` set the archive would not
@@ -106,7 +115,7 @@ function pack(work) {
   if (npm !== undefined && /npm-cli\.[cm]?js$/.test(npm))
     run(process.execPath, [npm, ...args], work, advice, clean);
   else run('npm', args, work, advice, clean);
-  return join(work, `node-llama-cpp-${PACKAGE_VERSION}.tgz`);
+  return join(work, `node-llama-cpp-${version}.tgz`);
 }
 
 function extract(archive, work) {

@@ -216,6 +216,11 @@ export {
 export type { NativeDevice } from './native.js';
 export { type Showable, show, showTable } from './notebook/show.js';
 export { type PositionRange, parsePositions } from './positions.js';
+export {
+  type ImportedRecording,
+  type ImportRecordingOptions,
+  importRecording,
+} from './recording/import/import-recording.js';
 export type { Parting, PartingValue } from './recording/invariance/compare-runs.js';
 export {
   checkInvariance,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "graph.h"
@@ -35,6 +36,13 @@ bool isRowInput(const ggml_tensor* tensor) {
   return tensor->type == GGML_TYPE_I32 && tensor->ne[1] == 1 && tensor->ne[2] == 1 && tensor->ne[3] == 1;
 }
 
+// What a graph has once.
+bool isOfEveryGraph(const ggml_tensor* tensor) {
+  static constexpr const char* names[] = {"inp_tokens", "inp_pos", "inp_embd", "inp_out_ids"};
+  return tensor->op == GGML_OP_NONE &&
+         std::any_of(std::begin(names), std::end(names), [&](const char* name) { return std::strcmp(name, tensor->name) == 0; });
+}
+
 }  // namespace
 
 bool Recorder::callback(ggml_tensor* tensor, bool ask, void* recorder) {
@@ -50,6 +58,7 @@ void Recorder::begin(Mode mode) {
   graph_++;
   ids_.clear();
   asked_.clear();
+  inputs_.clear();
 }
 
 void Recorder::forget() {
@@ -82,15 +91,22 @@ void Recorder::cancel() {
 }
 
 bool Recorder::ask(ggml_tensor* tensor) {
-  if (!asked_.insert(tensor).second) {  // the same tensor again: libllama runs the next micro-batch
-    begin(mode_);
-    asked_.insert(tensor);
-  }
+  if (isOfNextGraph(tensor)) begin(mode_);  // libllama runs the next micro-batch
+  asked_.insert(tensor);
   describe(tensor);
   const int id = ids_.at(tensor);
   if (!computes(tensor) || (!wants(id) && grafts_.count(id) == 0)) return false;
   if (tensor->op == GGML_OP_SET_ROWS) rows_ = rowNumbers(tensor->src[1]);
   return true;
+}
+
+// A graph's nodes come once, and it has one tensor for token ids and one for positions: what is there twice
+// tells that another graph runs, in the memory of the one before or in other memory.
+bool Recorder::isOfNextGraph(const ggml_tensor* tensor) const {
+  if (asked_.count(tensor) > 0) return true;
+  return std::any_of(std::begin(tensor->src), std::end(tensor->src), [&](const ggml_tensor* source) {
+    return source != nullptr && isOfEveryGraph(source) && ids_.count(source) == 0 && inputs_.count(source->name) > 0;
+  });
 }
 
 void Recorder::computed(ggml_tensor* tensor) {
@@ -169,6 +185,7 @@ int Recorder::describe(ggml_tensor* tensor) {
     recorded->hasValue = isTold && !recorded->isZero;
     if (!recorded->hasValue) recorded->value = Block();
   }
+  if (isOfEveryGraph(tensor)) inputs_.insert(tensor->name);
   if (lasts) lasting_[tensor] = recorded->id;
   ids_[tensor] = recorded->id;
   const int id = recorded->id;

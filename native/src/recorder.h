@@ -71,6 +71,7 @@ class Recorder {
 
  private:
   bool ask(ggml_tensor* tensor);
+  bool isOfNextGraph(const ggml_tensor* tensor) const;
   void computed(ggml_tensor* tensor);
   void put(ggml_tensor* tensor, int id, const std::vector<uint8_t>& bytes);
   bool wants(int id) const { return mode_ == Mode::values && (wantsAll_ || wanted_.count(id) > 0); }
@@ -84,6 +85,7 @@ class Recorder {
   std::unordered_map<const ggml_tensor*, int> lasting_;
   std::unordered_map<const ggml_tensor*, int> ids_;  // of this graph
   std::unordered_set<const ggml_tensor*> asked_;     // of this graph
+  std::unordered_set<std::string> inputs_;           // of this graph: those that it has once
   std::vector<int64_t> rows_;                        // where a SET_ROWS writes, read before it runs
   std::unordered_map<int, std::vector<uint8_t>> grafts_;
   std::unordered_set<int> wanted_;

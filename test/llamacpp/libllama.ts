@@ -65,12 +65,20 @@ export async function compileProgram(source: string, out: string, includes: stri
   ]);
 }
 
-/** Runs a compiled program. */
+/** Paths of the prebuilt libraries whose names begin so. */
+export function libllamaFiles(prefix: string): string[] {
+  return readdirSync(libraries)
+    .filter((file) => file.startsWith(prefix))
+    .map((file) => join(libraries, file));
+}
+
+/** Runs a compiled program. @param options `beside`: it takes the best CPU backend that lies beside it. */
 export function runProgram(
   program: string,
   args: readonly string[],
   input = '',
+  { beside = false } = {},
 ): { status: number | null; stdout: string; stderr: string } {
-  const env = backendEnvironment();
+  const env = beside ? process.env : backendEnvironment();
   return spawnSync(program, args, { encoding: 'utf8', env, input, timeout: 60_000, maxBuffer: 1 << 26 });
 }

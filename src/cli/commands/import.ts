@@ -11,8 +11,9 @@ import { toJson } from '../json.js';
 import { parseTokens, readTokenFile } from '../options/tokens.js';
 import { integerOption, rawDtype } from '../options/values.js';
 import { fields } from '../table.js';
+import { runImportRecording } from './import-recording.js';
 
-interface ImportCommandOptions {
+export interface ImportCommandOptions {
   out: string;
   tokens?: string;
   tokensFile?: string;
@@ -25,6 +26,7 @@ interface ImportCommandOptions {
   bf16Bits?: boolean;
   vocabulary?: number;
   dtype?: RawDtype;
+  model?: string;
   overwrite?: boolean;
   json?: boolean;
 }
@@ -35,7 +37,7 @@ export function importCommand(context: CommandContext): Command {
     .description("Makes a dump of another program's values. Needs no native addon.")
     .argument(
       '<source>',
-      'safetensors, .npy, .npz or PyTorch file, folder of .npy files, folder that zayascope_dump.h wrote, or raw F32 logits (.bin, .txt)',
+      'safetensors, .npy, .npz or PyTorch file, folder of .npy files, folder that zayascope_dump.h or zayascope_recording.h wrote, or raw F32 logits (.bin, .txt)',
     )
     .requiredOption('--out <folder>', 'folder of the dump; made if absent')
     .option(
@@ -77,6 +79,7 @@ export function importCommand(context: CommandContext): Command {
       'what a .bin holds: f32, bf16, f16 or f64 (default: f32, unless its bits show another)',
       rawDtype,
     )
+    .option('--model <file>', 'of a folder that zayascope_recording.h wrote: the GGUF file that ran')
     .option('--overwrite', 'replace a dump that is in the folder already')
     .option('--json', 'print the result as JSON')
     .addHelpText(
@@ -94,6 +97,14 @@ async function runImport(
 ): Promise<void> {
   const { out, tokens, tokensFile, sequences, map, keepUnmapped, dropUnmapped, bf16Bits, vocabulary } =
     options;
+  if (await runImportRecording(path, options, terminal)) return;
+  if (options.model !== undefined)
+    throw badArgument(
+      'import',
+      'a folder that zayascope_recording.h wrote with --model',
+      'another source',
+      path,
+    );
   const { readNameMap } = await import('../../dump/names/file.js');
   const { openForeignSource } = await import('../../dump/import/open-source.js');
   const { importDump } = await import('../../dump/import/import-dump.js');

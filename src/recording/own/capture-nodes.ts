@@ -10,8 +10,9 @@ import { checkTokenIds } from '../../models/runtime/token-ids.js';
 import { native } from '../../native.js';
 import { packageVersion } from '../../package-version.js';
 import { sameBytes } from '../../same-bytes.js';
-import { graphFile } from '../record/describe-recording.js';
+import { graphFile } from '../record/graph-file.js';
 import type { GraphRows } from '../record/graph-rows.js';
+import { measureRows } from '../record/measure-rows.js';
 import { type Four, type RecordedTensor, unexpected, valueSizes } from '../record/recorded-graph.js';
 import { planTaps, type TapPlan } from '../record/tap-plan.js';
 import { ValueWriter } from '../record/value-writer.js';
@@ -98,7 +99,7 @@ export async function captureNodes(
     const description = await describe(model, sequences, plain, plan);
     await using writer = await DumpWriter.create(out, description, { overwrite, graph: true });
     await writer.writeGraph(graphFile(weights, collector, plan));
-    const values = new ValueWriter(writer, plan, rows);
+    const values = new ValueWriter(writer, plan, rows, { measure: measureRows });
     const watch = watchValues(new OwnGraphs(model), collector.tensors, values, (done) => {
       check();
       onProgress(done, plain.length);

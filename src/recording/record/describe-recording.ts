@@ -1,14 +1,12 @@
-/** What a recording's manifest and graph file say of a run. */
+/** What a recording's manifest says of a run. */
 import { basename } from 'node:path';
 import type { DumpDescription } from '../../dump/format.js';
-import type { DumpGraph, GraphTensor } from '../../dump/graph-file.js';
-import type { DumpRoles } from '../../dump/roles.js';
 import type { openGgufFile } from '../../models/layout/source.js';
 import { native } from '../../native.js';
 import { packageVersion } from '../../package-version.js';
+import { rolesOf } from './graph-file.js';
 import { type Call, tokenCount } from './graph-rows.js';
 import type { RecordRun } from './record.js';
-import type { GraphCollector } from './recorded-graph.js';
 import type { TapPlan } from './tap-plan.js';
 
 type GgufFile = Awaited<ReturnType<typeof openGgufFile>>;
@@ -66,35 +64,4 @@ function cpuName(): string {
       .devices()
       .find(({ type }) => type === 'cpu')?.description ?? 'CPU'
   );
-}
-
-/** What libllama calls the head's output, and the stream that a block passes on. */
-function rolesOf({ taps }: TapPlan): DumpRoles {
-  const named = (pattern: RegExp) => taps.map(({ name }) => name).filter((name) => pattern.test(name));
-  const roles = { logits: named(/^result_output$/), residual: named(/^l_out-\d+$/) };
-  return Object.fromEntries(Object.entries(roles).filter(([, names]) => names.length > 0));
-}
-
-/** `graph.json`: every tensor, with the tap or the weight that holds its value. */
-export function graphFile(
-  weights: { tensors: ReadonlyMap<string, { dtype: string }> },
-  { tensors, graphs }: Pick<GraphCollector, 'tensors' | 'graphs'>,
-  plan: TapPlan,
-): DumpGraph {
-  return {
-    version: 1,
-    tensors: tensors.map(({ kind, isZero, viewSrc, viewOffs, buffer, ...tensor }): GraphTensor => {
-      const planned = plan.values.get(tensor.id);
-      const isWeight = kind === 'weight' && weights.tensors.get(tensor.name)?.dtype === tensor.type;
-      return {
-        ...tensor,
-        ...(viewSrc === undefined ? {} : { viewSrc, viewOffs: viewOffs ?? 0 }),
-        ...(buffer === '' ? {} : { buffer }),
-        ...(planned && { tap: planned.tap, axes: planned.axes }),
-        ...(isWeight ? { weight: tensor.name } : {}),
-        ...(kind === 'state' ? { state: isZero ? ('zero' as const) : ('tap' as const) } : {}),
-      };
-    }),
-    graphs: graphs.map(({ nodes }, step) => ({ step, nodes })),
-  };
 }

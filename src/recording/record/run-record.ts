@@ -10,8 +10,9 @@ import { sameBytes } from '../../same-bytes.js';
 import { tapPattern } from '../../tap-pattern.js';
 import { weightsSha256 } from '../../weights/identity.js';
 import { countNotNumbers, nmse } from '../replay/widen.js';
-import { describeRun, graphFile } from './describe-recording.js';
+import { describeRun } from './describe-recording.js';
 import { Grafts } from './grafts.js';
+import { graphFile } from './graph-file.js';
 import {
   type Call,
   type CallPart,
@@ -22,6 +23,7 @@ import {
 } from './graph-rows.js';
 import { narrowPlan } from './kept-values.js';
 import { LlamaSession } from './llama-session.js';
+import { measureRows } from './measure-rows.js';
 import type { RecordResult, RecordRun } from './record.js';
 import { GraphCollector, unexpected } from './recorded-graph.js';
 import { planTaps, type TapPlan } from './tap-plan.js';
@@ -121,7 +123,7 @@ export class RecordingRun {
       graph: true,
     });
     const index = this.#rows;
-    const values = new ValueWriter(writer, plan, index, kept);
+    const values = new ValueWriter(writer, plan, index, { kept, measure: measureRows });
     const taker = new ValueTaker(session, this.graphs, values);
     session.start(taker.take);
     session.want(plan.values.keys());

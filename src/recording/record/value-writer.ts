@@ -6,8 +6,7 @@ import type { DumpTier, RowIndex, TapSpec } from '../../dump/format.js';
 import { rowStats } from '../../dump/row-stats.js';
 import type { DumpWriter, TapHash, TapStats, TapValue } from '../../dump/writer.js';
 import { elementCount } from '../../graph/shape.js';
-import { native } from '../../native.js';
-import { alignedElements } from '../replay/widen.js';
+import { alignedElements } from './aligned-elements.js';
 import { type GraphRows, rowCount } from './graph-rows.js';
 import { keptRows, type Positions, rowsOfBytes } from './kept-rows.js';
 import type { Four, RecordedTensor } from './recorded-graph.js';
@@ -17,6 +16,11 @@ import { inTapOrder, type PlannedValue, type TapPlan } from './tap-plan.js';
 /** Types that the addon measures; and below so many bytes describing them to it takes longer. */
 const MEASURED: ReadonlySet<string> = new Set(['F32', 'F16', 'BF16', 'I32']);
 const SHORT_BYTES = 65_536;
+
+/** Takes statistics of many values off this thread: the addon's `rowStats`. */
+export type MeasureRows = (
+  values: readonly { bytes: Uint8Array; type: number; columns: number }[],
+) => Promise<Float64Array[]>;
 
 /** What of a run is written. */
 export interface Kept {
@@ -41,19 +45,24 @@ export class ValueWriter {
   readonly #taps: ReadonlyMap<string, TapSpec>;
   readonly #rows: readonly GraphRows[];
   readonly #kept: Kept;
+  readonly #measureRows: MeasureRows | undefined;
   readonly #held = new Map<string, Whole[]>();
   /** Of each graph and sequence in it. */
   readonly #stats: Map<string, TapStats>[][];
   readonly #hashes: Map<string, TapHash>[][];
   #tail: Promise<void> = Promise.resolve();
 
-  /** @param rows of each graph. */
+  /** @param rows of each graph. @param measure default: on this thread. */
   constructor(
     writer: DumpWriter,
     plan: TapPlan,
     rows: readonly GraphRows[],
-    kept: Kept = { tier: 'full', positions: null, narrowed: new Set() },
+    {
+      kept = { tier: 'full', positions: null, narrowed: new Set() },
+      measure,
+    }: { kept?: Kept; measure?: MeasureRows } = {},
   ) {
+    this.#measureRows = measure;
     this.#writer = writer;
     this.#plan = plan;
     this.#taps = new Map(plan.taps.map((tap) => [tap.name, tap]));
@@ -180,12 +189,13 @@ export class ValueWriter {
       const columns = elementCount(spec.scope === 'token' ? value.shape.slice(1) : value.shape);
       if (dtypeKind(spec.dtype) === 'quantised' || columns === 0) continue;
       const { bytes } = value;
-      if (rows > 0 && bytes.byteLength >= SHORT_BYTES && MEASURED.has(spec.dtype))
+      const isLarge = bytes.byteLength >= SHORT_BYTES && this.#measureRows !== undefined;
+      if (rows > 0 && isLarge && MEASURED.has(spec.dtype))
         large.push({ part, bytes, type: ggmlType(spec.dtype as Dtype), columns });
       else put(part, columns, rowStats(alignedElements(spec.dtype, bytes), spec.dtype, columns));
     }
     if (large.length === 0) return;
-    const numbers = await native().rowStats(large);
+    const numbers = await this.#measureRows!(large);
     for (const [n, { part, columns }] of large.entries()) put(part, columns, numbers[n]!);
   }
 

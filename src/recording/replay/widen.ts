@@ -3,13 +3,13 @@ import {
   blockElements,
   dtypeKind,
   isQuantised,
-  itemBytes,
   type TapDtype,
   tapBlockBytes,
   tapType,
 } from '../../dump/dtypes.js';
-import { elementsOf, type TapElements, toFloat64 } from '../../dump/float.js';
+import { toFloat64 } from '../../dump/float.js';
 import { native } from '../../native.js';
+import { alignedElements } from '../record/aligned-elements.js';
 
 /** @param columns elements of a row; quantised types lie in rows of whole blocks. */
 export async function widenToFloat64(
@@ -22,11 +22,6 @@ export async function widenToFloat64(
   const out = new Float32Array((bytes.byteLength / tapBlockBytes(type)) * blockElements(type));
   await native().dequantize(bytes, tapType(type), columns, out);
   return out;
-}
-
-/** Stored bytes as elements: without a copy where they are aligned. */
-export function alignedElements(type: TapDtype, bytes: Uint8Array): TapElements {
-  return elementsOf(type, bytes.byteOffset % itemBytes(type) === 0 ? bytes : bytes.slice());
 }
 
 /** NaN and both infinities. */

@@ -5,7 +5,7 @@ import { DumpWriter } from '../../dump/writer.js';
 import { badArgument } from '../../errors.js';
 import { openBackend } from '../../graph/backend.js';
 import { packageVersion } from '../../package-version.js';
-import { graphFile } from '../record/describe-recording.js';
+import { graphFile } from '../record/graph-file.js';
 import { planTaps } from '../record/tap-plan.js';
 import { ValueWriter } from '../record/value-writer.js';
 import { type ReadyNode, walkNodes } from '../replay/node-walk.js';
