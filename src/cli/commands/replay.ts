@@ -27,10 +27,10 @@ export function replayCommand(context: CommandContext): Command {
       'the GGUF file that ran, or of capture --nodes the model; not for what zayascope repro wrote',
     )
     .addOption(
-      new Option('--mode <mode>', 'same: as it was; widened: with operands in F32 (default: both)').choices([
-        'same',
-        'widened',
-      ]),
+      new Option(
+        '--mode <mode>',
+        'same: as it was; widened: with operands in F32; double: in double precision, on the CPU (default: the first two)',
+      ).choices(['same', 'widened', 'double']),
     );
   return addDeviceOptions(command, { threads: 'as recorded' })
     .option('--top <count>', 'nodes to list with the largest error of their own', integerOption(0, 1000), 10)

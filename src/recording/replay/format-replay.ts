@@ -35,6 +35,13 @@ export function formatReplay(
     );
   if (widened.length > 0)
     head.push(`operands in F32: ${widened.length - making.length} make no error, ${making.length} do`);
+  const inDouble = nodes
+    .filter(({ doubleError }) => doubleError !== undefined)
+    .sort((a, b) => b.doubleError! - a.doubleError!);
+  if (inDouble.length > 0)
+    head.push(
+      `in double precision: ${inDouble.length} of ${nodes.length} nodes, the largest error ${inDouble[0]!.doubleError!.toExponential(2)}`,
+    );
   const [first, ...more] = nodes.filter(({ nonFinite }) => nonFinite > 0);
   if (first !== undefined)
     head.push(
@@ -72,6 +79,13 @@ export function formatReplay(
       ({ ownError }) => ownError!.toExponential(2),
       ({ widened: types = [] }) => `${types.join(', ')} widened`,
       making.length,
+    ),
+    listed(
+      'the largest errors against double precision (NMSE)',
+      inDouble.slice(0, top),
+      ({ doubleError }) => doubleError!.toExponential(2),
+      () => '',
+      inDouble.length,
     ),
   ]);
 }

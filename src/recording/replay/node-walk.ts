@@ -1,6 +1,7 @@
 /** Every node of a recording that computes, ready to run, in the order in which it ran. */
 import type { GraphTensor } from '../../dump/graph-file.js';
 import type { Backend } from '../../graph/backend.js';
+import { runDouble } from '../double/run-double.js';
 import { narrowed, recordedRows } from './narrowed.js';
 import type { Recording } from './open-recording.js';
 import { type Prepared, placed, prepareNode, runNode, type Written, writtenBy } from './replay-node.js';
@@ -26,6 +27,8 @@ export interface ReadyNode {
   runAs(node: GraphTensor, tensors: readonly GraphTensor[]): Promise<Uint8Array>;
   /** Runs it with its operands in F32; undefined where they are. */
   widened(): Promise<Widened | undefined>;
+  /** In double precision; undefined for an op that is not computed so. */
+  inDouble(): Promise<Float64Array | undefined>;
 }
 
 /**
@@ -91,6 +94,7 @@ export async function* walkNodes(
             return written.read(again.roots[0]!, again.tensors[0]!);
           },
           widened: () => runWidened(node.op, prepared, before, written, runWide),
+          inDouble: () => runDouble(node, prepared, before, written),
         };
         const memory = await values.memory(node, step);
         memory.set(before);

@@ -11,7 +11,10 @@ export interface ReplayRecordingOptions {
   recording: string;
   /** The GGUF file that ran, for its weights. Default: none, for a recording that reads none. */
   model?: string;
-  /** `same`: as it was. `widened`: with every low-precision operand in F32. Default both. */
+  /**
+   * `same`: as it was. `widened`: with every low-precision operand in F32. `double`: in double precision, of
+   * the ops that `DOUBLE_OPS` lists; on the CPU alone. Default the first two.
+   */
   modes?: readonly ReplayMode[];
   /** CPU threads. Default: as recorded; the bits may depend on it. */
   threads?: number;
@@ -24,8 +27,8 @@ export interface ReplayRecordingOptions {
   onProgress?: (done: number, total: number) => void;
 }
 
-/** How a node is run again: as it was, or with every low-precision operand in F32. */
-export type ReplayMode = 'same' | 'widened';
+/** How a node is run again: as it was, with every low-precision operand in F32, or in double precision. */
+export type ReplayMode = 'same' | 'widened' | 'double';
 
 /** A replay, as the child gets it. */
 export interface ReplayRun {
@@ -56,6 +59,8 @@ export interface ReplayedNode {
    * 0 where no operand is in low precision.
    */
   ownError?: number;
+  /** NMSE of what was recorded against double precision; absent where that was not asked for or not done. */
+  doubleError?: number;
   /** NaN and infinities in what was recorded, but for minus infinity, which masks hold. */
   nonFinite: number;
   /**

@@ -57,10 +57,16 @@ export async function runReplay(
   };
 }
 
-type Outcome = Pick<ReplayedNode, 'isSame' | 'nmse' | 'ownError' | 'onDevice' | 'widened' | 'problem'>;
+type Outcome = Pick<
+  ReplayedNode,
+  'isSame' | 'nmse' | 'ownError' | 'doubleError' | 'onDevice' | 'widened' | 'problem'
+>;
 
 /** What was recorded errs by as much as the CPU's own roundings; a device may err by twice that. */
 const FACTOR = 4;
+
+/** The CPU looks functions up in tables of F16, which is no reference for a device that computes them. */
+const LOOKED_UP: ReadonlySet<string> = new Set(['UNARY', 'GLU']);
 
 /** Judged by limits: another device sums in another order. */
 async function replayOnDevice(ready: ReadyNode, positions: number): Promise<Outcome> {
@@ -75,7 +81,8 @@ async function replayOnDevice(ready: ReadyNode, positions: number): Promise<Outc
     }
     const [given, own] = [await numbers(again), await numbers(recorded)];
     const wide = await ready.widened();
-    const reference = wide?.values ?? own;
+    const exact = LOOKED_UP.has(node.op) ? await ready.inDouble() : undefined;
+    const reference = exact ?? wide?.values ?? own;
     const limit = Math.max(floorOf(node, ready, { positions }), FACTOR * nmse(reference, own));
     const error = nmse(reference, given);
     return {
@@ -104,6 +111,10 @@ async function replayOne(ready: ReadyNode, { modes }: ReplayRun): Promise<Outcom
       const wide = await ready.widened();
       outcome.ownError = wide === undefined ? 0 : nmse(wide.values, await numbers(recorded));
       if (wide !== undefined) outcome.widened = wide.types;
+    }
+    if (modes.includes('double') && dtypeKind(node.type) !== 'integer') {
+      const exact = await ready.inDouble();
+      if (exact !== undefined) outcome.doubleError = nmse(exact, await numbers(recorded));
     }
   } catch (error) {
     if (!(error instanceof ZayascopeError) || error.code !== 'BACKEND') throw error;
