@@ -162,8 +162,15 @@ export type { LocateOptions } from './locate/faults/options.js';
 export { locatePolicy } from './locate/faults/policy.js';
 export type { LocatedOp, LocateReport } from './locate/faults/report.js';
 export { type Band, bandOf } from './locate/noise/floor/band.js';
+export type {
+  FloorJudgement,
+  FloorRouting,
+  FloorTap,
+  NoiseKind,
+  SmoothError,
+} from './locate/noise/floor/judge.js';
 export { type MeasuredNoise, type MeasureNoiseOptions, measureNoise } from './locate/noise/floor/measure.js';
-export { noiseFloor, type TapNoise } from './locate/noise/noise-floor.js';
+export { judgeNoise, type NoiseJudgement, noiseFloor, type TapNoise } from './locate/noise/noise-floor.js';
 export { type GraftOptions, type GraftTaps, graftTaps } from './locate/replay/graft.js';
 export { policyDiff, type SiteDifference } from './locate/replay/policy-sites.js';
 export type { PolicyProblem } from './locate/replay/policy-tests.js';

@@ -7,7 +7,7 @@ import { sideBySide } from '../diff/sides/side-by-side.js';
 import type { DumpView } from '../dump/dump-view.js';
 import { ZayascopeError } from '../errors.js';
 import type { LocateReport } from '../locate/faults/report.js';
-import { noiseFloor } from '../locate/noise/noise-floor.js';
+import { judgeNoise } from '../locate/noise/noise-floor.js';
 import { reportFigures } from './build/figures.js';
 import { reportHtml } from './build/html.js';
 import { manifestFacts, manifestText } from './build/manifests.js';
@@ -90,8 +90,9 @@ export async function createReport(
       `report: expected two dumps that share a tap, got none of ${reference.taps.length} and ${tested.taps.length} in common (${reference.dir}, ${tested.dir})`,
       { op: 'report' },
     );
-  const noise =
-    options.noiseFloor === undefined ? null : await noiseFloor(reference, options.noiseFloor, tested);
+  const judged =
+    options.noiseFloor === undefined ? null : await judgeNoise(reference, options.noiseFloor, tested);
+  const noise = judged?.taps ?? null;
   const located = options.located?.report ?? null;
   const { packs, packOf } = await packTensors(reference, tested, diff, onProgress);
   const { figures, notes } = await reportFigures({
@@ -101,7 +102,7 @@ export async function createReport(
     noise,
     located,
   });
-  const verdict = reportVerdict(diff, noise, located);
+  const verdict = reportVerdict(diff, judged, located);
   const html = reportHtml({
     title: options.title ?? `${diff.reference.label} against ${diff.tested.label}`,
     ...verdict,

@@ -5,7 +5,8 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { capture } from '../../src/capture/capture.js';
 import { Dump } from '../../src/dump/reader.js';
 import { judge, noiseRatio } from '../../src/locate/faults/verdict.js';
-import { commonRows, noiseFloor, TapNoiseSums } from '../../src/locate/noise/noise-floor.js';
+import { commonRows } from '../../src/locate/noise/common-rows.js';
+import { noiseFloor, TapNoiseSums } from '../../src/locate/noise/noise-floor.js';
 import { openModel } from '../../src/models/runtime/model.js';
 import { root } from '../reference/python.js';
 

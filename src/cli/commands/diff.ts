@@ -1,8 +1,11 @@
 import { Command } from 'commander';
 import type { AlignResult } from '../../align/align.js';
+import type { DumpView } from '../../dump/dump-view.js';
 import { badArgument } from '../../errors.js';
 import { FAMILY_MAPS } from '../../families/families.js';
+import type { NoiseJudgement } from '../../locate/noise/noise-floor.js';
 import type { CommandContext } from '../command-line.js';
+import { toJson } from '../json.js';
 import { thresholdOption } from '../options/values.js';
 import { withProgress } from '../progress.js';
 
@@ -13,6 +16,7 @@ interface DiffCommandOptions {
   align?: boolean;
   order?: string;
   allowNonfinite?: boolean;
+  noise?: string;
   all?: boolean;
   json?: boolean;
 }
@@ -45,6 +49,10 @@ export function diffCommand(context: CommandContext): Command {
       '--allow-nonfinite',
       'pass over what is not finite in the same way on both sides (the same infinity, or NaN): counted, not judged',
     )
+    .option(
+      '--noise <dump>',
+      'noise floor (zayascope noise-floor), or a low-precision run of the reference: says what is beyond it, and first',
+    )
     .option('--all', 'list every tap, not only the worst of each block')
     .option('--json', 'print all metrics of all taps as JSON')
     .addHelpText(
@@ -70,6 +78,7 @@ async function runDiff(
     align: isAligned = false,
     order,
     allowNonfinite = false,
+    noise,
     all,
     json,
   }: DiffCommandOptions,
@@ -95,9 +104,33 @@ async function runDiff(
       failAbove,
     }),
   );
-  if (json) terminal.result(reportToJson(report));
-  else terminal.styledResult(formatReport(report, { color: terminal.hasColor, verbose: all === true }));
+  const judged = noise === undefined ? null : await judgeFolders(noise, dumps.reference, dumps.tested);
+  if (json)
+    terminal.result(
+      judged === null
+        ? reportToJson(report)
+        : toJson({ ...JSON.parse(reportToJson(report)), noise: JSON.parse(toJson(judged)) }),
+    );
+  else {
+    const text = formatReport(report, { color: terminal.hasColor, verbose: all === true });
+    terminal.styledResult(judged === null ? text : await withNoise(text, judged));
+  }
   if (!report.pass) exitWith(1);
+}
+
+async function judgeFolders(folder: string, reference: DumpView, tested: DumpView): Promise<NoiseJudgement> {
+  const { Dump } = await import('../../dump/reader.js');
+  const { judgeNoise } = await import('../../locate/noise/noise-floor.js');
+  await using noise = await Dump.open(folder);
+  return await judgeNoise(reference, noise, tested);
+}
+
+/** What is beyond the noise comes first. */
+async function withNoise(text: string, { taps, floor }: NoiseJudgement): Promise<string> {
+  const { firstBeyondLine, floorRoutingLines } = await import('../../locate/noise/floor/words.js');
+  const { rendered } = await import('../../text-table.js');
+  const lines = floor === null ? [] : floorRoutingLines(floor);
+  return `${rendered([[firstBeyondLine(taps, floor), ...lines]])}\n\n${text}`;
 }
 
 /** Pairs first, and says how many; of a map that is to be kept `align` writes a file. */

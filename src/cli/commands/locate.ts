@@ -36,7 +36,7 @@ export function locateCommand(context: CommandContext): Command {
     )
     .option(
       '--noise <dump>',
-      "the reference's own run in low precision: what is within its error is no fault",
+      "noise floor (zayascope noise-floor), or the reference's own run in low precision: what is within its error is no fault",
     )
     .option(
       '--fail-above <nmse>',

@@ -23,6 +23,7 @@ interface PortCommandOptions {
   sequences?: string;
   out: string;
   threads?: string;
+  noise?: string;
   json?: boolean;
 }
 
@@ -56,6 +57,10 @@ export function portCommand(context: CommandContext): Command {
       'folder for dump, reference and report; new, empty or of an earlier journey',
       'out/journey',
     )
+    .option(
+      '--noise <dump>',
+      'noise floor, or low-precision run of the reference, for diff, locate and report',
+    )
     .option('--threads <count>', 'CPU threads of locate, 1 to 512')
     .option('--json', "print the commands, their exit codes and locate's report as JSON")
     .addHelpText(
@@ -67,7 +72,8 @@ export function portCommand(context: CommandContext): Command {
 }
 
 async function runPort(folder: string, options: PortCommandOptions, context: CommandContext): Promise<void> {
-  const { model, map, sequences, out, threads } = options;
+  const { model, map, sequences, out, threads, noise } = options;
+  const withNoise = noise === undefined ? [] : ['--noise', noise];
   const journey = new Journey(context.terminal, options.json === true);
   // Before minutes are spent: the model is read by the last steps only.
   if (!(await pathExists(join(folder, LLAMACPP_INDEX))))
@@ -111,14 +117,16 @@ async function runPort(folder: string, options: PortCommandOptions, context: Com
   await expectFit(source, dump);
   const reference = isDump ? options.reference : join(out, JOURNEY_FILES.reference);
   if (!isDump) await makeReference(options.reference, { dump, out, reference }, journey);
-  const compared = await journey.run(['diff', reference, dump]);
+  const compared = await journey.run(['diff', reference, dump, ...withNoise]);
   if (compared.code > 1) return journey.end(context, compared.code);
   const located = await journey.run([
-    ...['locate', reference, dump, '--model', model],
+    ...['locate', reference, dump, '--model', model, ...withNoise],
     ...(threads === undefined ? [] : ['--threads', threads]),
   ]);
   if (located.code > 1) return journey.end(context, located.code);
-  const reported = await journey.run(['report', reference, dump, '--out', page, '--overwrite']);
+  const reported = await journey.run([
+    ...['report', reference, dump, ...withNoise, '--out', page, '--overwrite'],
+  ]);
   journey.end(context, reported.code > 1 ? reported.code : located.code);
 }
 

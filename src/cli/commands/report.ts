@@ -30,8 +30,8 @@ export function reportCommand(context: CommandContext): Command {
     .argument('<tested>', 'dump to judge')
     .requiredOption('--out <file>', 'HTML file to write')
     .option(
-      '--noise-floor <dump>',
-      "the reference's own run in low precision: every error is shown beside it",
+      '--noise, --noise-floor <dump>',
+      "noise floor (zayascope noise-floor), or the reference's own run in low precision: every error beside it",
     )
     .option('--model <path>', 'model that both ran: also shows what every op errs by itself')
     .option(

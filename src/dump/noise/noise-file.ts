@@ -29,10 +29,10 @@ export interface TapNoiseRuns {
   /** With routing as each run chose. */
   free: readonly number[];
   /**
-   * Of the free runs, how many times as large as usual the error of a usual token is: the median, over the
-   * tokens that have taken the reference's experts so far, of the token's error by the median that it has
-   * where all choices are pinned (to both 1e-12 is added). A flip elsewhere hardly moves it. null for a run
-   * in which no token has kept its experts.
+   * Of the free runs, how many times as large as usual the error is of a token that flips have hardly
+   * touched: the lower quartile, over the tokens that have taken the reference's experts so far, of the
+   * token's error by the median that it has where all choices are pinned (to both 1e-12 is added). null for a
+   * run in which no token has kept its experts.
    */
   smooth: readonly (number | null)[];
   /** By token, in the order of `DumpNoise.tokens`. */

@@ -8,7 +8,9 @@ import { roleTap } from '../../families/roles.js';
 import { requireNearest } from '../../graph/policy.js';
 import { openModelSource } from '../../models/layout/source.js';
 import { modelTaps, requireModelFit } from '../model-fit.js';
-import { commonRows, noiseFloor } from '../noise/noise-floor.js';
+import { commonRows } from '../noise/common-rows.js';
+import { floorRoutingLines } from '../noise/floor/words.js';
+import { judgeNoise } from '../noise/noise-floor.js';
 import { standingNotes } from '../noise/noise-standing.js';
 import { blockCount } from '../replay/tap-graph.js';
 import { isRoutingTap, RoutingSums } from '../routing/drift.js';
@@ -121,7 +123,8 @@ export async function locateDumps(
     noise: noise === undefined ? null : label(noise),
   } as const;
   if (tokens !== null) return mismatchReport({ ...header, order: diff.order }, tokens, reports, dumps);
-  const noiseByTap = noise === undefined ? null : await noiseFloor(reference, noise, tested);
+  const judged = noise === undefined ? null : await judgeNoise(reference, noise, tested);
+  const noiseByTap = judged?.taps ?? null;
   const noises = new Map(noiseByTap?.map((entry) => [entry.tap, entry]));
   using owned = source === undefined || kept !== undefined ? undefined : new PolicyRunners(source, open);
   const runners = source === undefined ? undefined : (kept?.runners(source, open) ?? owned);
@@ -256,6 +259,7 @@ export async function locateDumps(
     bisect: null,
     ops,
     noiseByTap,
+    floor: judged?.floor ?? null,
     routing: routing === null ? null : { ...routing, pinned: null },
     notes: [
       ...(wrongReference === null || unfinished === wrongReference ? [] : [wrongReference]),
@@ -274,6 +278,7 @@ export async function locateDumps(
       ...notes,
       ...diffNotes(diff),
       ...lackingNotes(reports, noise),
+      ...(judged?.floor == null ? [] : floorRoutingLines(judged.floor)),
       ...noiseNotes(noiseByTap ?? []),
       ...cannotSay(model, noise, routing?.flipped ?? 0),
     ],

@@ -1,6 +1,7 @@
 import { placeWords, unpairedNonFiniteLines } from '../../diff/format/non-finite.js';
 import { orderWords } from '../../diff/tap-order.js';
 import { type Cell, formatError, formatShare, rendered, styled, textTable } from '../../text-table.js';
+import { firstBeyondLine } from '../noise/floor/words.js';
 import { blockCount, tapPlace } from '../replay/tap-graph.js';
 import { routingLines } from '../routing/format.js';
 import type { Mismatch } from './mismatch.js';
@@ -95,7 +96,11 @@ function headLines(report: LocateReport, color: boolean, few: number): string[] 
   const { mode, reference, tested, noise, found, kinds, final, order, firstFault, nonFinite, notes } = report;
   const against = mode === 'policy' ? `policy ${tested}` : tested;
   const floor = noise === null ? '' : `, noise floor ${noise}`;
-  const lines = [`${reference} (reference) against ${against}${floor}`];
+  const beyond =
+    report.noiseByTap === null || report.noiseByTap.length === 0
+      ? []
+      : [firstBeyondLine(report.noiseByTap, report.floor)];
+  const lines = [...beyond, `${reference} (reference) against ${against}${floor}`];
   if (report.otherFile !== null) lines.push(`${styled('WRONG FILE', 'bad', color)}  ${report.otherFile}`);
   if (report.unjudged !== null) lines.push(`${styled('NOT JUDGED', 'strong', color)}  ${report.unjudged}`);
   // Nothing errs by itself, and yet nothing may pass.
@@ -142,7 +147,9 @@ function finalWords({ tap, nmse, floorNmse, noise }: LocateReport['final']): str
     ...(floorNmse === null ? [] : [`policy f32: ${formatError(floorNmse)}`]),
     ...(noise === null
       ? []
-      : [`noise: ${formatError(noise.noiseNmse)}, ratio ${noise.ratio.toFixed(2)}, ${noise.verdict}`]),
+      : [
+          `noise: ${noise.band === null ? formatError(noise.noiseNmse) : `${formatError(noise.band.low)} to ${formatError(noise.band.high)}`}, ratio ${noise.ratio.toFixed(2)}, ${noise.verdict}`,
+        ]),
   ];
   return `${tap}: NMSE ${formatError(nmse)}${beside.length === 0 ? '' : ` (${beside.join('; ')})`}`;
 }

@@ -171,6 +171,7 @@ export function mismatchReport(
     bisect: null,
     ops: [],
     noiseByTap: null,
+    floor: null,
     routing: null,
     notes: partialNotes(dumps),
   };

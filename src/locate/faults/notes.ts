@@ -132,6 +132,15 @@ export function noiseNotes(noise: readonly TapNoise[]): string[] {
   ];
 }
 
+/** Says that of a noise floor one run is used. */
+export function singleRunNotes(noise: DumpView | undefined): string[] {
+  return noise?.manifest.noise === undefined
+    ? []
+    : [
+        `Of ${label(noise)} only the first run is used: capture the policy, and compare the dump with --noise.`,
+      ];
+}
+
 /** Says what a noise run in lower precision than the tested program's hides. */
 export function coveredNotes(
   tested: DumpView,

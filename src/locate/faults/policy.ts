@@ -11,7 +11,7 @@ import { errorOf, type OpEvidence } from './evidence.js';
 import { locatedKinds } from './kinds.js';
 import { localErrors } from './local.js';
 import { reproFolder, shell } from './next-command.js';
-import { label, modelNotes, noiseNotes, partialNotes } from './notes.js';
+import { label, modelNotes, noiseNotes, partialNotes, singleRunNotes } from './notes.js';
 import { locateOps } from './ops.js';
 import type { LocateOptions } from './options.js';
 import type { LocatedChoice, LocateReport } from './report.js';
@@ -197,8 +197,13 @@ export async function locatePolicy(
       faults.length === 0 ? null : `zayascope bisect --model ${model} --good f32 --bad ${policyArgument}`,
     ops: located.ops,
     noiseByTap: noise === undefined ? null : [...evidence.values()].flatMap((entry) => entry.noise ?? []),
+    floor: null,
     routing: drift === null ? null : { ...drift, pinned },
-    notes: [...notes, ...noiseNotes([...evidence.values()].flatMap((entry) => entry.noise ?? []))],
+    notes: [
+      ...notes,
+      ...singleRunNotes(noise),
+      ...noiseNotes([...evidence.values()].flatMap((entry) => entry.noise ?? [])),
+    ],
   };
 }
 

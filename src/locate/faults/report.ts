@@ -3,6 +3,7 @@ import type { ElementPlace } from '../../diff/report.js';
 import type { UnpairedNonFinite } from '../../diff/unpaired-non-finite.js';
 import type { TapOrder } from '../../dump/format.js';
 import type { LocatedCause } from '../causes/explain.js';
+import type { FloorJudgement } from '../noise/floor/judge.js';
 import type { TapNoise } from '../noise/noise-floor.js';
 import type { RoutingDrift } from '../routing/drift.js';
 import type { Mismatch } from './mismatch.js';
@@ -204,6 +205,8 @@ export interface LocateReport {
   /** All ops in execution order. */
   ops: LocatedOp[];
   noiseByTap: TapNoise[] | null;
+  /** What a noise floor says; null for noise of a single run, and with a policy. */
+  floor: FloorJudgement | null;
   routing: RoutingDrift | null;
   /** What a reader must know, and what could not be said. */
   notes: string[];

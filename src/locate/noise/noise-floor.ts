@@ -1,15 +1,16 @@
 import { leadingColumns } from '../../diff/leading-columns.js';
 import { MetricSums } from '../../diff/metrics.js';
 import { nonFiniteCounts } from '../../diff/non-finite.js';
-import { withSameSpan } from '../../diff/visible-span.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
 import { isMasked, type TapInfo } from '../../dump/format.js';
 import { fitDump, fitDumps } from '../../dump/names/fitted-dump.js';
-import type { TensorBatch } from '../../dump/reader.js';
 import { ZayascopeError } from '../../errors.js';
 import { tokenMismatch } from '../faults/mismatch.js';
-import { judge, noiseRatio, type Verdict } from '../faults/verdict.js';
+import { judge, NOISE_RATIO, noiseRatio, type Verdict } from '../faults/verdict.js';
+import { commonRows } from './common-rows.js';
+import type { Band } from './floor/band.js';
+import { type FloorJudgement, type FloorTap, judgeByFloor } from './floor/judge.js';
 import { type ErrorPair, ErrorPairSums, requireNoise, requireOtherFolder } from './noise-standing.js';
 
 /** A tap's error beside the noise of the reference itself. */
@@ -18,8 +19,15 @@ export interface TapNoise {
   block: number | null;
   /** Energy NMSE of the tested values against the F32 reference. */
   nmse: number;
-  /** Energy NMSE of the reference's own low-precision run against the same. */
+  /**
+   * Energy NMSE of the reference's own low-precision run against the same; of a noise floor, the median of
+   * the runs that the value is judged by.
+   */
   noiseNmse: number;
+  /** Of a noise floor: where the errors of those runs lie. null for a single run. */
+  band: Band | null;
+  /** Of a noise floor: the probability of an error as large, if it is noise; not corrected. null as above. */
+  probability: number | null;
   /** ‖tested error‖ / ‖noise‖; NaN where the noise is not finite. */
   ratio: number;
   /**
@@ -34,9 +42,17 @@ export interface TapNoise {
   nonFinite: { tested: number; noise: number };
   /**
    * `broken` where the tested side or the reference is not finite; without regard to the noise where that is
-   * not.
+   * not. Of a noise floor: `above noise` or `broken` for what is improbable, see `judgeByFloor`.
    */
   verdict: Verdict;
+}
+
+/** What {@link judgeNoise} finds. */
+export interface NoiseJudgement {
+  /** In execution order. */
+  taps: TapNoise[];
+  /** Of a noise floor; null for the noise of a single run. */
+  floor: FloorJudgement | null;
 }
 
 /** Sign and exponent of an F32. */
@@ -80,6 +96,8 @@ export class TapNoiseSums {
       block: this.#tap.block,
       nmse,
       noiseNmse,
+      band: null,
+      probability: null,
       ratio: nonFinite.noise > 0 ? Number.NaN : noiseRatio(nmse, noiseNmse),
       bhattacharyya,
       nonFinite,
@@ -103,6 +121,18 @@ export async function noiseFloor(
   lowDump: DumpView,
   testedDump: DumpView,
 ): Promise<TapNoise[]> {
+  return (await judgeNoise(referenceDump, lowDump, testedDump)).taps;
+}
+
+/**
+ * As {@link noiseFloor}; with a dump of `measureNoise` values are judged by all of its runs, as
+ * `docs/noise.md` says. Throws as {@link noiseFloor}; `BAD_DUMP` for a floor whose file is broken.
+ */
+export async function judgeNoise(
+  referenceDump: DumpView,
+  lowDump: DumpView,
+  testedDump: DumpView,
+): Promise<NoiseJudgement> {
   const [reference, tested] = fitDumps(referenceDump, testedDump);
   const low = fitDump(lowDump, reference.taps);
   const tokens = tokenMismatch(reference, [low, tested]);
@@ -146,78 +176,32 @@ export async function noiseFloor(
       { op: 'noiseFloor' },
     );
   requireNoise('noiseFloor', reference, low, pairs);
-  return reports;
+  const runs = await lowDump.noise?.();
+  if (runs === undefined) return { taps: reports, floor: null };
+  const floor = await judgeByFloor(reference, tested, runs);
+  const judged = new Map(floor.taps.map((tap) => [tap.tap, tap]));
+  return { taps: reports.map((tap) => byFloor(tap, judged.get(tap.tap))), floor };
 }
 
-/** Rows read at a time. */
-const PART_ROWS = 64;
-
-/**
- * The rows of a tap that all dumps hold, by sequence and position, in the order of the first; the same number
- * from each at a time. Rows have one shape, but for the last axis of a tap of which a dump holds the first
- * entries only.
- */
-export async function* commonRows(dumps: readonly DumpView[], name: string): AsyncGenerator<TensorBatch[]> {
-  const rows = await Promise.all(dumps.map((dump) => dump.rows(name)));
-  const [first, ...others] = rows.map(({ sequence, position }) =>
-    Array.from(position, (at, row) => `${sequence[row]} ${at}`),
-  );
-  const found = others.map((keys) => new Map(keys.map((key, row) => [key, row])));
-  const at = (row: number) => [row, ...found.map((map) => map.get(first![row]!) ?? -1)];
-  for (let row = 0; row < first!.length; ) {
-    const starts = at(row);
-    if (starts.includes(-1)) {
-      row++;
-      continue;
-    }
-    let count = 1;
-    const follows = () => at(row + count).every((other, side) => other === starts[side]! + count);
-    while (count < PART_ROWS && row + count < first!.length && follows()) count++;
-    yield* readTogether(dumps, name, starts, count);
-    row += count;
-  }
-}
-
-async function* readTogether(
-  dumps: readonly DumpView[],
-  name: string,
-  starts: readonly number[],
-  count: number,
-): AsyncGenerator<TensorBatch[]> {
-  for (let done = 0; done < count; ) {
-    const read = await Promise.all(
-      dumps.map((dump, side) => dump.readRows(name, starts[side]! + done, starts[side]! + count)),
-    );
-    const parts = read.filter((part) => part !== undefined);
-    if (parts.length < read.length) {
-      done++;
-      continue;
-    }
-    const together = Math.min(...parts.map(({ shape }) => shape[0]!));
-    const cut = withSameSpan(parts.map((part) => firstRows(part, together)));
-    const prefixed = dumps.some(({ prefixes }) => prefixes.has(name));
-    const size = ({ data, shape }: TensorBatch) => (prefixed ? data.length / shape.at(-1)! : data.length);
-    if (cut.some((part) => size(part) !== size(cut[0]!)))
-      throw new ZayascopeError(
-        'UNPAIRED',
-        `commonRows: expected rows of one shape, got ${cut.map(({ shape }) => `[${shape.slice(1)}]`).join(' and ')} (${name})`,
-        { op: 'commonRows', tensor: name },
-      );
-    yield cut;
-    done += together;
-  }
-}
-
-function firstRows(part: TensorBatch, count: number): TensorBatch {
-  const [rows, ...shape] = part.shape as [number, ...number[]];
+/** A value as all runs of a floor judge it; as the first one does where they cannot. */
+function byFloor(single: TapNoise, judged: FloorTap | undefined): TapNoise {
+  if (judged === undefined || single.nonFinite.tested > 0) return single;
+  const { band, probability, beyond, smooth } = judged;
+  const smoothSizes =
+    smooth === null
+      ? []
+      : [smooth, ...(smooth.step === null ? [] : [{ ...smooth.step, ratio: smooth.step.factor }])];
+  const smoothRatio = Math.max(0, ...smoothSizes.map(({ ratio, band: { high } }) => noiseRatio(ratio, high)));
+  const ratio = Math.max(noiseRatio(single.nmse, band.high), beyond === 'smooth error' ? smoothRatio : 0);
+  const beyondVerdict = ratio > NOISE_RATIO.bad ? 'broken' : 'above noise';
   return {
-    ...part,
-    shape: [count, ...shape],
-    data: part.data.subarray(0, (part.data.length / rows) * count),
-    sequence: part.sequence.subarray(0, count),
-    position: part.position.subarray(0, count),
-    tokenId: part.tokenId.subarray(0, count),
-    step: part.step.subarray(0, count),
+    ...single,
+    noiseNmse: band.median,
+    band,
+    probability,
+    ratio: noiseRatio(single.nmse, band.median),
+    nonFinite: { ...single.nonFinite, noise: 0 },
+    verdict: single.nmse === 0 ? 'identical' : beyond === null ? 'within noise' : beyondVerdict,
   };
 }
 

@@ -18,7 +18,9 @@ export interface ErrorSeries {
 }
 
 /** Noise of the reference itself: the diff of its own low-precision run, or what `noiseFloor` measured. */
-export type NoiseSource = DiffReport | readonly Pick<TapNoise, 'tap' | 'noiseNmse'>[];
+export type NoiseSource =
+  | DiffReport
+  | readonly (Pick<TapNoise, 'tap' | 'noiseNmse'> & Partial<Pick<TapNoise, 'band'>>)[];
 
 /** Energy NMSE of a floating tap of a run. */
 export interface TapError {
@@ -45,12 +47,26 @@ export function tapErrors({ report, locate }: ErrorSeries): TapError[] {
   });
 }
 
+/** Noise of a value: up to the error of a single run, or between those of most runs of a floor. */
+export interface NoiseLevel {
+  /** 0 for a single run. */
+  low: number;
+  high: number;
+}
+
 /** Noise by tap; empty without a source. */
-export function noiseErrors(source: NoiseSource | undefined): Map<string, number> {
+export function noiseErrors(source: NoiseSource | undefined): Map<string, NoiseLevel> {
   if (source === undefined) return new Map();
   if ('tapReports' in source)
-    return new Map(tapErrors({ label: '', report: source }).map(({ tap, error }) => [tap, error]));
-  return new Map(source.map(({ tap, noiseNmse }) => [tap, noiseNmse]));
+    return new Map(
+      tapErrors({ label: '', report: source }).map(({ tap, error }) => [tap, { low: 0, high: error }]),
+    );
+  return new Map(
+    source.map(({ tap, noiseNmse, band }) => [
+      tap,
+      band == null ? { low: 0, high: noiseNmse } : { low: band.low, high: band.high },
+    ]),
+  );
 }
 
 /** Taps of all runs in one order: what only a later run has comes after what it follows there. */
@@ -71,17 +87,18 @@ export function commonOrder(runs: readonly (readonly TapError[])[]): TapError[] 
 }
 
 /**
- * The noise as an area from the bottom up to it. Places without noise, or whose noise is exactly 0, are
- * bridged.
+ * The noise as an area: from the bottom up to a single run's, or between the edges of a floor's band. Places
+ * without noise, or whose noise is exactly 0, are bridged.
  */
 export function noiseBand(
   points: readonly { tap: string; x: number }[],
   { drawn, text, floor }: LogValues,
+  low: LogValues,
 ): Trace[] {
   const shown = points.flatMap((point, at) => (text[at] === 'exactly 0' ? [] : [{ ...point, at }]));
   const common = { type: 'scatter', mode: 'lines', line: { width: 0 }, x: shown.map(({ x }) => x) };
   return [
-    { ...common, y: shown.map(() => floor), hoverinfo: 'skip', showlegend: false },
+    { ...common, y: shown.map(({ at }) => low.drawn[at] ?? floor), hoverinfo: 'skip', showlegend: false },
     {
       ...common,
       y: shown.map(({ at }) => drawn[at]!),
@@ -89,7 +106,10 @@ export function noiseBand(
       fillcolor: NOISE_COLOR,
       name: 'noise floor',
       customdata: shown.map(({ tap }) => tap),
-      hovertext: shown.map(({ tap, at }) => `${plainText(tap)}<br>noise floor ${text[at]}`),
+      hovertext: shown.map(
+        ({ tap, at }) =>
+          `${plainText(tap)}<br>noise floor ${low.text[at] === 'exactly 0' ? '' : `${low.text[at]} to `}${text[at]}`,
+      ),
       hoverinfo: 'text',
     },
   ];

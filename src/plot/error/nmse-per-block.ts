@@ -50,10 +50,11 @@ export function nmsePerBlock(
   const place = new Map(labels.map((label, index) => [label, index]));
   const noise = noiseErrors(options.noise);
   const noisy = series[0]!.rows.flatMap(({ block, tap }) =>
-    noise.has(tap) ? [{ tap, x: place.get(block)!, noise: noise.get(tap)! }] : [],
+    noise.has(tap) ? [{ tap, x: place.get(block)!, ...noise.get(tap)! }] : [],
   );
-  const [band, ...drawn] = logValues([
-    noisy.map((point) => point.noise),
+  const [band, low, ...drawn] = logValues([
+    noisy.map(({ high }) => high),
+    noisy.map((point) => point.low),
     ...series.map(({ rows }) => rows.map(({ nmse }) => nmse)),
   ]);
   const traces = series.map(({ label, rows }, index) => {
@@ -80,7 +81,7 @@ export function nmsePerBlock(
     name: 'nmse-per-block',
     title,
     description: `Energy NMSE of ${labels.length} blocks of ${runs.map(({ label }) => label).join(', ')}, on a logarithmic axis.`,
-    data: [...(noisy.length === 0 ? [] : noiseBand(noisy, band!)), ...traces],
+    data: [...(noisy.length === 0 ? [] : noiseBand(noisy, band!, low!)), ...traces],
     layout: {
       title: titled(
         title,

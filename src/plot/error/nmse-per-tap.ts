@@ -8,6 +8,7 @@ import { FAULT_COLOR, SERIES_COLORS } from '../theme.js';
 import {
   commonOrder,
   type ErrorSeries,
+  type NoiseLevel,
   type NoiseSource,
   noiseBand,
   noiseErrors,
@@ -42,7 +43,7 @@ export function nmsePerTap(runs: readonly ErrorSeries[], options: NmsePerTapOpti
   const place = new Map(points.map(({ tap }, index) => [tap, index]));
   const measured = runs.find(({ locate }) => locate?.noiseByTap)?.locate?.noiseByTap ?? undefined;
   const noise = noiseErrors(options.noise ?? measured);
-  const noisy = points.flatMap(({ tap }, x) => (noise.has(tap) ? [{ tap, x, noise: noise.get(tap)! }] : []));
+  const noisy = points.flatMap(({ tap }, x) => (noise.has(tap) ? [{ tap, x, ...noise.get(tap)! }] : []));
 
   const lines = series.flatMap(({ label, entries }, run) => {
     const color = SERIES_COLORS[run % SERIES_COLORS.length]!;
@@ -51,15 +52,16 @@ export function nmsePerTap(runs: readonly ErrorSeries[], options: NmsePerTapOpti
     const local = { name: `${label}: each op by itself`, color, isLocal: true, entries: judged };
     return judged.length === 0 ? [whole] : [whole, { ...local, errors: judged.map(({ op }) => op!.local) }];
   });
-  const [band, ...drawn] = logValues([
-    noisy.map((point) => point.noise),
+  const [band, low, ...drawn] = logValues([
+    noisy.map(({ high }) => high),
+    noisy.map((point) => point.low),
     ...lines.map(({ errors }) => errors),
   ]);
   const floor = band!.floor;
   const tops = [band!, ...drawn].flatMap((each) => each.drawn);
   const ceiling = 10 * tops.reduce<number>((a, b) => Math.max(a, b ?? 0), floor);
 
-  const traces: Trace[] = noisy.length === 0 ? [] : noiseBand(noisy, band!);
+  const traces: Trace[] = noisy.length === 0 ? [] : noiseBand(noisy, band!, low!);
   const marks: Trace[] = [];
   for (const [index, { name, color, isLocal, entries, errors }] of lines.entries()) {
     const traceOf = (wanted: (error: number, entry: TapError) => boolean, at?: number): Trace => {
@@ -147,7 +149,7 @@ export function nmsePerTap(runs: readonly ErrorSeries[], options: NmsePerTapOpti
   };
 }
 
-function hover(series: string, { tap, block, error, op }: TapError, noise: number | undefined): string {
+function hover(series: string, { tap, block, error, op }: TapError, noise: NoiseLevel | undefined): string {
   const say = (value: number) => (value === 0 ? 'exactly 0' : formatError(value));
   const lines = [
     `<b>${plainText(tap)}</b>`,
@@ -158,7 +160,8 @@ function hover(series: string, { tap, block, error, op }: TapError, noise: numbe
     lines.push(
       `op by itself ${say(op.local)}${op.limit === null ? '' : `, limit ${formatError(op.limit)}`}: ${op.verdict}`,
     );
-  if (noise !== undefined) lines.push(`noise floor ${say(noise)}`);
+  if (noise !== undefined)
+    lines.push(`noise floor ${noise.low === 0 ? '' : `${say(noise.low)} to `}${say(noise.high)}`);
   return lines.join('<br>');
 }
 

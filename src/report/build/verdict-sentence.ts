@@ -6,7 +6,8 @@ import { bothZeroWords, comparedTaps, exceeds } from '../../diff/summary.js';
 import { orderWords } from '../../diff/tap-order.js';
 import { formatError } from '../../text-table.js';
 import type { LocateReport } from '../../locate/faults/report.js';
-import type { TapNoise } from '../../locate/noise/noise-floor.js';
+import { firstBeyondLine, floorRoutingLines } from '../../locate/noise/floor/words.js';
+import type { NoiseJudgement } from '../../locate/noise/noise-floor.js';
 
 /** The outcome that stands on top of a report. */
 export interface ReportVerdict {
@@ -22,12 +23,12 @@ export interface ReportVerdict {
  */
 export function reportVerdict(
   report: DiffReport,
-  noise: readonly TapNoise[] | null,
+  judged: NoiseJudgement | null,
   located: LocateReport | null,
 ): ReportVerdict {
   const { unpaired, outcome, firstDivergence } = report;
   const tapReports = comparedTaps(report.tapReports);
-  const parts = [...(report.namesApart === null ? [] : [report.namesApart.replace(/\.$/, '')]), ...unpairedWords(unpaired.length), judged(report), ...diffNonFiniteLines(report)];
+  const parts = [...(report.namesApart === null ? [] : [report.namesApart.replace(/\.$/, '')]), ...unpairedWords(unpaired.length), judgedWords(report), ...diffNonFiniteLines(report)];
   const zeros = bothZeroWords(tapReports);
   if (zeros !== null) parts.push(zeros);
   if (firstDivergence !== null) {
@@ -37,7 +38,9 @@ export function reportVerdict(
   }
   const worst = worstTap(tapReports);
   if (worst !== null && worst.name !== firstDivergence?.tap) parts.push(`worst: ${describe(worst)}`);
-  if (noise !== null) {
+  if (judged !== null) {
+    const noise = judged.taps;
+    parts.unshift(firstBeyondLine(noise, judged.floor));
     const beyond = noise.filter(({ verdict }) => verdict === 'above noise' || verdict === 'broken').length;
     const lost = noise.filter(({ nonFinite }) => nonFinite.noise > 0).length;
     const without = lost === 0 ? '' : `, which is NaN or infinite in ${lost}: those are judged without it`;
@@ -46,7 +49,8 @@ export function reportVerdict(
   for (const side of ['reference', 'tested'] as const)
     if (report[side].status === 'partial') parts.push(`the ${side} dump is partial: its producer did not finish`);
   if (located?.firstFault) parts.push(`first op at fault: ${located.firstFault}`);
-  return { outcome, sentence: `${parts.join('; ')}.` };
+  const sentences = judged?.floor == null ? [] : floorRoutingLines(judged.floor);
+  return { outcome, sentence: [`${parts.join('; ')}.`, ...sentences].join(' ') };
 }
 
 /** What makes a report fail comes before what passes. */
@@ -54,7 +58,7 @@ function unpairedWords(unpaired: number): string[] {
   return unpaired === 0 ? [] : [`${count(unpaired, 'entry')} could not be paired`];
 }
 
-function judged({ tapReports: paired, failAbove, unpaired }: DiffReport): string {
+function judgedWords({ tapReports: paired, failAbove, unpaired }: DiffReport): string {
   const tapReports = comparedTaps(paired);
   if (tapReports.length === 0)
     return `nothing was compared: ${count(paired.length, 'tap')} ${paired.length === 1 ? 'has' : 'have'} no row in common`;

@@ -10,7 +10,7 @@ import { UNKNOWN } from '../../../dump/import/foreign.js';
 import { findArchitecture } from '../../../models/architectures.js';
 import { exampleConfig } from '../../../models/example.js';
 import { traceModel } from '../../../models/runtime/trace.js';
-import { commonRows } from '../../noise/noise-floor.js';
+import { commonRows } from '../../noise/common-rows.js';
 import { tapPlace } from '../../replay/tap-graph.js';
 import { label } from '../notes.js';
 import type { LocatedOp } from '../report.js';

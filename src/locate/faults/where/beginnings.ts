@@ -7,7 +7,7 @@ import type { FloatTapReport, IntegerTapReport } from '../../../diff/report.js';
 import type { DumpView } from '../../../dump/dump-view.js';
 import type { TensorBatch } from '../../../dump/reader.js';
 import { CLASSES } from '../../causes/words.js';
-import { commonRows } from '../../noise/noise-floor.js';
+import { commonRows } from '../../noise/common-rows.js';
 import { aloneLimit } from '../alone.js';
 import type { OpEvidence } from '../evidence.js';
 import type { LocalError } from '../local.js';

@@ -9,11 +9,11 @@ const F32_NMSE = 1e-12;
 export const LEAST_SPREAD = 0.05;
 
 /**
- * The least spread of the logarithm of a median over tokens of errors of `width` elements each: the squares
+ * The least spread of the logarithm of a quartile over tokens of errors of `width` elements each: the squares
  * of a few elements vary by themselves (the logarithm of one normal number's square by 2.2).
  */
-export function medianSpread(tokens: number, width: number): number {
-  return Math.max(LEAST_SPREAD, (1.25 * 2.22) / Math.sqrt(Math.max(1, tokens) * width));
+export function quartileSpread(tokens: number, width: number): number {
+  return Math.max(LEAST_SPREAD, (1.36 * 2.22) / Math.sqrt(Math.max(1, tokens) * width));
 }
 
 /**
@@ -28,11 +28,16 @@ export function probabilityOfError(
   if (Number.isNaN(nmse)) return 0;
   if (nmse === 0) return 1;
   const n = draws.length;
-  const logs = draws.map((draw) => Math.log(draw + F32_NMSE));
-  const mean = logs.reduce((sum, log) => sum + log, 0) / n;
-  const variance = logs.reduce((sum, log) => sum + (log - mean) ** 2, 0) / (n - 1);
-  const spread = Math.max(leastSpread, Math.sqrt(variance)) * Math.sqrt(1 + 1 / n);
+  const mean = draws.reduce((sum, draw) => sum + Math.log(draw + F32_NMSE), 0) / n;
+  const spread = Math.max(leastSpread, logSpread(draws)) * Math.sqrt(1 + 1 / n);
   return studentTail((Math.log(nmse + F32_NMSE) - mean) / spread, n - 1);
+}
+
+/** Standard deviation of the logarithms. */
+export function logSpread(draws: readonly number[]): number {
+  const logs = draws.map((draw) => Math.log(draw + F32_NMSE));
+  const mean = logs.reduce((sum, log) => sum + log, 0) / logs.length;
+  return Math.sqrt(logs.reduce((sum, log) => sum + (log - mean) ** 2, 0) / (logs.length - 1));
 }
 
 /** The error that {@link probabilityOfError} gives a probability. */
@@ -48,6 +53,18 @@ export function errorOfProbability(
     else high = middle;
   }
   return Math.exp(high);
+}
+
+/**
+ * The probability of so many flips or more, if they are one more draw of what `draws` are draws of: square
+ * roots are taken for normal, with a spread of at least that of a Poisson variable.
+ */
+export function probabilityOfCount(draws: readonly number[], count: number): number {
+  const roots = draws.map((draw) => Math.sqrt(draw + 3 / 8));
+  const mean = roots.reduce((sum, root) => sum + root, 0) / roots.length;
+  const variance = roots.reduce((sum, root) => sum + (root - mean) ** 2, 0) / (roots.length - 1);
+  const spread = Math.sqrt(Math.max(variance, 1 / 4) * (1 + 1 / roots.length));
+  return studentTail((Math.sqrt(count + 3 / 8) - mean) / spread, roots.length - 1);
 }
 
 /** P(T > t) of Student's t with `freedom` degrees of freedom. */

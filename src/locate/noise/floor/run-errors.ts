@@ -27,8 +27,14 @@ export class TokenErrors {
 
   /** Energy NMSE over all tokens. */
   nmse(): number {
-    const sum = (values: Float64Array) => values.reduce((all, value) => all + value, 0);
-    return ratio(sum(this.errors), sum(this.sizes));
+    return this.nmseOver(() => true) ?? 0;
+  }
+
+  /** Energy NMSE over the tokens that `wanted` takes; null without any. */
+  nmseOver(wanted: (token: number) => boolean): number | null {
+    const sum = (values: Float64Array) =>
+      values.reduce((all, value, token) => (wanted(token) ? all + value : all), 0);
+    return this.errors.some((_, token) => wanted(token)) ? ratio(sum(this.errors), sum(this.sizes)) : null;
   }
 
   /** Energy NMSE of a token's row. */
@@ -40,9 +46,12 @@ export class TokenErrors {
 /** Added to errors that are divided: what F32 arithmetic in another order may leave. */
 const F32_NMSE = 1e-12;
 
+/** Which token stands for all: of those with few errors, which flips elsewhere have hardly touched. */
+const QUARTILE = 0.25;
+
 /**
- * The median, over the tokens that `isKept` takes, of a token's energy NMSE by `usual`; null without any. See
- * `TapNoiseRuns.smooth`.
+ * The lower quartile, over the tokens that `isKept` takes, of a token's energy NMSE by `usual`; null without
+ * any. See `TapNoiseRuns.smooth`.
  */
 export function smoothRatio(
   errors: TokenErrors,
@@ -54,7 +63,10 @@ export function smoothRatio(
     .filter((_, token) => isKept(token))
     .sort((a, b) => a - b);
   if (ratios.length === 0) return null;
-  return (ratios[(ratios.length - 1) >> 1]! + ratios[ratios.length >> 1]!) / 2;
+  const place = QUARTILE * (ratios.length - 1);
+  const below = Math.floor(place);
+  const above = ratios[Math.min(below + 1, ratios.length - 1)]!;
+  return ratios[below]! + (above - ratios[below]!) * (place - below);
 }
 
 function ratio(error: number, size: number): number {
