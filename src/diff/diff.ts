@@ -10,7 +10,7 @@ import { diffHashes } from './hash-diff.js';
 import { sumNonFinite } from './non-finite.js';
 import { outcomeOf } from './outcome.js';
 import { type Pairing, pairTaps, type TapPair } from './pairing.js';
-import type { DiffReport, NotCaptured, SideReport } from './report.js';
+import { type DiffReport, type NotCaptured, type SideReport, tapOpen } from './report.js';
 import { sharedRoles } from './roles.js';
 import { modelNotes } from './sides/model-notes.js';
 import { samePlaceNotes } from './sides/same-place.js';
@@ -84,6 +84,8 @@ export async function diffDumps(
   const fails = tapReports.some((tap) => failAbove !== undefined && exceeds(tap, failAbove));
   // What a run that ended early did not come to is not known to be right.
   const isPartial = [reference, tested].some(({ manifest }) => manifest.status === 'partial');
+  // A lower bound of an error cannot pass a limit.
+  const isOpen = failAbove !== undefined && tapReports.some(tapOpen);
   const judged = {
     failAbove: failAbove ?? null,
     pass:
@@ -96,6 +98,7 @@ export async function diffDumps(
       !(isPartial && failAbove !== undefined),
   };
   const outcome = outcomeOf(judged, tapReports);
+  const known = isPartial && outcome === 'PASS' ? 'NOT JUDGED' : outcome;
   return {
     format: 'zayascope-diff',
     version: 1,
@@ -104,7 +107,8 @@ export async function diffDumps(
     tested: describeSide(tested),
     taps,
     ...judged,
-    outcome: isPartial && outcome === 'PASS' ? 'NOT JUDGED' : outcome,
+    pass: judged.pass && !isOpen,
+    outcome: isOpen && known === 'PASS' ? 'NOT JUDGED' : known,
     namesApart: apart,
     nonFinite,
     unpairedNonFinite: alone,
@@ -209,7 +213,9 @@ async function notes(reference: DumpView, tested: DumpView, kind: DiffReport['ki
       'Neither dump says which taps hold experts and logits (no roles, and no known model type): routing and logits are left out.',
     );
   if (kind === 'statistics')
-    found.push('One side holds statistics only: errors are the least that they allow, and may be larger.');
+    found.push(
+      'One side holds statistics only: errors are the least that they allow, and may be larger. Equal statistics are no proof of equal values, and pass no limit.',
+    );
   if (kind === 'hashes')
     found.push(
       'One side holds hashes only: values are equal or not, without an error. Where both do, it cannot be told whether values are finite.',

@@ -2,8 +2,8 @@
 
 /**
  * `FAIL`: something was unpaired, not finite or, with a threshold, above it. `NOT JUDGED`: no threshold was
- * given and values differ, which neither passes nor fails. `PASS`: all are within the threshold; without one
- * all are identical.
+ * given and values differ, or one was given and only statistics speak for a value, which bound its error from
+ * below. `PASS`: all are within the threshold; without one all are identical.
  */
 export type Outcome = 'PASS' | 'FAIL' | 'NOT JUDGED';
 

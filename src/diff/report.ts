@@ -48,9 +48,9 @@ interface TapReportBase {
   /** Rows compared: token positions, or steps. */
   rows: number;
   /**
-   * True if every element compared has the same bits (integers: the same value; statistics: the same numbers;
-   * hashes: the same hash) and is finite, or an infinity of a value that is marked as masked. NaN is never
-   * identical, whatever its bits.
+   * True if every element compared has the same bits (integers: the same value; hashes: the same hash) and is
+   * finite, or an infinity of a value that is marked as masked. NaN is never identical, whatever its bits. Of
+   * statistics: only where they fix every element, see `equal` of {@link StatisticsTapReport}.
    */
   identical: boolean;
   /**
@@ -80,13 +80,21 @@ export interface IntegerTapReport extends TapReportBase {
 export interface StatisticsTapReport extends TapReportBase {
   kind: 'statistics';
   /**
-   * The least energy NMSE that the two sides' RMS values allow: Σ n(rms_a − rms_b)² / Σ n·rms_a². The true
-   * one may be larger, so this can prove a difference but not its absence. Zero reference: 0 if the tested
-   * side is zero too, else Infinity.
+   * The least energy NMSE that the two sides' statistics allow: the largest of n(rms_a − rms_b)²,
+   * n(mean_a − mean_b)², (min_a − min_b)² and (max_a − max_b)² of each row, over Σ n·rms_a². The true one may
+   * be larger, so this can prove a difference but not its absence (unless `known`). Zero reference: 0 if the
+   * tested side is zero too, else Infinity.
    */
   nmseAtLeast: number;
   /** Largest |difference| of any of min, max, mean, rms, absmax, relative to the reference row's absmax. */
   worstRelative: number;
+  /** True if there are rows, and all their statistics are the same finite numbers. Values may still differ. */
+  equal: boolean;
+  /**
+   * True where the statistics fix every value, since each row holds one value throughout: `nmseAtLeast` is
+   * then the error itself.
+   */
+  known: boolean;
   /** Rows whose counts of NaN or infinity differ. */
   countMismatches: number;
   /** True where there are rows and all elements are 0 on both sides. */
@@ -138,6 +146,8 @@ export interface BlockReport {
   block: number | null;
   taps: number;
   identicalTaps: number;
+  /** Taps of which only statistics were compared, and those are equal. */
+  equalStatistics: number;
   /**
    * The tap with the largest error, and that error (energy NMSE, or its lower bound from statistics); null
    * where none is floating.
@@ -180,7 +190,8 @@ export interface DiffReport {
   /**
    * False if anything is unpaired, hardly a tap pairs, nothing was compared, or something is not finite (see
    * {@link TapNonFinite}), in what only the tested dump holds too; and, with a threshold, if a side is
-   * partial, if a floating tap's energy NMSE exceeds it, or any integer, or any hash, differs.
+   * partial, if a floating tap's energy NMSE exceeds it, if only statistics speak for a tap (they bound its
+   * error from below), or any integer, or any hash, differs.
    */
   pass: boolean;
   /** `pass` in a word; without a threshold values that differ are not judged. */
@@ -228,6 +239,16 @@ export function tapBothZero(tap: TapReport): boolean {
 export function tapDiffering(tap: TapReport): number {
   if (tap.kind === 'integer') return tap.metrics.differing;
   return tap.kind === 'hash' ? tap.differing : 0;
+}
+
+/** True if a difference was seen: other bits, or other statistics. */
+export function tapDiffers(tap: TapReport): boolean {
+  return tap.kind === 'statistics' ? !tap.equal : !tap.identical;
+}
+
+/** True where only a lower bound of the error is known, which cannot pass a limit. */
+export function tapOpen(tap: TapReport): boolean {
+  return tap.kind === 'statistics' && tap.rows > 0 && !tap.known;
 }
 
 /** Pairs that are not finite and that nobody allowed: with one a tap fails. */

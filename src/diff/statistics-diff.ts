@@ -68,6 +68,7 @@ function compareRows(
   };
   let error = 0;
   let power = 0;
+  let known = shared.length > 0;
   let worstRelative = 0;
   let countMismatches = 0;
   let bothZero = shared.length > 0;
@@ -78,7 +79,9 @@ function compareRows(
       countMismatches++;
     addNonFinite(found, { a, b, row, other }, { masked, allowNonFinite });
     if (finite === 0) continue;
-    error += finite * (a.rms[row]! - b.rms[other]!) ** 2;
+    const isFixed = a.min[row] === a.max[row] && b.min[other] === b.max[other];
+    known &&= isFixed;
+    error += leastError({ a, b, row, other }, isFixed ? finite : 1, finite);
     power += finite * a.rms[row]! ** 2;
     for (const name of STATISTICS)
       worstRelative = Math.max(
@@ -86,7 +89,7 @@ function compareRows(
         relative(Math.abs(a[name][row]! - b[name][other]!), a.absmax[row]!),
       );
   }
-  const identical =
+  const equal =
     shared.length > 0 &&
     countMismatches === 0 &&
     found.counted + found.allowed === 0 &&
@@ -97,13 +100,34 @@ function compareRows(
     block: reference.block,
     dtypes: { reference: reference.dtype, tested: tested.dtype },
     rows: shared.length,
-    identical,
+    // Of zeros the sign stays unknown, so their bits do.
+    identical: equal && known && shared.every(([row]) => a.absmax[row] !== 0),
+    equal,
+    known: known && countMismatches === 0,
     nonFinite: found.counted + found.allowed + found.masked === 0 ? null : found,
     nmseAtLeast: countMismatches > 0 ? Number.POSITIVE_INFINITY : relative(error, power),
     worstRelative: countMismatches > 0 ? Number.POSITIVE_INFINITY : worstRelative,
     countMismatches,
     bothZero: bothZero && countMismatches === 0,
   };
+}
+
+/**
+ * The least squared error that a row's statistics allow. Each bounds it by itself: the mean and the RMS over
+ * all elements, an extreme over the one element that has it, or over all where a row holds one value only.
+ */
+function leastError(
+  { a, b, row, other }: { a: StatsRows; b: StatsRows; row: number; other: number },
+  extremes: number,
+  finite: number,
+): number {
+  const squared = (name: (typeof STATISTICS)[number]) => (a[name][row]! - b[name][other]!) ** 2;
+  return Math.max(
+    finite * squared('rms'),
+    finite * squared('mean'),
+    extremes * squared('min'),
+    extremes * squared('max'),
+  );
 }
 
 /** Statistics hold counts, no places: as many infinities on both sides are taken for the same ones. */

@@ -5,6 +5,7 @@ import {
   type TapReport,
   tapBothZero,
   tapDiffering,
+  tapDiffers,
   tapError,
   tapNonFinite,
 } from './report.js';
@@ -33,7 +34,7 @@ export function firstDivergence(
   failAbove: number | undefined,
 ): FirstDivergence | null {
   const tap = comparedTaps(taps).find((candidate) =>
-    failAbove === undefined ? !candidate.identical : exceeds(candidate, failAbove),
+    failAbove === undefined ? tapDiffers(candidate) : exceeds(candidate, failAbove),
   );
   if (tap === undefined) return null;
   const criterion = failAbove === undefined ? 'bits' : 'threshold';
@@ -73,6 +74,7 @@ export function summariseBlocks(taps: readonly TapReport[], isOrdered = true): B
       block,
       taps: group.length,
       identicalTaps: group.filter((tap) => tap.identical).length,
+      equalStatistics: group.filter((tap) => tap.kind === 'statistics' && tap.equal).length,
       worst:
         head === undefined
           ? null

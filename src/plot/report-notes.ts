@@ -12,6 +12,11 @@ export function nonFiniteNote(reports: readonly (DiffReport | undefined)[]): str
   return count === 0 ? '' : `NaN or infinity in ${count} ${count === 1 ? 'value' : 'values'}`;
 }
 
+/** A note for a figure's subtitle where statistics bound the errors from below. */
+export function boundNote(reports: readonly (DiffReport | undefined)[]): string {
+  return reports.some((report) => report?.kind === 'statistics') ? 'errors at least, from statistics' : '';
+}
+
 /**
  * A note for a figure's subtitle where values stand by name, because the order in which they were computed is
  * not known.

@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { diffDumps } from '../../src/diff/diff.js';
+import { formatReport } from '../../src/diff/format/report.js';
 import type { FloatTapReport, StatisticsTapReport } from '../../src/diff/report.js';
 import type { DumpDescription, TapSpec } from '../../src/dump/format.js';
 import type { Dump } from '../../src/dump/reader.js';
 import { rowStats } from '../../src/dump/row-stats.js';
 import { DumpWriter } from '../../src/dump/writer.js';
+import { createReport } from '../../src/report/report.js';
 import { description, rowIndex, temporaryFolder } from '../dump/dump-fixture.js';
 import { dumpWith, opened } from './two-dumps.js';
 
@@ -18,12 +20,12 @@ const VALUES = Float32Array.from({ length: 4 * ROWS }, (_, k) => k - 5);
 /** A dump of the tier with the same values as the others, but for `scale`. */
 async function dumpOfTier(
   tier: DumpDescription['tier'],
-  scale = 1,
+  scale: number | Float32Array = 1,
   change: Partial<DumpDescription> = {},
 ): Promise<Dump> {
   const dir = join(temporaryFolder(), 'dump');
-  const values = VALUES.map((value) => value * scale);
-  const lead = Float32Array.of(scale, 2);
+  const values = typeof scale === 'number' ? VALUES.map((value) => value * scale) : scale;
+  const lead = Float32Array.of(typeof scale === 'number' ? scale : 1, 2);
   const index = rowIndex(0, ROWS, 0);
   await using writer = await DumpWriter.create(
     dir,
@@ -64,10 +66,15 @@ async function dumpOfTier(
 
 it('compares statistics where one side holds no more, and bounds the error from below', async () => {
   const same = await diffDumps(await dumpOfTier('full'), await dumpOfTier('stats'), { failAbove: 0 });
-  expect(same).toMatchObject({ kind: 'statistics', pass: true, firstDivergence: null });
-  expect(same.tapReports.map(({ name, rows, identical }) => [name, rows, identical])).toEqual([
-    ['v', 3, true],
-    ['lead', 1, true],
+  expect(same).toMatchObject({
+    kind: 'statistics',
+    pass: false,
+    outcome: 'NOT JUDGED',
+    firstDivergence: null,
+  });
+  expect(same.tapReports).toMatchObject([
+    { name: 'v', rows: 3, identical: false, equal: true, known: false },
+    { name: 'lead', rows: 1, identical: false, equal: true, known: false },
   ]);
   expect(same.notes).toHaveLength(1);
 
@@ -81,6 +88,58 @@ it('compares statistics where one side holds no more, and bounds the error from 
   // The error of a change of scale is all in the RMS, so here the bound is the error itself.
   expect(bound).toBeCloseTo(exact.metrics.nmse, 12);
   expect((report.tapReports[0] as StatisticsTapReport).worstRelative).toBeCloseTo(0.5, 12);
+});
+
+it('does not call values with equal statistics identical, and judges none by them', async () => {
+  const turned = VALUES.map((_, at) => VALUES[at - (at % 4) + 3 - (at % 4)]!);
+  const sides = [await dumpOfTier('stats'), await dumpOfTier('stats', turned)] as const;
+  // Differences of 3, 1, 1 and 3 in each of three rows; the values are -5 to 6.
+  const real = await diffDumps(await dumpOfTier('full'), await dumpOfTier('full', turned), { taps: 'v' });
+  expect((real.tapReports[0] as FloatTapReport).metrics.nmse).toBeCloseTo(60 / 146, 12);
+  for (const failAbove of [undefined, 1e-9]) {
+    const report = await diffDumps(...sides, failAbove === undefined ? {} : { failAbove });
+    expect([report.outcome, report.pass]).toEqual(['NOT JUDGED', failAbove === undefined]);
+    const text = formatReport(report, { verbose: true });
+    const page = await createReport(...sides, failAbove === undefined ? {} : { failAbove });
+    for (const said of [text, page.sentence, page.html.slice(page.html.indexOf('<main'))])
+      expect(said.replaceAll(/<script[\s\S]*?<\/script>/g, '')).not.toMatch(/PASS|identical/);
+    expect(text).toContain('statistics equal in 2,');
+    expect(page.outcome).toBe('NOT JUDGED');
+  }
+  const apart = await diffDumps(sides[0], await dumpOfTier('stats', 2), { failAbove: 0.1 });
+  expect([apart.outcome, apart.pass]).toEqual(['FAIL', false]);
+});
+
+it('sees a change of sign in the mean and in the extremes, not in the RMS', async () => {
+  const report = await diffDumps(
+    await dumpOfTier('stats'),
+    await dumpOfTier(
+      'stats',
+      VALUES.map((x) => -x),
+    ),
+    {
+      taps: 'v',
+    },
+  );
+  // Twice the means -3.5, 0.5 and 4.5; the second row (-1 to 2) shows more in its extremes: (2 - 1)² = 1 is
+  // less than 4·(2·0.5)² = 4.
+  expect((report.tapReports[0] as StatisticsTapReport).nmseAtLeast).toBeCloseTo(
+    (4 * (49 + 1 + 81)) / 146,
+    12,
+  );
+});
+
+it('knows the values of rows that hold one value throughout', async () => {
+  const same = Float32Array.from({ length: 4 * ROWS }, () => 2);
+  const equal = await diffDumps(await dumpOfTier('stats', same), await dumpOfTier('full', same), {
+    taps: 'v',
+    failAbove: 0,
+  });
+  expect(equal).toMatchObject({
+    outcome: 'PASS',
+    pass: true,
+    tapReports: [{ identical: true, known: true }],
+  });
 });
 
 it('counts NaN on one side as an infinite error of the statistics', async () => {

@@ -10,7 +10,7 @@ import {
 } from '../../text-table.js';
 import { limitWords, OUTCOME_STYLES } from '../outcome.js';
 import type { DiffReport, NotCaptured, TapReport, Unpaired } from '../report.js';
-import { tapDiffering, tapError, tapNonFinite } from '../report.js';
+import { tapDiffering, tapError, tapNonFinite, tapOpen } from '../report.js';
 import { unscoredChoices } from '../routing-scores.js';
 import { comparedTaps, exceeds } from '../summary.js';
 import { orderWords } from '../tap-order.js';
@@ -49,15 +49,15 @@ export function formatReport(
 function headLines(report: DiffReport, color: boolean): string[] {
   const { reference, tested, failAbove, outcome, firstDivergence, notes, tapReports, unpaired } = report;
   const compared = comparedTaps(tapReports);
-  const identical = compared.filter((tap) => tap.identical).length;
   const lines = [
     `${reference.label} (reference, ${reference.policy}) against ${tested.label} (${tested.policy})`,
   ];
-  const counts = `${countOfAll(compared.length, tapReports.length)} taps compared, ${identical} identical, ${unpaired.length} unpaired`;
+  const counts = `${countOfAll(compared.length, tapReports.length)} taps compared, ${sameWords(report)}, ${unpaired.length} unpaired`;
   lines.push(`${styled(outcome, OUTCOME_STYLES[outcome], color)}  ${limitWords(failAbove)}; ${counts}`);
   for (const line of diffNonFiniteLines(report)) lines.push(styled(line, 'bad', color));
   for (const note of notes) lines.push(styled(`note: ${note}`, 'bad', color));
   if (firstDivergence === null) {
+    const isOpen = compared.some(tapOpen);
     const why =
       unpaired.length > 0
         ? 'what has no partner fails'
@@ -67,7 +67,7 @@ function headLines(report: DiffReport, color: boolean): string[] {
     const fails = outcome === 'FAIL' ? `; ${why}` : '';
     if (compared.length > 0)
       lines.push(
-        `${failAbove === null ? 'every compared value is identical' : `no ${outcome === 'FAIL' ? 'compared ' : ''}tap exceeds the threshold`}${fails}`,
+        `${failAbove === null ? (isOpen ? 'the statistics of every compared value are equal; the values may differ' : 'every compared value is identical') : isOpen ? `no ${outcome === 'FAIL' ? 'compared ' : ''}tap is above the threshold by its statistics, which cannot show that it is within` : `no ${outcome === 'FAIL' ? 'compared ' : ''}tap exceeds the threshold`}${fails}`,
       );
   } else {
     const tap = tapReports.find(({ name }) => name === firstDivergence.tap)!;
@@ -78,6 +78,14 @@ function headLines(report: DiffReport, color: boolean): string[] {
     );
   }
   return lines;
+}
+
+/** How many of the compared values are the same, in the words that their kind allows. */
+export function sameWords({ kind, tapReports }: DiffReport): string {
+  const compared = comparedTaps(tapReports);
+  return kind === 'statistics'
+    ? `statistics equal in ${compared.filter((tap) => tap.kind === 'statistics' && tap.equal).length}`
+    : `${compared.filter((tap) => tap.identical).length} identical`;
 }
 
 /** `324`, or of fewer `3 of 324`. */
@@ -118,13 +126,14 @@ function describeNotCaptured({ side, selection, taps, rows }: NotCaptured): stri
 function blockLines({ blocks, kind, failAbove }: DiffReport, color: boolean): string[] {
   if (blocks.length === 0) return [];
   const error = kind === 'statistics' ? 'NMSE at least' : 'NMSE';
-  const header = ['block', 'taps', 'identical', `worst ${error}`, `last ${error}`, 'differing', 'worst tap'];
+  const same = kind === 'statistics' ? 'equal stats' : 'identical';
+  const header = ['block', 'taps', same, `worst ${error}`, `last ${error}`, 'differing', 'worst tap'];
   const rows = blocks.map((block): (string | Cell)[] => [
     block.label,
     String(block.taps),
-    String(block.identicalTaps),
-    errorCell(block.worst?.nmse ?? null, failAbove),
-    errorCell(block.last?.nmse ?? null, failAbove),
+    String(kind === 'statistics' ? block.equalStatistics : block.identicalTaps),
+    errorCell(block.worst?.nmse ?? null, failAbove, kind),
+    errorCell(block.last?.nmse ?? null, failAbove, kind),
     countCell(block.differing),
     block.worst === null || block.worst.nmse === 0
       ? ''
@@ -133,11 +142,11 @@ function blockLines({ blocks, kind, failAbove }: DiffReport, color: boolean): st
   return textTable([header.map(strong), ...rows], 'lrrrrrl', color);
 }
 
-function tapLines({ tapReports, failAbove }: DiffReport, color: boolean): string[] {
+function tapLines({ tapReports, failAbove, kind }: DiffReport, color: boolean): string[] {
   const header = [
     'tap',
     'dtypes',
-    'NMSE',
+    kind === 'statistics' ? 'NMSE at least' : 'NMSE',
     'var. NMSE',
     'max abs',
     'cosine',
@@ -152,14 +161,14 @@ function tapLines({ tapReports, failAbove }: DiffReport, color: boolean): string
     const mark: Cell = { text: tapMark(tap, failAbove), style: 'bad' };
     if (tap.kind !== 'float') {
       const error = tapError(tap);
-      const shown = error === null ? countCell(tapDiffering(tap)) : errorCell(error, failAbove);
+      const shown = error === null ? countCell(tapDiffering(tap)) : errorCell(error, failAbove, tap.kind);
       return [tap.name, dtypes, shown, '', '', '', '', '', tap.identical ? '100 %' : '', mark];
     }
     const { nmse, nmseVariance, maxAbs, cosine, withinTenthPercent, bitEqual } = tap.metrics;
     return [
       tap.name,
       dtypes,
-      errorCell(nmse, failAbove),
+      errorCell(nmse, failAbove, tap.kind),
       formatError(nmseVariance),
       formatError(maxAbs),
       cosine.toFixed(6),
@@ -205,9 +214,15 @@ function logitsLines({ logits }: DiffReport): string[] {
   ];
 }
 
-function errorCell(error: number | null, failAbove: number | null): Cell {
+function errorCell(
+  error: number | null,
+  failAbove: number | null,
+  kind: DiffReport['kind'] | TapReport['kind'],
+): Cell {
+  // A lower bound within the limit says nothing good.
+  const within = kind === 'statistics' ? undefined : 'good';
   const style: Style | undefined =
-    failAbove === null || error === null ? undefined : error <= failAbove ? 'good' : 'bad';
+    failAbove === null || error === null ? undefined : error <= failAbove ? within : 'bad';
   return style === undefined ? { text: formatError(error) } : { text: formatError(error), style };
 }
 

@@ -2,7 +2,7 @@ import { type DiffReport, type TapReport, tapError } from '../../diff/report.js'
 import { formatError } from '../../text-table.js';
 import type { Figure } from '../figure.js';
 import { logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
-import { nonFiniteNote } from '../report-notes.js';
+import { boundNote, nonFiniteNote } from '../report-notes.js';
 import { requireSome } from '../require-some.js';
 import { SERIES_COLORS } from '../theme.js';
 
@@ -105,7 +105,13 @@ export function metricByKind(report: DiffReport, options: MetricByKindOptions = 
       },
     ].filter(({ x }) => x.length > 0),
     layout: {
-      title: titled(title, 'one point a block and value', unseen([values!]), nonFiniteNote([report])),
+      title: titled(
+        title,
+        'one point a block and value',
+        unseen([values!]),
+        boundNote([report]),
+        nonFiniteNote([report]),
+      ),
       xaxis: logAxis(KIND_METRICS[metric], [values!]),
       yaxis: {
         title: { text: `${by}, in execution order`, standoff: 12 },

@@ -2,7 +2,7 @@ import type { DiffReport } from '../../diff/report.js';
 import type { Figure } from '../figure.js';
 import { legendAbove } from '../legend.js';
 import { logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
-import { nonFiniteNote, orderNote } from '../report-notes.js';
+import { boundNote, nonFiniteNote, orderNote } from '../report-notes.js';
 import { requireSome } from '../require-some.js';
 import { SERIES_COLORS } from '../theme.js';
 import { type NoiseSource, noiseBand, noiseErrors } from './error-series.js';
@@ -86,6 +86,7 @@ export function nmsePerBlock(
       title: titled(
         title,
         unseen(drawn),
+        boundNote(runs.map(({ report }) => report)),
         nonFiniteNote(runs.map(({ report }) => report)),
         orderNote(runs.map(({ report }) => report)),
       ),

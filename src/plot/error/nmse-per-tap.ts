@@ -2,7 +2,7 @@ import { formatError } from '../../text-table.js';
 import type { Figure, Trace } from '../figure.js';
 import { legendAbove } from '../legend.js';
 import { logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
-import { nonFiniteNote, orderNote } from '../report-notes.js';
+import { boundNote, nonFiniteNote, orderNote } from '../report-notes.js';
 import { requireSome } from '../require-some.js';
 import { FAULT_COLOR, SERIES_COLORS } from '../theme.js';
 import {
@@ -120,6 +120,7 @@ export function nmsePerTap(runs: readonly ErrorSeries[], options: NmsePerTapOpti
       title: titled(
         title,
         unseen(drawn, 'at the bottom', 'at the top'),
+        boundNote(runs.map(({ report }) => report)),
         nonFiniteNote(runs.map(({ report }) => report)),
         orderNote(runs.map(({ report }) => report)),
       ),

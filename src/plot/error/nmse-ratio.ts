@@ -1,7 +1,7 @@
 import type { DiffReport } from '../../diff/report.js';
 import type { Figure } from '../figure.js';
 import { titled } from '../log-values.js';
-import { nonFiniteNote } from '../report-notes.js';
+import { boundNote, nonFiniteNote } from '../report-notes.js';
 import { requireSome } from '../require-some.js';
 import { SERIES_COLORS } from '../theme.js';
 
@@ -40,6 +40,7 @@ export function nmseRatio(report: DiffReport, options: { title?: string } = {}):
       title: titled(
         title,
         `${above} of ${points.length} values differ by more than 5 %`,
+        boundNote([report]),
         nonFiniteNote([report]),
       ),
       xaxis: { title: { text: 'value, in execution order' } },

@@ -1,6 +1,7 @@
 import { orderWords } from '../../diff/tap-order.js';
 import { createHash } from 'node:crypto';
 import type { Outcome } from '../../diff/outcome.js';
+import { sameWords } from '../../diff/format/report.js';
 import { comparedTaps } from '../../diff/summary.js';
 import type { DiffReport } from '../../diff/report.js';
 import { unscoredChoices } from '../../diff/routing-scores.js';
@@ -160,7 +161,7 @@ function keyFacts({ diff, noise, located }: ReportContent): string {
   const tapButton = (tap: string): string =>
     `<button type="button" class="link" data-tap="${escapeHtml(tap)}">${escapeHtml(tap).replaceAll(/[.:]/g, '$&<wbr>')}</button>`;
   const facts: [string, string][] = [
-    ['taps compared', `${comparedTaps(tapReports).length}, ${tapReports.filter((tap) => tap.identical).length} identical`],
+    ['taps compared', `${comparedTaps(tapReports).length}, ${sameWords(diff)}`],
     ['not paired', String(unpaired.length)],
     ['limit', failAbove === null ? 'none' : `energy NMSE ${failAbove}`],
     [`first divergence${orderWords(diff.order)}`, firstDivergence === null ? 'none' : tapButton(firstDivergence.tap)],

@@ -1,7 +1,7 @@
 /** Tables of a report, made of what a diff and its companions found. */
 import { toldApart } from '../../diff/format/non-finite.js';
 import type { BlockReport, DiffReport, TapReport } from '../../diff/report.js';
-import { tapDiffering, tapError } from '../../diff/report.js';
+import { tapDiffering, tapError, tapOpen } from '../../diff/report.js';
 import { exceeds } from '../../diff/summary.js';
 import type { LocatedOp } from '../../locate/faults/report.js';
 import type { TapNoise } from '../../locate/noise/noise-floor.js';
@@ -43,7 +43,7 @@ export function tapTable(report: DiffReport, { noise, located }: TapCompanions):
     ['tap', 'tap', 'text', 'name of the value; click for its tensors', ({ name }) => name],
     ['block', 'block', 'number', 'decoder block; none for embedding and head', ({ block }) => block],
     ['dtype', 'dtype', 'text', 'of the reference / the tested side', dtypes],
-    ['error', error, 'error', 'energy NMSE: Σ(tested − reference)² / Σ reference²', tapError],
+    ['error', error, 'error', errorMeaning(kind), tapError],
     ['differing', 'differing', 'number', 'entries (integers) or hashes that differ', differing],
   ];
   if (failAbove !== null)
@@ -52,7 +52,7 @@ export function tapTable(report: DiffReport, { noise, located }: TapCompanions):
       'limit',
       'text',
       `above: NMSE over ${failAbove}, or integers that differ`,
-      (tap) => (exceeds(tap, failAbove) ? 'above' : 'within'),
+      (tap) => (exceeds(tap, failAbove) ? 'above' : tapOpen(tap) ? 'not known' : 'within'),
     ]);
   if (noise !== null)
     columns.push(
@@ -149,13 +149,22 @@ function worst(tap: TapReport): string | null {
   return `${where}: ${toldApart(reference, tested).join(', ')}`;
 }
 
+/** What the column of errors means. */
+function errorMeaning(kind: DiffReport['kind']): string {
+  return kind === 'statistics'
+    ? 'the least energy NMSE that the statistics allow; the true one may be larger'
+    : 'energy NMSE: Σ(tested − reference)² / Σ reference²';
+}
+
 /** One row per block, and for what comes before and after the blocks. */
 export function blockTable({ blocks, kind }: DiffReport): PageTable {
   const error = kind === 'statistics' ? 'NMSE at least' : 'NMSE';
   return table<BlockReport>(blocks, [
     ['block', 'block', 'text', 'decoder block, or what comes before and after', ({ label }) => label],
     ['taps', 'taps', 'number', 'values compared', ({ taps }) => taps],
-    ['identical', 'identical', 'number', 'values with the same bits', ({ identicalTaps }) => identicalTaps],
+    kind === 'statistics'
+      ? ['equal', 'equal statistics', 'number', 'values with the same statistics; they may differ', ({ equalStatistics }) => equalStatistics]
+      : ['identical', 'identical', 'number', 'values with the same bits', ({ identicalTaps }) => identicalTaps],
     [
       'worst',
       `worst ${error}`,

@@ -1,5 +1,5 @@
 import type { DiffReport, TapReport } from '../../diff/report.js';
-import { tapDiffering, tapError, tapNonFinite } from '../../diff/report.js';
+import { tapDiffering, tapDiffers, tapError, tapNonFinite, tapOpen } from '../../diff/report.js';
 import { diffNonFiniteLines, sideCounts } from '../../diff/format/non-finite.js';
 import type { Outcome } from '../../diff/outcome.js';
 import { bothZeroWords, comparedTaps, exceeds } from '../../diff/summary.js';
@@ -64,11 +64,16 @@ function judgedWords({ tapReports: paired, failAbove, unpaired }: DiffReport): s
     return `nothing was compared: ${count(paired.length, 'tap')} ${paired.length === 1 ? 'has' : 'have'} no row in common`;
   const all = `${unpaired.length === 0 ? 'All' : 'the'} ${count(tapReports.length, 'tap')} ${unpaired.length === 0 ? '' : 'that were compared '}are`;
   if (tapReports.every((tap) => tap.identical)) return `${all} identical`;
+  const isOpen = tapReports.some(tapOpen);
+  const differ = tapReports.filter(tapDiffers).length;
+  if (isOpen && differ === 0)
+    return `the statistics of ${all.replace(/^All/, 'all').replace(/ are$/, '')} are equal, which does not show that their values are`;
   if (failAbove === null) {
-    const differ = tapReports.filter((tap) => !tap.identical).length;
     return `${differ} of ${count(tapReports.length, 'tap')} ${differ === 1 ? 'differs' : 'differ'}, and no limit was given`;
   }
   const above = tapReports.filter((tap) => exceeds(tap, failAbove)).length;
+  if (isOpen && above === 0)
+    return `no tap is above energy NMSE ${failAbove} by its statistics, which cannot show that it is within`;
   return above === 0
     ? `${all} within energy NMSE ${failAbove}`
     : `${above} of ${count(tapReports.length, 'tap')} ${above === 1 ? 'is' : 'are'} above energy NMSE ${failAbove}`;
