@@ -7,6 +7,7 @@ import { ArrowReader, type ReusableBuffer } from './arrow/reader.js';
 import { blockElements, itemBytes, storedItems } from './dtypes.js';
 import { elementsOf, emptyLike, type TapElements } from './float.js';
 import type { Manifest, RowIndex, TapDtype, TapInfo } from './format.js';
+import { type RowClaims, rowFault } from './row-check.js';
 
 /** Rows of one tap, all of one shape. */
 export interface TensorBatch {
@@ -37,6 +38,7 @@ export interface FileRows extends RowIndex {
 export class DataReader {
   readonly #file: ArrowReader | undefined;
   readonly #taps: readonly TapInfo[];
+  readonly #claims: RowClaims | undefined;
   readonly #orders: ReadonlyMap<string, StoredOrder>;
   readonly #places: ReadonlyMap<string, { node: number; buffer: number }>;
   #rows: Promise<FileRows> | undefined;
@@ -46,7 +48,9 @@ export class DataReader {
     taps: readonly TapInfo[],
     places: ReadonlyMap<string, { node: number; buffer: number }>,
     orders: ReadonlyMap<string, StoredOrder>,
+    claims?: RowClaims,
   ) {
+    this.#claims = claims;
     this.#file = reader;
     this.#taps = taps;
     this.#places = places;
@@ -67,8 +71,9 @@ export class DataReader {
     file: string,
     block: number | null,
     taps: readonly TapInfo[],
-    { version, status }: Pick<Manifest, 'version' | 'status'>,
+    claims: RowClaims & Pick<Manifest, 'version'>,
   ): Promise<DataReader> {
+    const { version, status } = claims;
     const reader = await ArrowReader.open(join(dir, file));
     let orders: ReadonlyMap<string, StoredOrder>;
     try {
@@ -86,7 +91,7 @@ export class DataReader {
       node += COLUMN_SIZE[columnKind(tap)].nodes;
       buffer += COLUMN_SIZE[columnKind(tap)].buffers;
     }
-    return new DataReader(reader, taps, places, orders);
+    return new DataReader(reader, taps, places, orders, claims);
   }
 
   get hasFooter(): boolean {
@@ -102,7 +107,7 @@ export class DataReader {
     return this.#file!;
   }
 
-  /** The index columns of the whole file (16 bytes a row), read once. */
+  /** The index columns of the whole file (16 bytes a row), read once and compared with the manifest. */
   rows(): Promise<FileRows> {
     this.#rows ??= this.#readRows();
     return this.#rows;
@@ -305,7 +310,10 @@ export class DataReader {
       }
     }
     const [sequence, position, tokenId, step] = parts.map((list) => concatenate(list, starts.at(-1)!));
-    return { starts, sequence: sequence!, position: position!, tokenId: tokenId!, step: step! };
+    const rows = { starts, sequence: sequence!, position: position!, tokenId: tokenId!, step: step! };
+    const fault = this.#claims && rowFault(this.#claims, this.#taps, rows);
+    if (fault !== undefined) throw this.#reader.corrupt(fault.expected, fault.got);
+    return rows;
   }
 }
 

@@ -17,7 +17,7 @@ import { type Dump, ReusableBuffer, type RowFilter } from './reader.js';
  * with the bytes of the last axis; the metadata `dtype <tap>` names their type.
  * @param pattern tap pattern (`src/tap-pattern.ts`).
  * @returns the keys in the order of the dump.
- * Throws `BAD_ARGUMENT` where no tap matches, or a tap varies in shape within a step; `BAD_DUMP`; `IO`.
+ * Throws `BAD_ARGUMENT` where no tap matches, or none that matches has a row, or a tap varies in shape within a step; `BAD_DUMP`; `IO`.
  */
 export async function exportSafetensors(dump: Dump, pattern: string, outFile: string): Promise<string[]> {
   const matches = tapPattern(pattern);
@@ -26,6 +26,13 @@ export async function exportSafetensors(dump: Dump, pattern: string, outFile: st
     throw badArgument('exportDump', 'a pattern that matches a tap', `'${pattern}'`, dump.dir);
   const sources: TensorSource[] = [];
   for (const tap of taps) sources.push(...(await tapSources(dump, tap)));
+  if (sources.every(({ shape }) => shape.includes(0)))
+    throw badArgument(
+      'exportDump',
+      'a dump with rows',
+      `none of ${taps[0]!.name}${taps.length === 1 ? '' : ` and ${taps.length - 1} more`} (the dump is ${dump.manifest.status})`,
+      dump.dir,
+    );
   const { model, policy, producer } = dump.manifest;
   const metadata = new Map([
     ['model', model.name],

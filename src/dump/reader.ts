@@ -8,7 +8,9 @@ import { type DumpGraph, readGraph } from './graph-file.js';
 import { readManifest } from './manifest.js';
 import { type DumpNoise, readNoise } from './noise/noise-file.js';
 import { badRead, type RowFilter, readTap, streamTap } from './read-tap.js';
+import { hashFault, statsFault } from './record-check.js';
 import { type DumpRoles, dumpRoles } from './roles.js';
+import type { RowFault } from './row-check.js';
 import { type HashRow, readHashes, readStats, type StatsRows } from './stats-reader.js';
 
 export { ReusableBuffer } from './arrow/reader.js';
@@ -138,13 +140,17 @@ export class Dump implements AsyncDisposable {
   /** All rows of `stats.arrow` as columns. Tiers full and stats (`BAD_ARGUMENT`). */
   async stats(): Promise<StatsRows> {
     this.#checkTier('statistics', ['full', 'stats']);
-    return readStats(join(this.dir, STATS_FILE), this.manifest.status === 'partial');
+    const stats = await readStats(join(this.dir, STATS_FILE), this.manifest.status === 'partial');
+    this.#refuse(STATS_FILE, statsFault(this.manifest, stats));
+    return stats;
   }
 
   /** All rows of `hash.arrow`. Tier hash (`BAD_ARGUMENT`). */
   async hashes(): Promise<HashRow[]> {
     this.#checkTier('hashes', ['hash']);
-    return readHashes(join(this.dir, HASH_FILE), this.manifest.status === 'partial');
+    const hashes = await readHashes(join(this.dir, HASH_FILE), this.manifest.status === 'partial');
+    this.#refuse(HASH_FILE, hashFault(this.manifest, hashes));
+    return hashes;
   }
 
   /**
@@ -193,6 +199,15 @@ export class Dump implements AsyncDisposable {
       this.#files.set(tap.file, file);
     }
     return file;
+  }
+
+  #refuse(file: string, fault: RowFault | undefined): void {
+    if (fault !== undefined)
+      throw new ZayascopeError(
+        'BAD_DUMP',
+        `readDump: expected ${fault.expected}, got ${fault.got} (${join(this.dir, file)})`,
+        { op: 'readDump', tensor: file },
+      );
   }
 
   #checkTier(what: string, tiers: readonly Manifest['tier'][]): void {

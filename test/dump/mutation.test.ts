@@ -9,7 +9,10 @@ import { appendStep, description, rowIndex, TAPS, temporaryFolder } from './dump
 
 async function makeDump(status: 'partial' | 'complete'): Promise<string> {
   const dir = temporaryFolder();
-  await using writer = await DumpWriter.create(dir, description());
+  await using writer = await DumpWriter.create(
+    dir,
+    description({ sequences: [{ tokens: [11, 12, 13, 14] }] }),
+  );
   for (const [step, [start, end]] of [[0, 3] as const, [3, 4] as const].entries()) {
     const index = rowIndex(start, end, step);
     await appendStep(writer, TAPS, index);

@@ -33,6 +33,8 @@ export interface DumpFileSummary {
    * be read.
    */
   state: string;
+  /** True where it cannot be read, or contradicts the manifest. */
+  isBad: boolean;
 }
 
 /**
@@ -86,10 +88,11 @@ async function summariseFile(
   const sizeBytes = found?.size ?? 0;
   try {
     const { rows, state } = await read();
-    return { name, taps, sizeBytes, rows, state: found === undefined ? 'missing' : state };
+    return { name, taps, sizeBytes, rows, state: found === undefined ? 'missing' : state, isBad: false };
   } catch (error) {
     // A partial dump may have lost a file: that is what the user wants to see, together with the others.
-    if (error instanceof ZayascopeError) return { name, taps, sizeBytes, rows: 0, state: error.message };
+    if (error instanceof ZayascopeError)
+      return { name, taps, sizeBytes, rows: 0, state: error.message, isBad: true };
     throw error;
   }
 }

@@ -37,7 +37,9 @@ async function runInspect(path: string, options: InspectOptions, context: Comman
     terminal.result(options.json ? toJson(summary) : format(summary));
   if ((await kindOf(path)) === 'dump') {
     const { formatDump, summariseDump } = await import('./inspect-dump.js');
-    print(await summariseDump(path, options.taps), formatDump);
+    const summary = await summariseDump(path, options.taps);
+    print(summary, formatDump);
+    if (summary.files.some(({ isBad }) => isBad)) context.exitWith(1);
   } else {
     const { formatModel, summariseModel } = await import('./inspect-model.js');
     const summary = await summariseModel(path, options.taps);
