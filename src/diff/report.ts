@@ -88,7 +88,9 @@ export interface StatisticsTapReport extends TapReportBase {
   nmseAtLeast: number;
   /** Largest |difference| of any of min, max, mean, rms, absmax, relative to the reference row's absmax. */
   worstRelative: number;
-  /** True if there are rows, and all their statistics are the same finite numbers. Values may still differ. */
+  /**
+   * True if there are rows, and all their statistics are the same finite numbers. Values may still differ.
+   */
   equal: boolean;
   /**
    * True where the statistics fix every value, since each row holds one value throughout: `nmseAtLeast` is

@@ -4,10 +4,10 @@ import { COLUMN_SIZE, columnKind, rowItems } from './arrow/columns.js';
 import { INDEX_COLUMNS } from './arrow/index-columns.js';
 import type { BatchMessage, BufferRange } from './arrow/metadata.js';
 import { ArrowReader, type ReusableBuffer } from './arrow/reader.js';
+import { type RowClaims, rowFault } from './claims/rows.js';
 import { blockElements, itemBytes, storedItems } from './dtypes.js';
 import { elementsOf, emptyLike, type TapElements } from './float.js';
 import type { Manifest, RowIndex, TapDtype, TapInfo } from './format.js';
-import { type RowClaims, rowFault } from './row-check.js';
 
 /** Rows of one tap, all of one shape. */
 export interface TensorBatch {

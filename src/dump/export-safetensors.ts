@@ -17,7 +17,8 @@ import { type Dump, ReusableBuffer, type RowFilter } from './reader.js';
  * with the bytes of the last axis; the metadata `dtype <tap>` names their type.
  * @param pattern tap pattern (`src/tap-pattern.ts`).
  * @returns the keys in the order of the dump.
- * Throws `BAD_ARGUMENT` where no tap matches, or none that matches has a row, or a tap varies in shape within a step; `BAD_DUMP`; `IO`.
+ * Throws `BAD_ARGUMENT` where no tap matches, or none that matches has a row, or a tap varies in shape within
+ * a step; `BAD_DUMP`; `IO`.
  */
 export async function exportSafetensors(dump: Dump, pattern: string, outFile: string): Promise<string[]> {
   const matches = tapPattern(pattern);

@@ -2,15 +2,15 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { badArgument, ZayascopeError } from '../errors.js';
 import { isAbsent, type ReusableBuffer } from './arrow/reader.js';
+import { hashFault, statsFault } from './claims/records.js';
+import type { RowFault } from './claims/rows.js';
 import { DataReader, type FileRows, type TensorBatch } from './data-reader.js';
 import { GRAPH_FILE, HASH_FILE, type Manifest, NOISE_FILE, STATS_FILE, type TapInfo } from './format.js';
 import { type DumpGraph, readGraph } from './graph-file.js';
 import { readManifest } from './manifest.js';
 import { type DumpNoise, readNoise } from './noise/noise-file.js';
 import { badRead, type RowFilter, readTap, streamTap } from './read-tap.js';
-import { hashFault, statsFault } from './record-check.js';
 import { type DumpRoles, dumpRoles } from './roles.js';
-import type { RowFault } from './row-check.js';
 import { type HashRow, readHashes, readStats, type StatsRows } from './stats-reader.js';
 
 export { ReusableBuffer } from './arrow/reader.js';

@@ -1,7 +1,7 @@
 /** One check of a dump's rows against its manifest, for all readers: neither may contradict the other. */
-import { parsePositions } from '../positions.js';
-import type { Manifest, RowIndex, TapInfo } from './format.js';
-import { sequenceLength } from './sequences.js';
+import { parsePositions } from '../../positions.js';
+import type { Manifest, RowIndex, TapInfo } from '../format.js';
+import { sequenceLength } from '../sequences.js';
 
 /** What the manifest says of the rows of a file. */
 export type RowClaims = Pick<Manifest, 'status' | 'steps' | 'sequences' | 'selection' | 'graph'>;

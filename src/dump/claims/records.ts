@@ -1,13 +1,13 @@
-/** Statistics and hashes against the manifest, as `row-check.ts` compares the rows of values. */
-import { isQuantised } from './dtypes.js';
-import type { Manifest } from './format.js';
-import { type RowFault, rowFault } from './row-check.js';
-import { sequenceLength } from './sequences.js';
-import type { HashRow, StatsRows } from './stats-reader.js';
+/** Statistics and hashes against the manifest, as `rows.ts` compares the rows of values. */
+import { isQuantised } from '../dtypes.js';
+import type { Manifest } from '../format.js';
+import { sequenceLength } from '../sequences.js';
+import type { HashRow, StatsRows } from '../stats-reader.js';
+import { type RowFault, rowFault } from './rows.js';
 
 /**
- * What of `stats.arrow` the manifest contradicts. Where tensors are there too, statistics may be missing: they
- * are not what is compared.
+ * What of `stats.arrow` the manifest contradicts. Where tensors are there too, statistics may be missing:
+ * they are not what is compared.
  */
 export function statsFault(manifest: Manifest, stats: StatsRows): RowFault | undefined {
   const numbers = new Map<string, number[]>();
