@@ -16,7 +16,7 @@
  * (results as text).
  */
 
-export { type AlignOpen, type AlignPair, type AlignResult, align } from './align/align.js';
+export { type AlignCall, type AlignOpen, type AlignPair, type AlignResult, align } from './align/align.js';
 export type { AlignOptions } from './align/align-dumps.js';
 export { formatAlign } from './align/format-align.js';
 export { formatAligned } from './align/locate/format-aligned.js';

@@ -209,6 +209,7 @@ describe('the public API', () => {
   it('has these types', () => {
     expect(exportedNames().types).toMatchInlineSnapshot(`
       [
+        "AlignCall",
         "AlignOpen",
         "AlignOptions",
         "AlignPair",

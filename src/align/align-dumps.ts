@@ -4,6 +4,7 @@ import { ZayascopeError } from '../errors.js';
 import { classesOf, type Side } from './classes.js';
 import { quantileDistance } from './distance.js';
 import { readEdges } from './edges.js';
+import { type FurtherCall, furtherCalls } from './further-calls.js';
 import { bestFit, type CallSizes, type Fit } from './layouts.js';
 import type { ClassPair } from './pairing/candidate.js';
 import { pairValues } from './pairing/pair-values.js';
@@ -33,6 +34,12 @@ export interface Alignment {
   open: ReturnType<typeof pairValues>['open'];
   silent: { reference: SideValues['silent']; tested: SideValues['silent'] };
   sizes: CallSizes;
+  /** Calls and sequences besides the first. */
+  calls: FurtherCall[];
+  /** Calls that only one side has, or of other tokens: not compared. */
+  otherCalls: number;
+  /** Pairs that lie otherwise in one of those, and are therefore no pairs. */
+  moved: { pair: AlignedPair; call: FurtherCall }[];
 }
 
 /** @throws as `align`. */
@@ -51,13 +58,20 @@ export async function alignDumps(
     tested: classesOf(b, await readEdges(tested)),
   };
   const sizes = { tokens: a.tokens, visible: 1 + Math.max(...a.positions) };
-  const { pairs, open } = pairValues(sides.reference, sides.tested, sizes);
+  const found = pairValues(sides.reference, sides.tested, sizes);
+  const { open } = found;
+  const pairs = found.pairs
+    .flatMap((pair) => membersOf(pair, sides, sizes))
+    .sort((x, y) => x.reference.index - y.reference.index);
+  const { calls, others } = await furtherCalls(reference, tested, { pairs, tested: sides.tested });
+  const moved = new Map(calls.flatMap((call) => call.moved.map((pair) => [pair, call] as const)));
   return {
     ...sides,
     names: { reference: reference.dir, tested: tested.dir },
-    pairs: pairs
-      .flatMap((pair) => membersOf(pair, sides, sizes))
-      .sort((x, y) => x.reference.index - y.reference.index),
+    pairs: pairs.filter((pair) => !moved.has(pair)),
+    calls,
+    otherCalls: others,
+    moved: [...moved].map(([pair, call]) => ({ pair, call })),
     open,
     silent: { reference: a.silent, tested: b.silent },
     sizes,

@@ -32,6 +32,20 @@ export interface AlignOpen {
   taps: string[];
   /** The nearest values of the tested side that are of its size, at most three. */
   candidates: { from: string; error: number }[];
+  /** Why the first candidate is no partner, where more is to be said than its error. */
+  reason?: string;
+}
+
+/** A call, or a sequence, besides the first: the same pairs, compared. */
+export interface AlignCall {
+  step: number;
+  sequence: number;
+  tokens: number;
+  /** Pairs that both have there, and the largest error among them. */
+  compared: number;
+  error: number;
+  /** Pairs that differ by more than rounding explains, in the order of the tested side. */
+  differing: { tap: string; from: string; error: number; limit: number }[];
 }
 
 /** The outcome of {@link align}. */
@@ -43,6 +57,10 @@ export interface AlignResult {
   open: AlignOpen[];
   /** Values that no content tells from others (constants, masks, few elements): not looked at. */
   silent: { reference: { name: string; reason: string }[]; tested: { name: string; reason: string }[] };
+  /** Further calls and sequences of the same tokens. */
+  calls: AlignCall[];
+  /** Calls that only one side has, or of other tokens: not compared. */
+  otherCalls: number;
   /** Values of both sides and tokens of the call that was compared. */
   counts: { reference: number; tested: number; tokens: number };
   /** False where a side does not say what went into what: then elements alone decide. */
@@ -52,7 +70,7 @@ export interface AlignResult {
 /**
  * Pairs the values of a reference with those of another program's run of the same tokens, by their elements
  * and by what went into what (`docs/align.md`). Only what is beyond doubt is paired. Reads the first call of
- * the first sequence of both, whole, into memory.
+ * the first sequence of both, whole, into memory; pairs are then compared in all other calls and sequences.
  *
  * @param reference, tested dumps of tier full, or their folders.
  * @throws `UNPAIRED` where the first calls are not of the same tokens; `BAD_ARGUMENT`, `BAD_DUMP`, `IO`.
@@ -102,18 +120,37 @@ export function resultOf(alignment: Alignment, reference: Dump, tested: Dump): A
       nextError: pair.next?.error,
     })),
     open,
+    calls: alignment.calls.map(({ step, sequence, tokens, compared, error, differing }) => ({
+      step,
+      sequence,
+      tokens,
+      compared,
+      error,
+      differing: differing.map(({ pair, ...rest }) => ({
+        tap: pair.reference.tap.name,
+        from: pair.tested.tap.name,
+        ...rest,
+      })),
+    })),
+    otherCalls: alignment.otherCalls,
     silent,
     counts: { reference: reference.taps.length, tested: tested.taps.length, tokens: sizes.tokens },
     hasEdges: { reference: alignment.reference.hasEdges, tested: alignment.tested.hasEdges },
   };
 }
 
-function openValues({ open, reference, tested }: Alignment): AlignOpen[] {
-  return [...open].map(([id, candidates]) => ({
+function openValues({ open, moved, reference, tested }: Alignment): AlignOpen[] {
+  const elsewhere = moved.map(({ pair, call }) => ({
+    taps: [pair.reference.tap.name],
+    candidates: [{ from: pair.tested.tap.name, error: pair.fit.error }],
+    reason: `lies otherwise in step ${call.step}, sequence ${call.sequence}`,
+  }));
+  const none = [...open].map(([id, candidates]) => ({
     taps: reference.classes[id]!.members.map(({ tap }) => tap.name),
     candidates: candidates.map((candidate) => ({
       from: tested.classes[candidate.tested]!.members[0]!.tap.name,
       error: candidate.fit.error,
     })),
   }));
+  return [...none, ...elsewhere];
 }

@@ -10,7 +10,11 @@ export function formatAlign(
   result: AlignResult,
   { color = false, all = false }: { color?: boolean; all?: boolean } = {},
 ): string {
-  return rendered([headLines(result, color), pairLines(result, color, all), openLines(result, color, all)]);
+  return rendered([
+    [...headLines(result, color), ...callLines(result, color)],
+    pairLines(result, color, all),
+    openLines(result, color, all),
+  ]);
 }
 
 function headLines({ pairs, counts, open, silent, hasEdges, map }: AlignResult, color: boolean): string[] {
@@ -38,6 +42,28 @@ function headLines({ pairs, counts, open, silent, hasEdges, map }: AlignResult, 
   ];
 }
 
+/** Decode steps and more sequences: all in a line, and where they differ. */
+function callLines({ calls, otherCalls }: AlignResult, color: boolean): string[] {
+  const left =
+    otherCalls === 0
+      ? []
+      : [`note: ${otherCalls} further calls of one side have no partner of the same tokens`];
+  if (calls.length === 0) return left;
+  const tokens = calls.reduce((sum, call) => sum + call.tokens, 0);
+  const worst = Math.max(...calls.map(({ error }) => error));
+  const wrong = calls.filter(({ differing }) => differing.length > 0);
+  const [first] = wrong;
+  return [
+    ...left,
+    `the same in ${calls.length} further call${calls.length === 1 ? '' : 's'} or sequence${calls.length === 1 ? '' : 's'} (${tokens} tokens): ${first === undefined ? `all agree, error up to ${formatError(worst)}` : `${wrong.length} ${styled('differ', 'bad', color)}`}`,
+    ...(first === undefined
+      ? []
+      : [
+          `  step ${first.step}, sequence ${first.sequence}: ${first.differing.length} of ${first.compared}, first ${first.differing[0]!.tap} and ${first.differing[0]!.from}, error ${formatError(first.differing[0]!.error)}`,
+        ]),
+  ];
+}
+
 /** Those of which something differs; or all. */
 function pairLines({ pairs }: AlignResult, color: boolean, all: boolean): string[] {
   const shown = all ? pairs : pairs.filter(({ by }) => by !== 'elements').slice(0, FEW);
@@ -60,9 +86,10 @@ function pairLines({ pairs }: AlignResult, color: boolean, all: boolean): string
 function openLines({ open }: AlignResult, color: boolean, all: boolean): string[] {
   if (open.length === 0) return [];
   const shown = all ? open : open.slice(0, FEW);
-  const rows = shown.map(({ taps, candidates }) => [
+  const rows = shown.map(({ taps, candidates, reason }) => [
     `${taps[0]}${taps.length > 1 ? ` (and ${taps.length - 1} of the same)` : ''}`,
-    candidates.map(({ from, error }) => `${from} ${formatError(error)}`).join(', '),
+    candidates.map(({ from, error }) => `${from} ${formatError(error)}`).join(', ') +
+      (reason === undefined ? '' : `; ${reason}`),
   ]);
   return [
     'without a partner, and the nearest values of their size:',

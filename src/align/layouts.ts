@@ -90,6 +90,20 @@ function likeRows(reference: SideValue, tested: SideValue): boolean {
   return elementDistance(reference.rowSums, tested.rowSums) < OTHER_ROWS;
 }
 
+/** What a layout reads of a value. */
+export type Elements = Pick<SideValue, 'tap' | 'shape' | 'data'>;
+
+/** Error of two values in a layout; undefined where shapes do not fit. */
+export function errorIn(
+  reference: Elements,
+  tested: Elements,
+  layout: readonly Transform[],
+  sizes: CallSizes,
+): number | undefined {
+  const found = elementsOf(reference, tested, layout, sizes, targetOf(reference));
+  return found && elementDistance(found.own, found.other);
+}
+
 /** How well the values agree in a layout; undefined where shapes do not fit. */
 function fitOf(
   reference: SideValue,
@@ -117,8 +131,8 @@ function middleOf(
 
 /** The elements that a layout puts side by side; undefined where shapes do not fit. */
 function elementsOf(
-  reference: SideValue,
-  tested: SideValue,
+  reference: Elements,
+  tested: Elements,
   layout: readonly Transform[],
   { tokens, visible }: CallSizes,
   { shape, lead }: Target,
@@ -139,12 +153,12 @@ interface Target {
   lead: number | null;
 }
 
-function targetOf({ shape, tap }: SideValue): Target {
+function targetOf({ shape, tap }: Elements): Target {
   return tap.scope === 'token' ? { shape: shape.slice(1), lead: shape[0]! } : { shape, lead: null };
 }
 
 function tryPlan(
-  { shape, tap }: SideValue,
+  { shape, tap }: Elements,
   layout: readonly Transform[],
   context: { tokens: number; visible: number; target: readonly number[] },
 ): ReturnType<typeof planLayout> | undefined {

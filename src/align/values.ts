@@ -80,18 +80,14 @@ async function readOne(
   side: SideValues,
 ): Promise<string | undefined> {
   if (!hasNumbers(tap.dtype)) return `is stored in ${tap.dtype}`;
-  const batch = await dump.read(tap.name, { step: 0, sequence: 0 }).catch((error: unknown) => {
-    if (error instanceof ZayascopeError && error.code === 'BAD_ARGUMENT') return undefined;
-    throw error;
-  });
-  if (batch === undefined) return 'has no row in the first call';
-  if (batch.data.length > MOST_ELEMENTS) return `has more than ${MOST_ELEMENTS} elements`;
-  const data = toFloat32(batch.data, tap.dtype);
+  const own = await readCall(dump, tap, { step: 0, sequence: 0 });
+  if (own === undefined) return 'has no row in the first call';
+  const { data, shape } = own;
+  if (data.length > MOST_ELEMENTS) return `has more than ${MOST_ELEMENTS} elements`;
   const sorted = Float32Array.from(data).sort();
   const exact = isExact(tap.dtype);
   const reason = silence(sorted, exact);
   if (reason !== undefined) return reason;
-  const shape = tap.scope === 'step' ? batch.shape.slice(1) : batch.shape;
   // Indices of several blocks are the same numbers in another order: they are what stands where.
   const { buffer, byteOffset, byteLength } = exact ? data : sorted;
   const bytes = new Uint8Array(buffer, byteOffset, byteLength);
@@ -107,6 +103,41 @@ async function readOne(
     key,
   });
   return undefined;
+}
+
+/** A call of one sequence. */
+export interface Call {
+  step: number;
+  sequence: number;
+}
+
+/** Elements of a tap in one call; undefined where it has no row there. @throws `BAD_DUMP`, `IO`. */
+export async function readCall(
+  dump: Dump,
+  tap: TapInfo,
+  call: Call,
+): Promise<Pick<SideValue, 'tap' | 'shape' | 'data'> | undefined> {
+  const batch = await dump.read(tap.name, { ...call }).catch((error: unknown) => {
+    if (error instanceof ZayascopeError && error.code === 'BAD_ARGUMENT') return undefined;
+    throw error;
+  });
+  if (batch === undefined) return undefined;
+  const shape = tap.scope === 'step' ? batch.shape.slice(1) : batch.shape;
+  return { tap, shape, data: toFloat32(batch.data, tap.dtype) };
+}
+
+/** Elements as a value that layouts can be looked for of. */
+export function sideValueOf({ tap, shape, data }: Pick<SideValue, 'tap' | 'shape' | 'data'>): SideValue {
+  return {
+    index: -1,
+    tap,
+    shape,
+    isExact: isExact(tap.dtype),
+    data,
+    quantiles: quantilesOf(Float32Array.from(data).sort()),
+    rowSums: rowSums(data, shape[0] ?? 1),
+    key: '',
+  };
 }
 
 /** Why a value cannot be told from others; undefined where it can. */

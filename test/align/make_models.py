@@ -1,6 +1,7 @@
 """Makes checkpoints, GGUF files and reference dumps of tiny random models: jobs as JSON on standard input.
 
-A job: {"family", "folder", "dumps": {name: {"inside": bool, "changes": {..}, "fault": name}}, "ggufs": {name: {"type", "keys", "fault"}},
+A job: {"family", "folder", "dumps": {name: {"inside": bool, "changes": {..}, "fault": name,
+"decode": tokens, "sequences": 1 or 2}}, "ggufs": {name: {"type", "keys", "fault"}},
 "checkpoint": bool}. All of one family have the same weights.
 Of a checkpoint what each tensor of the GGUF file is made of is printed.
 """
@@ -29,13 +30,24 @@ TOKENS = [(k * 37 + 11) % 320 for k in range(23)]
 QUERIES = {"**.self_attn.1,**.attn.1,**:attn_weights*,**:eager_attention_forward.attn_weights*": 2}
 
 
-def dump(family: str, out: Path, inside: bool = False, changes: dict | None = None, fault: str | None = None) -> None:
+def dump(
+    family: str,
+    out: Path,
+    inside: bool = False,
+    changes: dict | None = None,
+    fault: str | None = None,
+    decode: int = 0,
+    sequences: int = 1,
+) -> None:
     model = model_of(family, **(changes or {}))
     if fault is not None:
         MODULE_FAULTS[fault](model)
     modules = type(model).__module__ if inside else None
     with torch.no_grad(), zayascope.capture(model, out, inside=modules, token_axis=QUERIES, overwrite=True):
-        model(input_ids=torch.tensor([TOKENS]), use_cache=False)
+        tokens = torch.tensor([TOKENS, TOKENS[::-1]][:sequences])
+        found = model(input_ids=tokens, use_cache=decode > 0)
+        for _ in range(decode):
+            found = model(input_ids=found.logits[:, -1:].argmax(-1), past_key_values=found.past_key_values, use_cache=True)
 
 
 def main(jobs: list[dict]) -> None:

@@ -12,18 +12,29 @@ const CHANGES: Readonly<Record<Wrong, (value: number) => number>> = {
   scaled: (value) => value * 1.02,
 };
 
-/** Records the model with the first-step value of `tap` changed; later nodes compute on. */
+/** Where it happens. */
+export interface PlantedNumber {
+  /** Folder of a recording of the model as it is. */
+  plain: string;
+  tap: string;
+  wrong: Wrong;
+  out: string;
+  /** Call in which it happens, of as many more tokens. Default 0. */
+  step?: number;
+}
+
+/** Records the model with the value of a tap changed; later nodes compute on. */
 export async function recordWrong(
   model: string,
   tokens: readonly number[],
-  { plain, tap, wrong, out }: { plain: string; tap: string; wrong: Wrong; out: string },
+  { plain, tap, wrong, out, step = 0 }: PlantedNumber,
 ): Promise<string> {
   const file = `${out}.npy`;
   await using dump = await Dump.open(plain);
-  const { data, shape } = await dump.read(tap, { step: 0 });
+  const { data, shape } = await dump.read(tap, { step });
   writeFileSync(file, npy((data as Float32Array).map(CHANGES[wrong]), shape));
   const run = { model, tokens, threads: 1, keyType: 'F32', valueType: 'F32', out } as const;
-  await recordGguf({ ...run, set: [{ tap, file }] });
+  await recordGguf({ ...run, generate: step, set: [{ tap, file, step }] });
   return out;
 }
 

@@ -14,7 +14,16 @@ import { ALL_TRUTH } from './truth.js';
 export interface ModelJob {
   family: string;
   folder: string;
-  dumps?: Record<string, { inside?: boolean; changes?: Record<string, unknown>; fault?: string }>;
+  dumps?: Record<
+    string,
+    {
+      inside?: boolean;
+      changes?: Record<string, unknown>;
+      fault?: string;
+      decode?: number;
+      sequences?: number;
+    }
+  >;
   ggufs?: Record<string, { type?: string; keys?: Record<string, unknown>; fault?: string }>;
   checkpoint?: boolean;
 }

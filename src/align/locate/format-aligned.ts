@@ -31,6 +31,7 @@ function headLines(verdict: AlignedVerdict, color: boolean, all: boolean): strin
           `first pair that differs: ${first.tap} and ${first.from}, error ${formatError(first.error)}, rounding explains ${formatError(first.limit)}`,
         ]),
     ...(kind === null ? [] : [KIND_WORDS[kind]]),
+    ...laterLines(verdict, color),
     ...numericLines(verdict, color, all),
   ];
 }
@@ -40,6 +41,15 @@ const KIND_WORDS = {
     'semantic: what is named gives what its inputs give, by its own graph and weights; these say something else than the reference',
   numeric: 'numeric: what is named, or what follows it, is not what its inputs give',
 } as const;
+
+/** Decode steps and more sequences. */
+function laterLines({ later, furtherCalls }: AlignedVerdict, color: boolean): string[] {
+  if (furtherCalls === 0) return [];
+  if (later === null) return [`${furtherCalls} further calls and sequences compared: they differ no more`];
+  return [
+    `step ${later.step}, sequence ${later.sequence}: ${later.differing} values differ, first ${styled(later.from, 'strong', color)} (${later.tap}), error ${formatError(later.error)}`,
+  ];
+}
 
 /** Nodes that are not what their inputs give: of which the comparison may see nothing. */
 function numericLines({ numeric, kind }: AlignedVerdict, color: boolean, all: boolean): string[] {
@@ -56,6 +66,8 @@ function verdictLine(verdict: AlignedVerdict, color: boolean): string {
   const { faults, isOpen, recording, first, differing } = verdict;
   if (faults.length > 0)
     return `${styled('FAULT', 'bad', color)}  the recording computes something else from here on`;
+  if (verdict.later !== null)
+    return `${styled('FAULT', 'bad', color)}  the first call agrees, a later one does not`;
   if (isOpen)
     return `${styled('NOT JUDGED', 'bad', color)}  the logits differ, and with weights in so few bits nothing tells a fault from rounding`;
   if (first !== null)

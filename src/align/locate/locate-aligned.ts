@@ -3,6 +3,7 @@ import { basename } from 'node:path';
 import { Dump } from '../../dump/reader.js';
 import { type JudgedNode, locateRecording, type RecordingVerdict } from '../../recording/locate/locate.js';
 import { type Alignment, alignDumps } from '../align-dumps.js';
+import type { FurtherPair } from '../further-calls.js';
 import { bestFit } from '../layouts.js';
 import { GROWTH } from '../pairing/explained.js';
 import { type Divergence, findDivergence, type Origin, type ResultPair } from './divergence.js';
@@ -63,6 +64,20 @@ export interface AlignedVerdict {
   first: { tap: string; from: string; error: number; limit: number } | null;
   /** Error of the logits; null where they are not known on both sides. */
   logits: number | null;
+  /**
+   * The first further call (decode step) or sequence in which values differ that agree in the first call, and
+   * the first of them in the order of execution; null where none does.
+   */
+  later: {
+    step: number;
+    sequence: number;
+    differing: number;
+    tap: string;
+    from: string;
+    error: number;
+  } | null;
+  /** Further calls and sequences that were compared. */
+  furtherCalls: number;
   /** Values of the recording that agree, and that differ. */
   agreeing: number;
   differing: number;
@@ -110,13 +125,30 @@ export async function locateAligned(
         ? null
         : { ...namesOf(first.pair, alignment), error: first.pair.fit.error, limit: first.limit },
     logits: result?.error ?? null,
+    later: laterOf(alignment),
+    furtherCalls: alignment.calls.length,
     agreeing,
     differing,
     paired: alignment.pairs.length,
     taps: right.taps.length,
     isOpen,
     recording: own,
-    found: faults.length > 0 || isOpen || own?.found === true,
+    found: faults.length > 0 || isOpen || laterOf(alignment) !== null || own?.found === true,
+  };
+}
+
+/** Where a value differs in a later call only. */
+function laterOf({ calls }: Alignment): AlignedVerdict['later'] {
+  const call = calls.find(({ differing }) => differing.length > 0);
+  if (call === undefined) return null;
+  const [{ pair, error }] = call.differing as [FurtherPair];
+  return {
+    step: call.step,
+    sequence: call.sequence,
+    differing: call.differing.length,
+    tap: pair.reference.tap.name,
+    from: pair.tested.tap.name,
+    error,
   };
 }
 
