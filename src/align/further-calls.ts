@@ -39,12 +39,12 @@ export async function furtherCalls(
   tested: Dump,
   alignment: Pick<Alignment, 'pairs' | 'tested'>,
 ): Promise<{ calls: FurtherCall[]; others: number }> {
-  const own = await callsOf(reference);
-  const other = new Map((await callsOf(tested)).map((call) => [keyOf(call), call]));
+  const own = (await callsOf(reference)).filter(isFurther);
+  const other = new Map((await callsOf(tested)).filter(isFurther).map((call) => [keyOf(call), call]));
   const calls: FurtherCall[] = [];
   for (const call of own) {
     const partner = other.get(keyOf(call));
-    if (partner === undefined || (call.step === 0 && call.sequence === 0)) continue;
+    if (partner === undefined) continue;
     const { step, sequence, positions } = call;
     const isSame =
       String(positions) === String(partner.positions) && String(call.ids) === String(partner.ids);
@@ -57,7 +57,7 @@ export async function furtherCalls(
       ...(await compareCall(reference, tested, alignment, { step, sequence }, sizes)),
     });
   }
-  return { calls, others: own.length + other.size - 2 * (calls.length + 1) };
+  return { calls, others: own.length + other.size - 2 * calls.length };
 }
 
 async function compareCall(
@@ -153,6 +153,10 @@ async function callsOf(dump: Dump): Promise<TokensOfCall[]> {
     }
   }
   return [...calls.values()];
+}
+
+function isFurther({ step, sequence }: Call): boolean {
+  return step !== 0 || sequence !== 0;
 }
 
 function keyOf({ step, sequence }: Call): string {

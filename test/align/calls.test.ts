@@ -56,6 +56,13 @@ describeWith('a C++ compiler or libllama', hasLibllama, 'align of several calls 
     );
   });
 
+  it('counts the calls that have no partner', async () => {
+    const { calls, otherCalls } = await align(at('decoded'), at('two-recording'));
+    expect(calls).toEqual([]);
+    // Two decode steps of the one, a second sequence of the other.
+    expect(otherCalls).toBe(3);
+  });
+
   it('names a fault that only a decode step has', async () => {
     const { calls, pairs } = await align(at('decoded'), at('wrong-recording'));
     expect(pairs).toHaveLength(44);
