@@ -1,6 +1,6 @@
 /** The folder that a dump is written into: made, emptied, and told from folders that hold something else. */
 
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../errors.js';
 import { explained, readRegularText } from '../regular-file.js';
@@ -34,6 +34,14 @@ export async function prepareFolder(dir: string, overwrite: boolean): Promise<vo
   } catch (cause) {
     throw folderError(dir, 'a dump that can be removed', (cause as Error).message, cause);
   }
+}
+
+/** Removes a dump that was begun and cannot be finished; the folder too, where it holds nothing else. */
+export async function removeBegun(dir: string): Promise<void> {
+  const own = (await readdir(dir)).filter(isDumpFile);
+  for (const name of own.sort((a, b) => Number(a === MANIFEST_FILE) - Number(b === MANIFEST_FILE)))
+    await rm(join(dir, name), { force: true });
+  await rmdir(dir).catch(() => {});
 }
 
 /** The manifest of whatever version is in the folder, as it is; undefined where there is no dump. */

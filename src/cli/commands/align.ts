@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
+import { noticePartial } from '../partial-notice.js';
 import { withProgress } from '../progress.js';
 
 interface AlignCommandOptions {
@@ -43,6 +44,7 @@ async function runAlign(
   const { align } = await import('../../align/align.js');
   const { formatAlign } = await import('../../align/format-align.js');
   const { writeNameMap } = await import('../../dump/names/write-name-map.js');
+  await noticePartial(terminal, reference, tested);
   const result = await withProgress(terminal, 'align', 'values', (onProgress) =>
     align(reference, tested, { onProgress }),
   );

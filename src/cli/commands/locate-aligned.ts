@@ -1,6 +1,7 @@
 import { badArgument } from '../../errors.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
+import { noticePartial } from '../partial-notice.js';
 import { withProgress } from '../progress.js';
 import { runCancellable } from '../run-cancellable.js';
 import type { LocateCommandOptions } from './locate.js';
@@ -26,6 +27,7 @@ export async function runLocateAligned(
     );
   const { locateAligned } = await import('../../align/locate/locate-aligned.js');
   const { formatAligned } = await import('../../align/locate/format-aligned.js');
+  await noticePartial(terminal, reference, recording);
   await runCancellable(context, async (signal) => {
     const verdict = await withProgress(terminal, 'locate', 'steps', (onProgress) =>
       locateAligned(reference, recording, {

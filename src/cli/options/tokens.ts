@@ -1,3 +1,4 @@
+import { looksLike64Bits, TOKENS_OF_64_BITS } from '../../dump/import/token-words.js';
 import { badArgument, type ZayascopeError } from '../../errors.js';
 import { utf8Text } from '../../utf8.js';
 import { describeValue } from '../../weights/describe-value.js';
@@ -44,6 +45,7 @@ export async function readSequences(file: string): Promise<number[][]> {
         `${ids[at]} at position ${at}`,
         file,
       );
+    if (looksLike64Bits(ids)) throw bad('token ids as I32, text or JSON', TOKENS_OF_64_BITS, file);
     return [checkTokens([...ids], file)];
   }
   if (found.kind !== 'json' && found.kind !== 'text' && found.kind !== 'empty')

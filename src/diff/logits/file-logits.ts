@@ -16,7 +16,8 @@ import type { RawDtype } from '../../dump/import/raw-dtype.js';
 import { tokensBeside } from '../../dump/import/tokens-beside.js';
 import { badArgument, type ZayascopeError } from '../../errors.js';
 import type { Origin } from '../sides/side-by-side.js';
-import type { LogitsSource } from './check-source.js';
+import { noneUnpaired, type UnpairedNonFinite } from '../unpaired-non-finite.js';
+import type { LogitsRow, LogitsSource } from './check-source.js';
 
 const OP = 'verifyLogits';
 /** Names that programs give to their logits, the surest first. */
@@ -98,6 +99,13 @@ async function fromSource(
   const rowBytes = vocabulary * foreignBytes(dtype);
   const asFloats = (bytes: Uint8Array): Float32Array =>
     toFloat32(toTapElements(bytes, dtype, value.name), tapDtypeOf(dtype));
+  const places = Array.from({ length: count }, (_, row) => ({ sequence: 0, position: first + row }));
+  const read = async (index: number): Promise<Float32Array> => {
+    if (readRange !== undefined && value.layout === undefined)
+      return asFloats(await readRange(index * rowBytes, (index + 1) * rowBytes));
+    whole ??= toFloat32(plan.apply(toTapElements(await value.read(), dtype, value.name)), tapDtypeOf(dtype));
+    return whole.slice(index * vocabulary, (index + 1) * vocabulary);
+  };
   return {
     name: basename(resolve(path)),
     kind: 'raw file',
@@ -106,18 +114,30 @@ async function fromSource(
     notes: [...source.notes, ...(dtype === 'F64' ? [`${basename(path)}: F64 rounded to F32`] : [])],
     tokens: tokens === undefined ? undefined : [tokens],
     vocabulary,
-    rows: Array.from({ length: count }, (_, row) => ({ sequence: 0, position: first + row })),
-    async read(index) {
-      if (readRange !== undefined && value.layout === undefined)
-        return asFloats(await readRange(index * rowBytes, (index + 1) * rowBytes));
-      whole ??= toFloat32(
-        plan.apply(toTapElements(await value.read(), dtype, value.name)),
-        tapDtypeOf(dtype),
-      );
-      return whole.slice(index * vocabulary, (index + 1) * vocabulary);
-    },
+    rows: places,
+    read,
+    otherNonFinite: (allowNonFinite) => rowsNonFinite(value.name, places, read, allowNonFinite),
     [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
   };
+}
+
+/** NaN and infinities of all rows, those too that are not compared: as of a dump, with one nothing passes. */
+async function rowsNonFinite(
+  tap: string,
+  places: readonly LogitsRow[],
+  read: (index: number) => Promise<Float32Array>,
+  allowNonFinite: boolean,
+): Promise<UnpairedNonFinite> {
+  const sum = noneUnpaired();
+  for (const [row, { sequence, position }] of places.entries())
+    for (const [id, found] of (await read(row)).entries()) {
+      if (Number.isFinite(found)) continue;
+      sum[Number.isNaN(found) ? 'nan' : 'inf']++;
+      sum.first ??= { tap, place: { sequence, position, index: [id], value: found } };
+    }
+  const all = sum.nan + sum.inf;
+  if (allowNonFinite) return { ...sum, allowed: all, first: null };
+  return { ...sum, counted: all, taps: Math.min(1, all) };
 }
 
 /** The conversion scripts of llama.cpp name their files by who computed them. */

@@ -1,6 +1,7 @@
 /** Turns values of another program into a dump of tier full. */
 import { ZayascopeError } from '../../errors.js';
 import { FAMILIES } from '../../families/families.js';
+import { removeBegun } from '../folder.js';
 import type { DumpModel, Manifest, RowIndex, TapOrder, TapSpec } from '../format.js';
 import { compileNameMap, type NameMap } from '../names/name-map.js';
 import {
@@ -163,7 +164,15 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
     { overwrite },
   );
   await using open = writer;
-  const counted = await writeSteps(open, taps, sequences);
+  let counted: ValueCount;
+  try {
+    counted = await writeSteps(open, taps, sequences);
+  } catch (error) {
+    // A dump that holds what came before the fault would look like one of a run that was cut off.
+    await open.abort();
+    await removeBegun(out);
+    throw error;
+  }
   const status = source.isUnfinished === true ? 'partial' : 'complete';
   await open.finish(undefined, {}, status);
   return {

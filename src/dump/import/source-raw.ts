@@ -60,12 +60,13 @@ export async function openRawLogits(
 
 /**
  * Opens the text that the scripts write beside the binary file: a line `index: logit` for each logit of one
- * token, rounded to six decimals. Otherwise as {@link openRawLogits}.
+ * token; the scripts round it to six decimals. Otherwise as {@link openRawLogits}.
  */
 export async function openTextLogits(path: string): Promise<ForeignSource> {
   const text = utf8Text(await readSmallFile(OP, path, MAX_TEXT_BYTES));
   if (text === undefined) throw importError('BAD_ARGUMENT', 'text in UTF-8', 'other bytes', path);
   const values: number[] = [];
+  const digits = new WrittenDigits();
   for (const [line, entry] of text.trimEnd().split(/\r?\n/).entries()) {
     const [, index, value] =
       /^(\d+): *([-+]?(?:\d+(?:\.\d*)?(?:e[-+]?\d+)?|inf(?:inity)?|nan))$/i.exec(entry) ?? [];
@@ -77,6 +78,7 @@ export async function openTextLogits(path: string): Promise<ForeignSource> {
         path,
       );
     values.push(numberOf(value.toLowerCase()));
+    digits.add(value.toLowerCase());
   }
   const data = Float32Array.from(values);
   return rawSource(
@@ -90,8 +92,33 @@ export async function openTextLogits(path: string): Promise<ForeignSource> {
       shape: [1, data.length],
       read: async () => new Uint8Array(data.slice().buffer),
     },
-    ['Logits of a text file have six decimals.'],
+    precisionNotes(digits),
   );
+}
+
+/** How precisely numbers are written: decimals where one has no exponent, else significant digits. */
+class WrittenDigits {
+  decimals: number | undefined;
+  significant: number | undefined;
+
+  add(text: string): void {
+    const [, whole, fraction = '', exponent] = /^[-+]?(\d+)(?:\.(\d*))?(e.*)?$/.exec(text) ?? [];
+    if (whole === undefined) return;
+    if (exponent === undefined) this.decimals = Math.max(this.decimals ?? 0, fraction.length);
+    const all = `${whole}${fraction}`.replace(/^0+/, '').length;
+    if (exponent !== undefined) this.significant = Math.max(this.significant ?? 0, all);
+  }
+}
+
+/** Nine significant digits hold any F32. */
+function precisionNotes({ decimals, significant }: WrittenDigits): string[] {
+  if (decimals !== undefined)
+    return [
+      `Logits of the text file have ${decimals} decimals${significant === undefined ? '' : ' where they have no exponent'}.`,
+    ];
+  return significant === undefined || significant >= 9
+    ? []
+    : [`Logits of the text file have ${significant} significant digits.`];
 }
 
 function numberOf(text: string): number {

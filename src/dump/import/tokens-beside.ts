@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { badArgument } from '../../errors.js';
 import { readSmallFile } from '../../weights/file-access.js';
 import { sniffBytes, wrongKind } from '../../weights/formats/file-kind.js';
+import { looksLike64Bits, TOKENS_OF_64_BITS } from './token-words.js';
 
 const MAX_TOKENS_BYTES = 64 * 1024 * 1024;
 /** Far more than any vocabulary; text or floats read as integers are beyond it. */
@@ -18,7 +19,10 @@ export async function tokensBeside(op: string, path: string): Promise<number[] |
   const bytes = await readSmallFile(op, beside, MAX_TOKENS_BYTES);
   const found = sniffBytes(bytes.subarray(0, 4096), bytes.length, bytes.at(-1));
   if (found.kind !== 'binary') throw wrongKind('BAD_ARGUMENT', op, 'token ids as I32', found, beside);
-  const ids = bytes.length % 4 === 0 ? [...new Int32Array(bytes.buffer)] : undefined;
+  const words = bytes.length % 4 === 0 ? new Int32Array(bytes.buffer) : undefined;
+  if (words !== undefined && looksLike64Bits(words))
+    throw badArgument(op, 'token ids as I32', TOKENS_OF_64_BITS, beside);
+  const ids = words && [...words];
   const wrong = ids?.find((id) => id < 0 || id >= MAX_TOKEN);
   if (ids === undefined || wrong !== undefined)
     throw badArgument(
