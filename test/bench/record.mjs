@@ -39,10 +39,12 @@ const [width, blocks, tokens, generate, threads, repeats] = [
 ].map(Number);
 const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 const scratch = mkdtempSync(join(values.disk, 'zayascope-bench-'));
+// Wall time, and the time of all processors, which does not depend on what else the machine does.
 const elapsed = async (run) => {
-  const start = performance.now();
+  const [start, cpu] = [performance.now(), process.cpuUsage()];
   await run();
-  return performance.now() - start;
+  const { user, system } = process.cpuUsage(cpu);
+  return { ms: performance.now() - start, cpuMs: (user + system) / 1000 };
 };
 
 try {
@@ -93,11 +95,13 @@ try {
     for (const [name, mode] of Object.entries(modes)) {
       // Making room is no part of recording.
       if (name === 'recorded') rmSync(run.out, { recursive: true, force: true });
-      const ms = await elapsed(mode);
-      if (repeat > 0) times[name].push(ms); // the first round warms caches and the compiler
+      const taken = await elapsed(mode);
+      if (repeat > 0) times[name].push(taken); // the first round warms caches and the compiler
     }
   session[Symbol.dispose]();
-  const [without, recorded, raw] = Object.values(times).map(median);
+  const medians = (key) => Object.values(times).map((list) => median(list.map((each) => each[key])));
+  const [without, recorded, raw] = medians('ms');
+  const [cpuWithout, cpuRecorded, cpuRaw] = medians('cpuMs');
   const bytes = folderBytes(run.out);
   console.log(
     `device ${cpus()[0].model} (${cpus().length} cores seen), ${threads} thread${threads === 1 ? '' : 's'}, libllama on the CPU`,
@@ -109,6 +113,9 @@ try {
   console.log(`raw write          ${raw.toFixed(1).padStart(8)} ms  ${(bytes / raw / 1e6).toFixed(2)} GB/s`);
   console.log(
     `recorded           ${recorded.toFixed(1).padStart(8)} ms  ${(recorded / (without + raw)).toFixed(3)}x both`,
+  );
+  console.log(
+    `processor time     ${cpuRecorded.toFixed(1).padStart(8)} ms  ${(cpuRecorded / (cpuWithout + cpuRaw)).toFixed(3)}x both (${cpuWithout.toFixed(1)} and ${cpuRaw.toFixed(1)} ms)`,
   );
   console.log(
     `size               ${(bytes / 1e6).toFixed(1).padStart(8)} MB  ${(bytes / valueBytes).toFixed(3)}x its values (${(valueBytes / 1e6).toFixed(1)} MB)`,

@@ -40,7 +40,7 @@ export function captureCommand(context: CommandContext): Command {
     .description('Runs a prompt through a model and writes every selected value into a dump.')
     .requiredOption('--model <path>', 'model folder (transformers or legacy layout) or GGUF file')
     .option('--out <folder>', 'folder of the dump; made if absent');
-  return addRunOptions(addTokenOptions(command))
+  return addRunOptions(addTokenOptions(command, true))
     .option(
       '--taps <globs>',
       'values to capture: globs such as layers.{0..3}.mlp.**, separated by commas',

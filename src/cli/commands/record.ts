@@ -39,7 +39,7 @@ export function recordCommand(context: CommandContext): Command {
     )
     .argument('<model>', 'GGUF file')
     .requiredOption('--out <folder>', 'folder of the recording; made if absent');
-  addTokenOptions(command)
+  addTokenOptions(command, true)
     .option(
       '--taps <pattern>',
       'values to write, as a tap pattern; what their nodes read is written too',

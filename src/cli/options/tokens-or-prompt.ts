@@ -9,14 +9,23 @@ import { parseTokens, readSequences } from './tokens.js';
 export interface TokenOptions {
   tokens?: string;
   tokensFile?: string;
-  prompt?: string;
+  /** Several where the command takes several. */
+  prompt?: string | string[];
   chat?: boolean;
   system?: string;
   special?: SpecialTokens;
 }
 
-/** Adds the options that say which tokens a model is fed: ids, a file of ids, or text. */
-export function addTokenOptions(command: Command): Command {
+/**
+ * Adds the options that say which tokens a model is fed: ids, a file of ids, or text.
+ * @param several true for a command that takes `--prompt` more than once, each a sequence. Default false.
+ */
+export function addTokenOptions(command: Command, several = false): Command {
+  const prompt = new Option(
+    '--prompt <text>',
+    `text, through the model's own tokenizer${several ? '; several are sequences of their own' : ''}`,
+  ).conflicts(['tokens', 'tokensFile']);
+  if (several) prompt.argParser((text: string, before: string[] = []) => [...before, text]);
   return command
     .option('--tokens <ids>', 'token ids, separated by commas')
     .addOption(
@@ -25,12 +34,7 @@ export function addTokenOptions(command: Command): Command {
         'file with token ids: integers, a JSON array, {"tokens": [...]} or {"input_ids": [...]}, or I32; several sequences as [[...], [...]] or {"sequences": [...]}',
       ).conflicts('tokens'),
     )
-    .addOption(
-      new Option('--prompt <text>', "text, through the model's own tokenizer").conflicts([
-        'tokens',
-        'tokensFile',
-      ]),
-    )
+    .addOption(prompt)
     .option('--chat', "send --prompt as a user's message through the model's chat template")
     .option('--system <text>', 'system message before it; with --chat')
     .addOption(
@@ -92,20 +96,21 @@ export async function resolveSequences(
     );
   if (system !== undefined && !chat) throw badArgument(op, '--system with --chat', 'it without');
   const { promptTokensInWorker } = await import('../../text/prompt-in-worker.js');
-  const made = await promptTokensInWorker(model, {
-    text: prompt,
-    chat,
-    system,
-    special,
-  });
-  const { before, after } = made.added;
-  const added = [
-    ...(before.length > 0 ? [`${before.join(' ')} before`] : []),
-    ...(after.length > 0 ? [`${after.join(' ')} after`] : []),
-  ];
-  const note = added.length > 0 ? `, of which the tokenizer added ${added.join(' and ')}` : '';
-  terminal.notice(`zayascope: ${made.tokens.length} tokens${printableLine(note)}: ${shorten(made.tokens)}\n`);
-  return { sequences: [made.tokens] };
+  const sequences: number[][] = [];
+  for (const text of [prompt].flat()) {
+    const made = await promptTokensInWorker(model, { text, chat, system, special });
+    const { before, after } = made.added;
+    const added = [
+      ...(before.length > 0 ? [`${before.join(' ')} before`] : []),
+      ...(after.length > 0 ? [`${after.join(' ')} after`] : []),
+    ];
+    const note = added.length > 0 ? `, of which the tokenizer added ${added.join(' and ')}` : '';
+    terminal.notice(
+      `zayascope: ${made.tokens.length} tokens${printableLine(note)}: ${shorten(made.tokens)}\n`,
+    );
+    sequences.push(made.tokens);
+  }
+  return { sequences };
 }
 
 /** More ids than fit a few lines are cut in the middle. */
