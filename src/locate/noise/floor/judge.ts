@@ -31,8 +31,11 @@ export interface FloorTap {
   kind: NoiseKind;
   /** Of the runs of that kind. */
   band: Band;
-  /** Of the whole error, if it is noise; not corrected. */
-  probability: number;
+  /**
+   * Of the whole error, if it is noise; not corrected. null behind a flip before which hardly a run of the
+   * floor has one: how far it reaches is not known, and flips alone are judged.
+   */
+  probability: number | null;
   /** null where no token has flipped (the whole error is smooth then), and where none has not. */
   smooth: SmoothError | null;
   /** What of it is more than noise makes; null for neither. */
@@ -110,6 +113,7 @@ export async function judgeByFloor(
     const isKept = (token: number) => routing.gone[token]! > order.get(name)!;
     measured.push({
       runs,
+      flipped: runsWithFlips(noise, order.get(name)!, routing.places),
       nmse: errors.nmse(),
       kept: noise.tokens.filter((_, token) => isKept(token)).length,
       ratio: smoothRatio(errors, runs.tokens.pinned.median, isKept),
@@ -138,20 +142,22 @@ export async function judgeByFloor(
 type Unjudged = Omit<FloorTap, 'beyond'>;
 
 function probabilitiesOf({ probability, smooth }: Unjudged): number[] {
-  if (smooth === null) return [probability];
-  return [probability, smooth.probability, ...(smooth.step === null ? [] : [smooth.step.probability])];
+  if (smooth === null) return probability === null ? [] : [probability];
+  return [probability!, smooth.probability, ...(smooth.step === null ? [] : [smooth.step.probability])];
 }
 
 function beyondOf(tap: Unjudged, limit: number): FloorTap['beyond'] {
   const [whole, ...smooth] = probabilitiesOf(tap);
   if (smooth.some((probability) => probability < limit)) return 'smooth error';
-  if (whole! >= limit) return null;
-  return tap.smooth === null ? 'smooth error' : 'whole error';
+  if (whole === undefined || whole >= limit) return null;
+  return tap.kind === 'pinned' ? 'smooth error' : 'whole error';
 }
 
 /** What was measured of a value of the tested dump. */
 interface MeasuredTap {
   runs: TapNoiseRuns;
+  /** Free runs of the floor in which a token has flipped before the value. */
+  flipped: readonly number[];
   nmse: number;
   /** Tokens that have kept their experts. */
   kept: number;
@@ -160,25 +166,38 @@ interface MeasuredTap {
 
 /** Earlier values among which a value's companion is sought. */
 const COMPANIONS = 10;
-/** Least spread of the logarithm of a step: of sixteen draws the companion with the least was chosen. */
-const LEAST_STEP = 0.08;
+/** Of a step's spread: the companion was chosen because of how little it spread. */
+const CHOSEN = { factor: 1.15, least: 0.1 } as const;
+/** Runs that have flipped before a value, behind whose flips it is judged by. */
+const LEAST_RUNS = 6;
+/** Least spread of the logarithm of a whole error behind flips, which may be of other tokens each time. */
+const LEAST_FREE = 0.5;
+
+/** Free runs in which a token has flipped before a place of the reference's order. */
+function runsWithFlips(noise: DumpNoise, place: number, places: ReadonlyMap<number, number>): number[] {
+  const before = noise.routing?.blocks.filter(({ block }) => (places.get(block) ?? Infinity) < place) ?? [];
+  return [...noise.seeds.keys()].filter((run) => before.some(({ free }) => free[run]! > 0));
+}
 
 function judgeTap(measured: readonly MeasuredTap[], place: number, tokens: number): Unjudged {
-  const { runs, nmse, kept, ratio } = measured[place]!;
+  const { runs, flipped, nmse, kept, ratio } = measured[place]!;
   const kind: NoiseKind = kept === tokens ? 'pinned' : 'free';
-  const common = {
-    ...{ tap: runs.tap, block: runs.block, nmse, kind, band: bandOf(runs[kind]) },
-    probability: probabilityOfError(runs[kind], nmse),
-  } as const;
-  const draws = runs.smooth.filter((draw) => draw !== null);
-  if (kind === 'pinned' || ratio === null || draws.length < 2) return { ...common, smooth: null };
+  const common = { tap: runs.tap, block: runs.block, nmse, kind, smooth: null } as const;
+  if (kind === 'pinned')
+    return { ...common, band: bandOf(runs.pinned), probability: probabilityOfError(runs.pinned, nmse) };
+  const free = flipped.map((run) => runs.free[run]!);
+  // Where hardly a run has flipped, how far a flip there reaches is not known.
+  if (flipped.length < LEAST_RUNS) return { ...common, band: bandOf(runs.free), probability: null };
+  const whole = { ...common, band: bandOf(free), probability: probabilityOfError(free, nmse, LEAST_FREE) };
+  const draws = flipped.map((run) => runs.smooth[run]!).filter((draw) => draw !== null);
+  if (ratio === null || draws.length < LEAST_RUNS) return whole;
   const spread = quartileSpread(kept, runs.width);
   return {
-    ...common,
+    ...whole,
     smooth: {
       ratio,
       band: bandOf(draws),
-      probability: probabilityOfError(draws, ratio, spread),
+      probability: probabilityOfError(draws, ratio, Math.max(spread, LEAST_FREE / 2)),
       step: stepOf(measured, place, spread),
     },
   };
@@ -190,11 +209,11 @@ function stepOf(measured: readonly MeasuredTap[], place: number, spread: number)
   let best: { from: MeasuredTap; draws: number[]; spread: number } | undefined;
   for (const from of measured.slice(Math.max(0, place - COMPANIONS), place)) {
     if (from.ratio === null) continue;
-    const draws = own.runs.smooth.flatMap((draw, run) => {
-      const before = from.runs.smooth[run];
-      return draw === null || before == null ? [] : [draw / before];
+    const draws = own.flipped.flatMap((run) => {
+      const [after, before] = [own.runs.smooth[run], from.runs.smooth[run]];
+      return after == null || before == null ? [] : [after / before];
     });
-    if (draws.length < Math.max(2, own.runs.smooth.length / 2)) continue;
+    if (draws.length < LEAST_RUNS) continue;
     const ownSpread = logSpread(draws);
     if (best === undefined || ownSpread < best.spread) best = { from, draws, spread: ownSpread };
   }
@@ -204,7 +223,11 @@ function stepOf(measured: readonly MeasuredTap[], place: number, spread: number)
     from: best.from.runs.tap,
     factor,
     band: bandOf(best.draws),
-    probability: probabilityOfError(best.draws, factor, Math.max(LEAST_STEP, 1.5 * spread)),
+    probability: probabilityOfError(
+      best.draws,
+      factor,
+      Math.max(CHOSEN.least, CHOSEN.factor * best.spread, CHOSEN.factor * spread),
+    ),
   };
 }
 
@@ -240,7 +263,12 @@ async function flipsOf(
   noise: DumpNoise,
   tokenOf: ReadonlyMap<string, number>,
   order: ReadonlyMap<string, number>,
-): Promise<{ gone: Float64Array; counts: Omit<FloorRouting, 'isBeyond' | 'last'> | null }> {
+): Promise<{
+  gone: Float64Array;
+  places: ReadonlyMap<number, number>;
+  counts: Omit<FloorRouting, 'isBeyond' | 'last'> | null;
+}> {
+  const places = new Map<number, number>();
   const gone = new Float64Array(tokenOf.size).fill(Number.POSITIVE_INFINITY);
   const held = new Set(tested.taps.map(({ name }) => name));
   const usual = new Map(
@@ -249,7 +277,7 @@ async function flipsOf(
   const names = new Set(reference.roles?.['router.expert']);
   const routers = reference.taps.filter(({ name }) => names.has(name));
   if (noise.routing === null || routers.length === 0 || routers.some(({ name }) => !held.has(name)))
-    return { gone, counts: null };
+    return { gone, places, counts: null };
   let [choices, flipped, unusual] = [0, 0, 0];
   let first: FloorRouting['first'] = null;
   for (const { name, block } of routers)
@@ -274,8 +302,10 @@ async function flipsOf(
   const totals = noise.seeds.map((_, run) =>
     noise.routing!.blocks.reduce((sum, { free }) => sum + free[run]!, 0),
   );
+  for (const { name, block } of routers) if (block !== null) places.set(block, order.get(name)!);
   return {
     gone,
+    places,
     counts: {
       choices,
       flipped,

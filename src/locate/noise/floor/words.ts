@@ -36,7 +36,7 @@ function beyondWords(found: FloorTap, { tests }: FloorJudgement): string {
   const corrected = (p: number) => `p ${formatError(Math.min(1, p * tests))} over ${tests} tests`;
   const between = ({ low, high }: Band) => `${low.toPrecision(2)} to ${high.toPrecision(2)}`;
   if (beyond !== 'smooth error' || smooth === null)
-    return `${tap} (NMSE ${formatError(nmse)}, of noise with ${kind} routing ${formatError(band.low)} to ${formatError(band.high)}; ${corrected(probability)})`;
+    return `${tap} (NMSE ${formatError(nmse)}, of noise with ${kind} routing ${formatError(band.low)} to ${formatError(band.high)}; ${corrected(probability!)})`;
   const { ratio, step } = smooth;
   return step !== null && step.probability < smooth.probability
     ? `${tap} (smooth error ${step.factor.toPrecision(2)} times that of ${step.from}, by what is usual; of noise ${between(step.band)}; ${corrected(step.probability)})`
