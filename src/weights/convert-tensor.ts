@@ -22,7 +22,7 @@ const CHUNK_ELEMENTS = 1 << 21;
  *
  * @param importance of each column, of each matrix in turn where there are three axes.
  * @param signal stops between pieces (`CANCELLED`).
- * @throws `BAD_CHECKPOINT` for finite values that F16 cannot hold, and for others where a dtype has blocks;
+ * @throws `BAD_CHECKPOINT` for values that are not finite, and for those that F16 cannot hold;
  * `BAD_ARGUMENT` or `BACKEND` from the quantiser for values that are too large; `IO`.
  */
 export async function* convertTensor(
@@ -81,9 +81,13 @@ async function convertChunk(
   const perElement = blockBytes(stored.dtype) / blockSize(stored.dtype);
   const range = [begin * perElement, end * perElement] as const;
   const bytes = ordered?.subarray(...range) ?? (await readTensor(stored, ...range));
-  if (stored.dtype === dtype) return bytes;
+  if (stored.dtype === dtype) {
+    checkBits(bytes, dtype, begin, name);
+    return bytes;
+  }
   const values = new Float32Array(end - begin);
   await native().dequantize(bytes, ggmlType(stored.dtype), end - begin, values);
+  if (blockSize(dtype) === 1) checkFinite(values, begin, name);
   if (dtype === 'F32') return new Uint8Array(values.buffer);
   if (dtype === 'F16') checkHalfRange(values, begin, name);
   try {
@@ -95,15 +99,35 @@ async function convertChunk(
   }
 }
 
-/** A block of a quantised type has one scale: a NaN or an infinity takes its neighbours along. */
+/** The same of values that are copied: all bits of the exponent set is NaN or an infinity. */
+function checkBits(bytes: Uint8Array, dtype: string, begin: number, name: string): void {
+  const mask = { F32: 0x7f800000, F16: 0x7c00, BF16: 0x7f80 }[dtype];
+  if (mask === undefined) return;
+  const own = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
+  const count = bytes.length / (dtype === 'F32' ? 4 : 2);
+  const words =
+    dtype === 'F32'
+      ? new Uint32Array(own.buffer, own.byteOffset, count)
+      : new Uint16Array(own.buffer, own.byteOffset, count);
+  for (let at = 0; at < words.length; at++)
+    if ((words[at]! & mask) === mask) throw notFinite('NaN or an infinity', begin + at, name);
+}
+
+/**
+ * No model runs with them, and in a block of a quantised type, which has one scale, they take their
+ * neighbours along.
+ */
 function checkFinite(values: Float32Array, begin: number, name: string): void {
   const at = values.findIndex((value) => !Number.isFinite(value));
-  if (at >= 0)
-    throw new ZayascopeError(
-      'BAD_CHECKPOINT',
-      `${OP}: expected finite values to quantise, got ${values[at]} at index ${begin + at} (${name})`,
-      { op: OP, tensor: name },
-    );
+  if (at >= 0) throw notFinite(String(values[at]), begin + at, name);
+}
+
+function notFinite(got: string, index: number, name: string): ZayascopeError {
+  return new ZayascopeError(
+    'BAD_CHECKPOINT',
+    `${OP}: expected finite values, got ${got} at index ${index} (${name})`,
+    { op: OP, tensor: name },
+  );
 }
 
 function checkHalfRange(values: Float32Array, begin: number, name: string): void {

@@ -310,9 +310,11 @@ describe('convertModel leaves no file and says why', () => {
       message: expect.stringContaining('got 70000 at index 300 (blk.2.attn_output.weight)'),
     });
     const broken = await make('broken', Number.NaN);
-    expect(await failure(broken, { out: join(folder, 'a.gguf'), type: 'q8_0' })).toMatchObject({
-      code: 'BAD_CHECKPOINT',
-    });
+    for (const type of ['f32', 'f16', 'bf16', 'q8_0'] as const)
+      expect(await failure(broken, { out: join(folder, 'a.gguf'), type })).toMatchObject({
+        code: 'BAD_CHECKPOINT',
+        message: expect.stringMatching(/expected finite values, got NaN.* at index 300/),
+      });
     const quantised = join(folder, 'quantised.gguf');
     await convertModel(large, { type: 'q8_0', out: quantised });
     expect(await failure(quantised, { out: join(folder, 'a.gguf') })).toMatchObject({
