@@ -54,8 +54,8 @@ export interface StructureInput {
   faults: readonly LocatedOp[];
   /** Where the error of each op begins. */
   begins: ReadonlyMap<string, FirstWrong>;
-  /** Choices that explain other ops of a kind, which these may have too. Default: none. */
-  choices?: ReadonlyMap<string, readonly Hypothesis[]>;
+  /** Choices that together explain other ops of a kind, which these may have too. Default: none. */
+  choices?: ReadonlyMap<string, readonly (readonly Hypothesis[])[]>;
   signal?: AbortSignal;
   onProgress?: (done: number, total: number) => void;
 }
@@ -100,9 +100,9 @@ interface Search {
 interface Found {
   worst: LocatedOp;
   causes: FoundCause[];
-  /** Policy under which the ops were recomputed, and its choice beside the tested dump's own. */
+  /** Policy under which the ops were recomputed, and its choices beside the tested dump's own. */
   policy: Policy;
-  beside: Hypothesis | undefined;
+  beside: readonly Hypothesis[];
 }
 
 /**
@@ -168,9 +168,10 @@ export async function explainStructures(
   return { causes: causes.map((cause) => asData(cause, runners.model!.config)), unknown, notes };
 }
 
-function besideWords(choice: Hypothesis | undefined, config: ModelConfig): string | undefined {
-  if (choice === undefined) return undefined;
-  return choiceSentence(siteKind(choice.sites), choice.set, choice.at, architectureOf(config).family);
+function besideWords(choices: readonly Hypothesis[], config: ModelConfig): string | undefined {
+  const { family } = architectureOf(config);
+  const words = choices.map(({ sites, set, at }) => choiceSentence(siteKind(sites), set, at, family));
+  return words.length === 0 ? undefined : words.join('; ');
 }
 
 function asData(
@@ -205,8 +206,9 @@ async function causesOf(
   );
   const worstFirst = ops.toSorted((a, b) => Number(b.tap === kind.worst) - Number(a.tap === kind.worst));
   let nothing: Found | undefined;
-  for (const beside of [undefined, ...(input.choices?.get(kind.kind) ?? [])]) {
-    const policy = withChoice(input.base, beside);
+  const others = (input.choices?.get(kind.kind) ?? []).filter(({ length }) => length > 0);
+  for (const beside of [[], ...others]) {
+    const policy = withChoices(input.base, beside);
     for (const worst of worstFirst.slice(0, OPENED)) {
       const causes = await withOp(input, policy, worst.tap, (op, computer) =>
         findCauses(op, computer, worst.limit ?? 0, keys, budget),
@@ -221,8 +223,8 @@ async function causesOf(
   return nothing;
 }
 
-function withChoice(base: Policy, choice: Hypothesis | undefined): Policy {
-  return choice === undefined ? base : { ...base, rules: [...base.rules, choice] };
+function withChoices(base: Policy, choices: readonly Hypothesis[]): Policy {
+  return choices.length === 0 ? base : { ...base, rules: [...base.rules, ...choices] };
 }
 
 /** The ops of a search that the cause explains, and those for which it could not be tried. */

@@ -129,7 +129,7 @@ async function restOf(
   after: number,
 ): Promise<{ sites: string; set: string; error: number } | undefined> {
   let best: { sites: string; set: string; error: number } | undefined;
-  for (const choice of choicesInside(inside, input.runners.model!.config)) {
+  for (const choice of choicesInside(inside, input.runners.model!, input.base)) {
     const policy = { ...input.base, rules: [...input.base.rules, choice] };
     const error = await errorIn(input, policy, worst, lengths, way);
     if (error !== undefined && error < EXPLAINS * after && error < (best?.error ?? after))

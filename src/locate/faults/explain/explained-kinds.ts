@@ -40,7 +40,9 @@ export async function explainKinds(
     { runners, base, holds },
     ...([tested, kinds, faults, run('trying explanations')] as const),
   );
-  const done = new Set([...explained.values()].flatMap((all) => all.flatMap(({ taps }) => [...taps])));
+  const done = new Set(
+    [...explained.values()].flat().flatMap(({ taps, isPart }) => (isPart ? [] : [...taps])),
+  );
   const open = faults.filter(({ tap }) => !done.has(tap));
   const kindsOf = (ops: readonly LocatedOp[]) => locatedKinds({ ...input, faults: ops });
   const batched = await explainSequences({
@@ -52,12 +54,23 @@ export async function explainKinds(
   const structures = await explainStructures({
     ...{ runners, base, tested, holds, begins: input.begins },
     ...{ faults: rest, kinds: kindsOf(rest) },
-    choices: new Map([...explained].map(([kind, all]) => [kind, all.flatMap(({ choice }) => choice ?? [])])),
+    choices: new Map([...explained].map(([kind, all]) => [kind, all.map(({ choices }) => choices)])),
     ...run('trying causes'),
   });
   const causes = [...batched, ...structures.causes];
+  // What explains the rest names the choices that it was found beside.
+  const whole = new Set(causes.flatMap(({ taps }) => taps));
+  const told = new Map(
+    [...explained].map(([kind, all]) => [
+      kind,
+      all.flatMap((each) => {
+        const taps = new Set([...each.taps].filter((tap) => !each.isPart || !whole.has(tap)));
+        return taps.size === 0 ? [] : [{ ...each, taps }];
+      }),
+    ]),
+  );
   return {
-    kinds: locatedKinds({ ...input, explained, causes, unknown: structures.unknown }),
+    kinds: locatedKinds({ ...input, explained: told, causes, unknown: structures.unknown }),
     causes,
     notes: structures.notes,
   };
