@@ -123,13 +123,13 @@ describe('an installation without the native addon', () => {
     const model = join(root, 'dumps', 'tiny', 'model');
     const { status, stderr } = run('capture', '--model', model, '--tokens', '1', '--out', join(folder, 'x'));
     expect(status).toBe(2);
-    expect(stderr).toMatch(/^zayascope: BACKEND: .*npm run build:native/);
+    expect(stderr).toMatch(/^zayascope: BACKEND: .*npm rebuild zayascope/);
   });
 
   it('is diagnosed by doctor, which exits with 1', () => {
     const { status, stdout } = run('doctor');
     expect(status).toBe(1);
     expect(stdout).toMatch(/^native addon +broken /m);
-    expect(stdout).toContain('To get the native addon: npm run build:native');
+    expect(stdout).toContain('To get the native addon: npm rebuild zayascope');
   });
 });
