@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 
 /** What `native.ts` gets from `require`, by the end of the path. */
@@ -25,7 +27,7 @@ function addonOf(
 
 it('refuses ggml libraries of another version than the headers, and loads no backend', async () => {
   const addon = addonOf('0.25.0', '0.25.1');
-  modules = { 'paths.json': { addon: 'x.node', libraries: '../libraries' }, 'x.node': addon };
+  modules = { 'zayascope.node': addon };
   const { native } = await import('../../src/native.js');
   expect(() => native()).toThrow(
     expect.objectContaining({
@@ -43,11 +45,13 @@ it('names the command that builds the addon when it is missing', async () => {
   );
 });
 
-it('loads backends once, from the folder beside the build', async () => {
+it('loads backends once, from the folder that the build names', async () => {
   const addon = addonOf('1', '1');
-  modules = { 'paths.json': { addon: 'x.node', libraries: '../libraries' }, 'x.node': addon };
+  modules = { 'zayascope.node': addon };
   const { native } = await import('../../src/native.js');
   expect(native()).toBe(native());
   expect(addon.loadBackends).toHaveBeenCalledTimes(1);
-  expect(addon.loadBackends).toHaveBeenCalledWith(expect.stringMatching(/native\/libraries$/));
+  const build = join(import.meta.dirname, '..', '..', 'native', 'build');
+  const { libraries } = JSON.parse(readFileSync(join(build, 'paths.json'), 'utf8'));
+  expect(addon.loadBackends).toHaveBeenCalledWith(join(build, libraries));
 });
