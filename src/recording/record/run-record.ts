@@ -122,7 +122,7 @@ export class RecordingRun {
       overwrite: run.overwrite,
       graph: true,
     });
-    const index = this.#rows;
+    const index = rowsWithTokens(this.#rows, calls);
     const values = new ValueWriter(writer, plan, index, { kept, measure: measureRows });
     const taker = new ValueTaker(session, this.graphs, values);
     session.start(taker.take);
@@ -262,6 +262,19 @@ export class RecordingRun {
     for (let graph = step; graph < last; graph++)
       for await (const { id, bytes } of grafts.of(graph)) this.#session.graft(id, bytes);
   }
+}
+
+/** The rows of the graphs, with the tokens of these calls: a run that was written into may append others. */
+function rowsWithTokens(rows: readonly GraphRows[], calls: readonly Call[]): GraphRows[] {
+  const tokens = new Map<string, number>();
+  for (const { sequence, first, tokens: own } of calls.flatMap(({ parts }) => parts))
+    for (const [k, token] of own.entries()) tokens.set(`${sequence} ${first + k}`, token);
+  return rows.map((graph) =>
+    graph.map((index) => ({
+      ...index,
+      tokenId: index.tokenId.map((_, k) => tokens.get(`${index.sequence[k]} ${index.position[k]}`)!),
+    })),
+  );
 }
 
 /** Null where a logit is NaN or infinite, as for a capture: any token might be the likeliest. */
