@@ -333,6 +333,14 @@ it('says loudly that the models or their weights differ', async () => {
   expect(
     (await diffDumps(await dumpWith(), await other({ configSha256: 'c1', name: 'large' }))).notes,
   ).toEqual(['DIFFERENT MODELS: the config.json of tiny (reference) and large (tested) differ.']);
+  const config = { rope_theta: 10000, num_experts_per_tok: 2, dtype: 'float32' };
+  const [two, three] = [
+    await other({ configSha256: 'c1', config }),
+    await other({ configSha256: 'c2', config: { ...config, num_experts_per_tok: 3, dtype: 'bfloat16' } }),
+  ];
+  expect((await diffDumps(two, three)).notes).toEqual([
+    'DIFFERENT MODELS: the config.json of tiny (reference) and tiny (tested) differ: num_experts_per_tok 2 and 3.',
+  ]);
   expect((await diffDumps(await dumpWith(), await other({ weightsSha256: 'e1' }))).notes[0]).toMatch(
     /^DIFFERENT WEIGHTS/,
   );

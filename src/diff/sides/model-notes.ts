@@ -13,7 +13,9 @@ export function modelNotes(reference: DumpModel, tested: DumpModel): string[] {
     ];
   const [a, b] = [reference, tested];
   if (!sameConfig(a, b))
-    return [`DIFFERENT MODELS: the config.json of ${a.name} (reference) and ${b.name} (tested) differ.`];
+    return [
+      `DIFFERENT MODELS: the config.json of ${a.name} (reference) and ${b.name} (tested) differ${differences(a, b)}.`,
+    ];
   if (a.weightsSha256 === b.weightsSha256) return [];
   // What a file is converted to has other bytes, though it may hold the same weights.
   if (isGguf(a) !== isGguf(b) || a.dtype !== b.dtype)
@@ -21,6 +23,23 @@ export function modelNotes(reference: DumpModel, tested: DumpModel): string[] {
       `${a.name} (reference, ${a.dtype}) and ${b.name} (tested, ${b.dtype}) are files of other types: that they hold the same weights is taken on trust (zayascope diff-weights compares them).`,
     ];
   return [`DIFFERENT WEIGHTS: ${a.name} (reference) and ${b.name} (tested) share their config.json only.`];
+}
+
+/** How many keys are named with their values. */
+const NAMED = 4;
+
+/** Keys of a config that say nothing of what a model computes. */
+const BESIDE = new Set(['_name_or_path', 'dtype', 'torch_dtype', 'transformers_version', 'use_cache']);
+
+/** The keys in which two configs differ, with their values; '' where that is not known. */
+function differences({ config: own = {} }: DumpModel, { config: other = {} }: DumpModel): string {
+  const words = [...new Set([...Object.keys(own), ...Object.keys(other)])].flatMap((key) => {
+    const [a, b] = [own[key], other[key]].map((value) => JSON.stringify(value) ?? 'absent');
+    return a === b || BESIDE.has(key) ? [] : [`${key} ${a} and ${b}`];
+  });
+  if (words.length === 0) return '';
+  const rest = words.length > NAMED ? `, and ${words.length - NAMED} more` : '';
+  return `: ${words.slice(0, NAMED).join(', ')}${rest}`;
 }
 
 function isGguf({ layout }: DumpModel): boolean {

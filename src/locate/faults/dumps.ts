@@ -202,7 +202,11 @@ export async function locateDumps(
     next: (tap) =>
       nextCommand(
         tap,
-        { ...{ reference, tested, base, mapArgument }, folder: model, model: runners?.model },
+        {
+          ...{ reference, tested, base, mapArgument },
+          folder: model,
+          model: unfit.length > 0 ? undefined : runners?.model,
+        },
         blocks,
       ),
   };
@@ -246,7 +250,7 @@ export async function locateDumps(
     found,
     mismatch: null,
     otherFile: stored?.isOtherFile === true ? stored.note : null,
-    unjudged: storedUnseen?.sentence ?? unfitSentence(unfit) ?? unfinished,
+    unjudged: storedUnseen?.sentence ?? unfitSentence(unfit, diff.unpaired) ?? unfinished,
     order: diff.order,
     firstFault: located.nonFinite?.tap ?? faults[0]?.tap ?? alone.first?.tap ?? null,
     nonFinite: located.nonFinite,

@@ -13,10 +13,11 @@ export function unfitTaps(unpaired: DiffReport['unpaired']): string[] {
   );
 }
 
-export function unfitSentence(taps: readonly string[]): string | null {
+export function unfitSentence(taps: readonly string[], unpaired: DiffReport['unpaired']): string | null {
   const [first] = taps;
   if (first === undefined) return null;
-  return `${taps.length} ${taps.length === 1 ? 'value has' : 'values have'} no partner that fits, first ${first}: ops are judged over the others, and nothing passes.`;
+  const { reason } = unpaired.find(({ tap }) => tap === first)!;
+  return `${taps.length} ${taps.length === 1 ? 'value has' : 'values have'} no partner that fits, first ${first}, which ${reason}: ops are judged over the others, and nothing passes.`;
 }
 
 /** A run that did not finish passes nothing: what it lacks may be wrong. */
