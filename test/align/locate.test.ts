@@ -30,6 +30,17 @@ describeWith('a C++ compiler or libllama', hasLibllama, 'locate --align', () => 
     const { code, stdout } = await runCommand(args);
     expect(code).toBe(0);
     expect(stdout.match(/^SILENT {2}/gm)).toHaveLength(2);
+    expect(stdout).toMatch(/^SILENT {2}.*; errors below 1\.0e-6 are not seen \(--fail-above\)/m);
+  });
+
+  it('counts what the caller says: the last bits of another order of sums too', async () => {
+    const args = ['locate', at('plain'), at('plain-recording'), '--align', '--fail-above'];
+    const strict = await runCommand([...args, '1e-16']);
+    expect(strict.code).toBe(1);
+    expect(strict.stdout).toMatch(/^FAULT {2}/m);
+    const { code, stdout } = await runCommand([...args, '1e-4']);
+    expect(code).toBe(0);
+    expect(stdout).toContain('errors below 1.0e-4 are not seen');
   });
 
   it('names the activation that is another, and says that it is no matter of arithmetic', async () => {

@@ -28,6 +28,8 @@ export interface Divergence {
    * reason.
    */
   isOpen: boolean;
+  /** The smallest limit of a pair that was judged; Infinity without one. */
+  least: number;
 }
 
 /**
@@ -35,10 +37,13 @@ export interface Divergence {
  * partner is taken for right where something that follows from it agrees.
  *
  * @param result class of the logits, where known: without any pair that differs they must be another value.
+ * @param failAbove what rounding explains where nothing in front differs; default by the types of values and
+ * weights.
  */
 export function findDivergence(
   { pairs: named, tested }: Alignment,
   result: ResultPair | undefined,
+  failAbove?: number,
 ): Divergence {
   const pairs = new Map<number, ClassPair>();
   for (const { pair, reference } of named) {
@@ -49,7 +54,7 @@ export function findDivergence(
     // Of a value and parts of it, the one that differs more.
     if (known === undefined || pair.fit.error > known.fit.error) pairs.set(pair.tested, pair);
   }
-  const { agrees, first, differing } = judgePairs(pairs, tested);
+  const { agrees, first, differing, least } = judgePairs(pairs, tested, failAbove);
   const nothing = {
     origins: [],
     first,
@@ -57,11 +62,12 @@ export function findDivergence(
     agreeing: agrees.size,
     differing,
     isOpen: false,
+    least,
   };
   if (first === undefined) {
     if (result === undefined || agrees.has(result.tested)) return nothing;
     // Nothing that follows has a partner: a fault, unless weights are too coarse to say so.
-    const { limit } = explainedBetween(tested, result.tested, (id) => agrees.has(id), 0);
+    const { limit } = explainedBetween(tested, result.tested, (id) => agrees.has(id), 0, failAbove);
     if (limit > LOW_PRECISION || !(result.error > limit)) return { ...nothing, isOpen: result.error > limit };
   }
   const end = first?.pair.tested ?? result!.tested;
@@ -87,18 +93,22 @@ const LOW_PRECISION = 1e-3;
 function judgePairs(
   pairs: ReadonlyMap<number, ClassPair>,
   tested: Side,
-): { agrees: Set<number>; first: Divergence['first']; differing: number } {
+  failAbove: number | undefined,
+): { agrees: Set<number> } & Pick<Divergence, 'first' | 'differing' | 'least'> {
   const agrees = new Set<number>();
+  let least = Number.POSITIVE_INFINITY;
   let first: Divergence['first'];
   const order = [...pairs.values()].sort((a, b) => placeOf(a.tested, tested) - placeOf(b.tested, tested));
   for (const pair of order) {
     const sources = nearest(tested, pair.tested, 'parents', (id) => pairs.has(id));
     const before = [...sources].filter((id) => agrees.has(id)).map((id) => pairs.get(id)!.fit.error);
-    const { limit } = explainedBetween(tested, pair.tested, (id) => pairs.has(id), Math.max(0, ...before));
+    const isKnown = (id: number) => pairs.has(id);
+    const { limit } = explainedBetween(tested, pair.tested, isKnown, Math.max(0, ...before), failAbove);
+    least = Math.min(least, limit);
     if (pair.fit.error <= limit) agrees.add(pair.tested);
     else if ([...sources].every((id) => agrees.has(id))) first ??= { pair, limit };
   }
-  return { agrees, first, differing: pairs.size - agrees.size };
+  return { agrees, first, differing: pairs.size - agrees.size, least };
 }
 
 /** Classes that agree, that an agreeing one follows from, and that are given: positions, masks. */

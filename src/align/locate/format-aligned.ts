@@ -63,18 +63,30 @@ function numericLines({ numeric, kind }: AlignedVerdict, color: boolean, all: bo
 }
 
 function verdictLine(verdict: AlignedVerdict, color: boolean): string {
-  const { faults, isOpen, recording, first, differing } = verdict;
+  const { faults, isOpen, recording, first, differing, failAbove, turned } = verdict;
   if (faults.length > 0)
     return `${styled('FAULT', 'bad', color)}  the recording computes something else from here on`;
   if (verdict.later !== null)
     return `${styled('FAULT', 'bad', color)}  the first call agrees, a later one does not`;
   if (isOpen)
     return `${styled('NOT JUDGED', 'bad', color)}  the logits differ, and with weights in so few bits nothing tells a fault from rounding`;
+  if (first !== null && failAbove !== null)
+    return `${styled('FAULT', 'bad', color)}  ${differing} values differ by more than ${formatError(failAbove)} and than what their inputs bring along`;
+  if (first !== null && turned === 0)
+    return `${styled('SILENT', 'good', color)}  ${differing} values differ by more than rounding explains, though what follows agrees and no choice turned over: look at the first`;
   if (first !== null)
     return `${styled('SILENT', 'good', color)}  ${differing} values differ by more than rounding explains, but what follows agrees: as where a choice turns over between scores that are all but the same`;
   return recording?.found === true
     ? `${styled('AGREES', 'good', color)}  with the reference, but not every node gives what its inputs give`
-    : `${styled('SILENT', 'good', color)}  nothing differs by more than rounding explains`;
+    : `${styled('SILENT', 'good', color)}  nothing differs by more than rounding explains${leastWords(verdict)}`;
+}
+
+/** A verdict says what it cannot see. */
+function leastWords({ least, paired, taps }: AlignedVerdict): string {
+  const limit = least === null ? '' : `; errors below ${formatError(least)} are not seen (--fail-above)`;
+  return paired === taps
+    ? limit
+    : `${limit}; ${taps - paired} values of the reference have no partner and are not judged`;
 }
 
 function faultWords({ name, op, block, inputs, weights }: AlignedFault, color: boolean): string {

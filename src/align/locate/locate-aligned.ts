@@ -12,6 +12,11 @@ import { type Divergence, findDivergence, type Origin, type ResultPair } from '.
 export interface LocateAlignedOptions {
   /** GGUF file that ran: every node is run again on its own inputs. Default: that is left out. */
   model?: string;
+  /**
+   * Energy NMSE that rounding explains of a value whose inputs agree; default by the types of values and
+   * weights, 1e-6 at least. It is also the least limit of a node's own error.
+   */
+  failAbove?: number;
   threads?: number;
   backend?: string;
   signal?: AbortSignal;
@@ -86,6 +91,14 @@ export interface AlignedVerdict {
   taps: number;
   /** True where the logits differ and nothing tells a fault from the rounding of quantised weights. */
   isOpen: boolean;
+  /** The smallest error that would have counted; null where nothing was compared. */
+  least: number | null;
+  /**
+   * Paired choices (experts, orders) that differ: what follows them differs as well where scores are close.
+   */
+  turned: number;
+  /** What the caller said that rounding explains; null where the types of values decide. */
+  failAbove: number | null;
   /** Every node by itself; null without a model. */
   recording: RecordingVerdict | null;
   /** True where anything is at fault. */
@@ -106,12 +119,12 @@ export async function locateAligned(
   recording: string,
   options: LocateAlignedOptions = {},
 ): Promise<AlignedVerdict> {
-  const { model, onProgress = () => {}, ...rest } = options;
+  const { model, failAbove, onProgress = () => {}, ...rest } = options;
   await using right = await Dump.open(reference);
   await using tested = await Dump.open(recording);
   const alignment = await alignDumps(right, tested, { onProgress });
   const result = resultPair(alignment, right, tested);
-  const divergence = findDivergence(alignment, result);
+  const divergence = findDivergence(alignment, result, failAbove);
   const { origins, first, agreeing, differing, isOpen } = divergence;
   const own = model === undefined ? null : await locateRecording({ recording, model, onProgress, ...rest });
   const faults = origins.map((origin) => describe(origin, alignment));
@@ -132,8 +145,16 @@ export async function locateAligned(
     paired: alignment.pairs.length,
     taps: right.taps.length,
     isOpen,
+    least: Number.isFinite(divergence.least) ? divergence.least : null,
+    turned: alignment.pairs.filter(({ pair, reference }) => reference.isExact && pair.fit.error > 0).length,
+    failAbove: failAbove ?? null,
     recording: own,
-    found: faults.length > 0 || isOpen || laterOf(alignment) !== null || own?.found === true,
+    found:
+      faults.length > 0 ||
+      (failAbove !== undefined && first !== undefined) ||
+      isOpen ||
+      laterOf(alignment) !== null ||
+      own?.found === true,
   };
 }
 

@@ -14,13 +14,15 @@ function explainedError(types: readonly string[]): number {
 
 /**
  * The largest error of a tested value that rounding explains, and the values on the way to it.
- * @param isKnown classes at which the way begins. @param before the largest error of those.
+ * @param isKnown classes at which the way begins. @param before the largest error of those. @param failAbove
+ * what the types of values and weights explain, where the user says it.
  */
 export function explainedBetween(
   side: Side,
   tested: number,
   isKnown: (id: number) => boolean,
   before: number,
+  failAbove?: number,
 ): { limit: number; between: number[] } {
   const types: string[] = [];
   const seen = new Set<number>();
@@ -37,5 +39,5 @@ export function explainedBetween(
     for (const parent of parents) if (!isKnown(parent)) waiting.push(parent);
   }
   const floats = types.filter((type) => type !== 'I32' && type !== 'I64');
-  return { limit: Math.max(explainedError(floats), GROWTH * before), between: [...seen] };
+  return { limit: Math.max(failAbove ?? explainedError(floats), GROWTH * before), between: [...seen] };
 }

@@ -10,7 +10,7 @@ import type { LocateCommandOptions } from './locate.js';
 export async function runLocateAligned(
   reference: string,
   recording: string | undefined,
-  { model, backend, threads, map, policy, noise, json, all }: LocateCommandOptions,
+  { model, failAbove, backend, threads, map, policy, noise, json, all }: LocateCommandOptions,
   context: CommandContext,
 ): Promise<void> {
   const { terminal } = context;
@@ -35,6 +35,7 @@ export async function runLocateAligned(
         onProgress,
         ...(model !== undefined && { model }),
         ...(backend !== undefined && { backend }),
+        ...(failAbove !== undefined && { failAbove }),
         ...(threads !== undefined && { threads }),
       }),
     );
