@@ -138,7 +138,9 @@ it('reads a partial dump, and a file cut anywhere, up to the last whole batch', 
 
 it('reads statistics back as columns', async () => {
   const dir = temporaryFolder();
-  await using writer = await DumpWriter.create(dir, description({ tier: 'stats' }));
+  const taps = TAPS.filter(({ name }) => name === 'lm_head');
+  const sequences = [{ tokens: [11, 12] }];
+  await using writer = await DumpWriter.create(dir, description({ tier: 'stats', taps, sequences }));
   for (const step of [0, 1])
     await writer.appendStats(
       rowIndex(step, step + 1, step),
@@ -162,7 +164,9 @@ it('reads statistics back as columns', async () => {
 
 it('reads hashes back', async () => {
   const dir = temporaryFolder();
-  await using writer = await DumpWriter.create(dir, description({ tier: 'hash' }));
+  const taps = TAPS.filter(({ name }) => name === 'layers.0.q');
+  const sequences = [{ tokens: [11, 12, 13, 14] }];
+  await using writer = await DumpWriter.create(dir, description({ tier: 'hash', taps, sequences }));
   const sha256 = '0123456789abcdef'.repeat(4);
   await writer.appendHash(0, 1, 4, new Map([['layers.0.q', sha256]]));
   await writer.finish();

@@ -161,8 +161,8 @@ describe('a dump that cannot be replayed', () => {
     writeFileSync(file, JSON.stringify(manifest));
     await using dump = await Dump.open(out);
     await refused(dump).toMatchObject({
-      code: 'BAD_ARGUMENT',
-      message: expect.stringContaining('10 positions'),
+      code: 'BAD_DUMP',
+      message: expect.stringContaining('positions within the 10 that the manifest gives sequence 0'),
     });
   });
 

@@ -47,8 +47,9 @@ describe('tokenBlockHeatMap', () => {
       return { name: `layers.${block}`, block, dtype: 'F32', scope: 'token', axes: ['T', 'H'], shape: [3] };
     });
     const whole = await dumpWith({ manifest: { taps } });
+    const sequences = [{ tokens: [11, 12, 13, 14, 15] }];
     const change = addTo('layers.1', 4, Number.POSITIVE_INFINITY);
-    const broken = await dumpWith({ manifest: { taps }, steps: [[0, 5]], change });
+    const broken = await dumpWith({ manifest: { taps, sequences }, steps: [[0, 5]], change });
     const { data, layout } = await tokenBlockHeatMap(whole, broken);
     expect(data[0]!.x).toEqual([0, 1, 2, 3, 4]);
     expect((data[0]!.z as unknown[][])[1]!.map((value) => value === null)).toEqual([
