@@ -14,8 +14,8 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 // Packed files are without the sources in TypeScript.
 const isCheckout = existsSync(join(ROOT, 'tsconfig.json'));
 
-const { state, reason } = prebuilt();
-if (isCheckout || state !== 'loads')
+const problem = prebuiltProblem();
+if (isCheckout || problem !== undefined)
   try {
     build();
   } catch (error) {
@@ -23,23 +23,20 @@ if (isCheckout || state !== 'loads')
     if (isCheckout) process.exitCode = 1;
     else
       console.error(
-        `zayascope: installed without the addon (${reason}): diff, report, import, inspect, verify-logits and export work; for capture, locate and record install a C++17 compiler, CMake 3.18 and git, then run \`npm rebuild zayascope\``,
+        `zayascope: installed without the addon (${problem}): diff, report, import, inspect, verify-logits and export work; for capture, locate and record install a C++17 compiler, CMake 3.18 and git, then run \`npm rebuild zayascope\``,
       );
   }
 
-/** Whether the addon in `prebuilds` loads, tried in a process of its own: a library can end it. */
-function prebuilt() {
+/** Why the addon in `prebuilds` does not load, tried in a process of its own: a library can end it. */
+function prebuiltProblem() {
   const file = join(ROOT, 'prebuilds', PLATFORM, 'zayascope.node');
-  if (!existsSync(file)) return { state: 'absent', reason: `the package has none for ${PLATFORM}` };
+  if (!existsSync(file)) return `the package has none for ${PLATFORM}`;
   const { status, signal, stderr } = spawnSync(
     process.execPath,
     ['-e', 'require(process.argv[1]).version()', file],
     { encoding: 'utf8', timeout: 60_000 },
   );
-  if (status === 0) return { state: 'loads', reason: '' };
+  if (status === 0) return undefined;
   const error = stderr.split('\n').find((line) => line.includes('Error:')) ?? signal ?? `exit code ${status}`;
-  return {
-    state: 'fails',
-    reason: `the one for ${PLATFORM} does not load: ${error.replace(/^Error: /, '')}`,
-  };
+  return `the one for ${PLATFORM} does not load: ${error.replace(/^Error: /, '')}`;
 }

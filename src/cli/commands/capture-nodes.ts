@@ -1,5 +1,6 @@
 import { badArgument, ZayascopeError } from '../../errors.js';
 import { flatNote, flatRows } from '../../flat-logits.js';
+import { likeliestWithLogit } from '../../likeliest-token.js';
 import type { CapturedNodes } from '../../recording/own/capture-nodes.js';
 import type { CommandContext } from '../command-line.js';
 import { formatBytes, formatCount, formatMs } from '../format-number.js';
@@ -46,24 +47,20 @@ export async function runCaptureNodes(
       }),
     );
     const { logits, ...rest } = result;
-    const summary = { ...rest, next: logits.map(nextToken), flat: logits.filter(isFlat).length };
+    const summary = { ...rest, next: logits.map(likeliestWithLogit), flat: logits.filter(isFlat).length };
     terminal.result(options.json ? toJson(summary) : format(summary, performance.now() - started));
     if (!result.isSame || result.nonFiniteLogits > 0) context.exitWith(1);
   });
-}
-
-/** Null where a logit is NaN or infinite. */
-function nextToken(logits: Float32Array): { id: number; logit: number } | null {
-  if (!logits.every(Number.isFinite)) return null;
-  const id = logits.reduce((best, value, at) => (value > logits[best]! ? at : best), 0);
-  return { id, logit: logits[id]! };
 }
 
 function isFlat(logits: Float32Array): boolean {
   return flatRows(logits, logits.length) > 0;
 }
 
-type Summary = Omit<CapturedNodes, 'logits'> & { next: ReturnType<typeof nextToken>[]; flat: number };
+type Summary = Omit<CapturedNodes, 'logits'> & {
+  next: ReturnType<typeof likeliestWithLogit>[];
+  flat: number;
+};
 
 function format(summary: Summary, elapsedMs: number): string {
   const { out, graphs, nodes, views, taps, named, valueBytes, isSame, generated, next } = summary;

@@ -7,6 +7,7 @@ import type { DumpTier } from '../../dump/format.js';
 import { sequenceLengths } from '../../dump/sequences.js';
 import { badArgument, ZayascopeError } from '../../errors.js';
 import { flatNote, flatRows } from '../../flat-logits.js';
+import { likeliestWithLogit } from '../../likeliest-token.js';
 import { tapPattern } from '../../tap-pattern.js';
 import type { CommandContext } from '../command-line.js';
 import { formatBytes, formatCount, formatMs } from '../format-number.js';
@@ -195,7 +196,7 @@ async function summarise(
     sizeBytes: await folderBytes(out),
     elapsedMs,
     totalMs,
-    topTokens: logits.map(topToken),
+    topTokens: logits.map(likeliestWithLogit),
     flatLogits: logits.filter((row) => flatRows(row, row.length) > 0).length,
     nonFiniteLogits: logits.reduce((sum, row) => sum + countNonFinite(row), 0),
     nonFinite,
@@ -204,12 +205,6 @@ async function summarise(
 
 function countNonFinite(logits: Float32Array): number {
   return logits.reduce((count, value) => count + Number(!Number.isFinite(value)), 0);
-}
-
-function topToken(logits: Float32Array): { id: number; logit: number } | null {
-  if (countNonFinite(logits) > 0) return null;
-  const id = logits.reduce((best, value, at) => (value > logits[best]! ? at : best), 0);
-  return { id, logit: logits[id]! };
 }
 
 async function folderBytes(folder: string): Promise<number> {

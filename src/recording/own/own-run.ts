@@ -1,5 +1,6 @@
 /** A run of our own of given calls, with or without every node watched. */
 import { badArgument } from '../../errors.js';
+import { likeliestToken } from '../../likeliest-token.js';
 import type { Model } from '../../models/runtime/model.js';
 import type { SegmentWatch } from '../../models/runtime/plan.js';
 import type { Taps } from '../../models/runtime/tap.js';
@@ -44,8 +45,10 @@ export async function runOwn(
       await watch?.end();
       first += tokens.length;
       calls.push({ ...call, kind: k === 0 ? 'prefill' : 'decode', logits });
-      if (fixed === undefined) tokens = likeliest(logits, model.config.vocab_size);
-      else tokens = fixed[calls.length]?.sequence === sequence ? fixed[calls.length]!.tokens : [];
+      if (fixed === undefined) {
+        const next = likeliestToken(logits.subarray(logits.length - model.config.vocab_size));
+        tokens = next === null ? [] : [next];
+      } else tokens = fixed[calls.length]?.sequence === sequence ? fixed[calls.length]!.tokens : [];
     }
   }
   return calls;
@@ -76,11 +79,4 @@ async function openSteps(
     run: (tokens) => session.forward(tokens, { logits: 'all', watch, ...(taps && { taps }) }),
     [Symbol.asyncDispose]: async () => session.close(),
   };
-}
-
-/** The likeliest token after a call; none where a logit is not finite. */
-function likeliest(logits: Float32Array, vocabulary: number): number[] {
-  const last = logits.subarray(logits.length - vocabulary);
-  if (!last.every(Number.isFinite)) return [];
-  return [last.reduce((best, value, id) => (value > last[best]! ? id : best), 0)];
 }

@@ -5,6 +5,7 @@
 import { DumpWriter } from '../../dump/writer.js';
 import { badArgument } from '../../errors.js';
 import { flatRows } from '../../flat-logits.js';
+import { likeliestToken } from '../../likeliest-token.js';
 import { openGgufFile } from '../../models/layout/source.js';
 import { sameBytes } from '../../same-bytes.js';
 import { tapPattern } from '../../tap-pattern.js';
@@ -196,7 +197,7 @@ export class RecordingRun {
   #endOf(sequence: number, calls: readonly Made[]): RecordResult['others'][0] {
     const own = calls.flatMap((call) => call.parts.filter((part) => part.sequence === sequence));
     const [last] = calls.flatMap((call) => this.#lastLogits(call, sequence) ?? []).slice(-1);
-    const next = likeliest(last!);
+    const next = likeliestToken(last!);
     return {
       next,
       nextLogit: next === null ? null : last![next]!,
@@ -245,7 +246,7 @@ export class RecordingRun {
       const parts = sequences.map((tokens, sequence): CallPart | null => {
         const last = calls.flatMap((call) => this.#lastLogits(call, sequence) ?? []).at(-1)!;
         // Where what was written made logits NaN, the tokens of the run without it: its graphs are planned.
-        const next = likeliest(last) ?? plain[calls.length]?.parts[sequence]?.tokens[0] ?? null;
+        const next = likeliestToken(last) ?? plain[calls.length]?.parts[sequence]?.tokens[0] ?? null;
         return next === null ? null : { sequence, first: tokens.length + k, tokens: [next] };
       });
       if (parts.includes(null)) break;
@@ -275,10 +276,4 @@ function rowsWithTokens(rows: readonly GraphRows[], calls: readonly Call[]): Gra
       tokenId: index.tokenId.map((_, k) => tokens.get(`${index.sequence[k]} ${index.position[k]}`)!),
     })),
   );
-}
-
-/** Null where a logit is NaN or infinite, as for a capture: any token might be the likeliest. */
-function likeliest(logits: Float32Array): number | null {
-  if (!logits.every(Number.isFinite)) return null;
-  return logits.reduce((best, value, id) => (value > logits[best]! ? id : best), 0);
 }
