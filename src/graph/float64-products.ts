@@ -24,10 +24,11 @@ export function mulMat({ sources, shape }: Tensor, [a, b]: Float64Array[]): Floa
 /** See `mulMatId`. */
 export function mulMatId({ sources, shape }: Tensor, [experts, b, ids]: Float64Array[]): Float64Array {
   const [, m, k] = sources[0]!.shape as [number, number, number];
+  const idsPerRow = (ids!.length * k) / b!.length;
   const out = new Float64Array(elementCount(shape));
   for (const [line, id] of ids!.entries())
     for (let row = 0; row < m; row++)
-      out[line * m + row] = dot(experts!, (id * m + row) * k, b!, line * k, k);
+      out[line * m + row] = dot(experts!, (id * m + row) * k, b!, Math.floor(line / idsPerRow) * k, k);
   return out;
 }
 
@@ -70,12 +71,12 @@ export function ssmConv({ sources, shape }: Tensor, [x, kernel]: Float64Array[])
 export function rope({ shape, params }: Tensor, [x, positions]: Float64Array[]): Float64Array {
   const [, heads, headDim] = shape as [number, number, number];
   const dims = params[0]!;
-  const base = params[3]!;
+  const [, , , base = 1, factor = 1] = params;
   const half = dims / 2;
   const out = x!.slice();
   for (const [token, position] of positions!.entries())
     for (let pair = 0; pair < half; pair++) {
-      const angle = position * base ** (-pair / half);
+      const angle = position * factor * base ** (-pair / half);
       const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
       for (let head = 0; head < heads; head++) {
         const low = (token * heads + head) * headDim + pair;
