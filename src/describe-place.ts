@@ -1,6 +1,7 @@
 /** What lies at a path that was meant to be something else, and what to do with it. */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { fileKind } from './regular-file.js';
 
 /** What marks a folder, first match first. */
 const MARKS: readonly [file: RegExp, what: string, advice: string][] = [
@@ -44,7 +45,7 @@ export async function describePlace(path: string): Promise<string> {
       : found.code === 'ENOTDIR'
         ? 'a path through a file'
         : found.message;
-  if (!found.isDirectory()) return (await describePart(path)) ?? 'a file';
+  if (!found.isDirectory()) return (await describePart(path)) ?? fileKind(found);
   const names = await readdir(path).catch((error: Error) => error);
   if (names instanceof Error) return `a folder that cannot be read: ${names.message}`;
   if (names.length === 0) return 'an empty folder';

@@ -1,7 +1,7 @@
 /**
  * Opening files that other people name: only regular files are read, and opening anything else never waits.
  */
-import { constants } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { utf8Text } from './utf8.js';
 
@@ -19,18 +19,19 @@ export async function openRegularFile(path: string): Promise<FileHandle> {
   try {
     const found = await handle.stat();
     if (found.isFile()) return handle;
-    const kind = found.isDirectory()
-      ? 'a folder'
-      : found.isFIFO()
-        ? 'a pipe'
-        : found.isCharacterDevice() || found.isBlockDevice()
-          ? 'a device'
-          : 'a special file';
-    throw new Error(`${kind} in place of a regular file`);
+    throw new Error(`${fileKind(found)} in place of a regular file`);
   } catch (error) {
     await handle.close();
     throw error;
   }
+}
+
+/** What lies at a path, in words. */
+export function fileKind(found: Stats): string {
+  if (found.isFile()) return 'a file';
+  if (found.isDirectory()) return 'a folder';
+  if (found.isFIFO()) return 'a pipe';
+  return found.isCharacterDevice() || found.isBlockDevice() ? 'a device' : 'a special file';
 }
 
 /** Reads a regular file whole. Throws as {@link openRegularFile}. */
@@ -55,7 +56,8 @@ export function explained(cause: NodeJS.ErrnoException): Error {
   if (code === 'EISDIR') cause.message = 'a folder';
   if (code === 'EACCES') cause.message = 'a place without permission';
   if (code === 'EEXIST') cause.message = 'a file in place of a folder';
-  if (code === 'ENOTDIR') cause.message = 'a path through a file';
+  if (code === 'ENOTDIR')
+    cause.message = cause.syscall === 'scandir' ? 'a file in place of a folder' : 'a path through a file';
   if (code === 'ENXIO')
     cause.message = `${code}: a socket or a device that is not there in place of a regular file`;
   return cause;

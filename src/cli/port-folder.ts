@@ -1,8 +1,9 @@
-import { mkdir, readdir, realpath, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, realpath } from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
 import { describePlace } from '../describe-place.js';
 import { ZayascopeError } from '../errors.js';
 import { pathExists } from '../regular-file.js';
+import { writeTextAtomically } from '../weights/atomic-file.js';
 
 /** Tells the folder of an earlier journey, whose files may be replaced. */
 const MARK = 'journey.json';
@@ -50,7 +51,7 @@ export async function openJourneyFolder(
       out,
     );
   await mkdir(out, { recursive: true });
-  await writeFile(join(out, MARK), `${JSON.stringify({ writtenBy: 'zayascope port' })}\n`);
+  await writeTextAtomically('port', join(out, MARK), `${JSON.stringify({ writtenBy: 'zayascope port' })}\n`);
 }
 
 /** Locks and files that a killed step left. */

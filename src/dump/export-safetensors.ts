@@ -1,5 +1,6 @@
 import { badArgument, type ErrorCode, ZayascopeError } from '../errors.js';
 import { tapPattern } from '../tap-pattern.js';
+import { checkReplaceable } from '../weights/atomic-file.js';
 import { type TensorSource, type WrittenDtype, writeSafetensors } from '../weights/safetensors-write.js';
 import { columnKind, storedShape } from './arrow/columns.js';
 import { isQuantised, type TapDtype } from './dtypes.js';
@@ -17,14 +18,15 @@ import { type Dump, ReusableBuffer, type RowFilter } from './reader.js';
  * with the bytes of the last axis; the metadata `dtype <tap>` names their type.
  * @param pattern tap pattern (`src/tap-pattern.ts`).
  * @returns the keys in the order of the dump.
- * Throws `BAD_ARGUMENT` where no tap matches, or none that matches has a row, or a tap varies in shape within
- * a step; `BAD_DUMP`; `IO`.
+ * Throws `IO` where `outFile` is anything but a safetensors file or nothing; `BAD_ARGUMENT` where no tap
+ * matches, or none that matches has a row, or a tap varies in shape within a step; `BAD_DUMP`; `IO`.
  */
 export async function exportSafetensors(dump: Dump, pattern: string, outFile: string): Promise<string[]> {
   const matches = tapPattern(pattern);
   const taps = dump.taps.filter((tap) => matches(tap.name));
   if (taps.length === 0)
     throw badArgument('exportDump', 'a pattern that matches a tap', `'${pattern}'`, dump.dir);
+  await checkReplaceable('exportDump', outFile, 'a safetensors file', isSafetensors);
   const sources: TensorSource[] = [];
   for (const tap of taps) sources.push(...(await tapSources(dump, tap)));
   if (sources.every(({ shape }) => shape.includes(0)))
@@ -44,6 +46,11 @@ export async function exportSafetensors(dump: Dump, pattern: string, outFile: st
   ]);
   await writeSafetensors(outFile, sources, metadata);
   return sources.map((source) => source.name);
+}
+
+/** The length of a header and its brace. */
+function isSafetensors(start: Uint8Array): boolean {
+  return start.length > 8 && start[8] === 0x7b && start[6] === 0 && start[7] === 0;
 }
 
 async function tapSources(dump: Dump, tap: TapInfo): Promise<TensorSource[]> {

@@ -36,6 +36,20 @@ export async function prepareFolder(dir: string, overwrite: boolean): Promise<vo
   }
 }
 
+/**
+ * Says before a long run what {@link prepareFolder} would refuse after it; nothing is written. Throws `IO`.
+ */
+export async function checkDumpFolder(dir: string, overwrite: boolean): Promise<void> {
+  const entries = await readdir(dir).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT') return [];
+    throw folderError(dir, 'a folder to write', explained(cause).message, cause);
+  });
+  if (entries.length === 0) return;
+  if (!overwrite) throw folderError(dir, 'an empty folder', `${entries.length} entries`);
+  if ((await dumpManifest(dir)) === undefined)
+    throw folderError(dir, 'a dump to overwrite', 'a folder without one');
+}
+
 /** Removes a dump that was begun and cannot be finished; the folder too, where it holds nothing else. */
 export async function removeBegun(dir: string): Promise<void> {
   const own = (await readdir(dir)).filter(isDumpFile);

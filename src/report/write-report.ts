@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ZayascopeError } from '../errors.js';
+import { fileKind } from '../regular-file.js';
 import { writeAtomically } from '../weights/atomic-file.js';
 
 /**
@@ -18,7 +19,7 @@ export async function checkReportPath(path: string, overwrite: boolean): Promise
   if (found === undefined || (overwrite && found.isFile())) return;
   throw new ZayascopeError(
     'IO',
-    `report: expected a file that does not exist${overwrite ? ' or can be replaced' : ' (--overwrite replaces it)'}, got ${found.isFile() ? 'one that does' : 'a folder or a special file'} (${path})`,
+    `report: expected a file that does not exist${overwrite ? ' or can be replaced' : ' (--overwrite replaces it)'}, got ${found.isFile() ? 'one that does' : fileKind(found)} (${path})`,
     { op: 'report', tensor: path },
   );
 }

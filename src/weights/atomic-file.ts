@@ -3,10 +3,12 @@ import { type FileHandle, open, readdir, realpath, rename, rm, stat } from 'node
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { isGone, ownIdentity } from '../process-identity.js';
-import { ioError } from './file-access.js';
+import { fileKind } from '../regular-file.js';
+import { ioError, readInto, withFile } from './file-access.js';
 
 /** Node refuses a single write of 2 GiB or more. */
 const MAX_WRITE_BYTES = 1 << 30;
+const SNIFFED_BYTES = 4096;
 
 /** Appends bytes to the file being written; they may be reused once it resolves. */
 export type Append = (bytes: Uint8Array) => Promise<void>;
@@ -48,17 +50,37 @@ export async function writeAtomically(
   }
 }
 
+/** Writes a text as {@link writeAtomically} does. */
+export function writeTextAtomically(op: string, file: string, text: string): Promise<void> {
+  return writeAtomically(op, file, (append) => append(Buffer.from(text)));
+}
+
+/**
+ * Refuses a place that cannot be written before work is done for it: something that is no file, or a file
+ * whose start is not of the kind that may be replaced (a mistyped name must not cost a model).
+ *
+ * @param isOwn tells by its first 4 KiB what may be replaced. @param kind what that is, in words.
+ * @throws `IO`.
+ */
+export async function checkReplaceable(
+  op: string,
+  file: string,
+  kind: string,
+  isOwn: (start: Uint8Array) => boolean,
+): Promise<void> {
+  const path = await targetOf(op, file);
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined || found.size === 0) return;
+  const start = new Uint8Array(Math.min(found.size, SNIFFED_BYTES));
+  await withFile(op, path, (handle) => readInto(op, handle, path, 0, start));
+  if (!isOwn(start)) throw ioError(op, `a new file, or ${kind} to replace`, path, 'another file');
+}
+
 /** Renaming would put a file in the place of a pipe, a device or a link. */
 async function targetOf(op: string, path: string): Promise<string> {
   const found = await stat(path).catch((error: NodeJS.ErrnoException) => error);
   if (found instanceof Error) return path; // nothing yet, or what opening the file beside it says better
-  if (!found.isFile())
-    throw ioError(
-      op,
-      'a regular file, or none',
-      path,
-      found.isDirectory() ? 'a folder' : 'a pipe or a device',
-    );
+  if (!found.isFile()) throw ioError(op, 'a regular file, or none', path, fileKind(found));
   return realpath(path);
 }
 

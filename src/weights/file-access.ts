@@ -1,6 +1,6 @@
 import { type FileHandle, stat } from 'node:fs/promises';
 import { ZayascopeError } from '../errors.js';
-import { explained, openRegularFile } from '../regular-file.js';
+import { explained, fileKind, openRegularFile } from '../regular-file.js';
 
 /** Node aborts on a single read of 2 GiB or more; 1 GiB keeps clear of it. */
 const MAX_READ_BYTES = 1 << 30;
@@ -20,7 +20,7 @@ export async function fileSizeBytes(op: string, file: string): Promise<number> {
   const found = await stat(file).catch((cause: unknown) => {
     throw ioError(op, 'a readable file', file, cause);
   });
-  if (!found.isFile()) throw ioError(op, 'a regular file', file, 'a folder or a special file');
+  if (!found.isFile()) throw ioError(op, 'a regular file', file, fileKind(found));
   return found.size;
 }
 

@@ -1,6 +1,7 @@
 import { stat, statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { ZayascopeError } from '../errors.js';
+import { fileKind } from '../regular-file.js';
 import { type GgufTensorSpec, ggufTensorBytes } from './gguf-write.js';
 
 /**
@@ -23,7 +24,7 @@ export async function checkGgufTarget(
   if (found !== undefined && !(overwrite && found.isFile()))
     throw new ZayascopeError(
       'IO',
-      `${op}: expected a free name${overwrite ? ' or a file to replace' : ', or --overwrite'}, got an existing ${found.isFile() ? 'file' : 'folder'} (${out})`,
+      `${op}: expected a free name${overwrite ? ' or a file to replace' : ', or --overwrite'}, got ${found.isFile() ? 'an existing file' : fileKind(found)} (${out})`,
       { op, tensor: out },
     );
   const needed = tensors.reduce((sum, tensor) => sum + ggufTensorBytes(tensor), 0);

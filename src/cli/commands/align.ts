@@ -43,8 +43,9 @@ async function runAlign(
 ): Promise<void> {
   const { align } = await import('../../align/align.js');
   const { formatAlign } = await import('../../align/format-align.js');
-  const { writeNameMap } = await import('../../dump/names/write-name-map.js');
+  const { checkNameMapPlace, writeNameMap } = await import('../../dump/names/write-name-map.js');
   await noticePartial(terminal, reference, tested);
+  if (out !== undefined) await checkNameMapPlace(out);
   const result = await withProgress(terminal, 'align', 'values', (onProgress) =>
     align(reference, tested, { onProgress }),
   );

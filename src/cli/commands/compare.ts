@@ -67,9 +67,12 @@ async function runCompare(options: CompareOptions, context: CommandContext): Pro
     throw badArgument('compare', 'at least two different backends', options.backends);
   const { tokens } = await resolveTokens('compare', options, options.model, terminal);
   const { captureInProcess } = await import('../../capture/capture-process.js');
+  const { checkDumpFolder } = await import('../../dump/folder.js');
   const { Dump } = await import('../../dump/reader.js');
   const { compareBackends, SAME_ARITHMETIC } = await import('../../locate/compare-backends.js');
   const failAbove = options.failAbove ?? SAME_ARITHMETIC;
+  if (options.out !== undefined)
+    for (const name of names) await checkDumpFolder(join(options.out, name), false);
   const folder = options.out ?? (await mkdtemp(join(tmpdir(), 'zayascope-compare-')));
   const work = async (signal: AbortSignal): Promise<void> => {
     const devices: string[] = [];

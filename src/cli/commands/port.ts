@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -9,6 +8,7 @@ import type { DumpView } from '../../dump/dump-view.js';
 import { ZayascopeError } from '../../errors.js';
 import type { ModelSource } from '../../models/layout/source.js';
 import { pathExists } from '../../regular-file.js';
+import { writeTextAtomically } from '../../weights/atomic-file.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
 import { JOURNEY_FILES, openJourneyFolder } from '../port-folder.js';
@@ -199,7 +199,7 @@ async function referenceConfig(reference: string, isDump: boolean, out: string):
   const { config } = dump.manifest.model;
   if (config === undefined || Object.keys(config).length === 0) return undefined;
   const own = join(out, JOURNEY_FILES.config);
-  await writeFile(own, JSON.stringify(config));
+  await writeTextAtomically('port', own, JSON.stringify(config));
   return own;
 }
 
@@ -216,7 +216,8 @@ async function makeReference(
   await using dump = await Dump.open(folder);
   const sequences = dump.manifest.sequences.map((sequence) => sequence.tokens ?? []);
   const [first] = sequences;
-  await writeFile(tokens, JSON.stringify(sequences.length === 1 ? { tokens: first } : { sequences }));
+  const ids = sequences.length === 1 ? { tokens: first } : { sequences };
+  await writeTextAtomically('port', tokens, JSON.stringify(ids));
   const steps = await callSizes(dump);
   const python = process.env.ZAYASCOPE_PYTHON ?? join(ROOT, '.venv', 'bin', 'python');
   await journey.runProgram(python, [

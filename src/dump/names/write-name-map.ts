@@ -1,7 +1,17 @@
-import { mkdir, rename, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { ZayascopeError } from '../../errors.js';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { checkReplaceable, writeTextAtomically } from '../../weights/atomic-file.js';
+import { ioError } from '../../weights/file-access.js';
 import type { NameMap } from './name-map.js';
+
+const OP = 'writeNameMap';
+
+/** Refuses, before work is done for a map, to write it where something else lies. Throws `IO`. */
+export function checkNameMapPlace(file: string): Promise<void> {
+  return checkReplaceable(OP, file, 'a name map', (start) =>
+    /^\s*\{[\s\S]*"(?:rules|evidence)"/.test(new TextDecoder().decode(start)),
+  );
+}
 
 /** Writes a map as JSON with a line for each rule, whole or not at all. Throws `IO`. */
 export async function writeNameMap(file: string, map: NameMap): Promise<void> {
@@ -15,22 +25,10 @@ export async function writeNameMap(file: string, map: NameMap): Promise<void> {
           ` "evidence": {"tokens": ${evidence.tokens}, "paired": ${evidence.paired}, "open": ${list(evidence.open)}}`,
         ]),
   ];
-  try {
-    await mkdir(dirname(file), { recursive: true });
-    const temporary = join(dirname(file), `.${basename(file)}.tmp`);
-    await writeFile(temporary, `{\n${lines.join(',\n')}\n}\n`);
-    await rename(temporary, file);
-  } catch (cause) {
-    throw new ZayascopeError(
-      'IO',
-      `writeNameMap: expected to write the map, got ${(cause as Error).message}`,
-      {
-        op: 'writeNameMap',
-        tensor: file,
-        cause,
-      },
-    );
-  }
+  await mkdir(dirname(file), { recursive: true }).catch((cause: unknown) => {
+    throw ioError(OP, 'a folder for the map', dirname(file), cause);
+  });
+  await writeTextAtomically(OP, file, `{\n${lines.join(',\n')}\n}\n`);
 }
 
 function list(entries: readonly unknown[]): string {

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { badArgument, ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import { readRegularText } from '../../regular-file.js';
-import { writeAtomically } from '../../weights/atomic-file.js';
+import { writeTextAtomically } from '../../weights/atomic-file.js';
+import { ioError } from '../../weights/file-access.js';
 
 const FORMAT = 'zayascope-bisect-1';
 
@@ -32,8 +33,7 @@ export async function openBisectState(file: string | undefined, problem: unknown
       errors.set(setId(sites), error);
       if (file === undefined) return;
       const state = { format: FORMAT, problem: key, errors: Object.fromEntries([...errors].map(asJson)) };
-      const text = `${JSON.stringify(state, undefined, 1)}\n`;
-      await writeAtomically('bisect', file, (append) => append(new TextEncoder().encode(text)));
+      await writeTextAtomically('bisect', file, `${JSON.stringify(state, undefined, 1)}\n`);
     },
   };
 }
@@ -44,10 +44,7 @@ async function load(file: string, key: string): Promise<Map<string, number>> {
     text = await readRegularText(file);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return new Map();
-    throw new ZayascopeError('IO', `bisect: expected a readable state, got ${(cause as Error).message}`, {
-      op: 'bisect',
-      cause,
-    });
+    throw ioError('bisect', 'a readable state', file, cause);
   }
   const state = parse(text);
   if (state === undefined) throw badArgument('bisect', 'the state of a bisect', 'another file', file);

@@ -204,7 +204,10 @@ function weightSource(info: TensorInfo): TensorSource {
 
 /** Fills a folder beside `out` and renames it, so that it is whole or absent. */
 async function writeFolder(out: string, fill: (folder: string) => Promise<void>): Promise<void> {
-  const found = await readdir(out).catch(() => []);
+  const found = await readdir(out).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT') return [];
+    throw ioError(OP, 'a new or empty folder', out, cause.code === 'ENOTDIR' ? 'a file' : cause);
+  });
   if (found.length > 0) throw ioError(OP, 'a new or empty folder', out, `one with ${found[0]} in it`);
   const folder = join(dirname(resolve(out)), `.${basename(resolve(out))}.${randomUUID()}.partial`);
   try {

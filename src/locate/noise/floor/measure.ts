@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { capture } from '../../../capture/capture.js';
 import type { DumpView } from '../../../dump/dump-view.js';
+import { checkDumpFolder } from '../../../dump/folder.js';
 import type { Manifest } from '../../../dump/format.js';
 import type { DumpNoise, NoiseFlip } from '../../../dump/noise/noise-file.js';
 import { Dump } from '../../../dump/reader.js';
@@ -71,6 +72,7 @@ export async function measureNoise(
   const { out, runs = 16, seed = 1, reference, overwrite, onProgress, signal, ...rest } = options;
   const { policy: given = 'pytorch-bf16', ...open } = rest;
   if (!Number.isInteger(runs) || runs < 2) throw badArgument('noiseFloor', 'at least 2 runs', runs);
+  await checkDumpFolder(out, overwrite === true);
   const started = performance.now();
   const source = await openModelSource(path);
   const policy = typeof given === 'object' ? given : await loadPolicy(given);
