@@ -29,9 +29,9 @@ export type ErrorCode =
 /** Machine-readable context of a {@link ZayascopeError}; every field is optional. */
 export interface ErrorDetails {
   /** The operation that failed, such as `mulMat` or `openSafetensors`. */
-  op?: string;
+  op?: string | undefined;
   /** The tensor, tap or file at fault. */
-  tensor?: string;
+  tensor?: string | undefined;
   /** Shapes of the operands in the reference's axis order (slowest axis first). */
   shapes?: readonly (readonly number[])[];
   /** Dtypes of the operands. */
@@ -74,10 +74,28 @@ export class ZayascopeError extends Error {
   }
 }
 
+/** What an error of {@link unmet} says besides what was expected and what came. */
+export interface UnmetDetails extends ErrorDetails {
+  /** What stands in brackets at the end: the tensor, tap or file at fault; default nothing. */
+  where?: string | undefined;
+}
+
 /**
- * The error of a value that a caller passed: `op: expected ..., got ...`, and in brackets where it stands
- * (the tensor, tap or file at fault), if that is known.
+ * The error of an expectation that was not met: `op: expected ..., got ... (where)`, the order in which every
+ * message of the library says so.
  */
+export function unmet(
+  code: ErrorCode,
+  op: string,
+  expected: string,
+  got: string | number,
+  { where, ...details }: UnmetDetails = {},
+): ZayascopeError {
+  const place = where === undefined ? '' : ` (${where})`;
+  return new ZayascopeError(code, `${op}: expected ${expected}, got ${got}${place}`, { op, ...details });
+}
+
+/** {@link unmet} of a value that a caller passed; `where` is the error's `tensor` too. */
 export function badArgument(
   op: string,
   expected: string,
@@ -85,7 +103,5 @@ export function badArgument(
   where?: string,
   cause?: unknown,
 ): ZayascopeError {
-  const place = where === undefined ? '' : ` (${where})`;
-  const details = { op, cause, ...(where !== undefined && { tensor: where }) };
-  return new ZayascopeError('BAD_ARGUMENT', `${op}: expected ${expected}, got ${got}${place}`, details);
+  return unmet('BAD_ARGUMENT', op, expected, got, { where, tensor: where, cause });
 }

@@ -16,7 +16,7 @@ import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ZayascopeError } from './errors.js';
+import { unmet, ZayascopeError } from './errors.js';
 import type { NativeLlama, NativeRecorded, NativeReplayTensor } from './native-llama.js';
 
 /** A device that a loaded ggml backend offers. */
@@ -353,10 +353,11 @@ export function llamaLibraryFile(): string {
   const folder = addonFiles()?.libraries;
   const name = folder && readdirSync(folder).find((file) => /^libllama\.(v[\d.]+\.)?(so|dylib)$/.test(file));
   if (folder === undefined || name === undefined)
-    throw new ZayascopeError(
+    throw unmet(
       'BACKEND',
-      `native: expected libllama beside the ggml libraries, got none (${folder}); the prebuilt packages have it`,
-      { op: 'native' },
+      'native',
+      'libllama beside the ggml libraries',
+      `none (${folder}); the prebuilt packages have it`,
     );
   return join(folder, name);
 }
@@ -389,10 +390,12 @@ function load(): NativeAddon {
   addon.setErrorClass(ZayascopeError);
   const { ggml, headers } = addon.version();
   if (ggml !== headers)
-    throw new ZayascopeError(
+    throw unmet(
       'VERSION_MISMATCH',
-      `native: expected ggml ${headers}, which the addon was built with, got ${ggml}; install the packages of @node-llama-cpp that this version names (\`npm ci\` in a checkout)`,
-      { op: 'native' },
+      'native',
+      `ggml ${headers}, which the addon was built with`,
+      `${ggml}; install the packages of @node-llama-cpp that this version names`,
+      { where: '`npm ci` in a checkout' },
     );
   addon.loadBackends(files!.libraries);
   return addon;

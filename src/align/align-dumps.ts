@@ -1,6 +1,6 @@
 /** Pairs the values of a reference dump with those of another program, by content and by the two graphs. */
 import type { Dump } from '../dump/reader.js';
-import { ZayascopeError } from '../errors.js';
+import { unmet } from '../errors.js';
 import { classesOf, type Side } from './classes.js';
 import { quantileDistance } from './distance.js';
 import { readEdges } from './edges.js';
@@ -104,9 +104,11 @@ function checkTokens(a: SideValues, b: SideValues, where: string): void {
   const hasIds = ({ tokenIds }: SideValues) => tokenIds.some((id) => id !== 0);
   if (isSame(a.positions, b.positions) && (!hasIds(a) || !hasIds(b) || isSame(a.tokenIds, b.tokenIds)))
     return;
-  throw new ZayascopeError(
+  throw unmet(
     'UNPAIRED',
-    `align: expected the same tokens in the first call of both, got ${a.tokens} and ${b.tokens}${a.tokens === b.tokens ? ' others' : ''} (${where})`,
-    { op: 'align' },
+    'align',
+    'the same tokens in the first call of both',
+    `${a.tokens} and ${b.tokens}${a.tokens === b.tokens ? ' others' : ''}`,
+    { where },
   );
 }

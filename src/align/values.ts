@@ -6,7 +6,7 @@ import { isExact } from '../dump/dtypes.js';
 import { hasNumbers, toFloat32 } from '../dump/float.js';
 import type { TapInfo } from '../dump/format.js';
 import type { Dump } from '../dump/reader.js';
-import { ZayascopeError } from '../errors.js';
+import { unmet, ZayascopeError } from '../errors.js';
 import { quantilesOf } from './distance.js';
 
 /** One value of one side. */
@@ -67,9 +67,7 @@ export async function readValues(dump: Dump, onRead: () => void): Promise<SideVa
     if (reason !== undefined) side.silent.push({ name: tap.name, reason });
   }
   if (side.tokens === 0)
-    throw new ZayascopeError('UNPAIRED', `align: expected values of a first call, got none (${dump.dir})`, {
-      op: 'align',
-    });
+    throw unmet('UNPAIRED', 'align', 'values of a first call', 'none', { where: dump.dir });
   return side;
 }
 

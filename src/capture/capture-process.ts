@@ -1,5 +1,5 @@
 import { builtProgram, runChild } from '../child-program.js';
-import { type ErrorCode, ZayascopeError } from '../errors.js';
+import { type ErrorCode, unmet, ZayascopeError } from '../errors.js';
 
 const OP = 'captureInProcess';
 /** A child that says nothing for so long hangs. One block of a large model on one thread takes minutes. */
@@ -88,9 +88,5 @@ function cancelled(backend: string): ZayascopeError {
 function failedRun(backend: string, ended: string, words: string): ZayascopeError {
   const lines = words.trim().split('\n');
   const last = lines.filter((line) => !/^\s+at /.test(line)).at(-1) ?? '';
-  return new ZayascopeError(
-    'BACKEND',
-    `${OP}: expected the run on ${backend} to end, got ${ended}: ${last}`,
-    { op: OP },
-  );
+  return unmet('BACKEND', OP, `the run on ${backend} to end`, `${ended}: ${last}`);
 }

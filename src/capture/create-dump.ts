@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path';
 import type { DumpTier } from '../dump/format.js';
 import type { DumpNoise } from '../dump/noise/noise-file.js';
 import { DumpWriter } from '../dump/writer.js';
-import { ZayascopeError } from '../errors.js';
+import { unmet, ZayascopeError } from '../errors.js';
 import type { Model } from '../models/runtime/model.js';
 import { native } from '../native.js';
 import { packageVersion } from '../package-version.js';
@@ -60,10 +60,11 @@ export async function checkFreeSpace(out: string, bytes: number): Promise<void> 
     try {
       const { bavail, bsize } = await statfs(folder);
       if (bavail * bsize >= bytes) return;
-      throw new ZayascopeError(
+      throw unmet(
         'NO_SPACE',
-        `capture: expected ${bytes} bytes of free space for the dump, got ${bavail * bsize} (${out}); narrow --taps or --positions, or use --tier stats`,
-        { op: 'capture' },
+        'capture',
+        `${bytes} bytes of free space for the dump`,
+        `${bavail * bsize} (${out}); narrow --taps or --positions, or use --tier stats`,
       );
     } catch (error) {
       if (error instanceof ZayascopeError) throw error;

@@ -1,7 +1,7 @@
 import { mkdir, readdir, realpath } from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
 import { describePlace } from '../describe-place.js';
-import { ZayascopeError } from '../errors.js';
+import { unmet, ZayascopeError } from '../errors.js';
 import { pathExists } from '../regular-file.js';
 import { writeTextAtomically } from '../weights/atomic-file.js';
 
@@ -65,14 +65,7 @@ async function listFolder(out: string): Promise<string[]> {
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === 'ENOENT') return [];
-    throw new ZayascopeError(
-      'IO',
-      `port: expected a folder as --out, got ${await describePlace(out)} (${out})`,
-      {
-        op: 'port',
-        cause,
-      },
-    );
+    throw unmet('IO', 'port', 'a folder as --out', await describePlace(out), { where: out, cause });
   }
 }
 

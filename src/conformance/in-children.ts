@@ -1,5 +1,5 @@
 import { runChild } from '../child-program.js';
-import { type ErrorCode, ZayascopeError } from '../errors.js';
+import { type ErrorCode, unmet, ZayascopeError } from '../errors.js';
 import type { CaseSelection } from './options.js';
 import type { CaseOutcome } from './run-case.js';
 
@@ -81,10 +81,12 @@ export async function runInChildren(
     else outcomes.push({ verdict: 'crashed', reason: `a process of its own ended with ${end}` });
   }
   if (device === undefined)
-    throw new ZayascopeError(
+    throw unmet(
       'BACKEND',
-      `conformance: expected a device that runs a case, got processes that died before the first one ended (${job.backend})`,
-      { op: 'conformance' },
+      'conformance',
+      'a device that runs a case',
+      'processes that died before the first one ended',
+      { where: job.backend },
     );
   return { device, outcomes, lostProcesses };
 }

@@ -8,7 +8,7 @@
  * elements, or none finite) errors are 0, cosine and shares 1.
  */
 
-import { ZayascopeError } from '../errors.js';
+import { unmet } from '../errors.js';
 import { SIMD_RANGE, type Simd, simd } from '../simd.js';
 import {
   addEqualBits,
@@ -90,10 +90,12 @@ export interface MetricOptions {
  */
 export function tensorMetrics(reference: Float32Array, tested: Float32Array): TensorMetrics {
   if (reference.length !== tested.length)
-    throw new ZayascopeError(
+    throw unmet(
       'SHAPE_MISMATCH',
-      `tensorMetrics: expected as many elements on both sides, got ${reference.length} and ${tested.length}`,
-      { op: 'tensorMetrics', shapes: [[reference.length], [tested.length]] },
+      'tensorMetrics',
+      'as many elements on both sides',
+      `${reference.length} and ${tested.length}`,
+      { shapes: [[reference.length], [tested.length]] },
     );
   const sums = new MetricSums();
   sums.add(reference, tested);

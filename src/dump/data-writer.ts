@@ -1,4 +1,4 @@
-import { badArgument, ZayascopeError } from '../errors.js';
+import { badArgument, unmet, type ZayascopeError } from '../errors.js';
 import { COLUMN_SIZE, columnKind, dataSchema, rowItems } from './arrow/columns.js';
 import { INDEX_COLUMNS } from './arrow/index-columns.js';
 import { ArrowWriter } from './arrow/writer.js';
@@ -286,8 +286,8 @@ function checkValue(tap: TapSpec, value: TapValue | undefined, rows: number): Ch
 }
 
 function badValue(tap: TapSpec, expected: string, got: string): ZayascopeError {
-  return new ZayascopeError('BAD_ARGUMENT', `appendDump: expected ${expected}, got ${got} (${tap.name})`, {
-    op: 'appendDump',
+  return unmet('BAD_ARGUMENT', 'appendDump', expected, got, {
+    where: tap.name,
     tensor: tap.name,
     dtypes: [tap.dtype],
   });

@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../errors.js';
+import { unmet } from '../errors.js';
 import { blockElements, type TapDtype, tapBlockBytes } from './dtypes.js';
 import { widen } from './widen.js';
 
@@ -80,10 +80,12 @@ export function canDequantise(dtype: TapDtype): boolean {
 export function dequantise(bytes: Uint8Array, dtype: TapDtype, out?: Float32Array): Float32Array {
   const decode = DECODERS[dtype];
   if (decode === undefined)
-    throw new ZayascopeError(
+    throw unmet(
       'DTYPE_UNSUPPORTED',
-      `dequantise: expected one of ${Object.keys(DECODERS).join(', ')}, got ${dtype}, which only ggml decodes`,
-      { op: 'dequantise', dtypes: [dtype] },
+      'dequantise',
+      `one of ${Object.keys(DECODERS).join(', ')}`,
+      `${dtype}, which only ggml decodes`,
+      { dtypes: [dtype] },
     );
   const blocks = bytes.length / tapBlockBytes(dtype);
   const elements = blockElements(dtype);

@@ -1,4 +1,4 @@
-import { badArgument, type ErrorCode, ZayascopeError } from '../errors.js';
+import { badArgument, type ErrorCode, unmet, type ZayascopeError } from '../errors.js';
 import { tapPattern } from '../tap-pattern.js';
 import { checkReplaceable } from '../weights/atomic-file.js';
 import { type TensorSource, type WrittenDtype, writeSafetensors } from '../weights/safetensors-write.js';
@@ -125,8 +125,5 @@ function sameStep(step: Int32Array, sequence: Int32Array): number {
 }
 
 function exportError(code: ErrorCode, tap: TapInfo, expected: string, got: string): ZayascopeError {
-  return new ZayascopeError(code, `exportDump: expected ${expected}, got ${got} (${tap.name})`, {
-    op: 'exportDump',
-    tensor: tap.name,
-  });
+  return unmet(code, 'exportDump', expected, got, { where: tap.name, tensor: tap.name });
 }

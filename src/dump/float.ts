@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../errors.js';
+import { unmet } from '../errors.js';
 import { canDequantise, dequantise } from './dequantise.js';
 import { isExact, isQuantised, type TapDtype } from './dtypes.js';
 import { widen } from './widen.js';
@@ -39,11 +39,7 @@ export function toFloat64(values: TapElements, dtype: TapDtype): Float64Array {
 
 /** Integers and truth values in 64 bits, exactly. Throws `DTYPE_UNSUPPORTED` for other dtypes. */
 export function toBigInt64(values: TapElements, dtype: TapDtype): BigInt64Array {
-  if (!isExact(dtype))
-    throw new ZayascopeError('DTYPE_UNSUPPORTED', `toBigInt64: expected integers, got ${dtype}`, {
-      op: 'toBigInt64',
-      dtypes: [dtype],
-    });
+  if (!isExact(dtype)) throw unmet('DTYPE_UNSUPPORTED', 'toBigInt64', 'integers', dtype, { dtypes: [dtype] });
   const stored: TapElements | BigInt64Array = values;
   return stored instanceof BigInt64Array ? stored : BigInt64Array.from(values, BigInt);
 }

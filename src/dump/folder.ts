@@ -2,7 +2,7 @@
 
 import { mkdir, readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ZayascopeError } from '../errors.js';
+import { unmet, type ZayascopeError } from '../errors.js';
 import { explained, readRegularText } from '../regular-file.js';
 import { DUMP_FORMAT, GRAPH_FILE, isDumpFile, MANIFEST_FILE, NOISE_FILE } from './format.js';
 import { TEMPORARY_MANIFEST, writeManifest } from './manifest.js';
@@ -71,8 +71,5 @@ async function dumpManifest(dir: string): Promise<object | undefined> {
 }
 
 function folderError(dir: string, expected: string, got: string, cause?: unknown): ZayascopeError {
-  return new ZayascopeError('IO', `writeDump: expected ${expected}, got ${got} (${dir})`, {
-    op: 'writeDump',
-    cause,
-  });
+  return unmet('IO', 'writeDump', expected, got, { where: dir, cause });
 }

@@ -4,12 +4,12 @@
  */
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ZayascopeError } from '../errors.js';
+import { unmet, ZayascopeError } from '../errors.js';
+import { FieldCheck } from '../field-check.js';
 import { openRegularFile } from '../regular-file.js';
 import { utf8Text } from '../utf8.js';
 import { parsePythonJson } from '../weights/json-object.js';
 import { blockElements, TAP_DTYPES, type TapDtype } from './dtypes.js';
-import { FieldCheck } from './field-check.js';
 import { GRAPH_FILE } from './format.js';
 
 /** A tensor of a recorded graph: a node, or a leaf (a weight, an input, a cache). */
@@ -73,7 +73,11 @@ const OP = 'openGraph';
 
 /** Writes the file, whole or not at all. Throws `BAD_ARGUMENT` naming the field at fault, `IO`. */
 export async function writeGraph(dir: string, graph: DumpGraph, taps: ReadonlySet<string>): Promise<void> {
-  checkGraph(graph, taps, new FieldCheck('BAD_ARGUMENT', 'writeGraph', dir, GRAPH_FILE));
+  checkGraph(
+    graph,
+    taps,
+    new FieldCheck({ code: 'BAD_ARGUMENT', op: 'writeGraph', where: dir, tensor: GRAPH_FILE }),
+  );
   const temporary = join(dir, `.${GRAPH_FILE}.tmp`);
   try {
     await writeFile(temporary, `${JSON.stringify(graph)}\n`);
@@ -109,7 +113,11 @@ export async function readGraph(dir: string, taps: ReadonlySet<string>): Promise
   } catch (cause) {
     throw graphError('BAD_DUMP', 'JSON', (cause as Error).message, dir, cause);
   }
-  checkGraph(value, taps, new FieldCheck('BAD_DUMP', OP, `${dir}/${GRAPH_FILE}`, GRAPH_FILE));
+  checkGraph(
+    value,
+    taps,
+    new FieldCheck({ code: 'BAD_DUMP', op: OP, where: `${dir}/${GRAPH_FILE}`, tensor: GRAPH_FILE }),
+  );
   return value;
 }
 
@@ -232,9 +240,5 @@ function graphError(
   dir: string,
   cause: unknown,
 ): ZayascopeError {
-  return new ZayascopeError(code, `${OP}: expected ${expected}, got ${got} (${dir}/${GRAPH_FILE})`, {
-    op: OP,
-    tensor: GRAPH_FILE,
-    cause,
-  });
+  return unmet(code, OP, expected, got, { where: `${dir}/${GRAPH_FILE}`, tensor: GRAPH_FILE, cause });
 }

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { link, mkdir, open, readdir, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { ZayascopeError } from '../errors.js';
+import { unmet, type ZayascopeError } from '../errors.js';
 import { isGone, ownIdentity, type ProcessIdentity } from '../process-identity.js';
 import { explained, readRegularText } from '../regular-file.js';
 
@@ -155,9 +155,5 @@ function heldError(path: string, holder: ProcessIdentity | null): ZayascopeError
 }
 
 function lockError(path: string, expected: string, got: string, cause?: unknown): ZayascopeError {
-  return new ZayascopeError('IO', `writeDump: expected ${expected}, got ${got} (${path})`, {
-    op: 'writeDump',
-    tensor: path,
-    cause,
-  });
+  return unmet('IO', 'writeDump', expected, got, { where: path, tensor: path, cause });
 }

@@ -1,5 +1,5 @@
+import type { FieldCheck } from '../field-check.js';
 import { blockElements, DTYPES_OF_VERSION_1, isQuantised, TAP_DTYPES } from './dtypes.js';
-import type { FieldCheck } from './field-check.js';
 import {
   DUMP_FORMAT,
   DUMP_VERSION,

@@ -1,10 +1,10 @@
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describePlace } from '../describe-place.js';
-import { ZayascopeError } from '../errors.js';
+import { unmet, ZayascopeError } from '../errors.js';
+import { FieldCheck } from '../field-check.js';
 import { readRegularFile } from '../regular-file.js';
 import { parseJsonObject } from '../weights/json-object.js';
-import { FieldCheck } from './field-check.js';
 import { MANIFEST_FILE, type Manifest } from './format.js';
 import { checkManifest } from './manifest-check.js';
 
@@ -19,15 +19,11 @@ export async function writeManifest(dir: string, manifest: Manifest | object): P
     await rename(temporary, join(dir, MANIFEST_FILE));
   } catch (cause) {
     await rm(temporary, { force: true }).catch(() => {});
-    throw new ZayascopeError(
-      'IO',
-      `writeDump: expected to write the manifest, got ${reason(cause)} (${MANIFEST_FILE})`,
-      {
-        op: 'writeDump',
-        tensor: MANIFEST_FILE,
-        cause,
-      },
-    );
+    throw unmet('IO', 'writeDump', 'to write the manifest', reason(cause), {
+      where: MANIFEST_FILE,
+      tensor: MANIFEST_FILE,
+      cause,
+    });
   }
 }
 
@@ -56,19 +52,18 @@ export async function readManifest(dir: string): Promise<Manifest> {
   }
   // Python's writers leave NaN and Infinity as they are: a config may hold them.
   const where = `${dir}/${MANIFEST_FILE}`;
-  const value: object = parseJsonObject(bytes, {
-    code: 'BAD_DUMP',
-    op: 'openDump',
-    where,
-    tensor: MANIFEST_FILE,
-  });
-  checkManifest(value, new FieldCheck('BAD_DUMP', 'openDump', where, MANIFEST_FILE));
+  const text = { code: 'BAD_DUMP', op: 'openDump', where, tensor: MANIFEST_FILE } as const;
+  const value: object = parseJsonObject(bytes, text);
+  checkManifest(value, new FieldCheck(text));
   return value;
 }
 
 /** Throws `BAD_ARGUMENT` where a producer describes a dump that no reader would accept. */
 export function checkNewManifest(manifest: Manifest, dir: string): void {
-  checkManifest(manifest, new FieldCheck('BAD_ARGUMENT', 'writeDump', dir, MANIFEST_FILE));
+  checkManifest(
+    manifest,
+    new FieldCheck({ code: 'BAD_ARGUMENT', op: 'writeDump', where: dir, tensor: MANIFEST_FILE }),
+  );
 }
 
 function reason(cause: unknown): string {

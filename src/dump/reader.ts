@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { badArgument, ZayascopeError } from '../errors.js';
+import { badArgument, unmet, ZayascopeError } from '../errors.js';
 import { isAbsent, type ReusableBuffer } from './arrow/reader.js';
 import { hashFault, statsFault } from './claims/records.js';
 import type { RowFault } from './claims/rows.js';
@@ -203,11 +203,10 @@ export class Dump implements AsyncDisposable {
 
   #refuse(file: string, fault: RowFault | undefined): void {
     if (fault !== undefined)
-      throw new ZayascopeError(
-        'BAD_DUMP',
-        `readDump: expected ${fault.expected}, got ${fault.got} (${join(this.dir, file)})`,
-        { op: 'readDump', tensor: file },
-      );
+      throw unmet('BAD_DUMP', 'readDump', fault.expected, fault.got, {
+        where: join(this.dir, file),
+        tensor: file,
+      });
   }
 
   #checkTier(what: string, tiers: readonly Manifest['tier'][]): void {
@@ -234,12 +233,8 @@ async function checkFiles(dir: string, manifest: Manifest): Promise<void> {
   needed.push(manifest.tier === 'hash' ? HASH_FILE : STATS_FILE);
   const missing = needed.find((file) => !present.has(file));
   if (missing !== undefined)
-    throw new ZayascopeError(
-      'BAD_DUMP',
-      `openDump: expected ${missing} in a complete dump, got none (${dir})`,
-      {
-        op: 'openDump',
-        tensor: missing,
-      },
-    );
+    throw unmet('BAD_DUMP', 'openDump', `${missing} in a complete dump`, 'none', {
+      where: dir,
+      tensor: missing,
+    });
 }

@@ -1,5 +1,5 @@
 import type { Schema } from 'apache-arrow';
-import { ZayascopeError } from '../errors.js';
+import { unmet } from '../errors.js';
 import { utf8Text } from '../utf8.js';
 import type { BatchMessage } from './arrow/metadata.js';
 import { ArrowReader, isAbsent } from './arrow/reader.js';
@@ -163,7 +163,7 @@ async function readTable(path: string, schema: Schema, mayLack: boolean): Promis
 /** What a file without rows holds. */
 function emptyTable(path: string): Table {
   const corrupt = (): never => {
-    throw new ZayascopeError('BAD_DUMP', `readDump: expected rows, got none (${path})`, { op: 'readDump' });
+    throw unmet('BAD_DUMP', 'readDump', 'rows', 'none', { where: path });
   };
   return { rows: 0, batches: [], dictionary: [], columnAt: () => 0, corrupt };
 }

@@ -1,4 +1,4 @@
-import { badArgument, ZayascopeError } from '../errors.js';
+import { badArgument, unmet } from '../errors.js';
 import { ArrowWriter, utf8Buffers } from './arrow/writer.js';
 import type { RowIndex, TapSpec } from './format.js';
 import { hashSchema, statsSchema } from './stats-columns.js';
@@ -182,9 +182,6 @@ function lookUp(
 ): { id: number; tap: TapSpec } {
   const found = taps.get(name);
   if (found === undefined)
-    throw new ZayascopeError('BAD_ARGUMENT', `appendDump: expected a tap of this dump, got '${name}'`, {
-      op: 'appendDump',
-      tensor: name,
-    });
+    throw unmet('BAD_ARGUMENT', 'appendDump', 'a tap of this dump', `'${name}'`, { tensor: name });
   return found;
 }

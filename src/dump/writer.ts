@@ -20,7 +20,7 @@
  *   whole batch.
  */
 import { join } from 'node:path';
-import { badArgument, ZayascopeError } from '../errors.js';
+import { badArgument, unmet, ZayascopeError } from '../errors.js';
 import { DataWriter, type TapValue } from './data-writer.js';
 import { prepareFolder } from './folder.js';
 import {
@@ -158,10 +158,12 @@ export class DumpWriter implements AsyncDisposable {
     const rows = this.#checkIndex(index);
     const data = this.#files.data.get(block);
     if (data === undefined)
-      throw new ZayascopeError(
+      throw unmet(
         'BAD_ARGUMENT',
-        `appendDump: expected a block with taps in a dump of tier full, got ${dataFileName(block)} in tier ${this.#manifest.tier}`,
-        { op: 'appendDump', tensor: dataFileName(block) },
+        'appendDump',
+        'a block with taps in a dump of tier full',
+        `${dataFileName(block)} in tier ${this.#manifest.tier}`,
+        { tensor: dataFileName(block) },
       );
     if (rows === 0) return;
     await data.append(index, values);

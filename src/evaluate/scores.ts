@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../errors.js';
+import { unmet } from '../errors.js';
 
 /** How well a model predicts a text. */
 export interface TextScores {
@@ -27,10 +27,12 @@ export function logProbability(logits: Float32Array, token: number, where: strin
   if (Number.isNaN(result)) {
     const nan = logits.reduce((count, logit) => count + Number(Number.isNaN(logit)), 0);
     const infinite = logits.reduce((count, logit) => count + Number(Math.abs(logit) === Infinity), 0);
-    throw new ZayascopeError(
+    throw unmet(
       'BACKEND',
-      `evaluate: expected finite logits, got ${nan} NaN and ${infinite} infinite among ${logits.length} (${where})`,
-      { op: 'evaluate' },
+      'evaluate',
+      'finite logits',
+      `${nan} NaN and ${infinite} infinite among ${logits.length}`,
+      { where },
     );
   }
   return result;

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { ZayascopeError } from '../errors.js';
+import { unmet, ZayascopeError } from '../errors.js';
 import { native } from '../native.js';
 
 const OP = 'openBackend';
@@ -133,10 +133,11 @@ export function loadBackendLibrary(kind: string, wanted: Partial<DeviceSettings>
   const settings = { strictF32, fusion };
   if (before !== undefined) {
     if (before.strictF32 === settings.strictF32 && before.fusion === settings.fusion) return;
-    throw new ZayascopeError(
+    throw unmet(
       'BACKEND',
-      `${OP}: expected the settings that ${kind} was loaded with in this process (${inWords(before)}), got ${inWords(settings)}; use another process`,
-      { op: OP },
+      OP,
+      `the settings that ${kind} was loaded with in this process (${inWords(before)})`,
+      `${inWords(settings)}; use another process`,
     );
   }
   // Read when a library loads, or when its first device opens.

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { badArgument, ZayascopeError } from '../errors.js';
+import { badArgument, unmet } from '../errors.js';
 import { type NativeBackend, type NativeDevice, native } from '../native.js';
 import {
   backendKind,
@@ -106,10 +106,11 @@ function findDevice(name: string, options: BackendOptions): NativeDevice {
   const device = named();
   if (device !== undefined) return device;
   const names = listDevices().map((d) => d.name);
-  throw new ZayascopeError(
+  throw unmet(
     'BACKEND',
-    `openBackend: expected one of ${names.join(', ')}, got ${name}; ${noDevice(kind, names)}\`zayascope doctor\` says how to add devices`,
-    { op: 'openBackend' },
+    'openBackend',
+    `one of ${names.join(', ')}`,
+    `${name}; ${noDevice(kind, names)}\`zayascope doctor\` says how to add devices`,
   );
 }
 

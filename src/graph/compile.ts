@@ -1,5 +1,5 @@
 import { type Dtype, ggmlType, sizeBytes } from '../dtype.js';
-import { badArgument, ZayascopeError } from '../errors.js';
+import { badArgument, unmet } from '../errors.js';
 import {
   type NativeArena,
   type NativeContext,
@@ -234,23 +234,23 @@ function compiledGraph(
     setInput(name, values) {
       const tensor = graph.tensors.find((candidate) => candidate.op === 'input' && candidate.name === name);
       if (tensor === undefined)
-        throw new ZayascopeError(
-          'BAD_ARGUMENT',
-          `setInput: expected an input of graph ${graph.label}, got ${name}`,
-          { op: 'setInput', tensor: name },
-        );
+        throw unmet('BAD_ARGUMENT', 'setInput', `an input of graph ${graph.label}`, name, { tensor: name });
       if (!nodes.has(tensor))
-        throw new ZayascopeError(
+        throw unmet(
           'BAD_ARGUMENT',
-          `setInput: expected an input that an output of graph ${graph.label} needs, got ${name}`,
-          { op: 'setInput', tensor: name },
+          'setInput',
+          `an input that an output of graph ${graph.label} needs`,
+          name,
+          { tensor: name },
         );
       const expected = sizeBytes(tensor.dtype, elementCount(tensor.shape));
       if (values.byteLength !== expected)
-        throw new ZayascopeError(
+        throw unmet(
           'SHAPE_MISMATCH',
-          `setInput: expected ${expected} bytes for [${tensor.shape.join(', ')}] ${tensor.dtype}, got ${values.byteLength} (${name})`,
-          { op: 'setInput', tensor: name },
+          'setInput',
+          `${expected} bytes for [${tensor.shape.join(', ')}] ${tensor.dtype}`,
+          values.byteLength,
+          { where: name, tensor: name },
         );
       const rows = limits.get(tensor);
       if (rows !== undefined) checkIndices(tensor, rows, values);

@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../errors.js';
+import { unmet } from '../errors.js';
 import { native } from '../native.js';
 import type { Backend } from './backend.js';
 
@@ -14,9 +14,10 @@ export function requireFreeMemory({ device }: Backend, bytes: number, what: stri
     .find(({ name }) => name === device.name);
   const free = now?.memoryFreeBytes ?? device.memoryFreeBytes;
   if (bytes <= free) return;
-  throw new ZayascopeError(
+  throw unmet(
     'BACKEND',
-    `allocate: expected ${bytes} bytes of free memory on ${device.name} for ${what}, got ${free}; use a smaller context, fewer taps or another device`,
-    { op: 'allocate' },
+    'allocate',
+    `${bytes} bytes of free memory on ${device.name} for ${what}`,
+    `${free}; use a smaller context, fewer taps or another device`,
   );
 }

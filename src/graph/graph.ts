@@ -1,5 +1,5 @@
 import type { Dtype } from '../dtype.js';
-import { badArgument, ZayascopeError } from '../errors.js';
+import { badArgument, unmet } from '../errors.js';
 import type { OpName } from './ops.js';
 import { VIEW_OPS } from './ops.js';
 import { checkShape, formatShape, type Shape } from './shape.js';
@@ -59,10 +59,12 @@ export class Graph {
   emit(spec: NodeSpec): Tensor {
     for (const source of spec.sources)
       if (source.graph !== this)
-        throw new ZayascopeError(
+        throw unmet(
           'BAD_ARGUMENT',
-          `${spec.op}: expected tensors of one graph, got ${source.name} of graph ${source.graph.label} (graph ${this.label})`,
-          { op: spec.op, tensor: source.name },
+          spec.op,
+          'tensors of one graph',
+          `${source.name} of graph ${source.graph.label}`,
+          { where: `graph ${this.label}`, tensor: source.name },
         );
     if (spec.sources.some(({ resident }) => resident?.isRepacked)) checkRepacked(spec);
     const name = `${this.#scope === '' ? '' : `${this.#scope}/`}${spec.op}#${this.tensors.length}`;
@@ -83,16 +85,25 @@ export class Graph {
     if (this.outputs.has(name))
       throw badArgument('output', 'a new name', `${name} twice (graph ${this.label})`);
     if (tensor.graph !== this)
-      throw new ZayascopeError(
+      throw unmet(
         'BAD_ARGUMENT',
-        `output: expected a tensor of graph ${this.label}, got ${tensor.name} of graph ${tensor.graph.label} (${name})`,
-        { op: 'output', tensor: tensor.name },
+        'output',
+        `a tensor of graph ${this.label}`,
+        `${tensor.name} of graph ${tensor.graph.label}`,
+        { where: name, tensor: tensor.name },
       );
     if (!isPacked(tensor))
-      throw new ZayascopeError(
+      throw unmet(
         'SHAPE_MISMATCH',
-        `output: expected a contiguous tensor (use cont), got ${formatShape(tensor.shape)} ${tensor.dtype} with strides of ${formatShape(tensor.strides)} bytes (${name}, ${tensor.name})`,
-        { op: 'output', tensor: tensor.name, shapes: [tensor.shape], dtypes: [tensor.dtype] },
+        'output',
+        'a contiguous tensor (use cont)',
+        `${formatShape(tensor.shape)} ${tensor.dtype} with strides of ${formatShape(tensor.strides)} bytes`,
+        {
+          where: `${name}, ${tensor.name}`,
+          tensor: tensor.name,
+          shapes: [tensor.shape],
+          dtypes: [tensor.dtype],
+        },
       );
     this.outputs.set(name, tensor);
   }
@@ -134,9 +145,11 @@ function checkRepacked({ op, sources }: NodeSpec): void {
   const isProduct = (op === 'mulMat' || op === 'mulMatId') && rows?.dtype === 'F32' && isContiguous(rows);
   if (isProduct && [rows, ...rest].every(({ resident }) => !resident?.isRepacked)) return;
   const { name, shape, dtype } = sources.find(({ resident }) => resident?.isRepacked) ?? matrix!;
-  throw new ZayascopeError(
+  throw unmet(
     'DTYPE_UNSUPPORTED',
-    `${op}: expected a repacked weight as the matrix of mulMat or mulMatId with contiguous F32 rows, got ${formatShape(shape)} ${dtype} (${name}); load the model without \`repack\``,
-    { op, tensor: name, shapes: [shape], dtypes: [dtype] },
+    op,
+    'a repacked weight as the matrix of mulMat or mulMatId with contiguous F32 rows',
+    `${formatShape(shape)} ${dtype} (${name}); load the model without \`repack\``,
+    { tensor: name, shapes: [shape], dtypes: [dtype] },
   );
 }

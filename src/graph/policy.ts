@@ -1,6 +1,7 @@
-import { badArgument, ZayascopeError } from '../errors.js';
+import { badArgument, unmet } from '../errors.js';
 import { FAMILIES } from '../families/families.js';
 import type { Family } from '../families/family.js';
+import { FieldCheck } from '../field-check.js';
 import { readRegularText } from '../regular-file.js';
 import { tapPattern } from '../tap-pattern.js';
 
@@ -215,44 +216,32 @@ export async function loadPolicy(nameOrFile: string, family?: Family): Promise<P
   try {
     text = await readRegularText(nameOrFile);
   } catch (cause) {
-    throw new ZayascopeError(
-      'IO',
-      `loadPolicy: expected a readable file, got ${(cause as Error).message} (${nameOrFile})`,
-      {
-        op: 'loadPolicy',
-        cause,
-      },
-    );
+    const got = (cause as Error).message;
+    throw unmet('IO', 'loadPolicy', 'a readable file', got, { where: nameOrFile, cause });
   }
-  const fail = (expected: string): never => {
-    throw new ZayascopeError('BAD_ARGUMENT', `loadPolicy: expected ${expected} (${nameOrFile})`, {
-      op: 'loadPolicy',
-    });
-  };
   let json: unknown;
   try {
     json = JSON.parse(text);
-  } catch {
-    return fail('JSON, got something else');
+  } catch (cause) {
+    throw badArgument('loadPolicy', 'JSON', 'something else', nameOrFile, cause);
   }
-  if (typeof json !== 'object' || json === null || Array.isArray(json))
-    return fail('an object, got another value');
-  const { name, description = '', rules, extends: base, rounding } = json as Record<string, unknown>;
-  if (typeof name !== 'string' || name === '') return fail('a name');
-  if (typeof description !== 'string') return fail('a text as description');
-  if (base !== undefined && typeof base !== 'string') return fail('the name of a preset in extends');
-  if (!Array.isArray(rules)) return fail('a list of rules');
-  const own = rules.map((rule: unknown, index): PolicyRule => {
-    const { sites, set } = (rule ?? {}) as Record<string, unknown>;
-    return typeof sites === 'string' && typeof set === 'string'
-      ? { sites, set }
-      : fail(`"sites" and "set" in rule ${index}`);
+  const check = new FieldCheck({ code: 'BAD_ARGUMENT', op: 'loadPolicy', where: nameOrFile });
+  const { name, description = '', rules, extends: base, rounding } = check.object(json, 'the file');
+  if (name === '') check.fail('name', 'a name', name);
+  const own = check.array(rules, 'rules').map((entry, k): PolicyRule => {
+    const { sites, set } = check.object(entry, `rules[${k}]`);
+    return { sites: check.string(sites, `rules[${k}].sites`), set: check.string(set, `rules[${k}].set`) };
   });
-  const rounded = rounding === undefined ? {} : { rounding: checkRounding(rounding, nameOrFile) };
-  const result =
-    base === undefined
-      ? { name, description, rules: own, ...rounded }
-      : { name, description, extends: base, rules: [...policy(base, family).rules, ...own], ...rounded };
+  const result: Policy = {
+    name: check.string(name, 'name'),
+    description: check.string(description, 'description'),
+    rules: own,
+  };
+  if (base !== undefined) {
+    result.extends = check.string(base, 'extends');
+    result.rules = [...policy(result.extends, family).rules, ...own];
+  }
+  if (rounding !== undefined) result.rounding = checkRounding(rounding, nameOrFile);
   resolvePolicy(result);
   return result;
 }

@@ -1,5 +1,5 @@
 import { type Dtype, ggmlType, sizeBytes } from '../dtype.js';
-import { ZayascopeError } from '../errors.js';
+import { unmet, ZayascopeError } from '../errors.js';
 import { type NativeBuffer, type NativeContext, type NativeMapping, native } from '../native.js';
 import type { Backend } from './backend.js';
 import { requireFreeMemory } from './device-memory.js';
@@ -123,10 +123,12 @@ export class ResidentMemory implements Disposable {
 export function writeResident(tensor: ResidentTensor, values: ArrayBufferView): void {
   const expected = sizeBytes(tensor.dtype, elementCount(tensor.shape));
   if (values.byteLength !== expected)
-    throw new ZayascopeError(
+    throw unmet(
       'SHAPE_MISMATCH',
-      `writeResident: expected ${expected} bytes for ${formatShape(tensor.shape)} ${tensor.dtype}, got ${values.byteLength} (${tensor.name})`,
-      { op: 'writeResident', tensor: tensor.name },
+      'writeResident',
+      `${expected} bytes for ${formatShape(tensor.shape)} ${tensor.dtype}`,
+      values.byteLength,
+      { where: tensor.name, tensor: tensor.name },
     );
   tensor.context.write(tensor.handle, new Uint8Array(values.buffer, values.byteOffset, values.byteLength), 0);
 }

@@ -1,4 +1,4 @@
-import { badArgument, ZayascopeError } from '../errors.js';
+import { badArgument, unmet } from '../errors.js';
 
 /**
  * Sizes in the reference's axis order: slowest axis first, as PyTorch prints them; 1 to 4 axes. ggml stores
@@ -42,11 +42,11 @@ export function checkShape(op: string, shape: Shape, name: string): void {
   const valid =
     shape.length >= 1 && shape.length <= 4 && shape.every((size) => Number.isSafeInteger(size) && size > 0);
   if (!valid || !Number.isSafeInteger(elementCount(shape)))
-    throw new ZayascopeError(
-      'SHAPE_MISMATCH',
-      `${op}: expected 1 to 4 positive sizes, got ${formatShape(shape)} (${name})`,
-      { op, tensor: name, shapes: [shape] },
-    );
+    throw unmet('SHAPE_MISMATCH', op, '1 to 4 positive sizes', formatShape(shape), {
+      where: name,
+      tensor: name,
+      shapes: [shape],
+    });
 }
 
 /**

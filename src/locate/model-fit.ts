@@ -3,7 +3,7 @@ import { select, tapSpecs } from '../capture/selection.js';
 import type { DumpView } from '../dump/dump-view.js';
 import type { TapInfo, TapSpec } from '../dump/format.js';
 import { blockOfTap } from '../dump/names/name-map.js';
-import { ZayascopeError } from '../errors.js';
+import { unmet } from '../errors.js';
 import type { ModelSource } from '../models/layout/source.js';
 
 /** All taps of a model in execution order, states included. */
@@ -23,11 +23,10 @@ export function requireModelFit(
   dump: Pick<DumpView, 'taps' | 'dir' | 'prefixes'>,
 ): void {
   const fail = (why: string, tensor?: string): never => {
-    throw new ZayascopeError(
-      'SHAPE_MISMATCH',
-      `${op}: expected the model that ran as --model, got one of another shape: ${why} (${path}, ${dump.dir})`,
-      { op, tensor },
-    );
+    throw unmet('SHAPE_MISMATCH', op, 'the model that ran as --model', `one of another shape: ${why}`, {
+      where: `${path}, ${dump.dir}`,
+      tensor,
+    });
   };
   const made = new Map(modelTaps({ config }).map((tap) => [tap.name, tap]));
   const shared = dump.taps.filter(({ name }) => made.has(name));

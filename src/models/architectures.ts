@@ -1,5 +1,5 @@
 /** The families of models that can run. */
-import { ZayascopeError } from '../errors.js';
+import { unmet } from '../errors.js';
 import { ConfigKeys } from './layout/config-keys.js';
 import { QWEN3_ARCHITECTURE } from './qwen3/architecture.js';
 import type { Architecture, ModelConfig } from './runtime/architecture.js';
@@ -16,10 +16,7 @@ export function findArchitecture(modelType: unknown): Architecture | undefined {
 /** The family of a configuration. */
 export function architectureOf({ model_type }: ModelConfig): Architecture {
   const found = findArchitecture(model_type);
-  if (found === undefined)
-    throw new ZayascopeError('BAD_CONFIG', `architectureOf: expected a known model_type, got ${model_type}`, {
-      op: 'architectureOf',
-    });
+  if (found === undefined) throw unmet('BAD_CONFIG', 'architectureOf', 'a known model_type', model_type);
   return found;
 }
 

@@ -5,7 +5,7 @@ import { pairTaps, type TapPair } from '../diff/pairing.js';
 import type { DiffReport } from '../diff/report.js';
 import { sideBySide } from '../diff/sides/side-by-side.js';
 import type { DumpView } from '../dump/dump-view.js';
-import { ZayascopeError } from '../errors.js';
+import { unmet } from '../errors.js';
 import type { LocateReport } from '../locate/faults/report.js';
 import { judgeNoise } from '../locate/noise/noise-floor.js';
 import { reportFigures } from './build/figures.js';
@@ -85,10 +85,12 @@ export async function createReport(
     order: options.order,
   });
   if (diff.tapReports.length === 0)
-    throw new ZayascopeError(
+    throw unmet(
       'UNPAIRED',
-      `report: expected two dumps that share a tap, got none of ${reference.taps.length} and ${tested.taps.length} in common (${reference.dir}, ${tested.dir})`,
-      { op: 'report' },
+      'report',
+      'two dumps that share a tap',
+      `none of ${reference.taps.length} and ${tested.taps.length} in common`,
+      { where: `${reference.dir}, ${tested.dir}` },
     );
   const judged =
     options.noiseFloor === undefined ? null : await judgeNoise(reference, options.noiseFloor, tested);

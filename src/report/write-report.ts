@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { ZayascopeError } from '../errors.js';
+import { unmet } from '../errors.js';
 import { fileKind } from '../regular-file.js';
 import { writeAtomically } from '../weights/atomic-file.js';
 
@@ -11,16 +11,15 @@ import { writeAtomically } from '../weights/atomic-file.js';
 export async function checkReportPath(path: string, overwrite: boolean): Promise<void> {
   const folder = await stat(dirname(path)).catch(() => undefined);
   if (!folder?.isDirectory())
-    throw new ZayascopeError('IO', `report: expected a file in a folder that exists, got none (${path})`, {
-      op: 'report',
-      tensor: path,
-    });
+    throw unmet('IO', 'report', 'a file in a folder that exists', 'none', { where: path, tensor: path });
   const found = await stat(path).catch(() => undefined);
   if (found === undefined || (overwrite && found.isFile())) return;
-  throw new ZayascopeError(
+  throw unmet(
     'IO',
-    `report: expected a file that does not exist${overwrite ? ' or can be replaced' : ' (--overwrite replaces it)'}, got ${found.isFile() ? 'one that does' : fileKind(found)} (${path})`,
-    { op: 'report', tensor: path },
+    'report',
+    `a file that does not exist${overwrite ? ' or can be replaced' : ' (--overwrite replaces it)'}`,
+    found.isFile() ? 'one that does' : fileKind(found),
+    { where: path, tensor: path },
   );
 }
 

@@ -1,5 +1,5 @@
+import { describeValue } from '../describe-value.js';
 import { ZayascopeError } from '../errors.js';
-import { describeValue } from '../weights/describe-value.js';
 import { readTokens } from './added-tokens.js';
 import { renderChatTemplate } from './chat-template.js';
 import { addedMatcher } from './pipeline/added-matches.js';

@@ -1,5 +1,5 @@
+import { describeValue } from '../describe-value.js';
 import { ZayascopeError } from '../errors.js';
-import { describeValue } from '../weights/describe-value.js';
 import { addedToken, readTokens } from './added-tokens.js';
 import type { Rebuilt } from './classes/rebuilt.js';
 

@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { describeValue } from '../describe-value.js';
 import { ZayascopeError } from '../errors.js';
 import type { GgufValue } from '../native.js';
-import { describeValue } from '../weights/describe-value.js';
 import { readSmallFile } from '../weights/file-access.js';
 import { parseJsonObject } from '../weights/json-object.js';
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
+import { describeValue } from '../describe-value.js';
 import { ZayascopeError } from '../errors.js';
 import { pathExists } from '../regular-file.js';
-import { describeValue } from '../weights/describe-value.js';
 import { readSmallFile } from '../weights/file-access.js';
 import { parseJsonObject } from '../weights/json-object.js';
 import { rebuiltTokenizer } from './classes/rebuilt.js';

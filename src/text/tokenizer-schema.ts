@@ -4,8 +4,9 @@
  * field changes no id.
  * https://github.com/huggingface/tokenizers/blob/v0.22.1/tokenizers/src/tokenizer/serialization.rs
  */
+
+import { describeValue } from '../describe-value.js';
 import { ZayascopeError } from '../errors.js';
-import { describeValue } from '../weights/describe-value.js';
 
 type Fields = Readonly<Record<string, unknown>>;
 

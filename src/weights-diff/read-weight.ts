@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../errors.js';
+import { unmet } from '../errors.js';
 import type { ModelSource } from '../models/layout/source.js';
 import { tensorValues } from './tensor-values.js';
 
@@ -22,11 +22,10 @@ export interface WeightValues {
 export async function readWeight(source: ModelSource, name: string): Promise<WeightValues> {
   const tensor = source.checkpoint.tensors.get(name);
   if (tensor === undefined)
-    throw new ZayascopeError(
-      'MISSING_TENSOR',
-      `readWeight: expected a tensor of the model, got ${name} (${source.path})`,
-      { op: 'readWeight', tensor: name },
-    );
+    throw unmet('MISSING_TENSOR', 'readWeight', 'a tensor of the model', name, {
+      where: source.path,
+      tensor: name,
+    });
   const elements = tensor.shape.reduce((product, size) => product * size, 1);
   return { shape: tensor.shape, dtype: tensor.dtype, data: await tensorValues(tensor, 0, elements) };
 }

@@ -1,6 +1,6 @@
 import { blockBytes, blockSize, type Dtype, ggmlType, isQuantized } from '../dtype.js';
 import { widen } from '../dump/widen.js';
-import { ZayascopeError } from '../errors.js';
+import { unmet } from '../errors.js';
 import type { TensorInfo } from '../weights/checkpoint.js';
 import { readTensor } from '../weights/tensor-data.js';
 
@@ -22,8 +22,8 @@ export function isFloatDtype(dtype: Dtype): boolean {
 export async function tensorValues(tensor: TensorInfo, begin: number, end: number): Promise<Float32Array> {
   const { dtype, name } = tensor;
   if (!isFloatDtype(dtype))
-    throw new ZayascopeError('DTYPE_UNSUPPORTED', `tensorValues: expected floats, got ${dtype} (${name})`, {
-      op: 'tensorValues',
+    throw unmet('DTYPE_UNSUPPORTED', 'tensorValues', 'floats', dtype, {
+      where: name,
       tensor: name,
       dtypes: [dtype],
     });

@@ -1,9 +1,9 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, normalize, sep } from 'node:path';
+import { describeValue } from '../describe-value.js';
 import type { Dtype } from '../dtype.js';
-import { ZayascopeError } from '../errors.js';
+import { unmet, type ZayascopeError } from '../errors.js';
 import { pathExists } from '../regular-file.js';
-import { describeValue } from './describe-value.js';
 import { ioError, readSmallFile } from './file-access.js';
 import { sniffFile } from './formats/file-kind.js';
 import { readPytorchFile } from './formats/pytorch.js';
@@ -186,8 +186,5 @@ function isReadable(stored: StoredTensor): stored is TensorInfo {
 
 function bad(expected: string, got: string, file: string, tensor?: string): ZayascopeError {
   const where = tensor === undefined ? file : `${tensor} in ${file}`;
-  return new ZayascopeError('BAD_CHECKPOINT', `${OP}: expected ${expected}, got ${got} (${where})`, {
-    op: OP,
-    tensor: tensor ?? file,
-  });
+  return unmet('BAD_CHECKPOINT', OP, expected, got, { where, tensor: tensor ?? file });
 }

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { blockBytes, blockSize, ggmlType } from '../dtype.js';
-import { ZayascopeError } from '../errors.js';
+import { unmet, ZayascopeError } from '../errors.js';
 import { elementCount } from '../graph/shape.js';
 import { native } from '../native.js';
 import type { TensorInfo } from './checkpoint.js';
@@ -123,20 +123,21 @@ function checkFinite(values: Float32Array, begin: number, name: string): void {
 }
 
 function notFinite(got: string, index: number, name: string): ZayascopeError {
-  return new ZayascopeError(
-    'BAD_CHECKPOINT',
-    `${OP}: expected finite values, got ${got} at index ${index} (${name})`,
-    { op: OP, tensor: name },
-  );
+  return unmet('BAD_CHECKPOINT', OP, 'finite values', `${got} at index ${index}`, {
+    where: name,
+    tensor: name,
+  });
 }
 
 function checkHalfRange(values: Float32Array, begin: number, name: string): void {
   const MOST = 65_519.99; // the next value up rounds to infinity
   const at = values.findIndex((value) => Math.abs(value) > MOST && Number.isFinite(value));
   if (at >= 0)
-    throw new ZayascopeError(
+    throw unmet(
       'BAD_CHECKPOINT',
-      `${OP}: expected values that F16 can hold (below 65520), got ${values[at]} at index ${begin + at} (${name})`,
-      { op: OP, tensor: name, dtypes: ['F16'] },
+      OP,
+      'values that F16 can hold (below 65520)',
+      `${values[at]} at index ${begin + at}`,
+      { where: name, tensor: name, dtypes: ['F16'] },
     );
 }

@@ -1,5 +1,5 @@
 import { type FileHandle, stat } from 'node:fs/promises';
-import { ZayascopeError } from '../errors.js';
+import { unmet, type ZayascopeError } from '../errors.js';
 import { explained, fileKind, openRegularFile } from '../regular-file.js';
 
 /** Node aborts on a single read of 2 GiB or more; 1 GiB keeps clear of it. */
@@ -8,11 +8,7 @@ const MAX_READ_BYTES = 1 << 30;
 /** An `IO` error: operation, expectation, what the file system said, which file. */
 export function ioError(op: string, expected: string, file: string, cause: unknown): ZayascopeError {
   const got = cause instanceof Error ? explained(cause).message : String(cause);
-  return new ZayascopeError('IO', `${op}: expected ${expected}, got ${got} (${file})`, {
-    op,
-    tensor: file,
-    cause,
-  });
+  return unmet('IO', op, expected, got, { where: file, tensor: file, cause });
 }
 
 /** Size in bytes of a regular file. Throws `IO` for anything else. */

@@ -1,5 +1,5 @@
 import { blockSize, DTYPES, type Dtype, ggmlType, ggmlTypeName, sizeBytes } from '../dtype.js';
-import { ZayascopeError } from '../errors.js';
+import { unmet, type ZayascopeError } from '../errors.js';
 import type { Checkpoint, StoredTensor, TensorInfo } from './checkpoint.js';
 import type { GgufHeader } from './formats/gguf-header.js';
 
@@ -111,12 +111,5 @@ function checkRanges(
 }
 
 function bad(expected: string, got: string, tensor: string, file: string): ZayascopeError {
-  return new ZayascopeError(
-    'BAD_CHECKPOINT',
-    `${OP}: expected ${expected}, got ${got} (${tensor} in ${file})`,
-    {
-      op: OP,
-      tensor,
-    },
-  );
+  return unmet('BAD_CHECKPOINT', OP, expected, got, { where: `${tensor} in ${file}`, tensor });
 }

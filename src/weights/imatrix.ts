@@ -4,9 +4,10 @@
  * the older `.dat` (a list of names with sums).
  * https://github.com/ggml-org/llama.cpp/blob/master/tools/imatrix/README.md
  */
-import { ZayascopeError } from '../errors.js';
+
+import { describeValue } from '../describe-value.js';
+import { unmet, type ZayascopeError } from '../errors.js';
 import { utf8Text } from '../utf8.js';
-import { describeValue } from './describe-value.js';
 import { readSmallFile } from './file-access.js';
 import { sniffFile, wrongKind } from './formats/file-kind.js';
 import { readGgufHeader } from './formats/gguf-header.js';
@@ -114,8 +115,5 @@ function readDat(bytes: Uint8Array, file: string): Map<string, Float32Array> {
 }
 
 function bad(expected: string, got: string, where: string): ZayascopeError {
-  return new ZayascopeError('BAD_CHECKPOINT', `${OP}: expected ${expected}, got ${got} (${where})`, {
-    op: OP,
-    tensor: where,
-  });
+  return unmet('BAD_CHECKPOINT', OP, expected, got, { where, tensor: where });
 }

@@ -1,5 +1,5 @@
-import { type ErrorCode, ZayascopeError } from '../errors.js';
-import { describeValue } from './describe-value.js';
+import { describeValue } from '../describe-value.js';
+import { type ErrorCode, unmet, ZayascopeError } from '../errors.js';
 import { describeFile, sniffBytes } from './formats/file-kind.js';
 
 /**
@@ -34,15 +34,7 @@ export interface JsonSource {
  */
 export function parseJsonObject(bytes: Uint8Array, source: JsonSource): Record<string, unknown> {
   const fail = (expected: string, got: string, cause?: unknown): never => {
-    throw new ZayascopeError(
-      source.code,
-      `${source.op}: expected ${expected}, got ${got} (${source.where})`,
-      {
-        op: source.op,
-        tensor: source.tensor,
-        cause,
-      },
-    );
+    throw unmet(source.code, source.op, expected, got, { where: source.where, tensor: source.tensor, cause });
   };
   let text = '';
   try {

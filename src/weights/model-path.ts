@@ -4,7 +4,7 @@
  */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { ZayascopeError } from '../errors.js';
+import { unmet } from '../errors.js';
 import { readRegularText } from '../regular-file.js';
 import { ioError, readSmallFile } from './file-access.js';
 import { sniffFile, wrongKind } from './formats/file-kind.js';
@@ -115,14 +115,10 @@ async function snapshot(op: string, path: string, names: readonly string[]): Pro
     all.length === 0
       ? `none${main === undefined ? '' : ` of ${main.slice(0, 12)}, which refs/main names`}: the download did not finish (blobs alone have no names); download the model again`
       : `${all.length}, none of which refs/main names: give one of ${all.slice(0, 4).join(', ')} in snapshots/`;
-  throw new ZayascopeError(
-    'BAD_CHECKPOINT',
-    `${op}: expected a snapshot in the Hugging Face cache, got ${got} (${path})`,
-    {
-      op,
-      tensor: path,
-    },
-  );
+  throw unmet('BAD_CHECKPOINT', op, 'a snapshot in the Hugging Face cache', got, {
+    where: path,
+    tensor: path,
+  });
 }
 
 /**
@@ -149,9 +145,8 @@ async function ollamaModel(op: string, path: string): Promise<string | undefined
     )
       return blob;
   }
-  throw new ZayascopeError(
-    'BAD_CHECKPOINT',
-    `${op}: expected the blob that the Ollama manifest names, got no blobs/${name} above it (${path})`,
-    { op, tensor: path },
-  );
+  throw unmet('BAD_CHECKPOINT', op, 'the blob that the Ollama manifest names', `no blobs/${name} above it`, {
+    where: path,
+    tensor: path,
+  });
 }

@@ -1,7 +1,7 @@
+import { describeValue } from '../describe-value.js';
 import { sizeBytes } from '../dtype.js';
 import { badArgument, type ZayascopeError } from '../errors.js';
 import { type Append, writeAtomically } from './atomic-file.js';
-import { describeValue } from './describe-value.js';
 import { isSafetensorsDtype, type SafetensorsDtype } from './safetensors.js';
 
 const OP = 'writeSafetensors';

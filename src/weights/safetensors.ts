@@ -2,10 +2,11 @@
  * The safetensors format: 8 bytes of header length (little-endian), a JSON header, the data section.
  * Format and rules: https://github.com/huggingface/safetensors#format
  */
+
+import { describeValue } from '../describe-value.js';
 import type { Dtype } from '../dtype.js';
-import { ZayascopeError } from '../errors.js';
+import { unmet } from '../errors.js';
 import type { StoredTensor } from './checkpoint.js';
-import { describeValue } from './describe-value.js';
 import { readInto, withFile } from './file-access.js';
 import { sniffFile, wrongKind } from './formats/file-kind.js';
 import { parseJsonObject } from './json-object.js';
@@ -201,8 +202,5 @@ function parseMetadata(value: unknown, file: string): Map<string, string> {
 
 function bad(expected: string, got: string, file: string, tensor?: string): never {
   const where = tensor === undefined ? file : `${tensor} in ${file}`;
-  throw new ZayascopeError('BAD_CHECKPOINT', `${OP}: expected ${expected}, got ${got} (${where})`, {
-    op: OP,
-    tensor: tensor ?? file,
-  });
+  throw unmet('BAD_CHECKPOINT', OP, expected, got, { where, tensor: tensor ?? file });
 }

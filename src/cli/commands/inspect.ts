@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { Command } from 'commander';
 import { describePart, describePlace } from '../../describe-place.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet } from '../../errors.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
 
@@ -59,9 +59,11 @@ async function kindOf(path: string): Promise<'dump' | 'model'> {
   const isOther =
     (await describePart(path)) !== undefined || OTHER_FOLDERS.some((mark) => names?.includes(mark));
   if (found !== undefined && names?.length !== 0 && !isOther) return 'model';
-  throw new ZayascopeError(
+  throw unmet(
     'IO',
-    `inspect: expected a model (a folder with config.json, a GGUF file) or a dump (a folder with manifest.json), got ${place} (${path})`,
-    { op: 'inspect', tensor: path },
+    'inspect',
+    'a model (a folder with config.json, a GGUF file) or a dump (a folder with manifest.json)',
+    place,
+    { where: path, tensor: path },
   );
 }

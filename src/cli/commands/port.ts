@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { Command } from 'commander';
 import { describePlace } from '../../describe-place.js';
 import type { DumpView } from '../../dump/dump-view.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet, type ZayascopeError } from '../../errors.js';
 import type { ModelSource } from '../../models/layout/source.js';
 import { pathExists } from '../../regular-file.js';
 import { writeTextAtomically } from '../../weights/atomic-file.js';
@@ -172,10 +172,15 @@ class Journey {
       else this.#terminal.result(stdout.trimEnd());
     } catch (cause) {
       const { stderr = '', message } = cause as Error & { stderr?: string };
-      throw new ZayascopeError(
+      throw unmet(
         'IO',
-        `port: expected the reference's dump of ${program}, got ${stderr.trim().split('\n').at(-1) || message} (npx zayascope doctor says what is installed; --reference takes a dump made elsewhere)`,
-        { op: 'port', cause },
+        'port',
+        `the reference's dump of ${program}`,
+        stderr.trim().split('\n').at(-1) || message,
+        {
+          where: 'npx zayascope doctor says what is installed; --reference takes a dump made elsewhere',
+          cause,
+        },
       );
     }
   }
@@ -256,5 +261,5 @@ async function expectFit(source: ModelSource, folder: string): Promise<void> {
 }
 
 function refusal(expected: string, path: string, got: string): ZayascopeError {
-  return new ZayascopeError('IO', `port: expected ${expected}, got ${got} (${path})`, { op: 'port' });
+  return unmet('IO', 'port', expected, got, { where: path });
 }

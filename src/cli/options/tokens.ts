@@ -1,7 +1,7 @@
+import { describeValue } from '../../describe-value.js';
 import { looksLike64Bits, TOKENS_OF_64_BITS } from '../../dump/import/token-words.js';
 import { badArgument, type ZayascopeError } from '../../errors.js';
 import { utf8Text } from '../../utf8.js';
-import { describeValue } from '../../weights/describe-value.js';
 import { readSmallFile } from '../../weights/file-access.js';
 import { sniffBytes, wrongKind } from '../../weights/formats/file-kind.js';
 import { jsonProblem, parsePythonJson } from '../../weights/json-object.js';

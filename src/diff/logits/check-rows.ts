@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../../errors.js';
+import { unmet, type ZayascopeError } from '../../errors.js';
 import type { LogitsSource } from './check-source.js';
 
 /** Rows of two sides to compare. */
@@ -92,5 +92,5 @@ function ordered({ rows }: LogitsSource): number[] {
 }
 
 function failure(code: 'BAD_ARGUMENT' | 'UNPAIRED', expected: string, got: string): ZayascopeError {
-  return new ZayascopeError(code, `verifyLogits: expected ${expected}, got ${got}`, { op: 'verifyLogits' });
+  return unmet(code, 'verifyLogits', expected, got);
 }

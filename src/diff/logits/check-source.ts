@@ -11,7 +11,7 @@ import {
 } from '../../dump/import/source-perplexity.js';
 import { Dump, ReusableBuffer } from '../../dump/reader.js';
 import { knownTokens } from '../../dump/sequences.js';
-import { badArgument, ZayascopeError } from '../../errors.js';
+import { badArgument, unmet, type ZayascopeError } from '../../errors.js';
 import { explained } from '../../regular-file.js';
 import { type Origin, originOf } from '../sides/side-by-side.js';
 import { recordedNonFinite, type UnpairedNonFinite } from '../unpaired-non-finite.js';
@@ -182,9 +182,5 @@ function bad(expected: string, got: string, where: string): ZayascopeError {
 }
 
 function ioError(expected: string, got: string, file: string, cause?: unknown): ZayascopeError {
-  return new ZayascopeError('IO', `${OP}: expected ${expected}, got ${got} (${file})`, {
-    op: OP,
-    tensor: file,
-    cause,
-  });
+  return unmet('IO', OP, expected, got, { where: file, tensor: file, cause });
 }

@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { ZayascopeError } from '../../errors.js';
+import { unmet, ZayascopeError } from '../../errors.js';
 import { openRegularFile } from '../../regular-file.js';
 import { CorruptBytes } from './flatbuffer.js';
 import {
@@ -311,13 +311,5 @@ function readError(code: 'IO' | 'BAD_DUMP', file: string, expected: string, caus
   if (cause instanceof ZayascopeError) return cause;
   const reason = cause instanceof Error ? cause.message : String(cause);
   const systemError = cause instanceof Error && 'syscall' in cause;
-  return new ZayascopeError(
-    systemError ? 'IO' : code,
-    `readDump: expected ${expected}, got ${reason} (${file})`,
-    {
-      op: 'readDump',
-      tensor: file,
-      cause,
-    },
-  );
+  return unmet(systemError ? 'IO' : code, 'readDump', expected, reason, { where: file, tensor: file, cause });
 }

@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import { Message, MetadataVersion, type Schema } from 'apache-arrow';
 import { FileBlock, Footer } from 'apache-arrow/ipc/metadata/file';
 import { BufferRegion, DictionaryBatch, FieldNode, RecordBatch } from 'apache-arrow/ipc/metadata/message';
-import { ZayascopeError } from '../../errors.js';
+import { unmet, ZayascopeError } from '../../errors.js';
 import { explained } from '../../regular-file.js';
 import { ALIGNMENT, aligned, BatchTemplate, frameMessage } from './batch-template.js';
 
@@ -248,9 +248,5 @@ function alignSchema(framed: Uint8Array): Uint8Array {
 
 function writeError(file: string, expected: string, cause: unknown): ZayascopeError {
   const reason = cause instanceof Error ? cause.message : String(cause);
-  return new ZayascopeError('IO', `writeDump: expected to write ${expected}, got ${reason} (${file})`, {
-    op: 'writeDump',
-    tensor: file,
-    cause,
-  });
+  return unmet('IO', 'writeDump', `to write ${expected}`, reason, { where: file, tensor: file, cause });
 }

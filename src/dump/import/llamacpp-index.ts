@@ -1,5 +1,5 @@
 /** The index of a folder that `dumps/llamacpp/zayascope_dump.h` wrote: a line of JSON per event. */
-import { describeValue } from '../../weights/describe-value.js';
+import { describeValue } from '../../describe-value.js';
 import { parseJsonObject } from '../../weights/json-object.js';
 import { FOREIGN_DTYPES, type ForeignDtype, importError } from './foreign.js';
 

@@ -1,6 +1,6 @@
 /** A dump with another program's names, seen under the tap names of a reference. */
 
-import { badArgument, ZayascopeError } from '../../errors.js';
+import { badArgument, unmet, ZayascopeError } from '../../errors.js';
 import { canDequantise } from '../dequantise.js';
 import { isQuantised } from '../dtypes.js';
 import type { DumpView } from '../dump-view.js';
@@ -246,10 +246,12 @@ class MappedDump implements DumpView {
     const lead = info.scope === 'token' ? tokens : null;
     const shape = fitShape(layout.shape, info.shape, lead, this.prefixes.has(info.name));
     if (shape === undefined)
-      throw new ZayascopeError(
+      throw unmet(
         'SHAPE_MISMATCH',
-        `mapDump: expected shape [${[...(lead === null ? [] : [lead]), ...info.shape.map((size) => size ?? 'any')].join(', ')}], got [${squeezed(layout.shape).join(', ')}] (${source.name})`,
-        { op: 'mapDump', tensor: source.name, shapes: [layout.shape] },
+        'mapDump',
+        `shape [${[...(lead === null ? [] : [lead]), ...info.shape.map((size) => size ?? 'any')].join(', ')}]`,
+        `[${squeezed(layout.shape).join(', ')}]`,
+        { where: source.name, tensor: source.name, shapes: [layout.shape] },
       );
     this.#last = { name: info.name, first, data: layout.apply(stored.data), shape };
     return this.#last;

@@ -5,9 +5,9 @@
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZayascopeError } from '../../errors.js';
+import { FieldCheck } from '../../field-check.js';
 import { readRegularText } from '../../regular-file.js';
 import { parsePythonJson } from '../../weights/json-object.js';
-import { FieldCheck } from '../field-check.js';
 import { NOISE_FILE } from '../format.js';
 
 /** Quantiles of one token's errors: energy NMSE of its row of the value. */
@@ -87,7 +87,10 @@ const MAX_BYTES = 2 ** 28;
 
 /** Writes the file, whole or not at all. Throws `BAD_ARGUMENT` naming the field at fault, `IO`. */
 export async function writeNoise(dir: string, noise: DumpNoise): Promise<void> {
-  checkNoise(noise, new FieldCheck('BAD_ARGUMENT', 'writeNoise', dir, NOISE_FILE));
+  checkNoise(
+    noise,
+    new FieldCheck({ code: 'BAD_ARGUMENT', op: 'writeNoise', where: dir, tensor: NOISE_FILE }),
+  );
   const temporary = join(dir, `.${NOISE_FILE}.tmp`);
   try {
     await writeFile(temporary, `${JSON.stringify(noise, shortened)}\n`);
@@ -113,7 +116,10 @@ export async function readNoise(dir: string): Promise<DumpNoise> {
   } catch (cause) {
     throw noiseError('BAD_DUMP', 'JSON', (cause as Error).message, dir, cause);
   }
-  checkNoise(value, new FieldCheck('BAD_DUMP', 'openNoise', `${dir}/${NOISE_FILE}`, NOISE_FILE));
+  checkNoise(
+    value,
+    new FieldCheck({ code: 'BAD_DUMP', op: 'openNoise', where: `${dir}/${NOISE_FILE}`, tensor: NOISE_FILE }),
+  );
   return value;
 }
 

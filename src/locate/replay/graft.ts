@@ -2,7 +2,7 @@ import type { DumpView } from '../../dump/dump-view.js';
 import { toFloat32 } from '../../dump/float.js';
 import type { TapInfo } from '../../dump/format.js';
 import type { TensorBatch } from '../../dump/reader.js';
-import { badArgument, ZayascopeError } from '../../errors.js';
+import { badArgument, unmet } from '../../errors.js';
 import type { CompiledGraph } from '../../graph/compile.js';
 import { concat, cont, slice } from '../../graph/ops-layout.js';
 import type { Tensor } from '../../graph/tensor.js';
@@ -100,10 +100,12 @@ async function graftValue(read: NonNullable<GraftOptions['read']>, tensor: Tenso
   const elements = tensor.shape.reduce((product, size) => product * size, 1);
   const data = widened(batch, elements);
   if (data.length !== elements)
-    throw new ZayascopeError(
+    throw unmet(
       'SHAPE_MISMATCH',
-      `graft: expected the values of [${tensor.shape.join(', ')}] in the dump, got [${shape.join(', ')}] (${name})`,
-      { op: 'graft', tensor: name, shapes: [tensor.shape, shape] },
+      'graft',
+      `the values of [${tensor.shape.join(', ')}] in the dump`,
+      `[${shape.join(', ')}]`,
+      { where: name, tensor: name, shapes: [tensor.shape, shape] },
     );
   return dtype === 'I32' ? data : toFloat32(data, dtype);
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { MetricSums } from '../../diff/metrics.js';
-import { badArgument, ZayascopeError } from '../../errors.js';
+import { badArgument, unmet, ZayascopeError } from '../../errors.js';
 import type { Policy } from '../../graph/policy.js';
 import { settingOf } from '../../models/runtime/model-policy.js';
 import { configSha256, weightsSha256 } from '../../weights/identity.js';
@@ -61,10 +61,12 @@ export async function openPolicyTests(
       );
     const rows = tokens.length * config.vocab_size;
     if (reference !== undefined && reference.length !== rows)
-      throw new ZayascopeError(
+      throw unmet(
         'SHAPE_MISMATCH',
-        `policies: expected reference logits [${tokens.length}, ${config.vocab_size}], got ${reference.length} values`,
-        { op: 'policies', tensor: 'lm_head' },
+        'policies',
+        `reference logits [${tokens.length}, ${config.vocab_size}]`,
+        `${reference.length} values`,
+        { tensor: 'lm_head' },
       );
     const [goodSetting, badSetting] = [settingOf(good, config), settingOf(bad, config)];
     const run = (sites: readonly string[]) => {

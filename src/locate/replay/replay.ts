@@ -2,7 +2,7 @@ import { leadingColumns } from '../../diff/leading-columns.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import type { TapInfo } from '../../dump/format.js';
 import type { TensorBatch } from '../../dump/reader.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet, ZayascopeError } from '../../errors.js';
 import { hasRole } from '../../families/roles.js';
 import type { OutputValue } from '../../graph/compile.js';
 import { architectureOf } from '../../models/architectures.js';
@@ -277,10 +277,12 @@ function asRows(
   const all: TensorBatch = { ...dumped, dtype: dtype === 'I32' ? 'I32' : 'F32', data };
   if (columns === shape.at(-1)) return { ...all, data: narrowed(data, shape, dumped, past + tokens.length) };
   if ((elements / shape.at(-1)!) * columns !== dumped.data.length)
-    throw new ZayascopeError(
+    throw unmet(
       'SHAPE_MISMATCH',
-      `replay: expected the model's [${shape.join(', ')}] in the dump, got [${dumped.shape.join(', ')}] (${name})`,
-      { op: 'replay', tensor: name, shapes: [shape, dumped.shape] },
+      'replay',
+      `the model's [${shape.join(', ')}] in the dump`,
+      `[${dumped.shape.join(', ')}]`,
+      { where: name, tensor: name, shapes: [shape, dumped.shape] },
     );
   return leadingColumns({ ...all, shape }, columns);
 }

@@ -3,7 +3,7 @@
  * reads a few more, which are masked.
  */
 import type { TensorBatch } from '../../dump/reader.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet, type ZayascopeError } from '../../errors.js';
 
 /**
  * A dump's value as a graph takes it: along the axis S filled up with zeros, which masked positions have as
@@ -60,9 +60,11 @@ export function narrowed<T extends Float32Array | Int32Array>(
 }
 
 function misfit(name: string, elements: number, shape: readonly number[]): ZayascopeError {
-  return new ZayascopeError(
+  return unmet(
     'SHAPE_MISMATCH',
-    `replay: expected the model's ${elements} elements in the dump, got [${shape.join(', ')}] (${name})`,
-    { op: 'replay', tensor: name, shapes: [shape] },
+    'replay',
+    `the model's ${elements} elements in the dump`,
+    `[${shape.join(', ')}]`,
+    { where: name, tensor: name, shapes: [shape] },
   );
 }

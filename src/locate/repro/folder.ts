@@ -4,14 +4,14 @@
  */
 import { join } from 'node:path';
 import { DTYPES, type Dtype } from '../../dtype.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet, type ZayascopeError } from '../../errors.js';
+import { FieldCheck } from '../../field-check.js';
 import { SITE_KINDS, siteKind } from '../../graph/policy.js';
 import type { Shape } from '../../graph/shape.js';
 import { parseConfig } from '../../models/architectures.js';
 import type { ModelConfig } from '../../models/runtime/architecture.js';
 import type { Checkpoint } from '../../weights/checkpoint.js';
 import { openCheckpoint } from '../../weights/checkpoint.js';
-import { describeValue } from '../../weights/describe-value.js';
 import { readSmallFile } from '../../weights/file-access.js';
 import { parseJsonObject } from '../../weights/json-object.js';
 
@@ -81,8 +81,8 @@ export interface Repro {
 export async function openRepro(dir: string): Promise<Repro> {
   const file = join(dir, REPRO_FILES.description);
   const bytes = await readSmallFile(OP, file, MAX_DESCRIPTION_BYTES);
-  const json = parseJsonObject(bytes, { code: 'BAD_DUMP', op: OP, where: file });
-  const description = parseDescription(json, file);
+  const text = { code: 'BAD_DUMP', op: OP, where: file } as const;
+  const description = parseDescription(parseJsonObject(bytes, text), file, new FieldCheck(text));
   const [inputs, weights, expected] = await Promise.all(
     [REPRO_FILES.inputs, REPRO_FILES.weights, REPRO_FILES.expected].map((name) =>
       openCheckpoint(join(dir, name)),
@@ -91,97 +91,75 @@ export async function openRepro(dir: string): Promise<Repro> {
   return { dir, description, inputs: inputs!, weights: weights!, expected: expected! };
 }
 
-/** An error about `repro.json` or a tensor of the folder. */
+/** An error about a tensor of the folder. */
 export function badRepro(expected: string, got: string, where: string): ZayascopeError {
-  return new ZayascopeError('BAD_DUMP', `${OP}: expected ${expected}, got ${got} (${where})`, {
-    op: OP,
-    tensor: where,
-  });
+  return unmet('BAD_DUMP', OP, expected, got, { where, tensor: where });
 }
 
-function parseDescription(json: Record<string, unknown>, file: string): ReproDescription {
-  const { format, version, op, tokens, positions, graph } = json;
-  const bad = (expected: string, got: unknown) => badRepro(expected, describeValue(got), file);
-  if (format !== REPRO_FORMAT) throw bad(`format to be "${REPRO_FORMAT}"`, format);
-  if (version !== REPRO_VERSION) throw bad(`version to be ${REPRO_VERSION}`, version);
-  if (typeof op !== 'string') throw bad('op to be the name of a value', op);
-  if (!isCount(tokens) || tokens < 1 || tokens > MAX_TOKENS)
-    throw bad(`tokens to be an integer from 1 to ${MAX_TOKENS}`, tokens);
-  const { start, end } = object(positions, 'positions', file);
-  if (!isCount(start) || !isCount(end) || start >= end || end > tokens)
-    throw bad(`positions to be a range within the ${tokens} tokens`, `${String(start)}:${String(end)}`);
-  if (!Array.isArray(graph)) throw bad('graph to be a list of nodes', graph);
-  const policy = object(json.policy, 'policy', file);
-  const dump = object(json.dump, 'dump', file);
-  const model = object(json.model, 'model', file);
-  return {
-    format,
-    version,
-    op,
+function parseDescription(json: Record<string, unknown>, file: string, check: FieldCheck): ReproDescription {
+  const tokens = check.integer(json.tokens, 1, 'tokens', MAX_TOKENS);
+  const policy = check.object(json.policy, 'policy');
+  const dump = check.object(json.dump, 'dump');
+  const model = check.object(json.model, 'model');
+  const description: ReproDescription = {
+    format: check.equal(json.format, [REPRO_FORMAT], 'format'),
+    version: check.equal(json.version, [REPRO_VERSION], 'version'),
+    op: check.string(json.op, 'op'),
     tokens,
-    positions: { start, end },
-    ...(json.prefixes === undefined ? {} : { prefixes: parsePrefixes(json.prefixes, file) }),
-    config: parseConfig(object(json.config, 'config', file), file),
-    policy: { name: text(policy, 'policy.name', file), settings: parseSettings(policy.settings, file) },
+    positions: parsePositions(json.positions, tokens, check),
+    config: parseConfig(check.object(json.config, 'config'), file),
+    policy: {
+      name: check.string(policy.name, 'policy.name'),
+      settings: parseSettings(policy.settings, check),
+    },
     dump: {
-      producer: text(dump, 'dump.producer', file),
-      policy: text(dump, 'dump.policy', file),
-      model: text(dump, 'dump.model', file),
+      producer: check.string(dump.producer, 'dump.producer'),
+      policy: check.string(dump.policy, 'dump.policy'),
+      model: check.string(dump.model, 'dump.model'),
     },
     model: {
-      name: text(model, 'model.name', file),
-      weightsSha256: text(model, 'model.weightsSha256', file),
+      name: check.string(model.name, 'model.name'),
+      weightsSha256: check.string(model.weightsSha256, 'model.weightsSha256'),
       sameWeights: model.sameWeights === null ? null : model.sameWeights === true,
     },
-    weights: parseWeights(json.weights, file),
-    graph,
+    weights: parseWeights(json.weights, check),
+    graph: check.array(json.graph, 'graph'),
   };
+  if (json.prefixes !== undefined) description.prefixes = parsePrefixes(json.prefixes, check);
+  return description;
 }
 
-function parseSettings(value: unknown, file: string): Record<string, string> {
-  const settings = object(value, 'policy.settings', file);
+function parsePositions(value: unknown, tokens: number, check: FieldCheck): ReproDescription['positions'] {
+  const positions = check.object(value, 'positions');
+  const start = check.integer(positions.start, 0, 'positions.start');
+  const end = check.integer(positions.end, 0, 'positions.end');
+  if (start >= end || end > tokens)
+    check.fail('positions', `a range within the ${tokens} tokens`, `${start}:${end}`);
+  return { start, end };
+}
+
+function parseSettings(value: unknown, check: FieldCheck): Record<string, string> {
+  const settings = check.object(value, 'policy.settings');
   for (const [site, set] of Object.entries(settings)) {
     const kind = siteKind(site);
-    const values: readonly string[] = Object.hasOwn(SITE_KINDS, kind) ? SITE_KINDS[kind] : [];
-    if (!values.includes(set as string))
-      throw badRepro(`${site} in policy.settings to be ${values.join(' or ')}`, describeValue(set), file);
+    const values: readonly unknown[] = Object.hasOwn(SITE_KINDS, kind) ? SITE_KINDS[kind] : [];
+    check.equal(set, values, `policy.settings["${site}"]`);
   }
   return settings as Record<string, string>;
 }
 
-function parsePrefixes(value: unknown, file: string): Record<string, number> {
-  const prefixes = object(value, 'prefixes', file);
-  for (const [name, columns] of Object.entries(prefixes))
-    if (!isCount(columns) || columns < 1)
-      throw badRepro(`prefixes["${name}"] to be an integer from 1`, describeValue(columns), file);
+function parsePrefixes(value: unknown, check: FieldCheck): Record<string, number> {
+  const prefixes = check.object(value, 'prefixes');
+  for (const [name, columns] of Object.entries(prefixes)) check.integer(columns, 1, `prefixes["${name}"]`);
   return prefixes as Record<string, number>;
 }
 
-function parseWeights(value: unknown, file: string): ReproDescription['weights'] {
-  const weights = object(value, 'weights', file);
+function parseWeights(value: unknown, check: FieldCheck): ReproDescription['weights'] {
+  const weights = check.object(value, 'weights');
   for (const [name, entry] of Object.entries(weights)) {
-    const { dtype, shape } = object(entry, `weights["${name}"]`, file);
-    if (!(DTYPES as readonly unknown[]).includes(dtype))
-      throw badRepro(`weights["${name}"].dtype to be a known dtype`, describeValue(dtype), file);
-    if (!Array.isArray(shape) || !shape.every(isCount))
-      throw badRepro(`weights["${name}"].shape to be a list of sizes`, describeValue(shape), file);
+    const { dtype, shape } = check.object(entry, `weights["${name}"]`);
+    check.equal(dtype, DTYPES, `weights["${name}"].dtype`);
+    check.integers(shape, 0, `weights["${name}"].shape`);
   }
   return weights as ReproDescription['weights'];
-}
-
-function object(value: unknown, key: string, file: string): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw badRepro(`${key} to be an object`, describeValue(value), file);
-  return value as Record<string, unknown>;
-}
-
-/** The string at the last part of `path` in an object. */
-function text(owner: Record<string, unknown>, path: string, file: string): string {
-  const value = owner[path.slice(path.indexOf('.') + 1)];
-  if (typeof value !== 'string') throw badRepro(`${path} to be a text`, describeValue(value), file);
-  return value;
-}
-
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
 }

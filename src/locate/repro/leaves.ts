@@ -1,5 +1,5 @@
 import type { Dump } from '../../dump/reader.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet } from '../../errors.js';
 import { elementCount } from '../../graph/shape.js';
 import { architectureOf } from '../../models/architectures.js';
 import type { ModelConfig } from '../../models/runtime/architecture.js';
@@ -35,10 +35,12 @@ export async function leafValue(
   if (kind !== 'tap') return undefined;
   const value = await readPrefix(source.dump, name, source.sequence, source.tokens, shape);
   if ((value.dtype === 'I32') !== (dtype === 'I32'))
-    throw new ZayascopeError(
+    throw unmet(
       'DTYPE_UNSUPPORTED',
-      `repro: expected ${dtype === 'I32' ? 'I32' : 'a floating dtype'} in the dump, got ${value.dtype} (${name})`,
-      { op: 'repro', tensor: name, dtypes: [value.dtype] },
+      'repro',
+      `${dtype === 'I32' ? 'I32' : 'a floating dtype'} in the dump`,
+      value.dtype,
+      { where: name, tensor: name, dtypes: [value.dtype] },
     );
   return value;
 }

@@ -3,7 +3,7 @@
  * there.
  */
 import type { Dtype } from '../../dtype.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet } from '../../errors.js';
 import { needed } from '../../graph/compile.js';
 import type { Graph } from '../../graph/graph.js';
 import { cast, concat, cont, slice } from '../../graph/ops-layout.js';
@@ -79,10 +79,12 @@ export interface Piece {
 export function opTap(config: ModelConfig, name: string): ModelTap {
   const found = modelTaps(config).find((tap) => tap.name === name);
   if (found === undefined)
-    throw new ZayascopeError(
+    throw unmet(
       'BAD_ARGUMENT',
-      `repro: expected a value that a run without a cache computes, such as layers.0.self_attn.o_proj, got ${name}`,
-      { op: 'repro', tensor: name },
+      'repro',
+      'a value that a run without a cache computes, such as layers.0.self_attn.o_proj',
+      name,
+      { tensor: name },
     );
   return found;
 }

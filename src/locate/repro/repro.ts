@@ -4,7 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { isQuantized } from '../../dtype.js';
 import { UNKNOWN } from '../../dump/import/foreign.js';
 import type { Dump } from '../../dump/reader.js';
-import { badArgument, ZayascopeError } from '../../errors.js';
+import { badArgument, unmet, ZayascopeError } from '../../errors.js';
 import { type Policy, requireNearest } from '../../graph/policy.js';
 import { openModelSource } from '../../models/layout/source.js';
 import { settingOf } from '../../models/runtime/model-policy.js';
@@ -171,11 +171,10 @@ function chooseRows(dump: Dump, sequence: number, selection: string) {
 function requireInputs(leaves: readonly Leaf[], held: ReadonlySet<string>, dump: Dump): void {
   const missing = leaves.find(({ kind, name }) => kind === 'tap' && !held.has(name));
   if (missing !== undefined)
-    throw new ZayascopeError(
-      'BAD_DUMP',
-      `${OP}: expected ${missing.name}, which the op reads, in the dump, got none (${dump.dir})`,
-      { op: OP, tensor: missing.name },
-    );
+    throw unmet('BAD_DUMP', OP, `${missing.name}, which the op reads, in the dump`, 'none', {
+      where: dump.dir,
+      tensor: missing.name,
+    });
 }
 
 function uniqueLeaves(leaves: readonly Leaf[]): Leaf[] {

@@ -2,7 +2,7 @@ import { MetricSums } from '../../diff/metrics.js';
 import { coarserDtype, type UlpDistances, UlpSums } from '../../diff/ulp.js';
 import { toFloat32 } from '../../dump/float.js';
 import type { TapDtype } from '../../dump/format.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet, ZayascopeError } from '../../errors.js';
 import { type Backend, listDevices, openBackend } from '../../graph/backend.js';
 import { compileGraphs } from '../../graph/compile.js';
 import { canEvaluate, evaluateExactly } from '../../graph/float64.js';
@@ -104,11 +104,10 @@ export async function runRepro(dir: string, options: ReproRunOptions = {}): Prom
   const output = variants[0]!.piece.graph.outputs.get(description.op)!;
   const expected = await folderValue(repro, 'expected', description.op, output.shape);
   if ((expected.dtype === 'I32') !== (output.dtype === 'I32'))
-    throw new ZayascopeError(
-      'BAD_DUMP',
-      `runRepro: expected ${output.dtype} values, got ${expected.dtype} (${description.op} in ${dir})`,
-      { op: 'runRepro', tensor: description.op },
-    );
+    throw unmet('BAD_DUMP', 'runRepro', `${output.dtype} values`, expected.dtype, {
+      where: `${description.op} in ${dir}`,
+      tensor: description.op,
+    });
   const rows = source.op.scope === 'token' ? description.positions : undefined;
   const part = (values: Float32Array) => {
     const row = values.length / description.tokens;

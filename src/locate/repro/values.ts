@@ -3,7 +3,7 @@ import type { DumpView } from '../../dump/dump-view.js';
 import { copyElements, emptyLike, type TapElements } from '../../dump/float.js';
 import type { TapDtype } from '../../dump/format.js';
 import type { TensorBatch } from '../../dump/reader.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet, ZayascopeError } from '../../errors.js';
 import { elementCount, formatShape, type Shape } from '../../graph/shape.js';
 
 /** A value of the first tokens of a sequence, as the dump stores it. */
@@ -30,11 +30,10 @@ export async function readPrefix(
   const tap = dump.tap(name);
   if (tap.scope === 'step') return readFirstStep(dump, name, sequence, shape);
   if (isQuantised(tap.dtype))
-    throw new ZayascopeError(
-      'BAD_DUMP',
-      `repro: expected values of a plain dtype, got ${tap.dtype} (${name} in ${dump.dir})`,
-      { op: 'repro', tensor: name },
-    );
+    throw unmet('BAD_DUMP', 'repro', 'values of a plain dtype', tap.dtype, {
+      where: `${name} in ${dump.dir}`,
+      tensor: name,
+    });
   const columns = shape[shape.length - 1]!;
   const row = elementCount(shape) / tokens;
   let data: TapElements | undefined;
@@ -60,10 +59,12 @@ export async function readPrefix(
   }
   const missing = has.indexOf(0);
   if (missing >= 0 || data === undefined)
-    throw new ZayascopeError(
+    throw unmet(
       'BAD_DUMP',
-      `repro: expected the values of positions 0 to ${tokens - 1} of sequence ${sequence}, got none of position ${Math.max(0, missing)} (${name} in ${dump.dir})`,
-      { op: 'repro', tensor: name },
+      'repro',
+      `the values of positions 0 to ${tokens - 1} of sequence ${sequence}`,
+      `none of position ${Math.max(0, missing)}`,
+      { where: `${name} in ${dump.dir}`, tensor: name },
     );
   return { dtype: tap.dtype, shape, data };
 }
@@ -97,9 +98,11 @@ function checkRows(name: string, part: TensorBatch, shape: Shape, grows: boolean
 }
 
 function misfit(name: string, expected: Shape, got: Shape): ZayascopeError {
-  return new ZayascopeError(
+  return unmet(
     'SHAPE_MISMATCH',
-    `repro: expected the rows of ${formatShape(expected)} in the dump, got ${formatShape(got)} (${name})`,
-    { op: 'repro', tensor: name, shapes: [expected, got] },
+    'repro',
+    `the rows of ${formatShape(expected)} in the dump`,
+    formatShape(got),
+    { where: name, tensor: name, shapes: [expected, got] },
   );
 }

@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../../errors.js';
+import { unmet } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
 import { compileGraphs } from '../../graph/compile.js';
 import type { Graph } from '../../graph/graph.js';
@@ -115,12 +115,5 @@ async function compute(
 function requireReplaceable(graph: Graph, replaced: ReadonlyMap<string, unknown>): void {
   for (const name of replaced.keys())
     if (!graph.tensors.some((tensor) => tensor.name === REPLACED + name))
-      throw new ZayascopeError(
-        'BAD_ARGUMENT',
-        `replace: expected a value that others are computed from, got ${name}`,
-        {
-          op: 'replace',
-          tensor: name,
-        },
-      );
+      throw unmet('BAD_ARGUMENT', 'replace', 'a value that others are computed from', name, { tensor: name });
 }

@@ -1,4 +1,4 @@
-import { badArgument, ZayascopeError } from '../../errors.js';
+import { badArgument, unmet } from '../../errors.js';
 import { architectureOf } from '../../models/architectures.js';
 import type { Boundary } from '../../models/runtime/inputs.js';
 import type { Model } from '../../models/runtime/model.js';
@@ -300,8 +300,7 @@ export class Stepper implements Disposable {
   }
 
   async #exclusive<T>(op: string, work: () => Promise<T>): Promise<T> {
-    if (this.#closed)
-      throw new ZayascopeError('CLOSED', `${op}: expected an open stepper, got a closed one`, { op });
+    if (this.#closed) throw unmet('CLOSED', op, 'an open stepper', 'a closed one');
     if (this.#busy) throw badArgument(op, 'one call at a time', 'another before the last had ended');
     this.#busy = true;
     try {

@@ -1,7 +1,7 @@
 import { type Dtype, ggmlType } from '../../dtype.js';
 import { type TapElements, toFloat32 } from '../../dump/float.js';
 import type { TapDtype } from '../../dump/format.js';
-import { badArgument, ZayascopeError } from '../../errors.js';
+import { badArgument, unmet, ZayascopeError } from '../../errors.js';
 import type { OutputValue } from '../../graph/compile.js';
 import { elementCount, formatShape, type Shape } from '../../graph/shape.js';
 import { native } from '../../native.js';
@@ -100,15 +100,11 @@ export function replacementElements(
       { op: 'replace', tensor: name, shapes: [shape] },
     );
   if ((dtype === 'I32') !== (given.dtype === 'I32'))
-    throw new ZayascopeError(
-      'DTYPE_UNSUPPORTED',
-      `replace: expected ${dtype}, got ${given.dtype} (${name})`,
-      {
-        op: 'replace',
-        tensor: name,
-        dtypes: [dtype, given.dtype],
-      },
-    );
+    throw unmet('DTYPE_UNSUPPORTED', 'replace', dtype, given.dtype, {
+      where: name,
+      tensor: name,
+      dtypes: [dtype, given.dtype],
+    });
   if (data instanceof Int32Array) {
     const wrong = data.find((id) => id < 0 || id > most);
     if (wrong !== undefined) throw badArgument('replace', `values from 0 to ${most}`, wrong, name);

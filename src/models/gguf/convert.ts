@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { type Dtype, isQuantized, sizeBytes } from '../../dtype.js';
-import { badArgument, ZayascopeError } from '../../errors.js';
+import { badArgument, unmet, type ZayascopeError } from '../../errors.js';
 import { elementCount } from '../../graph/shape.js';
 import type { GgufValue } from '../../native.js';
 import { convertTokenizer, type GgufTokenizer } from '../../text/gguf/convert-tokenizer.js';
@@ -155,10 +155,12 @@ async function writtenConfig(
   tokens = config.vocab_size,
 ): Promise<ModelConfig> {
   if (tokens > config.vocab_size)
-    throw new ZayascopeError(
+    throw unmet(
       'BAD_CHECKPOINT',
-      `${OP}: expected a tokenizer of at most ${config.vocab_size} tokens, the rows of the embedding, got ${tokens} (${path})`,
-      { op: OP, tensor: 'model.embed_tokens.weight' },
+      OP,
+      `a tokenizer of at most ${config.vocab_size} tokens, the rows of the embedding`,
+      tokens,
+      { where: path, tensor: 'model.embed_tokens.weight' },
     );
   const embedding = checkpoint.tensors.get('model.embed_tokens.weight')!;
   const isTied = lmHead === embedding || (config.tie_word_embeddings && (await sameData(lmHead, embedding)));

@@ -2,7 +2,7 @@
  * What GGUF metadata and tensors may ask for that a model without such choices has not: refused by name, not
  * left out in silence.
  */
-import { ZayascopeError } from '../../errors.js';
+import { unmet } from '../../errors.js';
 import type { Checkpoint } from '../../weights/checkpoint.js';
 import type { ConfigKeys } from '../layout/config-keys.js';
 
@@ -59,10 +59,12 @@ export function refuseGgufMeaning(
     const stem = /^(.+)\.(scale|input_scale|lora_a|lora_b)$/.exec(tensor.name)?.[1] ?? '';
     const scales = stored.tensors.has(`${stem}.weight`) || stored.unreadable.has(`${stem}.weight`);
     if (tensor.name !== 'rope_freqs.weight' && !/\.weight\.lora_[ab]$/.test(tensor.name) && !scales) continue;
-    throw new ZayascopeError(
+    throw unmet(
       'BAD_CHECKPOINT',
-      `${OP}: expected weights that are used as they stand, got ${tensor.name} beside them, which scales others (${file})`,
-      { op: OP, tensor: tensor.name },
+      OP,
+      'weights that are used as they stand',
+      `${tensor.name} beside them, which scales others`,
+      { where: file, tensor: tensor.name },
     );
   }
 }

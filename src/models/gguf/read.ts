@@ -1,5 +1,5 @@
 /** What reading the GGUF files of every family has in common. */
-import { ZayascopeError } from '../../errors.js';
+import { unmet, type ZayascopeError } from '../../errors.js';
 import type { GgufValue } from '../../native.js';
 import type { Checkpoint, StoredTensor, TensorInfo } from '../../weights/checkpoint.js';
 import type { GgufHeader } from '../../weights/formats/gguf-header.js';
@@ -85,9 +85,11 @@ export function nativeView(
 
 /** An error about tensors that the file lacks. */
 export function missingError(op: string, missing: readonly string[], file: string): ZayascopeError {
-  return new ZayascopeError(
+  return unmet(
     'MISSING_TENSOR',
-    `${op}: expected every tensor of the model, got ${missing.length} missing, first ${missing[0]} (${file})`,
-    { op, tensor: missing[0] },
+    op,
+    'every tensor of the model',
+    `${missing.length} missing, first ${missing[0]}`,
+    { where: file, tensor: missing[0] },
   );
 }

@@ -1,5 +1,5 @@
 /** Keys of config.json that transformers honours whatever the model. */
-import { describeValue } from '../../weights/describe-value.js';
+import { describeValue } from '../../describe-value.js';
 import { configError } from './config-keys.js';
 import { refuseQuantisedConfig } from './quantised.js';
 

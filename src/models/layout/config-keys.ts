@@ -1,12 +1,9 @@
-import { ZayascopeError } from '../../errors.js';
-import { describeValue } from '../../weights/describe-value.js';
+import { unmet, type ZayascopeError } from '../../errors.js';
+import { type CheckedText, FieldCheck } from '../../field-check.js';
 
 /** A `BAD_CONFIG` error: operation, expectation, what came, where. */
 export function configError(op: string, expected: string, got: string, where: string): ZayascopeError {
-  return new ZayascopeError('BAD_CONFIG', `${op}: expected ${expected}, got ${got} (${where})`, {
-    op,
-    tensor: where,
-  });
+  return unmet('BAD_CONFIG', op, expected, got, { where, tensor: where });
 }
 
 /**
@@ -28,16 +25,21 @@ export const MAX = {
  */
 export class ConfigKeys {
   readonly #json: Record<string, unknown>;
-  readonly #op: string;
-  readonly #where: string;
+  readonly #text: CheckedText;
   readonly #prefix: string;
+  readonly #check: FieldCheck;
 
   /** @param prefix path of an enclosing key with its dot, for messages. */
   constructor(json: Record<string, unknown>, op: string, where: string, prefix = '') {
     this.#json = json;
-    this.#op = op;
-    this.#where = where;
     this.#prefix = prefix;
+    this.#text = {
+      code: 'BAD_CONFIG',
+      op,
+      where,
+      wording: (key, expected) => `${prefix}${key}: ${expected}`,
+    };
+    this.#check = new FieldCheck(this.#text);
   }
 
   get isEmpty(): boolean {
@@ -55,18 +57,12 @@ export class ConfigKeys {
 
   /** An integer of at least 1 and at most `max`. */
   size(key: string, max: number, absent?: number): number {
-    const value = this.#value(key, absent);
-    if (typeof value !== 'number' || !Number.isInteger(value) || value < 1 || value > max)
-      throw this.error(key, `an integer from 1 to ${max}`, value);
-    return value;
+    return this.#check.integer(this.#value(key, absent), 1, key, max);
   }
 
   /** An integer of at least 0 and at most `MAX.count`. */
   count(key: string, absent?: number): number {
-    const value = this.#value(key, absent);
-    if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > MAX.count)
-      throw this.error(key, `an integer from 0 to ${MAX.count}`, value);
-    return value;
+    return this.#check.integer(this.#value(key, absent), 0, key, MAX.count);
   }
 
   /** A finite number above zero. */
@@ -78,18 +74,12 @@ export class ConfigKeys {
   }
 
   flag(key: string, absent: boolean): boolean {
-    const value = this.#value(key, absent);
-    if (typeof value !== 'boolean') throw this.error(key, 'true or false', value);
-    return value;
+    return this.#check.boolean(this.#value(key, absent), key);
   }
 
   /** One of a few values. */
   literal<const T extends string | number | boolean>(key: string, allowed: readonly T[], absent?: T): T {
-    const value = this.#value(key, absent);
-    const found = allowed.find((candidate) => candidate === value);
-    if (found === undefined)
-      throw this.error(key, allowed.map((each) => describeValue(each)).join(' or '), value);
-    return found;
+    return this.#check.equal(this.#value(key, absent), allowed, key);
   }
 
   /** A token id or null. Ids outside the vocabulary (such as -1) occur in published configs and are kept. */
@@ -111,21 +101,20 @@ export class ConfigKeys {
   /** An array, or null when the key is absent or null. */
   list(key: string): unknown[] | null {
     const value = this.#value(key, null);
-    if (value !== null && !Array.isArray(value)) throw this.error(key, 'a list', value);
-    return value;
+    return value === null ? null : this.#check.array(value, key, 'a list');
   }
 
   /** The keys of a nested object, or null when the key is absent or null. */
   child(key: string): ConfigKeys | null {
     const value = this.#value(key, null);
     if (value === null) return null;
-    if (typeof value !== 'object' || Array.isArray(value)) throw this.error(key, 'an object', value);
-    return new ConfigKeys(value as Record<string, unknown>, this.#op, this.#where, `${this.#prefix}${key}.`);
+    const { op, where } = this.#text;
+    return new ConfigKeys(this.#check.object(value, key), op, where, `${this.#prefix}${key}.`);
   }
 
   /** The error for a value of this object that breaks an expectation. */
   error(key: string, expected: string, got: unknown): ZayascopeError {
-    return configError(this.#op, `${this.#prefix}${key}: ${expected}`, describeValue(got), this.#where);
+    return this.#check.error(key, expected, got);
   }
 
   #value(key: string, absent: unknown): unknown {

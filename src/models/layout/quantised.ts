@@ -3,7 +3,7 @@
  * scales beside them, or packed. transformers undoes that with a library of the method; here they are refused
  * by name, because read as they stand they give a model that is wrong without a word.
  */
-import { ZayascopeError } from '../../errors.js';
+import { unmet } from '../../errors.js';
 import type { Checkpoint, StoredTensor } from '../../weights/checkpoint.js';
 import { configError } from './config-keys.js';
 
@@ -52,10 +52,12 @@ export function refuseQuantised(stored: Checkpoint): void {
   const [first] = found;
   if (first === undefined) return;
   const { tensor, method } = first;
-  throw new ZayascopeError(
+  throw unmet(
     'BAD_CHECKPOINT',
-    `${OP}: expected weights that are used as they stand, got ${tensor.name} beside them (${method}; ${found.length} tensors of the kind in ${tensor.file}); dequantise or merge the model with the library that made it`,
-    { op: OP, tensor: tensor.name, dtypes: [tensor.dtype] },
+    OP,
+    'weights that are used as they stand',
+    `${tensor.name} beside them (${method}; ${found.length} tensors of the kind in ${tensor.file}); dequantise or merge the model with the library that made it`,
+    { tensor: tensor.name, dtypes: [tensor.dtype] },
   );
 }
 

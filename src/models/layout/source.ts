@@ -1,9 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { ZayascopeError } from '../../errors.js';
+import { describeValue } from '../../describe-value.js';
+import { unmet, type ZayascopeError } from '../../errors.js';
 import type { GgufValue } from '../../native.js';
 import { type Checkpoint, openCheckpoint } from '../../weights/checkpoint.js';
-import { describeValue } from '../../weights/describe-value.js';
 import { fileSizeBytes } from '../../weights/file-access.js';
 import type { GgufHeader } from '../../weights/formats/gguf-header.js';
 import { readGgufHeader } from '../../weights/formats/gguf-header.js';
@@ -94,11 +94,10 @@ function ggufLayout({ metadata }: GgufHeader, file: string): GgufLayout {
   const known = ARCHITECTURES.find(({ family }) => (family.gguf as readonly unknown[]).includes(name));
   if (known !== undefined) return familyLayouts(known.family.name).gguf;
   const names = ARCHITECTURES.flatMap(({ family }) => family.gguf).map((each) => `"${each}"`);
-  throw new ZayascopeError(
-    'BAD_CHECKPOINT',
-    `${OP}: expected general.architecture ${names.join(' or ')}, got ${describeValue(name)} (${file})`,
-    { op: OP, tensor: file },
-  );
+  throw unmet('BAD_CHECKPOINT', OP, `general.architecture ${names.join(' or ')}`, describeValue(name), {
+    where: file,
+    tensor: file,
+  });
 }
 
 async function partFiles(path: string, count: number): Promise<string[]> {
@@ -125,8 +124,5 @@ async function partFiles(path: string, count: number): Promise<string[]> {
 }
 
 function splitError(expected: string, got: string, where: string): ZayascopeError {
-  return new ZayascopeError('BAD_CHECKPOINT', `${OP}: expected ${expected}, got ${got} (${where})`, {
-    op: OP,
-    tensor: where,
-  });
+  return unmet('BAD_CHECKPOINT', OP, expected, got, { where, tensor: where });
 }

@@ -1,6 +1,6 @@
 /** Tensors that a checkpoint stores apart and a model reads as one, and back. No data is read. */
 import { DTYPES } from '../../dtype.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet } from '../../errors.js';
 import type { Checkpoint, StoredTensor, TensorInfo } from '../../weights/checkpoint.js';
 import { sliceParts } from '../../weights/tensor-data.js';
 
@@ -14,10 +14,17 @@ export function stack(op: string, name: string, experts: readonly StoredTensor[]
     ({ dtype, shape }) => dtype !== first.dtype || String(shape) !== String(first.shape),
   );
   if (other !== undefined)
-    throw new ZayascopeError(
+    throw unmet(
       'BAD_CHECKPOINT',
-      `${op}: expected experts alike, got ${first.dtype} [${first.shape.join(', ')}] and ${other.dtype} [${other.shape.join(', ')}] (${other.name} in ${other.file})`,
-      { op, tensor: other.name, shapes: [first.shape, other.shape], dtypes: [first.dtype, other.dtype] },
+      op,
+      'experts alike',
+      `${first.dtype} [${first.shape.join(', ')}] and ${other.dtype} [${other.shape.join(', ')}]`,
+      {
+        where: `${other.name} in ${other.file}`,
+        tensor: other.name,
+        shapes: [first.shape, other.shape],
+        dtypes: [first.dtype, other.dtype],
+      },
     );
   return {
     ...first,

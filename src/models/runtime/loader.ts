@@ -1,5 +1,5 @@
 import { blockBytes, type Dtype, isQuantized, sizeBytes } from '../../dtype.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
 import { type Policy, parametersSite, type Setting } from '../../graph/policy.js';
 import { ResidentMemory, readResident } from '../../graph/resident.js';
@@ -201,10 +201,11 @@ function repack(
   );
   const needed = totalBytes(candidates);
   if (needed > memoryBytes)
-    throw new ZayascopeError(
+    throw unmet(
       'BACKEND',
-      `loadWeights: expected ${needed} bytes of free memory to repack the weights, got ${Math.floor(memoryBytes)}; without repacking they are used in the file`,
-      { op: 'loadWeights' },
+      'loadWeights',
+      `${needed} bytes of free memory to repack the weights`,
+      `${Math.floor(memoryBytes)}; without repacking they are used in the file`,
     );
   const tensors = memory.allocateRepacked(candidates.map(({ spec }) => spec));
   return candidates.flatMap((place, index) => {
@@ -264,10 +265,11 @@ function divide(places: readonly Placement[], config: ModelConfig, memoryBytes: 
   const [largest = 0, second = 0] = blocks.map(totalBytes).sort((a, b) => b - a);
   const needed = totalBytes(resident) + largest + second;
   if (needed > memoryBytes)
-    throw new ZayascopeError(
+    throw unmet(
       'BACKEND',
-      `loadWeights: expected ${needed} bytes of free memory for embedding, vectors and two blocks, got ${Math.floor(memoryBytes)}`,
-      { op: 'loadWeights' },
+      'loadWeights',
+      `${needed} bytes of free memory for embedding, vectors and two blocks`,
+      Math.floor(memoryBytes),
     );
   return { mapped, resident, blocks };
 }

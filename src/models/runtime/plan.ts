@@ -1,4 +1,4 @@
-import { badArgument, ZayascopeError } from '../../errors.js';
+import { badArgument, unmet } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
 import {
   type CompiledGraph,
@@ -299,8 +299,5 @@ function checkPlace(
 }
 
 function missing(name: string): never {
-  throw new ZayascopeError('MISSING_TENSOR', `planModel: expected ${name}, got none`, {
-    op: 'planModel',
-    tensor: name,
-  });
+  throw unmet('MISSING_TENSOR', 'planModel', name, 'none', { tensor: name });
 }

@@ -1,4 +1,4 @@
-import { badArgument, ZayascopeError } from '../../errors.js';
+import { badArgument, unmet } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
 import type { Policy } from '../../graph/policy.js';
 import { readResident, writeResident } from '../../graph/resident.js';
@@ -298,8 +298,7 @@ export class ModelSession implements Disposable {
   }
 
   #checkIdle(op: string): void {
-    if (this.#closed)
-      throw new ZayascopeError('CLOSED', `${op}: expected an open session, got a closed one`, { op });
+    if (this.#closed) throw unmet('CLOSED', op, 'an open session', 'a closed one');
     if (this.#busy) throw badArgument(op, 'one call at a time', 'another before the last had ended');
   }
 

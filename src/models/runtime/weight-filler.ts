@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { blockBytes, blockSize, ggmlType, sizeBytes } from '../../dtype.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet } from '../../errors.js';
 import { elementCount } from '../../graph/shape.js';
 import type { ResidentTensor } from '../../graph/tensor.js';
 import { type NativeMapping, native } from '../../native.js';
@@ -127,9 +127,8 @@ function requireFinite(bytes: Uint8Array, begin: number, stored: TensorInfo): vo
   const values = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
   const at = values.findIndex((value) => !Number.isFinite(value));
   if (at >= 0)
-    throw new ZayascopeError(
-      'BAD_CHECKPOINT',
-      `${OP}: expected finite values, got ${values[at]} at index ${begin + at} (${stored.name} in ${stored.file})`,
-      { op: OP, tensor: stored.name },
-    );
+    throw unmet('BAD_CHECKPOINT', OP, 'finite values', `${values[at]} at index ${begin + at}`, {
+      where: `${stored.name} in ${stored.file}`,
+      tensor: stored.name,
+    });
 }

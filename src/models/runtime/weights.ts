@@ -3,7 +3,7 @@
  * the reference's model).
  */
 import { type Dtype, isQuantized } from '../../dtype.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet, type ZayascopeError } from '../../errors.js';
 import type { Checkpoint, TensorInfo } from '../../weights/checkpoint.js';
 import { architectureOf } from '../architectures.js';
 import type { ModelConfig, RequiredTensor, WeightRole } from './architecture.js';
@@ -79,16 +79,18 @@ function checkTensor(tensor: RequiredTensor, checkpoint: Checkpoint): TensorInfo
   const stored = info ?? checkpoint.unreadable.get(name)!;
   const where = `${name} in ${stored.file}`;
   if (info === undefined || !isWeightDtype(info.dtype, tensor.role))
-    throw new ZayascopeError(
-      'BAD_CHECKPOINT',
-      `${OP}: expected a weight in ${WEIGHT_DTYPES.join(', ')}, got ${stored.dtype} (${where})`,
-      { op: OP, tensor: name, dtypes: [stored.dtype] },
-    );
+    throw unmet('BAD_CHECKPOINT', OP, `a weight in ${WEIGHT_DTYPES.join(', ')}`, stored.dtype, {
+      where,
+      tensor: name,
+      dtypes: [stored.dtype],
+    });
   if (info.shape.length !== shape.length || info.shape.some((size, axis) => size !== shape[axis]))
-    throw new ZayascopeError(
+    throw unmet(
       'BAD_CHECKPOINT',
-      `${OP}: expected the shape [${shape.join(', ')}] that the config gives, got [${info.shape.join(', ')}] (${where})`,
-      { op: OP, tensor: name, shapes: [shape, info.shape] },
+      OP,
+      `the shape [${shape.join(', ')}] that the config gives`,
+      `[${info.shape.join(', ')}]`,
+      { where, tensor: name, shapes: [shape, info.shape] },
     );
   return info;
 }
@@ -104,9 +106,11 @@ function missingError(
   checkpoint: Checkpoint,
 ): ZayascopeError {
   const { name, shape } = missing[0]!;
-  return new ZayascopeError(
+  return unmet(
     'MISSING_TENSOR',
-    `${OP}: expected ${required} tensors, got ${required - missing.length}; ${missing.length} missing, first ${name} [${shape.join(', ')}] (${checkpoint.folder})`,
-    { op: OP, tensor: name, shapes: [shape] },
+    OP,
+    `${required} tensors`,
+    `${required - missing.length}; ${missing.length} missing, first ${name} [${shape.join(', ')}]`,
+    { where: checkpoint.folder, tensor: name, shapes: [shape] },
   );
 }

@@ -1,7 +1,7 @@
+import { describeValue } from '../../describe-value.js';
 import { isQuantized } from '../../dtype.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet, type ZayascopeError } from '../../errors.js';
 import type { Checkpoint, TensorInfo } from '../../weights/checkpoint.js';
-import { describeValue } from '../../weights/describe-value.js';
 import type { GgufHeader } from '../../weights/formats/gguf-header.js';
 import type { GgufModel } from '../gguf/layout.js';
 import { refuseGgufMeaning } from '../gguf/meaning.js';
@@ -182,8 +182,5 @@ function tapMajor(
 }
 
 function bad(expected: string, got: string, where: string): ZayascopeError {
-  return new ZayascopeError('BAD_CHECKPOINT', `${OP}: expected ${expected}, got ${got} (${where})`, {
-    op: OP,
-    tensor: where,
-  });
+  return unmet('BAD_CHECKPOINT', OP, expected, got, { where, tensor: where });
 }

@@ -4,7 +4,7 @@
  * half-layer and merges what came before, so the same vectors belong to the exit of the half-layer before it:
  * see `residualScale`. Only experts change shape: one matrix each there, one stack here.
  */
-import { ZayascopeError } from '../../errors.js';
+import { unmet } from '../../errors.js';
 import type { Checkpoint, StoredTensor } from '../../weights/checkpoint.js';
 import { allTensors, slice, stack, viewOf } from '../layout/stacked.js';
 import { requiredTensors } from '../runtime/weights.js';
@@ -66,10 +66,12 @@ export function asNative(checkpoint: Checkpoint, config: ZayaConfig): Checkpoint
   const names = sources.flatMap(([, legacy]) => legacy);
   const missing = names.filter((name) => !stored.has(name));
   if (missing.length > 0)
-    throw new ZayascopeError(
+    throw unmet(
       'MISSING_TENSOR',
-      `${OP}: expected ${names.length} tensors of the legacy layout, got ${names.length - missing.length}; ${missing.length} missing, first ${missing[0]} (${checkpoint.folder})`,
-      { op: OP, tensor: missing[0] },
+      OP,
+      `${names.length} tensors of the legacy layout`,
+      `${names.length - missing.length}; ${missing.length} missing, first ${missing[0]}`,
+      { where: checkpoint.folder, tensor: missing[0] },
     );
   const view = sources.map(([native, legacy]) =>
     legacy.length === 1 && !isExpert(native)
@@ -95,14 +97,7 @@ export function asLegacy(checkpoint: Checkpoint, config: ZayaConfig): Checkpoint
   for (const [native, legacy] of legacySources(config)) {
     const tensor = stored.get(native);
     if (tensor === undefined)
-      throw new ZayascopeError(
-        'MISSING_TENSOR',
-        `asLegacy: expected ${native}, got none (${checkpoint.folder})`,
-        {
-          op: 'asLegacy',
-          tensor: native,
-        },
-      );
+      throw unmet('MISSING_TENSOR', 'asLegacy', native, 'none', { where: checkpoint.folder, tensor: native });
     for (const [index, name] of legacy.entries())
       view.push(isExpert(native) ? { ...slice(tensor, index), name } : { ...tensor, name });
   }

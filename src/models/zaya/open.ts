@@ -1,4 +1,4 @@
-import { ZayascopeError } from '../../errors.js';
+import { unmet } from '../../errors.js';
 import { type Model, type OpenModelOptions, openModel } from '../runtime/model.js';
 import type { ZayaConfig } from './config.js';
 
@@ -15,11 +15,9 @@ export async function openZaya(path: string, options: OpenModelOptions = {}): Pr
   if (isZaya(model)) return model;
   const { model_type } = model.config;
   model.close();
-  throw new ZayascopeError(
-    'BAD_CONFIG',
-    `openZaya: expected model_type zaya, got ${model_type}: openModel opens every family (${path})`,
-    { op: 'openZaya' },
-  );
+  throw unmet('BAD_CONFIG', 'openZaya', 'model_type zaya', `${model_type}: openModel opens every family`, {
+    where: path,
+  });
 }
 
 function isZaya(model: Model): model is ZayaModel {

@@ -1,9 +1,10 @@
 /** The index of a folder that `dumps/llamacpp/zayascope_recording.h` wrote: a line of JSON per event. */
+
+import { describeValue } from '../../describe-value.js';
 import { type Dtype, ggmlType } from '../../dtype.js';
 import { blockElements, TAP_DTYPES, type TapDtype } from '../../dump/dtypes.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet, type ZayascopeError } from '../../errors.js';
 import type { NativeRecorded } from '../../native-llama.js';
-import { describeValue } from '../../weights/describe-value.js';
 import { parseJsonObject } from '../../weights/json-object.js';
 
 const OP = 'importRecording';
@@ -211,8 +212,5 @@ function isSizes(value: unknown): value is number[] {
 
 /** An error over a folder. */
 export function badLine(expected: string, got: string, where: string): ZayascopeError {
-  return new ZayascopeError('BAD_DUMP', `${OP}: expected ${expected}, got ${got} (${where})`, {
-    op: OP,
-    tensor: where,
-  });
+  return unmet('BAD_DUMP', OP, expected, got, { where, tensor: where });
 }

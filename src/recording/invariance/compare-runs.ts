@@ -4,7 +4,7 @@ import { dtypeKind } from '../../dump/dtypes.js';
 import { toFloat64 } from '../../dump/float.js';
 import { type DumpGraph, readGraph } from '../../dump/graph-file.js';
 import { Dump } from '../../dump/reader.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet } from '../../errors.js';
 import { nmse } from '../replay/widen.js';
 
 /** A value at one position that is not the other run's. */
@@ -37,13 +37,7 @@ export async function logitsOf(folder: string): Promise<Float32Array> {
   await using dump = await Dump.open(folder);
   const [tap] = dump.manifest.roles?.logits ?? [];
   if (tap === undefined)
-    throw new ZayascopeError(
-      'BAD_DUMP',
-      `invariance: expected logits (result_output), got none (${folder})`,
-      {
-        op: 'invariance',
-      },
-    );
+    throw unmet('BAD_DUMP', 'invariance', 'logits (result_output)', 'none', { where: folder });
   const { values, columns, rows } = await byPosition(dump, tap);
   const out = new Float32Array(rows.size * columns);
   for (const [position, { at }] of rows)

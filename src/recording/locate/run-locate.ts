@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import { blockElements, tapBlockBytes } from '../../dump/dtypes.js';
 import type { DumpModel } from '../../dump/format.js';
 import type { GraphTensor } from '../../dump/graph-file.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet, ZayascopeError } from '../../errors.js';
 import { type NodeSource, nodeReaders, nodeSources } from '../edges.js';
 import { COPY_OPS, isNotRun } from '../quiet-ops.js';
 import { openNodeBackend } from '../replay/node-backend.js';
@@ -111,11 +111,9 @@ function nameOf({ op, name, tap }: GraphTensor): string {
 function checkSteps({ dump: a }: Recording, { dump: b }: Recording): void {
   const rows = (dump: typeof a) => (dump.manifest.calls ?? []).map(({ rows: count }) => count).join(', ');
   if (a.manifest.steps !== b.manifest.steps || rows(a) !== rows(b))
-    throw new ZayascopeError(
-      'UNPAIRED',
-      `${OP}: expected recordings of the same steps, ${rows(b)} tokens (${b.dir}), got ${rows(a)} (${a.dir})`,
-      { op: OP },
-    );
+    throw unmet('UNPAIRED', OP, `recordings of the same steps, ${rows(b)} tokens (${b.dir})`, rows(a), {
+      where: a.dir,
+    });
 }
 
 /** Judges node after node of one recording. */

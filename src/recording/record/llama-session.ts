@@ -1,6 +1,6 @@
 /** A model that libllama runs, with its tensors told as they come. Meant for a child process. */
 import { ggmlType } from '../../dtype.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet } from '../../errors.js';
 import { llamaLibraryFile, native } from '../../native.js';
 import { LLAMA_MODE, type NativeLlama, type NativeRecorded } from '../../native-llama.js';
 import type { CallPart } from './graph-rows.js';
@@ -33,10 +33,11 @@ export class LlamaSession implements Disposable {
   constructor(run: LlamaRun) {
     const { Llama } = native();
     if (Llama === undefined)
-      throw new ZayascopeError(
+      throw unmet(
         'BACKEND',
-        `${OP}: expected an addon that was built with llama.h, got one built from a checkout of ggml alone`,
-        { op: OP },
+        OP,
+        'an addon that was built with llama.h',
+        'one built from a checkout of ggml alone',
       );
     this.#run = run;
     this.#llama = new Llama(llamaLibraryFile(), run.model, (recorded) => {

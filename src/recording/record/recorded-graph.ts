@@ -2,7 +2,7 @@
 import { ggmlTypeName } from '../../dtype.js';
 import type { TapDtype } from '../../dump/dtypes.js';
 import { TAP_DTYPES } from '../../dump/dtypes.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet, type ZayascopeError } from '../../errors.js';
 import type { NativeRecorded } from '../../native-llama.js';
 import type { RowInputs } from './graph-rows.js';
 
@@ -101,5 +101,5 @@ function dtypeOf(type: number, name: string): TapDtype {
 
 /** An error of the recorder's own: what libllama told does not fit together. */
 export function unexpected(expected: string, got: string): ZayascopeError {
-  return new ZayascopeError('BACKEND', `record: expected ${expected}, got ${got}`, { op: 'record' });
+  return unmet('BACKEND', 'record', expected, got);
 }

@@ -1,7 +1,7 @@
 /** A recording opened for running its nodes again: dump, graph, weights, a device. */
 import { type DumpGraph, type GraphTensor, readGraph } from '../../dump/graph-file.js';
 import { Dump } from '../../dump/reader.js';
-import { badArgument, ZayascopeError } from '../../errors.js';
+import { badArgument, unmet } from '../../errors.js';
 import { openGgufFile } from '../../models/layout/source.js';
 import { weightsSha256 } from '../../weights/identity.js';
 import { isNotRun } from '../quiet-ops.js';
@@ -35,16 +35,16 @@ export class Recording implements AsyncDisposable {
     const dump = await Dump.open(folder);
     try {
       if (dump.manifest.graph === undefined)
-        throw new ZayascopeError(
-          'BAD_DUMP',
-          `${op}: expected a recording, which has a graph, got a dump without one (${folder})`,
-          { op },
-        );
+        throw unmet('BAD_DUMP', op, 'a recording, which has a graph', 'a dump without one', {
+          where: folder,
+        });
       if (dump.manifest.tier !== 'full')
-        throw new ZayascopeError(
+        throw unmet(
           'BAD_DUMP',
-          `${op}: expected a recording of tier full, got one of tier ${dump.manifest.tier}, which holds no values (${folder})`,
-          { op },
+          op,
+          'a recording of tier full',
+          `one of tier ${dump.manifest.tier}, which holds no values`,
+          { where: folder },
         );
       const graph = await readGraph(folder, new Set(dump.taps.map(({ name }) => name)));
       const recording = new Recording(dump, graph, await unrecordedNodes(dump, graph));
@@ -60,7 +60,7 @@ export class Recording implements AsyncDisposable {
   #check(op: string, folder: string): void {
     const { tensors, graphs } = this.graph;
     const refuse = (expected: string, got: string): never => {
-      throw new ZayascopeError('BAD_DUMP', `${op}: expected ${expected}, got ${got} (${folder})`, { op });
+      throw unmet('BAD_DUMP', op, expected, got, { where: folder });
     };
     const ran = new Set<number>();
     for (const { nodes } of graphs)
@@ -129,10 +129,12 @@ export class Recording implements AsyncDisposable {
     const { stored, sha256 } = await this.weights(op, model);
     const { name, weightsSha256: ran } = this.dump.manifest.model;
     if (ran !== undefined && sha256 !== undefined && sha256 !== ran)
-      throw new ZayascopeError(
+      throw unmet(
         'UNPAIRED',
-        `${op}: expected the model that ran, ${name} with weights ${ran.slice(0, 12)}, got weights ${sha256.slice(0, 12)} (${model})`,
-        { op },
+        op,
+        `the model that ran, ${name} with weights ${ran.slice(0, 12)}`,
+        `weights ${sha256.slice(0, 12)}`,
+        { where: model },
       );
     return stored;
   }

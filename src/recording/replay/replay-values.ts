@@ -3,7 +3,7 @@
 import { blockElements, storedBytes, tapBlockBytes } from '../../dump/dtypes.js';
 import { type DumpGraph, type GraphTensor, ownerOf } from '../../dump/graph-file.js';
 import type { Dump } from '../../dump/reader.js';
-import { ZayascopeError } from '../../errors.js';
+import { unmet, ZayascopeError } from '../../errors.js';
 import { elementCount } from '../../graph/shape.js';
 import type { Four } from '../record/recorded-graph.js';
 import { inGgmlOrder } from '../record/tap-plan.js';
@@ -142,10 +142,12 @@ export class ReplayValues {
 function sizeOf({ type, ne, name }: GraphTensor): number {
   const size = storedBytes(type, elementCount(ne));
   if (!(Number.isSafeInteger(size) && size <= MAX_TENSOR_BYTES))
-    throw new ZayascopeError(
+    throw unmet(
       'BAD_DUMP',
-      `replay: expected a tensor of whole blocks and at most ${MAX_TENSOR_BYTES} bytes, got ${ne.join(' x ')} of ${type} (${name})`,
-      { op: 'replay', tensor: name },
+      'replay',
+      `a tensor of whole blocks and at most ${MAX_TENSOR_BYTES} bytes`,
+      `${ne.join(' x ')} of ${type}`,
+      { where: name, tensor: name },
     );
   return size;
 }
@@ -158,8 +160,5 @@ const STATE_PER_MODEL = 16;
 const MAX_TENSOR_BYTES = 2 ** 32;
 
 export function lacking(expected: string, { name, op }: GraphTensor, got = 'none'): ZayascopeError {
-  return new ZayascopeError('BAD_DUMP', `replay: expected ${expected}, got ${got} (${op} ${name})`, {
-    op: 'replay',
-    tensor: name,
-  });
+  return unmet('BAD_DUMP', 'replay', expected, got, { where: `${op} ${name}`, tensor: name });
 }

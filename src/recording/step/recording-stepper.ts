@@ -1,7 +1,7 @@
 /** Walks through a recording, node by node, in the order in which it ran: nothing is computed again. */
 import { ownerOf } from '../../dump/graph-file.js';
 import { rowStats } from '../../dump/row-stats.js';
-import { badArgument, ZayascopeError } from '../../errors.js';
+import { badArgument, unmet } from '../../errors.js';
 import { type Breakpoint, type CompiledBreakpoint, compileBreakpoint } from '../../locate/step/breakpoint.js';
 import { statsOfRow, type ValueStats } from '../../locate/step/value.js';
 import { tapPattern } from '../../tap-pattern.js';
@@ -287,10 +287,7 @@ export class RecordingStepper implements AsyncDisposable {
   }
 
   #queued<T>(op: string, work: () => Promise<T>): Promise<T> {
-    if (this.#isClosed)
-      return Promise.reject(
-        new ZayascopeError('CLOSED', `${op}: expected an open stepper, got a closed one`, { op }),
-      );
+    if (this.#isClosed) return Promise.reject(unmet('CLOSED', op, 'an open stepper', 'a closed one'));
     const result = this.#last.catch(() => {}).then(work);
     this.#last = result;
     return result;

@@ -1,5 +1,5 @@
+import { describeValue } from '../../describe-value.js';
 import { ZayascopeError } from '../../errors.js';
-import { describeValue } from '../../weights/describe-value.js';
 import { INSTEAD } from './tokenizer-class.js';
 
 const OP = 'openTokenizer';

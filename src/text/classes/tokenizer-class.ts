@@ -1,5 +1,5 @@
+import { describeValue } from '../../describe-value.js';
 import { ZayascopeError } from '../../errors.js';
-import { describeValue } from '../../weights/describe-value.js';
 import { CLASSES, registeredClass, WRONGLY_NAMED } from './auto-tokenizer.js';
 
 const OP = 'openTokenizer';

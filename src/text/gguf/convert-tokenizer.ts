@@ -1,7 +1,7 @@
 import { join } from 'node:path';
+import { describeValue } from '../../describe-value.js';
 import type { GgufScalar, GgufValue } from '../../native.js';
 import { pathExists } from '../../regular-file.js';
-import { describeValue } from '../../weights/describe-value.js';
 import { mergePair, readTokens } from '../added-tokens.js';
 import { jsonTokenizer, type TokenizerDefinition } from '../json-tokenizer.js';
 import { type Around, tokensAround } from '../pipeline/post-processor.js';

@@ -1,4 +1,4 @@
-import { describeValue } from '../../weights/describe-value.js';
+import { describeValue } from '../../describe-value.js';
 import type { BpeDefinition } from './tokenizer-kind.js';
 
 /**

@@ -1,6 +1,6 @@
+import { describeValue } from '../../describe-value.js';
 import { ZayascopeError } from '../../errors.js';
 import type { GgufValue } from '../../native.js';
-import { describeValue } from '../../weights/describe-value.js';
 import { parseJsonObject } from '../../weights/json-object.js';
 import { jsonTokenizer } from '../json-tokenizer.js';
 import type { TextTokenizer } from '../tokenizer.js';

@@ -1,5 +1,5 @@
+import { describeValue } from '../../describe-value.js';
 import { ZayascopeError } from '../../errors.js';
-import { describeValue } from '../../weights/describe-value.js';
 import { byteAlphabet } from '../pipeline/byte-letters.js';
 import { mergedScores } from './merged-scores.js';
 import { flat, preTokenizerName } from './pre-tokenizers.js';
