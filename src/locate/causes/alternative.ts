@@ -60,7 +60,7 @@ export interface CauseOp {
   alike(tap: string): readonly string[];
   /** Elements of a weight, or of a value of the tested dump. */
   weightValues(name: string): Promise<Float32Array>;
-  tapValues(name: string, like: Leaf): Promise<Values>;
+  tapValues(name: string, like: Pick<Leaf, 'shape'>): Promise<Values>;
   /** Table or mask of the op's layer type as another configuration or place has it. */
   constant(name: string, config: ModelConfig, past: number): Values;
 }

@@ -9,17 +9,18 @@ import { native } from '../../native.js';
 import { buildPiece, type Leaf } from '../repro/piece.js';
 import type { Alternative } from './alternative.js';
 import type { Values } from './layout.js';
-import type { OpenOp } from './open-op.js';
+import type { OpenPiece } from './open-op.js';
 import { rewritten } from './rewrite.js';
 
 /** Runs one op again and again; its own graph is compiled once. */
 export class OpComputer implements Disposable {
-  readonly #op: OpenOp;
+  readonly #op: OpenPiece & { expected?: Values };
   readonly #backend: Backend;
   readonly #own: CompiledGraphs;
   readonly #bytes = new Map<string, Promise<ArrayBufferView>>();
 
-  constructor(op: OpenOp, backend: Backend) {
+  /** @param op without an expected value for `values` alone. */
+  constructor(op: OpenPiece & { expected?: Values }, backend: Backend) {
     this.#op = op;
     this.#backend = backend;
     this.#own = compileGraphs(backend, [op.piece.graph]);
@@ -44,7 +45,7 @@ export class OpComputer implements Disposable {
     const values = await this.values(alternative).catch(unbuilt);
     return values === undefined
       ? Number.POSITIVE_INFINITY
-      : errorOf(values, this.#op.expected, this.#op.output.isInteger);
+      : errorOf(values, this.#op.expected!, this.#op.output.isInteger);
   }
 
   /** undefined: the op's own; null: none that fits. */

@@ -69,6 +69,8 @@ export interface Piece {
    * Policy sites that were asked for while the segment was built, whether or not they matter to the piece.
    */
   sites: ReadonlySet<string>;
+  /** Values that are computed on the way and not given, in execution order; the op's own is the last. */
+  passed: readonly string[];
 }
 
 /**
@@ -107,8 +109,9 @@ export function buildPiece(source: PieceSource, setting: Setting): Piece {
     return setting(site);
   };
   const segment = segmentOf(op, blocks);
+  const made = new Map<Tensor, string>();
   const graph = buildSegment(segment, { blocks, batch: 1, tokens, logits: 'all' }, (graph) =>
-    pieceContext(graph, source, asked, segment),
+    pieceContext(graph, source, asked, segment, made),
   );
   for (const name of [...graph.outputs.keys()]) if (name !== op.name) graph.outputs.delete(name);
   graph.effects.length = 0; // states go nowhere
@@ -121,7 +124,8 @@ export function buildPiece(source: PieceSource, setting: Setting): Piece {
   }
   const nodes = needed(graph);
   const leaves = nodes.filter((node) => node.op === 'input').map(leafOf);
-  return { graph, nodes, leaves, sites };
+  const passed = nodes.flatMap((node) => made.get(node) ?? []);
+  return { graph, nodes, leaves, sites, passed };
 }
 
 /** The nodes as plain data: equal for pieces that compute the same. */
@@ -144,6 +148,7 @@ function pieceContext(
   { config, required, op, tokens, stored, isGiven, columns }: PieceSource,
   setting: Setting,
   segment: number,
+  made: Map<Tensor, string>,
 ): ModelContext {
   const inputs = new Map<string, Tensor>();
   const leaf = (kind: Leaf['kind'], name: string, dtype: Dtype, shape: Shape): Tensor => {
@@ -167,7 +172,11 @@ function pieceContext(
     hasHead: required.has('lm_head.weight') || stored.has('lm_head.weight'),
     taps: {
       wants: (name) => name === op.name,
-      apply: (name, value) => (name !== op.name && isGiven(name) ? given(name, value) : value),
+      apply(name, value) {
+        if (name !== op.name && isGiven(name)) return given(name, value);
+        made.set(value, name);
+        return value;
+      },
     },
     leaf(_, { kind, name, block, dtype, shape, role }) {
       if (kind === 'weight') {

@@ -2,19 +2,12 @@
  * A port that wrote little more than its residual stream: between two values many ops lie, and several of the
  * port's known choices meet there, of which none explains the error alone.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import type { LocateReport } from '../../../src/index.js';
 import { runCommand } from '../../cli/run-command.js';
-import {
-  type PortName,
-  portFolder,
-  portModel,
-  portReference,
-  portScratch,
-  TINY_MODEL,
-} from './port-folders.js';
+import { editedFolder } from './edited-folder.js';
+import { type PortName, portModel, portReference, TINY_MODEL } from './port-folders.js';
 
 const FEW = /^(residual|final_residual|result|ffn_moe_topk)/;
 /** Values at the ends of blocks: what the port calls residual-2 is the output of block 0. */
@@ -29,28 +22,12 @@ async function located(
   changed?: string,
   change: (value: number) => number = (value) => value,
 ): Promise<LocateReport> {
-  const folder = portScratch(`few-${name}-${kept.source.replace(/\W/g, '')}-${changed}`);
-  mkdirSync(folder);
-  const values = readFileSync(join(portFolder(name), 'tensors.bin'));
-  const parts: Buffer[] = [];
-  let end = 0;
-  const lines = readFileSync(join(portFolder(name), 'index.jsonl'), 'utf8')
-    .trimEnd()
-    .split('\n')
-    .flatMap((line) => {
-      const entry = JSON.parse(line);
-      if (entry.name === undefined) return [line];
-      if (!kept.test(entry.name)) return [];
-      const bytes = 4 * entry.ne.reduce((all: number, size: number) => all * size, 1);
-      const own = Buffer.from(values.subarray(entry.offset, entry.offset + bytes));
-      if (entry.name === changed)
-        for (let at = 0; at < bytes; at += 4) own.writeFloatLE(change(own.readFloatLE(at)), at);
-      parts.push(own);
-      end += bytes;
-      return [JSON.stringify({ ...entry, offset: end - bytes })];
-    });
-  writeFileSync(join(folder, 'index.jsonl'), `${lines.join('\n')}\n`);
-  writeFileSync(join(folder, 'tensors.bin'), Buffer.concat(parts));
+  const folder = editedFolder(name, `few-${name}-${kept.source.replace(/\W/g, '')}-${changed}`, {
+    keeps: (value) => value === undefined || kept.test(value),
+    change(value, elements) {
+      if (value === changed) elements.set(elements.map(change));
+    },
+  });
   const config = join(TINY_MODEL, 'config.json');
   const out = `${folder}-dump`;
   await runCommand(['import', folder, '--map', 'llamacpp', '--config', config, '--out', out]);

@@ -15,6 +15,10 @@ export interface BatchSizes {
 export interface Mixing {
   says: string;
   from: (element: number) => number;
+  /** Channels of all heads are one axis, or heads stay where they are. */
+  isSimple: boolean;
+  /** Elements that stand for all, and where each is from. */
+  sample: readonly (readonly [element: number, from: number])[];
 }
 
 type Axis = 'h' | 'c' | 's' | 't';
@@ -25,12 +29,18 @@ const WORDS: Readonly<Record<Axis, string>> = { h: 'heads', c: 'channels', s: 's
  * All ways in which one order of the axes can be taken for another so that sequences mix, simple ones first:
  * channels of all heads as one axis, then heads by themselves.
  */
-export function* mixings(sizes: BatchSizes): Generator<Mixing> {
+export function mixings(sizes: BatchSizes): Mixing[] {
   const { sequences, tokens, heads, channels } = sizes;
   const whole = { s: sequences, t: tokens, h: 1, c: heads * channels };
-  yield* ofAxes(['c', 's', 't'], whole, false);
+  const found = [...ofAxes(['c', 's', 't'], whole, false)];
   if (heads > 1 && channels > 1)
-    yield* ofAxes(['h', 'c', 's', 't'], { ...whole, h: heads, c: channels }, true);
+    found.push(...ofAxes(['h', 'c', 's', 't'], { ...whole, h: heads, c: channels }, true));
+  // Several orders of axes may move elements alike.
+  const seen = new Set<string>();
+  return found.filter(({ sample }) => {
+    const key = sample.map(([, from]) => from).join();
+    return !seen.has(key) && seen.add(key);
+  });
 }
 
 function* ofAxes(axes: readonly Axis[], size: Record<Axis, number>, hasHeads: boolean): Generator<Mixing> {
@@ -39,13 +49,17 @@ function* ofAxes(axes: readonly Axis[], size: Record<Axis, number>, hasHeads: bo
     for (const read of orders) {
       if (written === read) continue;
       const from = source(written, read, size);
-      if (!mixes(from, size)) continue;
+      const each = size.t * size.h * size.c;
+      const sample = [...sampled(each * size.s)].map((element) => [element, from(element)] as const);
+      if (!sample.some(([to, source]) => Math.floor(to / each) !== Math.floor(source / each))) continue;
       const isEach = hasHeads && written[0] === 'h' && read[0] === 'h';
       const list = (order: readonly Axis[]) =>
         `[${(isEach ? order.slice(1) : order).map((axis) => WORDS[axis]).join(', ')}]`;
       yield {
         says: `${isEach ? 'of each head ' : ''}what lies ${list(written)} in memory is read as ${list(read)}`,
         from,
+        isSimple: isEach || !hasHeads,
+        sample,
       };
     }
 }
@@ -79,14 +93,6 @@ function joined(at: Record<Axis, number>, order: readonly Axis[], size: Record<A
   return order.reduce((sum, axis) => sum * size[axis] + at[axis], 0);
 }
 
-/** True where some element comes from another sequence. */
-function mixes(from: Mixing['from'], size: Record<Axis, number>): boolean {
-  const each = size.t * size.h * size.c;
-  for (const element of sampled(each * size.s))
-    if (Math.floor(element / each) !== Math.floor(from(element) / each)) return true;
-  return false;
-}
-
 function permutations<T>(list: readonly T[]): T[][] {
   if (list.length < 2) return [[...list]];
   return list.flatMap((first, k) =>
@@ -102,6 +108,11 @@ function* sampled(count: number): Generator<number> {
   for (let element = 0; element < count; element += step) yield element;
 }
 
+/** A value of all sequences, mixed. */
+export function mixedValues({ from }: Mixing, right: Float32Array): Float32Array {
+  return right.map((_, k) => right[from(k)]!);
+}
+
 /** Energy NMSE of `tested` against `right` mixed, with `added` where each element then stands. */
 export function mixedError(
   mixing: Mixing,
@@ -110,16 +121,20 @@ export function mixedError(
   tested: Float32Array,
   most: number,
 ): number {
-  const over = (elements: Iterable<number>): number => {
+  const over = (elements: Iterable<readonly [number, number]>): number => {
     let [error, size] = [0, 0];
-    for (const k of elements) {
-      const value = right[mixing.from(k)]! + (added?.[k] ?? 0);
+    for (const [k, from] of elements) {
+      const value = right[from]! + (added?.[k] ?? 0);
       error += (value - tested[k]!) ** 2;
       size += value ** 2;
     }
     return error === 0 ? 0 : error / size;
   };
   // A sample tells what is far off.
-  const some = over(sampled(right.length));
-  return some > 10 * most ? some : over(right.keys());
+  const some = over(mixing.sample);
+  return some > 10 * most ? some : over(all(mixing, right.length));
+}
+
+function* all({ from }: Mixing, count: number): Generator<readonly [number, number]> {
+  for (let element = 0; element < count; element++) yield [element, from(element)];
 }

@@ -2,7 +2,8 @@
 import type { DumpView } from '../../../dump/dump-view.js';
 import type { Policy } from '../../../graph/policy.js';
 import { explainStructures } from '../../causes/explain.js';
-import { explainSequences, mixedAlone } from '../../causes/sequences/explain.js';
+import { mixedAlone } from '../../causes/sequences/alone.js';
+import { explainSequences } from '../../causes/sequences/explain.js';
 import { type KindInput, locatedKinds } from '../kinds.js';
 import type { OwnErrorHooks } from '../own-errors.js';
 import type { LocatedOp, LocateReport } from '../report.js';
@@ -49,7 +50,7 @@ export async function explainKinds(
     ...{ runners, base, tested, holds, begins: input.begins },
     ...{ faults: open, kinds: kindsOf(open) },
   });
-  const mixed = new Set(batched.flatMap((cause) => cause.taps));
+  const mixed = new Set(batched.causes.flatMap((cause) => cause.taps));
   const rest = open.filter(({ tap }) => !mixed.has(tap));
   const structures = await explainStructures({
     ...{ runners, base, tested, holds, begins: input.begins },
@@ -57,7 +58,7 @@ export async function explainKinds(
     choices: new Map([...explained].map(([kind, all]) => [kind, all.map(({ choices }) => choices)])),
     ...run('trying causes'),
   });
-  const causes = [...batched, ...structures.causes];
+  const causes = [...batched.causes, ...structures.causes];
   // What explains the rest names the choices that it was found beside.
   const whole = new Set(causes.flatMap(({ taps }) => taps));
   const told = new Map(
@@ -72,6 +73,6 @@ export async function explainKinds(
   return {
     kinds: locatedKinds({ ...input, explained: told, causes, unknown: structures.unknown }),
     causes,
-    notes: structures.notes,
+    notes: [...batched.notes, ...structures.notes],
   };
 }
