@@ -33,12 +33,17 @@ export async function readTensor(
     throw badArgument(OP, 'the whole tensor, whose axes are stored in another order', 'a range', info.name);
   const out = new Uint8Array(endBytes - beginBytes);
   let done = 0;
-  for (const part of sliceParts(info, beginBytes, endBytes)) {
-    const target = out.subarray(done, done + part.sizeBytes);
-    await withFile(OP, part.file, (handle) =>
-      readInto(`${OP} ${info.name}`, handle, part.file, part.offsetBytes, target),
-    );
-    done += part.sizeBytes;
+  const slices = sliceParts(info, beginBytes, endBytes);
+  for (let at = 0; at < slices.length; ) {
+    const { file } = slices[at]!;
+    // A view may have very many parts, all in one file.
+    await withFile(OP, file, async (handle) => {
+      for (; at < slices.length && slices[at]!.file === file; at++) {
+        const { offsetBytes, sizeBytes } = slices[at]!;
+        await readInto(`${OP} ${info.name}`, handle, file, offsetBytes, out.subarray(done, done + sizeBytes));
+        done += sizeBytes;
+      }
+    });
   }
   return info.storedAxes === undefined ? out : permute(out, info.shape, info.storedAxes);
 }

@@ -1,7 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import type { DumpView } from '../../dump/dump-view.js';
-import { toFloat32 } from '../../dump/float.js';
 import { isMasked, MANIFEST_FILE, type TapInfo } from '../../dump/format.js';
 import type { RawDtype } from '../../dump/import/raw-dtype.js';
 import {
@@ -16,6 +15,7 @@ import { explained } from '../../regular-file.js';
 import { type Origin, originOf } from '../sides/side-by-side.js';
 import { recordedNonFinite, type UnpairedNonFinite } from '../unpaired-non-finite.js';
 import { openFileLogits } from './file-logits.js';
+import { roundingNotes, roundLogits } from './round-logits.js';
 
 const OP = 'verifyLogits';
 /** The name that transformers gives the logits, for dumps that say nothing of roles. */
@@ -123,10 +123,12 @@ export async function dumpLogits(dump: DumpView): Promise<LogitsSource> {
     kind: 'dump',
     origin: originOf(dump),
     values: 'logits',
-    notes:
-      dump.manifest.status === 'partial'
+    notes: [
+      ...(dump.manifest.status === 'partial'
         ? [`${basename(resolve(path))} is partial: its producer did not finish`]
-        : [],
+        : []),
+      ...roundingNotes(tap.dtype, basename(resolve(path))),
+    ],
     tokens: knownTokens(dump.manifest.sequences),
     masked: isMasked(tap),
     partial: dump.manifest.status === 'partial',
@@ -137,7 +139,7 @@ export async function dumpLogits(dump: DumpView): Promise<LogitsSource> {
       const row = places[index]!;
       const batch = await dump.readRows(tap.name, row, row + 1);
       if (batch === undefined) throw bad(`a value in row ${row}`, 'none', path);
-      return toFloat32(batch.data, batch.dtype);
+      return roundLogits(batch.data, batch.dtype, `${tap.name} in ${path}`);
     },
     [Symbol.asyncDispose]: async () => {},
   };

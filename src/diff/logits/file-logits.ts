@@ -2,7 +2,7 @@
  * Logits in a file of another program: which of its values they are, and which positions their rows are of.
  */
 import { basename, resolve } from 'node:path';
-import { toFloat32 } from '../../dump/float.js';
+import type { TapElements } from '../../dump/float.js';
 import {
   type ForeignSource,
   type ForeignValue,
@@ -18,6 +18,7 @@ import { badArgument, type ZayascopeError } from '../../errors.js';
 import type { Origin } from '../sides/side-by-side.js';
 import { noneUnpaired, type UnpairedNonFinite } from '../unpaired-non-finite.js';
 import type { LogitsRow, LogitsSource } from './check-source.js';
+import { roundingNotes, roundLogits } from './round-logits.js';
 
 const OP = 'verifyLogits';
 /** Names that programs give to their logits, the surest first. */
@@ -97,13 +98,15 @@ async function fromSource(
       value.origin ?? path,
     );
   const rowBytes = vocabulary * foreignBytes(dtype);
-  const asFloats = (bytes: Uint8Array): Float32Array =>
-    toFloat32(toTapElements(bytes, dtype, value.name), tapDtypeOf(dtype));
+  const asFloats = (data: TapElements): Float32Array =>
+    roundLogits(data, tapDtypeOf(dtype), value.origin ?? path);
   const places = Array.from({ length: count }, (_, row) => ({ sequence: 0, position: first + row }));
   const read = async (index: number): Promise<Float32Array> => {
     if (readRange !== undefined && value.layout === undefined)
-      return asFloats(await readRange(index * rowBytes, (index + 1) * rowBytes));
-    whole ??= toFloat32(plan.apply(toTapElements(await value.read(), dtype, value.name)), tapDtypeOf(dtype));
+      return asFloats(
+        toTapElements(await readRange(index * rowBytes, (index + 1) * rowBytes), dtype, value.name),
+      );
+    whole ??= asFloats(plan.apply(toTapElements(await value.read(), dtype, value.name)));
     return whole.slice(index * vocabulary, (index + 1) * vocabulary);
   };
   return {
@@ -111,7 +114,7 @@ async function fromSource(
     kind: 'raw file',
     origin: fileOrigin(path),
     values: 'logits',
-    notes: [...source.notes, ...(dtype === 'F64' ? [`${basename(path)}: F64 rounded to F32`] : [])],
+    notes: [...source.notes, ...roundingNotes(dtype, basename(path))],
     tokens: tokens === undefined ? undefined : [tokens],
     vocabulary,
     rows: places,

@@ -1,4 +1,4 @@
-import { toFloat32 } from '../../dump/float.js';
+import { toFloat32, toFloat64 } from '../../dump/float.js';
 import type { TensorBatch } from '../../dump/reader.js';
 
 /** How many of the most likely tokens are compared; fewer where the vocabulary is smaller. */
@@ -55,6 +55,8 @@ export interface LogitsReport {
   topAgreement: number;
 }
 
+type Floats = Float32Array | Float64Array;
+
 /** Rows of logits, shape [rows, V], and where they stand. */
 export type LogitRows = Pick<TensorBatch, 'shape' | 'data' | 'dtype' | 'sequence' | 'position'>;
 
@@ -67,8 +69,8 @@ export class LogitsComparison {
   add(reference: LogitRows, tested: LogitRows): void {
     const [rows, width] = reference.shape as [number, number];
     this.#vocabulary = width;
-    const a = toFloat32(reference.data, reference.dtype);
-    const b = toFloat32(tested.data, tested.dtype);
+    const a = floatsOf(reference);
+    const b = floatsOf(tested);
     for (let row = 0; row < rows; row++)
       this.#tokens.push({
         sequence: reference.sequence[row]!,
@@ -96,7 +98,11 @@ export class LogitsComparison {
   }
 }
 
-function compareRow(a: Float32Array, b: Float32Array): Omit<TokenLogits, 'sequence' | 'position'> {
+function floatsOf({ data, dtype }: LogitRows): Floats {
+  return dtype === 'F64' ? toFloat64(data, dtype) : toFloat32(data, dtype);
+}
+
+function compareRow(a: Floats, b: Floats): Omit<TokenLogits, 'sequence' | 'position'> {
   const [topA, topB] = [mostLikely(a), mostLikely(b)];
   if (topA.length === 0 || topB.length === 0)
     return {
@@ -137,7 +143,7 @@ function compareRow(a: Float32Array, b: Float32Array): Omit<TokenLogits, 'sequen
  * logit is NaN or +Infinity, or all are −Infinity: soft-max gives such a row no probabilities, so no token is
  * likeliest.
  */
-export function mostLikely(logits: Float32Array): number[] {
+export function mostLikely(logits: Floats): number[] {
   const top: number[] = [];
   let least = Number.NEGATIVE_INFINITY;
   for (let id = 0; id < logits.length; id++) {
@@ -153,7 +159,7 @@ export function mostLikely(logits: Float32Array): number[] {
   return logits[top[0]!] === Number.NEGATIVE_INFINITY ? [] : top;
 }
 
-function margin(logits: Float32Array, top: readonly number[]): number {
+function margin(logits: Floats, top: readonly number[]): number {
   if (top.length === 0) return Number.NaN;
   return top.length < 2 ? Number.POSITIVE_INFINITY : logits[top[0]!]! - logits[top[1]!]!;
 }

@@ -123,10 +123,9 @@ export function foreignBytes(dtype: ForeignDtype): number {
   return storedBits(dtype)! / 8;
 }
 
-/** The dtype that a dump stores a value in: F64 is rounded to F32, integers become I32. */
+/** The dtype that a dump stores a value in: floats keep theirs, integers become I32. */
 export function tapDtypeOf(dtype: ForeignDtype): TapDtype {
-  if (dtype === 'F32' || dtype === 'F16' || dtype === 'BF16') return dtype;
-  return dtype === 'F64' ? 'F32' : 'I32';
+  return dtype === 'F32' || dtype === 'F16' || dtype === 'BF16' || dtype === 'F64' ? dtype : 'I32';
 }
 
 /**
@@ -152,7 +151,7 @@ export function toTapElements(
     case 'BF16':
       return new Uint16Array(buffer, byteOffset, length);
     case 'F64':
-      return Float32Array.from(new Float64Array(buffer, byteOffset, length));
+      return new Float64Array(buffer, byteOffset, length);
     case 'I32':
       return new Int32Array(buffer, byteOffset, length);
     case 'I64':

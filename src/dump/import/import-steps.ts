@@ -1,6 +1,9 @@
 /** Which tokens the values of a source belong to. */
 import { type ForeignSource, type ForeignValue, importError } from './foreign.js';
 
+/** Far more than any context; a row takes about 180 bytes of memory, and a line of the manifest. */
+const MAX_TOKENS = 1 << 22;
+
 /** One forward step of one sequence. */
 export interface ImportStep {
   /** Number of the forward call, which steps of several sequences share. */
@@ -37,6 +40,13 @@ export function importSequences(
   const told = source.steps ?? [{ count: given?.length ?? guessCount(source) }];
   const several = told.some(({ sequence = 0 }) => sequence > 0);
   const total = told.reduce((sum, { count }) => sum + count, 0);
+  if (total > MAX_TOKENS)
+    throw importError(
+      'BAD_ARGUMENT',
+      `at most ${MAX_TOKENS} tokens (is the first axis of its values the token axis?)`,
+      `${total}`,
+      source.name,
+    );
   const length = (given ?? own?.flat())?.length ?? total;
   if (length < total || (length > total && !source.mayLackFirstRows))
     throw importError('BAD_ARGUMENT', `ids of ${total} tokens`, `${length}`, source.name);

@@ -36,17 +36,34 @@ const DTYPES: Readonly<Record<string, ForeignDtype>> = {
   V2: 'BF16',
 };
 
+/**
+ * NumPy's other spellings, those of 64-bit systems where they differ. The byte order goes before letters
+ * alone.
+ */
+const LETTERS: Readonly<Record<string, string>> = {
+  ...{ f: 'f4', e: 'f2', d: 'f8', '?': 'b1', b: 'i1', h: 'i2', i: 'i4', l: 'i8', q: 'i8', p: 'i8', n: 'i8' },
+  ...{ B: 'u1', H: 'u2', I: 'u4', L: 'u8', Q: 'u8', P: 'u8', N: 'u8', g: 'f16', F: 'c8', D: 'c16' },
+};
+const WORDS: Readonly<Record<string, string>> = {
+  ...{ float16: 'f2', float32: 'f4', float64: 'f8', half: 'f2', single: 'f4', double: 'f8', float: 'f8' },
+  ...{ int8: 'i1', int16: 'i2', int32: 'i4', int64: 'i8', byte: 'i1', short: 'i2', intc: 'i4', int: 'i8' },
+  ...{ intp: 'i8', long: 'i8', longlong: 'i8', uint8: 'u1', uint16: 'u2', uint32: 'u4', uint64: 'u8' },
+  ...{ ubyte: 'u1', ushort: 'u2', uintc: 'u4', uint: 'u8', uintp: 'u8', ulong: 'u8', ulonglong: 'u8' },
+  ...{ bool: 'b1', bool_: 'b1', longdouble: 'f16', float128: 'f16', complex64: 'c8', complex128: 'c16' },
+  ...{ object: 'O', object_: 'O', str: 'U', datetime64: 'M8', timedelta64: 'm8' },
+};
+
 /** Why others are not read. */
 const REFUSED: readonly (readonly [RegExp, string])[] = [
   [/^O/, 'Python objects, which only running a pickle gives back; save plain arrays'],
-  [/^c/, 'complex numbers; save real and imaginary part'],
+  [/^c\d/, 'complex numbers; save real and imaginary part'],
   [/^f(16|12)/, 'long doubles, whose bytes depend on the machine; save float64'],
   [
     /^V1$/,
     'one-byte values of ml_dtypes, which the file does not tell apart (float8_e4m3, float8_e5m2, ..); save float32',
   ],
   [/^[mM]/, 'dates or durations'],
-  [/^[SUa]/, 'text'],
+  [/^[SUac]/, 'text'],
 ];
 
 /**
@@ -97,7 +114,8 @@ export function parseNpyHeader(
       text.trim().slice(0, 80),
       where,
     );
-  const [, order, kind] = /^([<>|=]?)(.*)$/s.exec(String(descr)) as unknown as [string, string, string];
+  const [, order, spelling] = /^([<>|=]?)(.*)$/s.exec(String(descr)) as unknown as [string, string, string];
+  const kind = kindOf(order, spelling);
   if (typeof descr !== 'string')
     return { unusable: 'a structured dtype; save its fields as arrays of their own' };
   const isBits = kind === 'u2';
@@ -118,6 +136,16 @@ export function parseNpyHeader(
       where,
     );
   return { dtype, shape, fortran, bigEndian: order === '>' && foreignBytes(dtype) > 1, dataOffset };
+}
+
+/** Kind and size as NumPy itself writes them, of any of its spellings of one. */
+function kindOf(order: string, spelling: string): string {
+  const known = Object.hasOwn(LETTERS, spelling)
+    ? LETTERS[spelling]
+    : order === '' && Object.hasOwn(WORDS, spelling)
+      ? WORDS[spelling]
+      : undefined;
+  return known ?? spelling.replace(/^([a-zA-Z])0+(?=[1-9])/, '$1');
 }
 
 function isShape(value: unknown): value is number[] {

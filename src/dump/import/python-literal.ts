@@ -1,3 +1,5 @@
+import { beginsString, readPythonString } from './python-string.js';
+
 /**
  * The literals that NumPy's headers are made of: a dictionary of strings, booleans, numbers, tuples and
  * lists.
@@ -20,8 +22,10 @@ const MAX_DEPTH = 16;
 export function parsePythonLiteral(text: string): Literal | undefined {
   let at = 0;
   const blank = (): void => {
-    // Python's, which has no other kinds of space.
-    while (/[ \t\n\r\f]/.test(text[at] ?? '')) at++;
+    // Python's, which has no other kinds of space; a comment ends with its line, a line that ends in a
+    // backslash goes on.
+    for (let length = -1; length !== 0; at += length)
+      length = /^(?:[ \t\n\r\f]|\\\r?\n|#[^\n\r]*)*/.exec(text.slice(at, at + 4096))![0].length;
   };
   const take = (token: string): boolean => {
     blank();
@@ -43,25 +47,35 @@ export function parsePythonLiteral(text: string): Literal | undefined {
     }
     return list;
   };
+  // Strings side by side are one.
+  const strings = (): string => {
+    let all = '';
+    do {
+      const found = readPythonString(text, at) ?? fail();
+      all += found.value;
+      at = found.end;
+      blank();
+    } while (beginsString(text.slice(at, at + 2)));
+    return all;
+  };
   const value = (depth: number): Literal => {
     if (depth > MAX_DEPTH) fail();
     blank();
     const rest = text.slice(at, at + 4096);
-    const string = /^[uU]?('(?:[^'\\\n\r]|\\.)*'|"(?:[^"\\\n\r]|\\.)*")/.exec(rest);
-    if (string !== null) {
-      at += string[0].length;
-      return string[1]!.slice(1, -1);
-    }
+    if (beginsString(rest)) return strings();
     const word = /^(?:True|False|None)(?!\w)/.exec(rest);
     if (word !== null) {
       at += word[0].length;
       return word[0] === 'None' ? null : word[0] === 'True';
     }
-    // An integer has no zeros in front; no header has a fraction.
-    const number = /^([-+]?(?:0+|[1-9]\d*))L?(?![\w.])/.exec(rest);
+    // A decimal integer has no zeros in front; no header has a fraction.
+    const number =
+      /^([-+]?)(0[xX](?:_?[\da-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+|0(?:_?0)*|[1-9](?:_?\d)*)L?(?![\w.])/.exec(
+        rest,
+      );
     if (number !== null) {
       at += number[0].length;
-      return Number(number[1]);
+      return Number(number[2]!.replaceAll('_', '')) * (number[1] === '-' ? -1 : 1);
     }
     if (take('(')) {
       const list = items(')', depth);

@@ -1,5 +1,7 @@
 import { basename } from 'node:path';
+import type { StoredTensor } from '../../weights/checkpoint.js';
 import { readPytorchFile } from '../../weights/formats/pytorch.js';
+import { readTensor } from '../../weights/tensor-data.js';
 import { fromStoredAxes, plainSource, readsFrom, unusableValue } from './file-values.js';
 import { FOREIGN_DTYPES, type ForeignSource, type ForeignValue } from './foreign.js';
 
@@ -13,23 +15,22 @@ const OP = 'importDump';
  */
 export async function openPytorchSource(path: string): Promise<ForeignSource> {
   const { tensors, others } = await readPytorchFile(OP, 'BAD_DUMP', path);
-  const values = tensors.map(
-    ({ name: key, dtype, shape, offsetBytes, sizeBytes, storedAxes }): ForeignValue => {
-      const known = FOREIGN_DTYPES.find((each) => each === dtype);
-      const name = key === '' ? basename(path).replace(/\.(pt|pth|bin)$/, '') : key;
-      const origin = `${key || 'the tensor'} in ${path}`;
-      if (known === undefined) return unusableValue(name, `dtype ${dtype}`, origin);
-      return {
-        name,
-        step: 0,
-        dtype: known,
-        shape,
-        ...(storedAxes === undefined ? {} : fromStoredAxes(shape, storedAxes)),
-        origin,
-        ...readsFrom(path, offsetBytes, sizeBytes),
-      };
-    },
-  );
+  const values = tensors.map((tensor): ForeignValue => {
+    const { name: key, dtype, shape, offsetBytes, sizeBytes, storedAxes } = tensor;
+    const known = FOREIGN_DTYPES.find((each) => each === dtype);
+    const name = key === '' ? basename(path).replace(/\.(pt|pth|bin)$/, '') : key;
+    const origin = `${key || 'the tensor'} in ${path}`;
+    if (known === undefined) return unusableValue(name, `dtype ${dtype}`, origin);
+    return {
+      name,
+      step: 0,
+      dtype: known,
+      shape,
+      ...(storedAxes === undefined ? {} : fromStoredAxes(shape, storedAxes)),
+      origin,
+      ...(tensor.parts.length === 1 ? readsFrom(path, offsetBytes, sizeBytes) : readsParts(tensor)),
+    };
+  });
   const notes =
     others.length === 0
       ? []
@@ -37,4 +38,12 @@ export async function openPytorchSource(path: string): Promise<ForeignSource> {
           `Not tensors, left out: ${others.slice(0, 8).join(', ')}${others.length > 8 ? ` and ${others.length - 8} more` : ''}.`,
         ];
   return plainSource('pytorch', basename(path), values, { notes });
+}
+
+/** A view whose elements lie apart. */
+function readsParts(tensor: StoredTensor) {
+  return {
+    read: () => readTensor(tensor),
+    readRange: (begin: number, end: number) => readTensor(tensor, begin, end),
+  };
 }

@@ -77,7 +77,10 @@ export async function openTextLogits(path: string): Promise<ForeignSource> {
         JSON.stringify(entry.slice(0, 60)),
         path,
       );
-    values.push(numberOf(value.toLowerCase()));
+    const number = numberOf(value.toLowerCase());
+    if (Number.isFinite(number) && !Number.isFinite(Math.fround(number)))
+      throw importError('BAD_ARGUMENT', `a logit that F32 can hold in line ${line + 1}`, value, path);
+    values.push(number);
     digits.add(value.toLowerCase());
   }
   const data = Float32Array.from(values);

@@ -7,6 +7,7 @@ import { type ErrorCode, ZayascopeError } from '../../errors.js';
 import type { StoredTensor } from '../checkpoint.js';
 import { fileSizeBytes, withFile } from '../file-access.js';
 import { type Pickled, type PickledTensor, PickleError, readPickle } from './pickle.js';
+import { MAX_REPEATED, MAX_RUNS, viewOf } from './strided-view.js';
 import { readZipDirectory, readZipMember, type ZipMember, type ZipReader, zipMemberStart } from './zip.js';
 
 const MAX_PICKLE_BYTES = 256 * 1024 * 1024;
@@ -46,8 +47,8 @@ export function isPytorchArchive(members: readonly ZipMember[]): boolean {
 
 /**
  * Reads which tensors a file holds and where they lie. No function of the pickle is run.
- * @throws `code` for a malformed file, a TorchScript program, a pickle of more than tensors, views with gaps;
- * `IO`.
+ * @throws `code` for a malformed file, a TorchScript program, a pickle of more than tensors, views of too
+ * many parts; `IO`.
  */
 export async function readPytorchFile(op: string, code: ErrorCode, file: string): Promise<PytorchFile> {
   const fileBytes = await fileSizeBytes(op, file);
@@ -109,53 +110,36 @@ export async function readPytorchFile(op: string, code: ErrorCode, file: string)
           `${member.sizeBytes} that are ${member.method}`,
           where,
         );
-      const elements = tensor.shape.reduce((all, size) => all * size, 1);
-      if (!(elements <= storage.elements) || (elements > 0 && tensor.offset > storage.elements - elements))
+      const view = viewOf(tensor);
+      if (!(view.end <= storage.elements))
         throw bad(
           `a view inside the storage's ${storage.elements} elements`,
-          `[${tensor.shape.join(', ')}] from ${tensor.offset} on`,
+          `[${tensor.shape.join(', ')}] with strides [${tensor.strides.join(', ')}] from ${tensor.offset} on`,
           where,
         );
-      const storedAxes = axesByStride(tensor);
-      if (storedAxes === undefined)
+      if (view.runs === undefined || (view.elements > storage.elements && view.elements > MAX_REPEATED))
         throw bad(
-          'a tensor without gaps (call .contiguous() before saving)',
-          `strides [${tensor.strides.join(', ')}]`,
+          `a view of at most ${MAX_RUNS} runs, or ${MAX_REPEATED} repeated elements (call .contiguous() before saving)`,
+          `[${tensor.shape.join(', ')}] with strides [${tensor.strides.join(', ')}]`,
           where,
         );
       if (!starts.has(member.name)) starts.set(member.name, await zipMemberStart(reader, member));
-      const part = {
+      const start = starts.get(member.name)!;
+      const { storedAxes } = view;
+      const parts = view.runs.map(({ first, count }) => ({
         file,
-        offsetBytes: starts.get(member.name)! + tensor.offset * bytes,
-        sizeBytes: elements * bytes,
-      };
-      const isPlain = storedAxes.every((axis, place) => axis === place);
+        offsetBytes: start + first * bytes,
+        sizeBytes: count * bytes,
+      }));
       tensors.push({
-        name,
-        dtype,
-        shape: tensor.shape,
-        ...part,
-        parts: [part],
-        ...(isPlain ? {} : { storedAxes }),
+        ...{ name, dtype, shape: tensor.shape, ...parts[0]! },
+        sizeBytes: view.elements * bytes,
+        parts,
+        ...(storedAxes === undefined ? {} : { storedAxes }),
       });
     }
     return { tensors, others: found.others };
   });
-}
-
-/** The axes from the slowest to the fastest, if the elements lie side by side; undefined if not. */
-function axesByStride({ shape, strides }: PickledTensor): number[] | undefined {
-  const isSmall = (axis: number): boolean => shape[axis]! <= 1;
-  const axes = shape.map((_, axis) => axis);
-  if (shape.some((size) => size === 0)) return axes;
-  // Axes of size one have any stride and may stay where they are.
-  const large = axes.filter((axis) => !isSmall(axis)).sort((a, b) => strides[b]! - strides[a]!);
-  let expected = 1;
-  for (const axis of [...large].reverse()) {
-    if (strides[axis] !== expected) return undefined;
-    expected *= shape[axis]!;
-  }
-  return axes.map((axis) => (isSmall(axis) ? axis : large.shift()!));
 }
 
 interface Found {

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { diffDumps } from '../../../src/diff/diff.js';
@@ -179,7 +179,7 @@ describe('zayascope import', () => {
     expect(stderr).toContain(message);
   });
 
-  it('narrows 64-bit values', async () => {
+  it('narrows 64-bit integers and keeps 64-bit floats', async () => {
     const file = await safetensors({
       norm: { shape: [2, 1], data: Float64Array.from([0.1, 2]) },
       'layers.0.mlp.gate:expert': { shape: [2], data: BigInt64Array.from([3n, -1n]) },
@@ -187,11 +187,44 @@ describe('zayascope import', () => {
     const out = join(temporaryFolder(), 'dump');
     expect((await runCommand(['import', file, '--tokens', '1,2', '--out', out])).code).toBe(0);
     const dump = await opened(out);
-    expect([...(await dump.read('norm')).data]).toEqual([Math.fround(0.1), 2]);
+    expect([...(await dump.read('norm')).data]).toEqual([0.1, 2]);
     expect(await dump.read('layers.0.mlp.gate:expert')).toMatchObject({
       dtype: 'I32',
       data: Int32Array.from([3, -1]),
     });
+  });
+
+  it('keeps what F32 cannot hold, and says when logits are rounded to it', async () => {
+    const out = join(temporaryFolder(), 'dump');
+    const file = await safetensors({ lm_head: { shape: [2, 2], data: Float64Array.from([1, 2, 1e300, 3]) } });
+    const { code, stdout } = await runCommand(['import', file, '--tokens', '1,2', '--out', out]);
+    expect([code, stdout]).toEqual([0, expect.not.stringContaining('NOT FINITE')]);
+    expect([...(await (await opened(out)).read('lm_head')).data]).toEqual([1, 2, 1e300, 3]);
+    const same = await runCommand(['diff', out, out]);
+    expect([same.code, same.stdout]).toEqual([0, expect.not.stringMatching(/non-finite|infinit/i)]);
+    for (const side of [file, out]) {
+      const { code, stderr } = await runCommand(['verify-logits', side, side]);
+      expect([code, stderr]).toEqual([
+        2,
+        expect.stringContaining('expected logits that F32 can hold, got 1e+300 at index 0'),
+      ]);
+    }
+    const small = await safetensors({ lm_head: { shape: [1, 2], data: Float64Array.from([0.1, 1]) } });
+    const { stdout: said } = await runCommand(['verify-logits', small, small]);
+    expect(said).toContain('values.safetensors: F64 rounded to F32');
+  });
+
+  it('refuses more tokens than memory holds before it takes any', async () => {
+    const rows = 2 ** 28;
+    const file = join(temporaryFolder(), 'norm.npy');
+    const header = `{'descr': '|u1', 'fortran_order': False, 'shape': (${rows}, 1), }`.padEnd(117);
+    writeFileSync(file, Buffer.from(`\x93NUMPY\x01\x00\x76\x00${header}\n`, 'latin1'));
+    truncateSync(file, 128 + rows);
+    const before = process.memoryUsage.rss();
+    const out = join(temporaryFolder(), 'dump');
+    const { code, stderr } = await runCommand(['import', file, '--out', out]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining(`expected at most 4194304 tokens`)]);
+    expect(process.memoryUsage.rss() - before).toBeLessThan(64e6);
   });
 
   it('refuses token ids of another number of tokens', async () => {

@@ -51,6 +51,10 @@ with open(os.path.join(out, 'python-2', 'norm.npy'), 'wb') as file:
     file.write(b'\x93NUMPY\x01\x00' + struct.pack('<H', len(header)) + header.encode() + A.tobytes())
 expected['python-2'] = A.astype(np.float64).ravel().tolist()
 
+D = A.astype(np.float64) * 1e300
+raw_npy('word', "{'descr': 'float64', 'fortran_order': False, 'shape': (5, 16), }\n", D.tobytes())
+raw_npy('letter', "{'descr': '>d', 'fortran_order': False, 'shape': (5, 16), }\n", D.astype('>f8').tobytes())
+raw_npy('literal', "{'descr': '<' r'f4', # a comment\n '\\x73hape': (0b101, \\\n 0x1_0), \"\"\"fortran_order\"\"\": False}\n", A.tobytes())
 np.savez(os.path.join(out, 'mixed.npz'), norm=A, meta=np.array({'a': 1}, dtype=object), name=np.array('hello'))
 expected['mixed.npz'] = expected['python-2']
 
@@ -85,7 +89,19 @@ both = torch.from_numpy(np.concatenate([A * 2, A]))
 torch.save({'norm': both[5:]}, os.path.join(out, 'view.pth'))
 expected['view.pth'] = expected['python-2']
 torch.save(torch.nn.Linear(2, 2), os.path.join(out, 'module.pt'))
-torch.save({'norm': both[:, ::2]}, os.path.join(out, 'gaps.pt'))
+# Views whose elements lie apart, repeat, or both; as torch.load gives them.
+wide = torch.from_numpy(np.concatenate([A, A * 3], 1))
+for name, view in {
+    'every-second.pt': both[:5, ::2],
+    'columns.pt': wide[:, 7:20],
+    'expanded.pt': torch.from_numpy(A[2].copy()).expand(5, 16),
+    'expanded-column.pt': torch.from_numpy(A[:, :1].copy()).expand(5, 16),
+    'apart-and-turned.pt': wide.t()[1:20:3],
+    'windows.pt': both.flatten().as_strided((5, 16), (3, 2), 4),
+}.items():
+    torch.save({'norm': view}, os.path.join(out, name))
+    expected[name] = torch.load(os.path.join(out, name))['norm'].double().flatten().tolist()
+torch.save({'norm': torch.zeros(1).expand(1 << 20, 1 << 10)}, os.path.join(out, 'endless.pt'))
 torch.save({'norm': torch.from_numpy(A)}, os.path.join(out, 'old.pt'), _use_new_zipfile_serialization=False)
 
 # logits
