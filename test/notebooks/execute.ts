@@ -1,7 +1,6 @@
 /** Runs notebooks with the real kernel. */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 
@@ -37,47 +36,23 @@ export function notebookNames(): string[] {
     .sort();
 }
 
-/** A notebook of these code cells. */
-export function notebookOf(cells: readonly string[]): string {
-  return JSON.stringify({
-    nbformat: 4,
-    nbformat_minor: 5,
-    metadata: {
-      kernelspec: { name: 'tslab', display_name: 'TypeScript (Zayascope)', language: 'typescript' },
-    },
-    cells: cells.map((source, index) => ({
-      cell_type: 'code',
-      id: `cell-${index}`,
-      metadata: {},
-      source,
-      outputs: [],
-      execution_count: null,
-    })),
-  });
+/** What came of notebooks, and of drafts: the error that stopped each, or null. */
+export interface Executed {
+  runs: NotebookRun[];
+  errors: Record<string, string | null>;
 }
 
 /**
- * Executes the committed notebooks of these names, and others that are given as code cells, in one Python
- * process. The exports lie in `out`.
+ * Executes the committed notebooks of these names, each in a kernel of its own, and drafts, lists of code
+ * cells, in one kernel together. One Python process does it; the exports lie in `out`.
  */
 export async function executeNotebooks(
   names: readonly string[],
-  others: Readonly<Record<string, readonly string[]>>,
+  drafts: Readonly<Record<string, readonly string[]>>,
   out: string,
-): Promise<Map<string, NotebookRun>> {
-  const drafts = mkdtempSync(join(tmpdir(), 'zayascope-notebooks-'));
-  try {
-    const written = Object.entries(others).map(([name, cells]) => {
-      const file = join(drafts, `${name}.ipynb`);
-      writeFileSync(file, notebookOf(cells));
-      return file;
-    });
-    const notebooks = [...names.map((name) => join(notebooksFolder, `${name}.ipynb`)), ...written];
-    const answer = await python({ notebooks, cwd: notebooksFolder, out });
-    return new Map((JSON.parse(answer) as NotebookRun[]).map((run) => [run.name, run]));
-  } finally {
-    rmSync(drafts, { recursive: true, force: true });
-  }
+): Promise<Executed> {
+  const notebooks = names.map((name) => join(notebooksFolder, `${name}.ipynb`));
+  return JSON.parse(await python({ notebooks, drafts, cwd: notebooksFolder, out })) as Executed;
 }
 
 async function python(request: object): Promise<string> {

@@ -44,5 +44,13 @@ try {
   // A folder that cannot be written to: the first figure brings the script along, as everywhere else.
 }
 
-const { startKernel } = createRequire(import.meta.url)('tslab/dist/main.js');
+// What a cell imports is loaded once and stays as it is, so nobody has to watch its files. TypeScript would
+// watch some hundreds of them, and tslab stops with "Unexpected pending rebuildTimer" where two change at
+// once.
+const require = createRequire(join(root, 'node_modules', 'tslab', 'dist', 'main.js'));
+const { sys } = require('@tslab/typescript-for-tslab');
+sys.watchFile = () => ({ close() {} });
+sys.watchDirectory = () => ({ close() {} });
+
+const { startKernel } = require('./main.js');
 startKernel({ configPath: process.argv[2], enableFindLocal: false });
