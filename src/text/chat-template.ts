@@ -2,6 +2,7 @@ import { parse, tokenize } from '@huggingface/jinja';
 import { ZayascopeError } from '../errors.js';
 import { withoutBlockSpace } from './template/block-space.js';
 import { Interpreter, type Node } from './template/interpreter.js';
+import { joinNumbers } from './template/number-literals.js';
 import { fromJson, TemplateFault } from './template/values.js';
 
 const OP = 'renderChat';
@@ -58,7 +59,7 @@ function parsed(template: string, where: string): readonly Node[] {
   try {
     // Jinja reads every line end as \n.
     const text = withoutBlockSpace(template.replace(/\r\n?/g, '\n'));
-    const tokens = withTests(tokenize(text));
+    const tokens = withTests(joinNumbers(tokenize(text)));
     const brackets = innermostBrackets(tokens);
     checkConditions(tokens, brackets);
     checkSubscripts(tokens, brackets);

@@ -1,6 +1,7 @@
+import { exactInteger } from './arithmetic.js';
 import { type Args, argument, type FilterContext, type Named } from './filter-arguments.js';
 import { extreme, ignoringCase, keyOf, path, sorted } from './filter-keys.js';
-import { escaped, parsed, rounded } from './filter-values.js';
+import { escaped, parsedFloat, rounded } from './filter-values.js';
 import { binary, contains } from './operators.js';
 import { toJson, toText } from './printing.js';
 import { test } from './tests.js';
@@ -88,10 +89,10 @@ const FILTERS: Record<string, Filter> = {
       (value instanceof Generator ? value.take(1) : iterate(value))[0],
       new Undefined('No first item, sequence was empty.'),
     ),
-  float: (value, args) => {
-    const number =
-      typeof value === 'string' ? parsed(value, /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i) : asNumber(value);
-    return number === undefined ? given<Value, Value>(args[0], new Float(0)) : new Float(number);
+  float: (value, args, named) => {
+    const fallback = argument(args, named, 0, 'default');
+    const number = typeof value === 'string' ? parsedFloat(value) : asNumber(value);
+    return number === undefined ? given<Value, Value>(fallback, new Float(0)) : new Float(number);
   },
   groupby: (value, args, named, context) => {
     const attribute = argument(args, named, 0, 'attribute');
@@ -120,10 +121,15 @@ const FILTERS: Record<string, Filter> = {
     );
     return budget.text(changed.join('\n'));
   },
-  int: (value, args) => {
-    if (typeof value === 'string') return given(parsed(value, /^[+-]?\d+(\.\d*)?$/), given(args[0], 0));
-    const number = asNumber(value);
-    return number === undefined || !Number.isFinite(number) ? given(args[0], 0) : Math.trunc(number);
+  int: (value, args, named) => {
+    if (argument(args, named, 1, 'base') !== undefined)
+      throw new TemplateFault('the filter int with a base is not supported');
+    const number = typeof value === 'string' ? parsedFloat(value) : asNumber(value);
+    if (typeof value !== 'string' && Math.abs(number ?? 0) === Number.POSITIVE_INFINITY)
+      throw new TemplateFault('cannot convert float infinity to integer');
+    return number === undefined || !Number.isFinite(number)
+      ? given(argument(args, named, 0, 'default'), 0)
+      : exactInteger(Math.trunc(number));
   },
   items: (value) => {
     if (value instanceof Undefined) return new Generator([]);
@@ -181,9 +187,14 @@ const FILTERS: Record<string, Filter> = {
     ];
     const number = asNumber(value);
     if (number === undefined) throw new TemplateFault(`round of a ${typeName(value)}`);
-    const factor = 10 ** asInteger(digits, 'precision');
-    if (how === 'ceil') return new Float(Math.ceil(number * factor) / factor);
-    if (how === 'floor') return new Float(Math.floor(number * factor) / factor);
+    if (asInteger(digits, 'precision') < 0 || (digits as number) > 15)
+      throw new TemplateFault('round to that many digits is not supported');
+    const factor = 10 ** (digits as number);
+    if (how !== 'common' && !Number.isFinite(number * factor))
+      throw new TemplateFault('cannot convert float infinity or NaN to integer');
+    // Python's floor and ceil are integers, which have no negative zero.
+    if (how === 'ceil') return new Float((Math.ceil(number * factor) + 0) / factor);
+    if (how === 'floor') return new Float((Math.floor(number * factor) + 0) / factor);
     return rounded(value, number, digits as number);
   },
   safe: (value) => (value instanceof Markup ? value : new Markup(toText(value))),

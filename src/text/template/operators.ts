@@ -1,3 +1,4 @@
+import { computed } from './arithmetic.js';
 import type { Budget } from './budget.js';
 import { toText } from './printing.js';
 import {
@@ -60,7 +61,7 @@ export function contains(container: Value, item: Value, budget: Budget): boolean
 function arithmetic(operator: string, a: Value, b: Value, budget: Budget): Value {
   const [x, y] = [asNumber(a), asNumber(b)];
   if (x !== undefined && y !== undefined)
-    return numbers(operator, x, y, a instanceof Float || b instanceof Float);
+    return computed(operator, x, y, a instanceof Float || b instanceof Float);
   if (operator === '+') {
     if (typeof a === 'string' && typeof b === 'string') return budget.text(a + b);
     if (Array.isArray(a) && Array.isArray(b)) return counted([...a, ...b], budget);
@@ -89,36 +90,6 @@ function counted(items: Value[], budget: Budget): Value[] {
   if (items.length > MAX_ITEMS) throw new TemplateFault(`a list of more than ${MAX_ITEMS} items`);
   budget.step(items.length);
   return items;
-}
-
-function numbers(operator: string, x: number, y: number, isFloat: boolean): Value {
-  const result = (value: number): Value => {
-    if (isFloat) return new Float(value);
-    if (!Number.isSafeInteger(value)) throw new TemplateFault('integers beyond 2^53 are not supported');
-    return value === 0 ? 0 : value;
-  };
-  const divisor = (): number => {
-    if (y === 0) throw new TemplateFault('division by zero');
-    return y;
-  };
-  switch (operator) {
-    case '+':
-      return result(x + y);
-    case '-':
-      return result(x - y);
-    case '*':
-      return result(x * y);
-    case '/':
-      return new Float(x / divisor());
-    case '//':
-      return result(Math.floor(x / divisor()));
-    case '%':
-      return result(x - Math.floor(x / divisor()) * y);
-    case '**':
-      return y < 0 ? new Float(x ** y) : result(x ** y);
-    default:
-      throw new TemplateFault(`the operator ${operator} is not supported`);
-  }
 }
 
 function fault(operator: string, a: Value, b: Value): TemplateFault {
