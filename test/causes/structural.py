@@ -31,7 +31,7 @@ AT_ONCE = 2
 def main() -> None:
     args = _parse()
     torch.set_num_threads(1)
-    wanted = [*CAUSES, *OTHERS, *WITHIN] if args.only is None else args.only.split(",")
+    wanted = list(dict.fromkeys([*CAUSES, *OTHERS, *WITHIN])) if args.only is None else args.only.split(",")
     model = load_model(args.model, getattr(torch, args.dtype), read_headers(args.model))
     jobs = [None, *(ALL[name] for name in wanted)]
     running = 0

@@ -232,7 +232,64 @@ NEW = [
         f"{ATTENTION}.qkv_proj.v_proj_current",
         change(lambda model: _values_of_the_next(model.model.layers)),
     ),
+    Fault(
+        "weight-rows-exchanged",
+        "Rows 3 and 90 of the output projection are exchanged in block 2.",
+        "layers.2.self_attn.o_proj",
+        _block(2, lambda block: _exchange(block.self_attn.o_proj.weight, 3, 90)),
+    ),
+    Fault(
+        "weight-rows-moved",
+        "The rows of the output projection are moved on by one in block 4.",
+        "layers.4.self_attn.o_proj",
+        _block(4, lambda block: block.self_attn.o_proj.weight.copy_(block.self_attn.o_proj.weight.roll(1, 0))),
+    ),
+    Fault(
+        "router-rows-exchanged",
+        "Rows 2 and 7 of the router's first layer are exchanged, and its bias is not.",
+        "layers.0.mlp.gate.router_mlp.fc1",
+        _blocks(lambda block: _exchange(block.mlp.gate.router_mlp.fc1.weight, 2, 7)),
+    ),
+    Fault(
+        "tokens-exchanged",
+        "Tokens 5 and 9 of the output of attention are exchanged in block 3.",
+        "layers.3.self_attn.o_proj",
+        _block(3, lambda block: output_of(block.self_attn.o_proj, lambda value: value[:, _exchanged_order(value.shape[1], 5, 9)])),
+    ),
+    Fault(
+        "token-repeated",
+        "Token 7 of the output of attention has the value of token 6.",
+        "layers.3.self_attn.o_proj",
+        _block(3, lambda block: output_of(block.self_attn.o_proj, lambda value: value[:, [k - (k == 7) for k in range(value.shape[1])]])),
+    ),
+    Fault(
+        "tokens-left-out",
+        "The output of attention is 0 from token 20 on.",
+        "layers.3.self_attn.o_proj",
+        _block(3, lambda block: output_of(block.self_attn.o_proj, lambda value: value * (torch.arange(value.shape[1]) < 20)[:, None])),
+    ),
+    Fault(
+        "query-heads-exchanged",
+        "Query heads 2 and 5 are exchanged in the query projection.",
+        f"{ATTENTION}.qkv_proj.q_proj",
+        _blocks(lambda block: _exchange(block.self_attn.qkv_proj.q_proj.weight.unflatten(0, (8, -1)), 2, 5)),
+    ),
+    Fault(
+        "experts-exchanged",
+        "Experts 1 and 4 have each other's weights in block 1.",
+        "layers.1.mlp.experts:gate_up",
+        _block(1, lambda block: [_exchange(weight, 1, 4) for weight in (block.mlp.experts.gate_up_proj, block.mlp.experts.down_proj)]),
+    ),
 ]
+
+
+def _exchanged_order(count: int, a: int, b: int) -> list[int]:
+    return [b if k == a else a if k == b else k for k in range(count)]
+
+
+def _exchange(weight: torch.Tensor, a: int, b: int) -> None:
+    """Two entries of the first axis."""
+    weight[[a, b]] = weight[[b, a]].clone()
 
 
 def _values_of_the_next(blocks) -> None:
@@ -270,6 +327,15 @@ CAUSES = {
     "rotated-backwards": "backwards",
     "soft-max-after-choice": "soft-max after the choice",
     "values-of-the-next-block": "block 1",
+    "weight-rows-exchanged": "exchanged H 3 90",
+    "weight-rows-moved": "moved H -1",
+    "router-rows-exchanged": "exchanged rows 2 7 mlp.gate.router_mlp.fc1.weight",
+    "tokens-exchanged": "exchanged T 5 9",
+    "token-repeated": "moved T 7,6",
+    "tokens-left-out": "zero T 20–55",
+    "query-heads-exchanged": "exchanged nq 2 5",
+    "experts-exchanged": "exchanged experts 1 4",
+    "one-key": "zero S 3",
     # Those of test/faults.
     "embedding-scaled": "factor √H embed_tokens",
     "input-scale-before-bias": "form scale-first",

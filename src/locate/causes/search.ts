@@ -3,6 +3,7 @@ import { ZayascopeError } from '../../errors.js';
 import { formatFactor } from '../../text-table.js';
 import type { Alternative } from './alternative.js';
 import { errorOf, type OpComputer } from './compute.js';
+import { movedEntries } from './moved-entries.js';
 import type { OpenOp } from './open-op.js';
 import { CAUSES } from './table.js';
 import { valueWords } from './words.js';
@@ -85,11 +86,15 @@ export async function findCauses(
   const factor = plainFactor(op, own, before, limit);
   if (factor !== undefined && (factor.key === 'zero' || known.has(factor.key))) return [factor];
   const all = CAUSES.flatMap((kind) => [...kind.alternatives(op)]);
-  const first = all.filter(({ key, family }) => known.has(key) || known.has(family?.key ?? ''));
-  for (const alternatives of onlyKnown ? [first] : [first, all]) {
+  const moved = await movedEntries(op, own, limit);
+  const first = [...all, ...moved].filter(
+    ({ key, family }) => known.has(key) || known.has(family?.key ?? ''),
+  );
+  for (const alternatives of onlyKnown ? [first] : [first, all, moved]) {
     const found: FoundCause[] = [];
     for (const alternative of alternatives) {
-      if (!budget.take()) break;
+      // Those of what is wrong are few.
+      if (!budget.take() && alternatives !== moved) break;
       const after = await computer.error(alternative);
       if (explains(before, after, limit)) found.push({ ...told(alternative), before, after });
     }
