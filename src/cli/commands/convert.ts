@@ -9,6 +9,7 @@ import { ggufTypeOption } from '../options/gguf-type.js';
 import { withProgress } from '../progress.js';
 import { runCancellable } from '../run-cancellable.js';
 import { fields } from '../table.js';
+import { noticeUnusedBlocks } from '../unused-blocks-notice.js';
 
 interface ConvertCommandOptions {
   type: GgufType;
@@ -49,6 +50,7 @@ async function runConvert(
   const { terminal } = context;
   const { convertModel } = await import('../../models/gguf/convert.js');
   const { readImportance } = await import('../../weights/imatrix.js');
+  await noticeUnusedBlocks(terminal, model);
   const started = performance.now();
   await runCancellable(context, async (signal) => {
     const mebibytes = (bytes: number) => Math.floor(bytes / 2 ** 20);

@@ -3,6 +3,7 @@ import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
 import { thresholdOption } from '../options/values.js';
 import { withProgress } from '../progress.js';
+import { noticeUnusedBlocks } from '../unused-blocks-notice.js';
 
 interface DiffWeightsCommandOptions {
   tensors: string;
@@ -68,6 +69,7 @@ async function runDiffWeights(
   const { formatWeightsDiff } = await import('../../weights-diff/format-weights-diff.js');
   const isByContent =
     byContent || !(await isKnownFamily(referencePath)) || !(await isKnownFamily(testedPath));
+  for (const path of [referencePath, testedPath]) await noticeUnusedBlocks(terminal, path);
   const report = await withProgress(terminal, 'diff-weights', 'tensors', async (onProgress) => {
     const settings = { tensors, allowNonFinite: allowNonfinite, onProgress, failAbove };
     if (isByContent) return diffWeightsByContent(referencePath, testedPath, settings);

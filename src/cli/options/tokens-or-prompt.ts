@@ -3,6 +3,7 @@ import { badArgument } from '../../errors.js';
 import { printableLine } from '../../printable.js';
 import type { SpecialTokens } from '../../text/tokenizer.js';
 import type { Terminal } from '../terminal.js';
+import { noticeUnusedBlocks } from '../unused-blocks-notice.js';
 import { parseTokens, readSequences } from './tokens.js';
 
 /** What {@link addTokenOptions} adds to a command's options. */
@@ -81,6 +82,7 @@ export async function resolveSequences(
   terminal: Terminal,
 ): Promise<ResolvedSequences> {
   const { tokens, tokensFile, prompt, chat, system, special } = options;
+  await noticeUnusedBlocks(terminal, model);
   if (prompt === undefined) {
     const textOnly = Object.entries({ chat, system, special }).find(([, value]) => value !== undefined);
     if (textOnly !== undefined) throw badArgument(op, `--${textOnly[0]} with --prompt`, 'it without');

@@ -15,6 +15,7 @@ import { familyLayouts, layoutsOf } from '../layouts.js';
 import type { ModelConfig } from '../runtime/architecture.js';
 import { refuseQuantised } from './quantised.js';
 import { readConfig } from './read-config.js';
+import { refuseUncountedBlocks } from './unused-blocks.js';
 
 const OP = 'openModelSource';
 
@@ -59,6 +60,7 @@ async function openFolder(path: string): Promise<ModelSource> {
 
 async function openGguf(path: string): Promise<ModelSource> {
   const { gguf, stored } = await openGgufFile(path);
+  refuseUncountedBlocks(gguf, stored, OP, path);
   const { dialect, config, checkpoint } = ggufLayout(gguf, path).open(gguf, stored, path);
   return { path, layout: `gguf ${dialect}`, config, checkpoint, metadata: gguf.metadata };
 }
