@@ -1,4 +1,5 @@
 import type { DumpTier, Manifest } from '../dump/format.js';
+import { architectureOf } from '../models/architectures.js';
 import type { Model } from '../models/runtime/model.js';
 import type { SegmentSink } from '../models/runtime/plan.js';
 import type { ModelSession } from '../models/runtime/session.js';
@@ -52,7 +53,7 @@ export async function captureSession(
   const writer = await createDump(model, selection, { out, tier, overwrite, sequences: session.tokens });
   const byName = new Map(selection.selected.map((tap) => [tap.name, tap]));
   // A tapped head needs the logits of all tokens; otherwise those of the last will do.
-  const logits = selection.wants('lm_head') ? 'all' : 'last';
+  const logits = selection.wants(architectureOf(config).family.roles.logits!) ? 'all' : 'last';
   let step = 0;
 
   const forwardBatch = async (sequences: readonly (readonly number[])[]) => {

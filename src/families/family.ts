@@ -64,6 +64,25 @@ export interface Family {
    * out, all [T, heads, d]; `weights` after the soft-max. Absent where a family has no such taps.
    */
   readonly attention?: Readonly<Record<'queries' | 'keys' | 'values' | 'weights' | 'output', string>>;
+  /** What is known of axes besides those of every family (`axes.ts`), by name. */
+  readonly axes: {
+    /** Factors of axes that join heads and channels without saying so in their name. */
+    readonly parts: Readonly<Record<string, readonly string[]>>;
+    /** What entries are called, one and several. */
+    readonly entries: Readonly<Record<string, readonly [one: string, many: string]>>;
+    /** Words for the halves of an axis `2X`, by `X`. */
+    readonly halves: Readonly<Record<string, string>>;
+    /**
+     * Where the last class of the router runs no expert: the axis of classes, and the constant that is 0 for
+     * that class and 1 for others.
+     */
+    readonly classes?: { readonly axis: string; readonly keep: string };
+  };
+  /**
+   * Modules inside those of a block that are parts of their own where policies are cut or attributed, as
+   * patterns without the block.
+   */
+  readonly parts: readonly string[];
   /** True if the last class of the router runs no expert. */
   readonly hasSkipClass: boolean;
   /**

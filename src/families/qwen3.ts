@@ -43,6 +43,8 @@ export const QWEN3 = {
     argsort: { x: '.mlp.gate:router_probs' },
     rope: { x: '.self_attn.q_norm' },
   },
+  axes: { parts: {}, entries: {}, halves: {} },
+  parts: ['mlp.*'],
   hasSkipClass: false,
   states: {},
   roles: {

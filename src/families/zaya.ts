@@ -37,6 +37,18 @@ export const ZAYA = {
     weights: '.self_attn:attn_weights',
     output: '.self_attn:attn_output',
   },
+  axes: {
+    parts: { C: ['nq+nk', 'd'], 'nk*d/2': ['nk/2', 'd'] },
+    entries: {
+      'nq+nk': ['head', 'heads'],
+      'nk/2': ['head', 'heads'],
+      'E+1': ['class', 'classes'],
+      leads: ['lead row', 'lead rows'],
+    },
+    halves: { F: 'gate and up' },
+    classes: { axis: 'E+1', keep: 'expert_keep' },
+  },
+  parts: ['self_attn.{qkv_proj,qk_norm}', 'mlp.*'],
   hasSkipClass: true,
   states: {
     convolution: { tap: '.self_attn.qkv_proj:conv_state', axes: ['channel of q and k', 'row kept'] },

@@ -62,14 +62,18 @@ async function readReference(
   folder: string,
 ): Promise<{ tokens: number[]; logits: Float32Array }> {
   const { Dump } = await import('../../dump/reader.js');
+  const { familyOf } = await import('../../dump/roles.js');
+  const { hasRole } = await import('../../families/roles.js');
   const { toFloat32 } = await import('../../dump/float.js');
   await using dump = await Dump.open(folder);
   const tokens = dump.manifest.sequences[0]?.tokens ?? [];
-  const { data, dtype, shape } = await dump.read('lm_head', { sequence: 0 });
+  const logits = dump.taps.find(({ name }) => hasRole(familyOf(dump.manifest), 'logits', name));
+  const name = logits?.name ?? 'lm_head';
+  const { data, dtype, shape } = await dump.read(name, { sequence: 0 });
   if (shape[0] !== tokens.length)
     throw badArgument(
       op,
-      `a dump with lm_head at all ${tokens.length} positions of its sequence`,
+      `a dump with ${name} at all ${tokens.length} positions of its sequence`,
       `${shape[0]}`,
       folder,
     );

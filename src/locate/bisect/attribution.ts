@@ -1,9 +1,10 @@
 import { ZayascopeError } from '../../errors.js';
+import type { Family } from '../../families/family.js';
 import { siteKind } from '../../graph/policy.js';
 import type { PolicyRunnerOptions, RunCost } from '../replay/policy-runner.js';
 import { groupSites, siteOp } from '../replay/policy-sites.js';
 import { openPolicyTests, type PolicyProblem } from '../replay/policy-tests.js';
-import { siteModule, splitBy } from './levels.js';
+import { siteModules, splitBy } from './levels.js';
 
 /** How sites are grouped: kind of choice, part of a block, value or module, or block. */
 export const ATTRIBUTION_GROUPS = ['kind', 'module', 'op', 'block'] as const;
@@ -65,7 +66,8 @@ export async function attribute(
   try {
     const sites = new Map(tests.differences.map(({ site }) => [site.name, site]));
     const all = [...sites.keys()];
-    const groups = splitBy(all, KEYS[by]);
+    const keyOf = siteKey(by, tests.family);
+    const groups = splitBy(all, keyOf);
     const known = new Map<string, number>();
     const total = 3 * groups.length + 2;
     let done = 0;
@@ -86,7 +88,7 @@ export async function attribute(
     for (const group of groups) {
       before.push(...group);
       rows.push({
-        group: KEYS[by](group[0]!),
+        group: keyOf(group[0]!),
         pattern: groupSites(group.map((name) => sites.get(name)!))
           .map(({ pattern }) => pattern)
           .join(','),
@@ -109,12 +111,19 @@ export async function attribute(
   }
 }
 
-const KEYS: Record<AttributionGroup, (site: string) => string> = {
-  kind: (site) => `#${siteKind(site)}`,
-  module: siteModule,
-  op: siteOp,
-  block: (site) => {
-    const block = /^layers\.(\d+)/.exec(site)?.[1];
-    return block === undefined ? 'embedding and head' : `block ${block}`;
-  },
-};
+/** What names the group of a site. */
+function siteKey(by: AttributionGroup, family: Family): (site: string) => string {
+  switch (by) {
+    case 'kind':
+      return (site) => `#${siteKind(site)}`;
+    case 'module':
+      return siteModules(family);
+    case 'op':
+      return siteOp;
+    case 'block':
+      return (site) => {
+        const block = /^layers\.(\d+)/.exec(site)?.[1];
+        return block === undefined ? 'embedding and head' : `block ${block}`;
+      };
+  }
+}

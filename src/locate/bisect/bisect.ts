@@ -4,7 +4,7 @@ import type { PolicyRunnerOptions, RunCost } from '../replay/policy-runner.js';
 import { groupSites } from '../replay/policy-sites.js';
 import { openPolicyTests, type PolicyProblem, type PolicyTests } from '../replay/policy-tests.js';
 import { deltaDebug, type Minimum, type MinimumUnit, type Unit } from './delta-debug.js';
-import { splitSites } from './levels.js';
+import { siteSplitter } from './levels.js';
 import { openBisectState } from './state.js';
 import { type Oracle, TestLedger } from './test-ledger.js';
 
@@ -153,7 +153,7 @@ export async function bisect(problem: PolicyProblem, options: BisectOptions = {}
       ],
       spent,
     );
-    const minimum = await deltaDebug(ledger, all, splitSites);
+    const minimum = await deltaDebug(ledger, all, siteSplitter(tests.family));
     const interactions = await findInteractions(ledger, minimum, tests);
     return {
       good: { policy: problem.good.name, error: good },

@@ -1,5 +1,5 @@
 /** How a value's elements lie along its axes, and the orders in which another program may hold them. */
-import { AXIS_PARTS } from './words.js';
+import { axisParts } from './words.js';
 
 /** One axis, or one factor of an axis that joins several: `nq*d` is heads by channels. */
 export interface Factor {
@@ -12,7 +12,7 @@ export type Values = Float32Array | Int32Array;
 
 /**
  * The factors of a value's axes, slowest first. An axis that joins others (`nq*d`, `2F`, see {@link
- * AXIS_PARTS}) gives several.
+ * axisParts}) gives several.
  * @param size of a named axis; undefined for one that is not known.
  */
 export function factorsOf(
@@ -22,7 +22,7 @@ export function factorsOf(
 ): Factor[] {
   return axes.flatMap((axis, index) => {
     const whole = shape[index]!;
-    const parts = AXIS_PARTS[axis] ?? split(axis);
+    const parts = axisParts(axis) ?? split(axis);
     const known = parts.map((name) => ({
       name,
       size: /^\d+$/.test(name) ? Number(name) : (size(name) ?? 0),

@@ -1,45 +1,47 @@
-/**
- * The few names that causes know: what axes are made of, and what their entries are called. All else is read
- * off the trace.
- */
+/** What causes call axes and values: axes by the records of the families, all else by the trace. */
+import { AXIS_ENTRIES } from '../../families/axes.js';
+import { FAMILIES } from '../../families/families.js';
+import type { Family } from '../../families/family.js';
 import { opWords } from '../faults/plain-words.js';
 import { tapPlace } from '../replay/tap-graph.js';
 
-/** Axes that join heads and channels without saying so in their name. */
-export const AXIS_PARTS: Readonly<Record<string, readonly string[]>> = {
-  C: ['nq+nk', 'd'],
-  'nk*d/2': ['nk/2', 'd'],
-};
+export { HEAD_AXES } from '../../families/axes.js';
 
-const ENTRIES: Readonly<Record<string, readonly [one: string, many: string]>> = {
-  nq: ['query head', 'query heads'],
-  nk: ['KV head', 'KV heads'],
-  'nq+nk': ['head', 'heads'],
-  'nk/2': ['head', 'heads'],
-  d: ['channel', 'channels'],
-  E: ['expert', 'experts'],
-  'E+1': ['class', 'classes'],
-  S: ['key', 'keys'],
-  leads: ['lead row', 'lead rows'],
-};
+/** What the first family says that knows an axis. */
+function known<T>(of: (axes: Family['axes']) => T | undefined): T | undefined {
+  for (const { axes } of FAMILIES) {
+    const found = of(axes);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
 
-/** What an entry of an axis is called, e.g. `KV head`; `entry` of an axis without a word. */
+/** Factors of an axis that joins heads and channels without saying so; undefined for others. */
+export function axisParts(axis: string): readonly string[] | undefined {
+  return known(({ parts }) => parts[axis]);
+}
+
+/** What an entry of an axis is called, e.g. `KV head`; `column` of an axis without a word. */
 export function entryWords(axis: string, count: number): string {
-  const [one, many] = ENTRIES[axis] ?? ['column', 'columns'];
+  const own = AXIS_ENTRIES[axis] ?? known(({ entries }) => entries[axis]);
+  const [one, many] = own ?? ['column', 'columns'];
   return count === 1 ? one : many;
 }
 
-/**
- * Axes along which heads lie, in the order in which query heads share them: the first is split over the
- * second.
- */
-export const HEAD_AXES = { queries: 'nq', keys: 'nk', channels: 'd' } as const;
+/** The two halves of an axis `2X` in words, by `X`; undefined where they are just halves. */
+export function halfWords(axis: string): string | undefined {
+  return known(({ halves }) => halves[axis]);
+}
 
-/** The router's classes: experts, and one that runs none. */
-export const CLASSES = { axis: 'E+1', keep: 'expert_keep' } as const;
+/** True for the axis of a router's classes, of which the last runs no expert. */
+export function isClassAxis(axis: string | undefined): boolean {
+  return FAMILIES.some(({ axes: { classes } }) => classes !== undefined && classes.axis === axis);
+}
 
-/** Two halves of an axis in words; by default halves. */
-export const HALVES: Readonly<Record<string, string>> = { F: 'gate and up' };
+/** True for the constant that is 0 for that class. */
+export function isKeptConstant(name: string): boolean {
+  return FAMILIES.some(({ axes: { classes } }) => classes?.keep === name);
+}
 
 /** A value in a sentence. */
 export function valueWords(tap: string): string {

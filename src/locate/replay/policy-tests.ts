@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { MetricSums } from '../../diff/metrics.js';
 import { badArgument, unmet, ZayascopeError } from '../../errors.js';
+import type { Family } from '../../families/family.js';
 import type { Policy } from '../../graph/policy.js';
+import { architectureOf } from '../../models/architectures.js';
 import { settingOf } from '../../models/runtime/model-policy.js';
 import { configSha256, weightsSha256 } from '../../weights/identity.js';
 import type { Oracle } from '../bisect/test-ledger.js';
@@ -22,6 +24,7 @@ export interface PolicyProblem {
 /** Runs of a model in which some sites are as in the bad policy and the others as in the good one. */
 export interface PolicyTests extends Oracle, Disposable {
   readonly runner: PolicyRunner;
+  readonly family: Family;
   /** The sites at which the policies differ. */
   readonly differences: readonly SiteDifference[];
   /** Everything that errors depend on. */
@@ -94,6 +97,7 @@ export async function openPolicyTests(
     };
     return {
       runner,
+      family: architectureOf(config).family,
       differences: [...differing.values()],
       async identity() {
         return {

@@ -10,12 +10,11 @@ import { cast, concat, cont, slice } from '../../graph/ops-layout.js';
 import { parametersSite, type Setting } from '../../graph/policy.js';
 import type { Shape } from '../../graph/shape.js';
 import type { Tensor } from '../../graph/tensor.js';
-
+import { architectureOf } from '../../models/architectures.js';
 import type { ModelConfig } from '../../models/runtime/architecture.js';
 import { modelContexts } from '../../models/runtime/context.js';
 import { matrixDtype } from '../../models/runtime/loader.js';
 import type { ModelContext } from '../../models/runtime/module.js';
-
 import { buildSegment } from '../../models/runtime/segments.js';
 import { type ModelTap, modelTaps, traceModel } from '../../models/runtime/trace.js';
 import { type RequiredTensor, requiredTensors } from '../../models/runtime/weights.js';
@@ -84,7 +83,7 @@ export function opTap(config: ModelConfig, name: string): ModelTap {
     throw unmet(
       'BAD_ARGUMENT',
       'repro',
-      'a value that a run without a cache computes, such as layers.0.self_attn.o_proj',
+      `a value that a run without a cache computes, such as ${architectureOf(config).family.examples.op}`,
       name,
       { tensor: name },
     );
@@ -108,7 +107,7 @@ export function buildPiece(source: PieceSource, setting: Setting): Piece {
     sites.add(site);
     return setting(site);
   };
-  const segment = segmentOf(op, blocks);
+  const segment = traceModel(config).segments.get(op.name)!;
   const made = new Map<Tensor, string>();
   const graph = buildSegment(segment, { blocks, batch: 1, tokens, logits: 'all' }, (graph) =>
     pieceContext(graph, source, asked, segment, made),
@@ -136,11 +135,6 @@ export function describeNodes(nodes: readonly Tensor[]): unknown[] {
       ? { op, name, dtype, shape }
       : { op, dtype, shape, strides, params, sources: sources.map((each) => places.get(each)) },
   );
-}
-
-function segmentOf({ name, block }: ModelTap, blocks: number): number {
-  if (block !== null) return block + 1;
-  return name === 'norm' || name === 'lm_head' ? blocks + 1 : 0;
 }
 
 function pieceContext(

@@ -10,6 +10,7 @@ import { allocateInputs, type Boundary, readBoundary, writeBoundary } from '../.
 import type { Model } from '../../models/runtime/model.js';
 import { settingOf } from '../../models/runtime/model-policy.js';
 import { buildSegment, LOGITS } from '../../models/runtime/segments.js';
+import { traceModel } from '../../models/runtime/trace.js';
 import { elements } from './value.js';
 
 /** A segment's values by tap name, and what it hands on. */
@@ -22,6 +23,8 @@ export interface SegmentResult {
 /** Runs single segments of one sequence: 0 the embedding, 1 … L the blocks, L + 1 the head. */
 export interface SegmentRunner extends Disposable {
   readonly segments: number;
+  /** The segment that makes a value. */
+  segmentOf(tap: string): number;
   /**
    * Runs a segment from what the one before handed on (absent for the embedding). Builds and compiles its
    * graph each time, so that no other segment's memory is held.
@@ -56,6 +59,7 @@ export function segmentRunner(model: Model, tokens: readonly number[]): SegmentR
     const close = () => memory.close();
     return {
       segments: blocks + 2,
+      segmentOf: (tap) => traceModel(config).segments.get(tap)!,
       async run(segment, before, wants, replaced) {
         const context = modelContexts({
           config,

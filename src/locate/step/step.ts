@@ -101,10 +101,7 @@ export class Stepper implements Disposable {
     this.#experts = experts;
     this.#keep = keep;
     this.names = taps.map(({ name }) => name);
-    const head = runner.segments - 1;
-    this.#segments = taps.map(({ name, block }) =>
-      block !== null ? block + 1 : name === 'norm' || name === 'lm_head' ? head : 0,
-    );
+    this.#segments = taps.map(({ name }) => runner.segmentOf(name));
   }
 
   /** Where it stands; undefined before the first step. */

@@ -61,6 +61,8 @@ export interface PolicySite {
 export interface Trace {
   /** In execution order. */
   taps: readonly ModelTap[];
+  /** The segment that makes each value: 0 the embedding, 1 … L the blocks, L + 1 the head. */
+  segments: ReadonlyMap<string, number>;
   /**
    * By tap. What a step leaves or finds has no inputs, but for the states of a run with a cache, which are
    * made of the call's own values.
@@ -145,6 +147,7 @@ export function modelTaps(config: ModelConfig, cached = false): readonly ModelTa
 function makeTrace(config: ModelConfig, hasHead: boolean, cached: boolean): Trace {
   const blocks = config.num_hidden_layers;
   const taps: ModelTap[] = [];
+  const segments = new Map<string, number>();
   const edges = new Map<string, TapInputs>();
   const order = new Map<string, number>();
   const sites = new Map<string, PolicySite & { segments: number[] }>();
@@ -196,6 +199,7 @@ function makeTrace(config: ModelConfig, hasHead: boolean, cached: boolean): Trac
     const sizesOf = { blocks, batch: 1, tokens: TOKENS, logits: 'all' } as const;
     const graph = buildSegment(segment, sizesOf, context);
     taps.push(...own);
+    for (const { name } of own) segments.set(name, segment);
     for (let index = order.size; index < taps.length; index++) order.set(taps[index]!.name, index);
     for (const { name, scope } of own) {
       const { joining, inputs, reads, readsWeights, multiplies } = inputsOf(graph, name, held);
@@ -218,6 +222,7 @@ function makeTrace(config: ModelConfig, hasHead: boolean, cached: boolean): Trac
   }
   return {
     taps,
+    segments,
     edges,
     sites: [...sites.values()],
     weights: [...weights.values()],

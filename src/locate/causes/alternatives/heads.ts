@@ -10,7 +10,7 @@ import {
   weightInputsOf,
 } from '../alternative.js';
 import { exchanged, type Factor, inverse, product, reordered, rolledOrder } from '../layout.js';
-import { entryWords, HALVES, HEAD_AXES, quoted, valueWords, weightWords } from '../words.js';
+import { entryWords, HEAD_AXES, halfWords, quoted, valueWords, weightWords } from '../words.js';
 
 export const grouping: CauseKind = {
   name: 'query heads grouped otherwise',
@@ -108,7 +108,7 @@ export const exchangedHalves: CauseKind = {
 function halvesOf(factors: readonly Factor[]): { at: number; words: string } | undefined {
   const at = factors.findIndex(({ name, size }) => name === '2' && size === 2);
   if (at < 0) return undefined;
-  return { at, words: HALVES[factors[at + 1]?.name ?? ''] ?? 'the two halves' };
+  return { at, words: halfWords(factors[at + 1]?.name ?? '') ?? 'the two halves' };
 }
 
 /** Where the order of an output comes from: the weight that makes it, or the value itself. */

@@ -2,7 +2,7 @@
 import { architectureOf } from '../../../models/architectures.js';
 import { type CauseKind, changed, tapInputsOf } from '../alternative.js';
 import type { Values } from '../layout.js';
-import { CLASSES, valueWords } from '../words.js';
+import { isClassAxis, isKeptConstant, valueWords } from '../words.js';
 
 const CAPS = [10, 15, 20, 30, 50];
 
@@ -36,7 +36,7 @@ export const classes: CauseKind = {
     // Probabilities over experts and a class that runs none.
     for (const input of tapInputsOf(op)) {
       const last = input.factors.at(-1);
-      if (last?.name !== CLASSES.axis || input.leaf.dtype !== 'F32') continue;
+      if (last === undefined || !isClassAxis(last.name) || input.leaf.dtype !== 'F32') continue;
       yield {
         key: 'renormalised',
         says: 'the probabilities are normalised over the experts alone, without the skip class',
@@ -50,7 +50,7 @@ export const classes: CauseKind = {
         values: changed(input, (values) => (values as Float32Array).map(() => 1)),
       };
     }
-    const keep = op.inputs.find(({ leaf }) => leaf.kind === 'constant' && leaf.name === CLASSES.keep);
+    const keep = op.inputs.find(({ leaf }) => leaf.kind === 'constant' && isKeptConstant(leaf.name));
     if (keep !== undefined)
       yield {
         key: 'skip kept',

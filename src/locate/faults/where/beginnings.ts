@@ -6,7 +6,7 @@ import { leadingColumns } from '../../../diff/leading-columns.js';
 import type { FloatTapReport, IntegerTapReport } from '../../../diff/report.js';
 import type { DumpView } from '../../../dump/dump-view.js';
 import type { TensorBatch } from '../../../dump/reader.js';
-import { CLASSES } from '../../causes/words.js';
+import { isClassAxis } from '../../causes/words.js';
 import { commonRows } from '../../noise/common-rows.js';
 import { aloneLimit } from '../alone.js';
 import type { OpEvidence } from '../evidence.js';
@@ -110,7 +110,7 @@ export async function gatheredBeginnings(
 /** The router's last class, where it has one more than there are experts. */
 function skipClass({ taps }: Pick<DumpView, 'taps'>): number | undefined {
   for (const { axes, shape } of taps) {
-    const size = axes.at(-1) === CLASSES.axis ? shape.at(-1) : undefined;
+    const size = isClassAxis(axes.at(-1)) ? shape.at(-1) : undefined;
     if (typeof size === 'number') return size - 1;
   }
   return undefined;

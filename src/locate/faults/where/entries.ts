@@ -3,7 +3,7 @@ import { toFloat32 } from '../../../dump/float.js';
 import type { TapInfo } from '../../../dump/format.js';
 import type { TensorBatch } from '../../../dump/reader.js';
 import { type Factor, factorsOf, product } from '../../causes/layout.js';
-import { entryWords, HALVES, HEAD_AXES } from '../../causes/words.js';
+import { entryWords, HEAD_AXES, halfWords } from '../../causes/words.js';
 
 /** Entries of one axis that are wrong while the others of it are right. */
 export interface WrongEntries {
@@ -193,7 +193,7 @@ function ratio(error: number, size: number): number {
  */
 export function entriesWords(within: readonly WrongEntries[], block?: number | null): string {
   if (within.length === 0) return '';
-  const parts = within.map((part) => (part.axis === '2' ? halfWords(part, within) : words(part)));
+  const parts = within.map((part) => (part.axis === '2' ? halfOf(part, within) : words(part)));
   const isOne = within.length === 1 && within[0]!.count === 1;
   const isTokens = ['expert', 'skip class'].includes(within.at(-1)!.axis);
   const only = block === undefined || block === null ? 'Only' : `In block ${block} only`;
@@ -201,9 +201,9 @@ export function entriesWords(within: readonly WrongEntries[], block?: number | n
 }
 
 /** Of an axis that joins two halves: `2F` are gate and up. */
-function halfWords({ first }: WrongEntries, within: readonly WrongEntries[]): string {
+function halfOf({ first }: WrongEntries, within: readonly WrongEntries[]): string {
   const [, other] = within;
-  const names = HALVES[other?.axis ?? '']?.split(' and ') ?? ['first', 'second'];
+  const names = halfWords(other?.axis ?? '')?.split(' and ') ?? ['first', 'second'];
   return `the ${names[first]} half`;
 }
 
