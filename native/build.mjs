@@ -98,7 +98,7 @@ function fingerprint(libraries) {
   const sources = readdirSync(join(NATIVE, 'src'))
     .sort()
     .map((file) => join('src', file));
-  for (const file of ['CMakeLists.txt', 'build.mjs', 'libraries.mjs', ...sources])
+  for (const file of ['CMakeLists.txt', 'build.mjs', 'libraries.mjs', 'platform-packages.json', ...sources])
     hash.update(file).update(readFileSync(join(NATIVE, file)));
   return hash.digest('hex');
 }

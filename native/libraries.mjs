@@ -4,11 +4,8 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { PACKAGE_VERSION } from './fetch-headers.mjs';
 
-const PACKAGES = {
-  'linux-x64': 'linux-x64',
-  'linux-arm64': 'linux-arm64',
-  'darwin-arm64': 'mac-arm64-metal',
-};
+/** Names of the packages by platform; `src/native.ts` reads them too. */
+const PACKAGES = JSON.parse(readFileSync(new URL('./platform-packages.json', import.meta.url), 'utf8'));
 const require = createRequire(import.meta.url);
 
 /** This platform's name in `prebuilds`, e.g. `linux-x64`. */

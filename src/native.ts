@@ -14,7 +14,7 @@
  */
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { unmet, ZayascopeError } from './errors.js';
 import type { NativeLlama, NativeRecorded, NativeReplayTensor } from './native-llama.js';
@@ -324,7 +324,6 @@ interface AddonFiles {
  * Paths are the same seen from `src` and from `dist`.
  */
 function addonFiles(): AddonFiles | undefined {
-  const path = (relative: string) => fileURLToPath(new URL(`../${relative}`, import.meta.url));
   const built = path('native/build/paths.json');
   if (existsSync(built)) {
     const { addon, libraries } = JSON.parse(readFileSync(built, 'utf8')) as AddonFiles;
@@ -332,10 +331,21 @@ function addonFiles(): AddonFiles | undefined {
   }
   const platform = `${process.platform}-${process.arch}`;
   const addon = path(`prebuilds/${platform}/zayascope.node`);
-  const name = platform === 'darwin-arm64' ? 'mac-arm64-metal' : platform;
-  if (!existsSync(addon)) return undefined;
-  const entry = createRequire(import.meta.url).resolve(`@node-llama-cpp/${name}`);
-  return { addon, libraries: join(dirname(dirname(realpathSync(entry))), 'bins', name) };
+  const library = platformPackage();
+  if (!existsSync(addon) || library === undefined) return undefined;
+  const entry = createRequire(import.meta.url).resolve(library);
+  return { addon, libraries: join(dirname(dirname(realpathSync(entry))), 'bins', basename(library)) };
+}
+
+/** The package with this platform's ggml libraries; undefined for a platform that has none. */
+export function platformPackage(): string | undefined {
+  const packages = JSON.parse(readFileSync(path('native/platform-packages.json'), 'utf8'));
+  const name: string | undefined = packages[`${process.platform}-${process.arch}`];
+  return name === undefined ? undefined : `@node-llama-cpp/${name}`;
+}
+
+function path(relative: string): string {
+  return fileURLToPath(new URL(`../${relative}`, import.meta.url));
 }
 
 /** The command that brings the addon: another in a checkout than in an installed package. */

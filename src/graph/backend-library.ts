@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { unmet, ZayascopeError } from '../errors.js';
-import { native } from '../native.js';
+import { native, platformPackage } from '../native.js';
 
 const OP = 'openBackend';
 
@@ -224,7 +224,8 @@ function packageFolder(name: string): string | undefined {
 
 /** The version that the packages of this platform have. */
 function ownPackageVersion(): string {
-  const root = packageFolder(`@node-llama-cpp/${process.platform}-${process.arch}`);
+  const name = platformPackage();
+  const root = name === undefined ? undefined : packageFolder(name);
   if (root === undefined) return 'latest';
   return (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version;
 }

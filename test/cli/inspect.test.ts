@@ -6,6 +6,7 @@ import { Dump } from '../../src/dump/reader.js';
 import { openCheckpoint } from '../../src/weights/checkpoint.js';
 import { writeSafetensors } from '../../src/weights/safetensors-write.js';
 import { tensorChunks } from '../../src/weights/tensor-data.js';
+import { pythonJson } from '../reference/python.js';
 import { runCommand } from './run-command.js';
 
 const root = join(import.meta.dirname, '..', '..');
@@ -17,6 +18,32 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'zayascope-inspect-'));
 });
 afterAll(() => rmSync(folder, { recursive: true }));
+
+describe('zayascope inspect of a GGUF file of an architecture without a model file', () => {
+  const lfm2 = join(root, 'dumps', 'tiny', 'lfm2.gguf');
+
+  it('shows the metadata and tensors that gguf-py reads', async () => {
+    const { code, stdout } = await runCommand(['inspect', lfm2, '--json']);
+    const summary = JSON.parse(stdout);
+    const read = pythonJson<{ keys: string[]; blocks: number; tensors: object[] }>([
+      join('test', 'cli', 'gguf_header.py'),
+      lfm2,
+    ]);
+    expect(code).toBe(0);
+    expect(summary).toMatchObject({ kind: 'gguf', architecture: 'lfm2', tensors: read.tensors });
+    const keys: { key: string; value?: unknown }[] = summary.metadata;
+    expect(keys.map(({ key }) => key)).toEqual(read.keys);
+    expect(keys.find(({ key }) => key === 'lfm2.block_count')?.value).toBe(read.blocks);
+  });
+
+  it('says to people that no model file computes it, and refuses taps', async () => {
+    const { stdout } = await runCommand(['inspect', lfm2]);
+    expect(stdout).toMatch(/^file +lfm2\.gguf \(GGUF, architecture lfm2\)$/m);
+    expect(stdout).toMatch(/^token_embd\.weight +F32 +\[256, 64\] +64.0 KiB$/m);
+    const { code, stderr } = await runCommand(['inspect', lfm2, '--taps', '**']);
+    expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining('--taps') });
+  });
+});
 
 describe('zayascope inspect of a model', () => {
   it('prints sizes, dtypes, files and how many tensors fit', async () => {

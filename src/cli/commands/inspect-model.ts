@@ -1,4 +1,3 @@
-import { basename } from 'node:path';
 import { describeModel } from '../../capture/describe-model.js';
 import { badArgument } from '../../errors.js';
 import { elementCount } from '../../graph/shape.js';
@@ -10,13 +9,14 @@ import { isSkipReachable } from '../../models/runtime/skip-class.js';
 import { type ModelTap, modelTaps } from '../../models/runtime/trace.js';
 import { type RequiredTensor, requiredTensors } from '../../models/runtime/weights.js';
 import { tapPattern } from '../../tap-pattern.js';
-import type { Checkpoint, StoredTensor } from '../../weights/checkpoint.js';
+import type { StoredTensor } from '../../weights/checkpoint.js';
 import { tensorValues } from '../../weights-diff/tensor-values.js';
-import { formatBytes, formatCount } from '../format-number.js';
+import { formatCount } from '../format-number.js';
 import { fields, table } from '../table.js';
+import { countStored, type StoredCounts, storedFields } from './stored-counts.js';
 
 /** What `inspect --json` prints of a model. */
-export interface ModelSummary {
+export interface ModelSummary extends StoredCounts {
   kind: 'model';
   name: string;
   layout: ModelLayout;
@@ -24,8 +24,6 @@ export interface ModelSummary {
   config: ModelConfig;
   /** Elements of all tensors that the config requires. */
   parameters: number;
-  dtypes: readonly { dtype: string; tensors: number; sizeBytes: number }[];
-  files: readonly { name: string; tensors: number; sizeBytes: number }[];
   requiredTensors: number;
   /** Required but absent. */
   missing: readonly string[];
@@ -67,8 +65,7 @@ export async function summariseModel(path: string, pattern: string | undefined):
     layout,
     config,
     parameters: required.reduce((sum, { shape }) => sum + elementCount(shape), 0),
-    dtypes: countDtypes(stored.values()),
-    files: countFiles(checkpoint, stored.values()),
+    ...countStored(checkpoint),
     requiredTensors: required.length,
     missing: required.filter(({ name }) => !stored.has(name)).map(({ name }) => name),
     unfit: required.flatMap((tensor) => unfit(tensor, stored)),
@@ -110,27 +107,9 @@ async function skipReachable({ config, checkpoint }: ModelSource): Promise<(bool
   return Promise.all(blocks);
 }
 
-function countDtypes(tensors: Iterable<StoredTensor>): ModelSummary['dtypes'] {
-  const counts = new Map<string, { dtype: string; tensors: number; sizeBytes: number }>();
-  for (const { dtype, sizeBytes } of tensors) {
-    const count = counts.get(dtype) ?? { dtype, tensors: 0, sizeBytes: 0 };
-    counts.set(dtype, { dtype, tensors: count.tensors + 1, sizeBytes: count.sizeBytes + sizeBytes });
-  }
-  return [...counts.values()].sort((a, b) => b.sizeBytes - a.sizeBytes);
-}
-
-function countFiles({ files }: Checkpoint, tensors: Iterable<StoredTensor>): ModelSummary['files'] {
-  const counts = new Map(files.map((file) => [file, { name: basename(file), tensors: 0, sizeBytes: 0 }]));
-  for (const { parts } of tensors) {
-    for (const { file, sizeBytes } of parts) counts.get(file)!.sizeBytes += sizeBytes;
-    for (const file of new Set(parts.map((part) => part.file))) counts.get(file)!.tensors++;
-  }
-  return [...counts.values()];
-}
-
 /** The summary for people. */
 export function formatModel(summary: ModelSummary): string {
-  const { config, dtypes, files, missing, unfit, unexpected, requiredTensors: wanted } = summary;
+  const { config, missing, unfit, unexpected, requiredTensors: wanted } = summary;
   const lines = fields([
     ['model', `${summary.name} (${config.model_type}, ${layoutText(summary.layout)})`],
     ['blocks', `${config.num_hidden_layers}, hidden ${config.hidden_size}, vocabulary ${config.vocab_size}`],
@@ -142,13 +121,7 @@ export function formatModel(summary: ModelSummary): string {
       'parameters',
       `${formatCount(summary.parameters)}${summary.skipReachable.length === 0 ? '' : ', balancing biases included'}`,
     ],
-    [
-      'dtypes',
-      dtypes
-        .map(({ dtype, tensors, sizeBytes }) => `${dtype} ${formatBytes(sizeBytes)} in ${tensors} tensors`)
-        .join(', '),
-    ],
-    ['files', files.map(({ name, sizeBytes }) => `${name} ${formatBytes(sizeBytes)}`).join(', ')],
+    ...storedFields(summary),
     ['tensors', `${wanted - missing.length} of ${wanted} that the config requires`],
     ...missing.map((name): [string, string] => ['missing', name]),
     ...unfit.map(({ name, expected, got }): [string, string] => [

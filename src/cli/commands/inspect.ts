@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { Command } from 'commander';
 import { describePart, describePlace } from '../../describe-place.js';
-import { unmet } from '../../errors.js';
+import { badArgument, unmet } from '../../errors.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
 
@@ -16,7 +16,7 @@ export function inspectCommand(context: CommandContext): Command {
     .description('Prints what a model or a dump holds. Reads headers only; needs no native addon.')
     .argument(
       '<path>',
-      'a model folder (transformers or legacy layout), a GGUF file, or a dump (partial ones too)',
+      'a model folder (transformers or legacy layout), a GGUF file (of any architecture), or a dump (partial ones too)',
     )
     .option(
       '--taps <globs>',
@@ -40,6 +40,20 @@ async function runInspect(path: string, options: InspectOptions, context: Comman
     const summary = await summariseDump(path, options.taps);
     print(summary, formatDump);
     if (summary.files.some(({ isBad }) => isBad)) context.exitWith(1);
+    return;
+  }
+  const { unknownGguf } = await import('../../models/layout/source.js');
+  const gguf = await unknownGguf(path);
+  if (gguf !== undefined) {
+    if (options.taps !== undefined)
+      throw badArgument(
+        'inspect',
+        '--taps of a model that a model file of ours computes',
+        options.taps,
+        gguf,
+      );
+    const { formatGguf, summariseGguf } = await import('./inspect-gguf.js');
+    print(await summariseGguf(gguf), formatGguf);
   } else {
     const { formatModel, summariseModel } = await import('./inspect-model.js');
     const summary = await summariseModel(path, options.taps);

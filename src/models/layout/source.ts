@@ -90,11 +90,26 @@ export async function openGgufFile(path: string): Promise<{ gguf: GgufHeader; st
   return { gguf, stored };
 }
 
-/** The family that a file's `general.architecture` names. */
-function ggufLayout({ metadata }: GgufHeader, file: string): GgufLayout {
+/**
+ * The GGUF file at a path, where its architecture is none that a model file computes; undefined for all else.
+ * @throws `IO` for a path that holds no model; `BAD_CHECKPOINT` for a malformed header.
+ */
+export async function unknownGguf(path: string): Promise<string | undefined> {
+  const found = await findModel(OP, path);
+  if (found.kind !== 'gguf') return undefined;
+  return ggufFamily(await readGgufHeader(OP, found.path)) === undefined ? found.path : undefined;
+}
+
+/** The family that a file's `general.architecture` names; undefined for none of ours. */
+function ggufFamily({ metadata }: GgufHeader): string | undefined {
   const name = metadata['general.architecture']?.value;
-  const known = ARCHITECTURES.find(({ family }) => (family.gguf as readonly unknown[]).includes(name));
-  if (known !== undefined) return familyLayouts(known.family.name).gguf;
+  return ARCHITECTURES.find(({ family }) => (family.gguf as readonly unknown[]).includes(name))?.family.name;
+}
+
+function ggufLayout(gguf: GgufHeader, file: string): GgufLayout {
+  const known = ggufFamily(gguf);
+  if (known !== undefined) return familyLayouts(known).gguf;
+  const name = gguf.metadata['general.architecture']?.value;
   const names = ARCHITECTURES.flatMap(({ family }) => family.gguf).map((each) => `"${each}"`);
   throw unmet('BAD_CHECKPOINT', OP, `general.architecture ${names.join(' or ')}`, describeValue(name), {
     where: file,
