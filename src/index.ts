@@ -7,8 +7,8 @@
  *   `stopTokens`, `evaluate`
  * - Dumps: `capture`, `captureSession`, `Dump`, `DumpWriter`, `exportSafetensors`
  * - Comparison: `diffDumps`, `verifyLogits`, `tensorMetrics`; `align`, which pairs values without names
- * - Causes: `locatePolicy`, `locateDumps`, `replay`, `noiseFloor`, `graftTaps`, `bisect`, `attribute`,
- *   `policyDiff`, `writeRepro`, `runRepro`, `openStepper`
+ * - Causes: `locate` (`locatePolicy`, `locateDumps`), `replay`, `noiseFloor`, `graftTaps`, `bisect`,
+ *   `attribute`, `policyDiff`, `writeRepro`, `runRepro`, `openStepper`
  * - Dumps of other programs: `importDump`, `openForeignSource`, `importTarget`, `readNameMap`
  * - Devices: `conformance`, `proveCapture`, `compareBackends`
  *
@@ -156,10 +156,9 @@ export {
   type PartingInput,
   SAME_ARITHMETIC,
 } from './locate/compare-backends.js';
-export { locateDumps } from './locate/faults/dumps.js';
 export { KeptRuns } from './locate/faults/kept-runs.js';
+export { locate, locateDumps, locatePolicy } from './locate/faults/locate.js';
 export type { LocateOptions } from './locate/faults/options.js';
-export { locatePolicy } from './locate/faults/policy.js';
 export type { LocatedOp, LocateReport } from './locate/faults/report.js';
 export { type Band, bandOf } from './locate/noise/floor/band.js';
 export type {

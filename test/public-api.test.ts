@@ -110,6 +110,7 @@ describe('the public API', () => {
         "l2Norm",
         "listDevices",
         "loadPolicy",
+        "locate",
         "locateAligned",
         "locateDumps",
         "locatePolicy",

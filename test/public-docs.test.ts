@@ -62,7 +62,7 @@ describe('the public API', () => {
       const start = new RegExp(`export (?:async )?function\\*? ${name}\\b`).exec(text)?.index;
       if (start === undefined) return false;
       const end = text.indexOf('\n}\n', start);
-      const thrown = [...text.slice(start, end).matchAll(/new ZayascopeError\(\s*'(\w+)'/g)].map(
+      const thrown = [...text.slice(start, end).matchAll(/(?:new ZayascopeError|unmet)\(\s*'(\w+)'/g)].map(
         ([, code]) => code!,
       );
       const comment = declaration(file, name) ?? '';

@@ -5,9 +5,7 @@ import type { DumpNoise } from '../dump/noise/noise-file.js';
 import { DumpWriter } from '../dump/writer.js';
 import { unmet, ZayascopeError } from '../errors.js';
 import type { Model } from '../models/runtime/model.js';
-import { native } from '../native.js';
-import { packageVersion } from '../package-version.js';
-import { describeModel } from './describe-model.js';
+import { describeRun } from './describe-model.js';
 import { type Selection, tapSpecs } from './selection.js';
 
 /** Where and how a dump is written. */
@@ -27,29 +25,12 @@ export async function createDump(
   selection: Selection,
   { out, tier, overwrite, sequences, noise }: NewDump,
 ): Promise<DumpWriter> {
-  const { config, policy, backend, weights } = model;
   const description = {
     tier,
-    producer: {
-      name: 'zayascope',
-      version: packageVersion(),
-      node: process.versions.node,
-      ggml: native().version().ggml,
-    },
-    model: await describeModel(weights.source),
-    policy: { ...policy },
-    backend: {
-      name: backend.name,
-      device: backend.device.description,
-      threads: backend.threads,
-      ...(backend.device.type === 'cpu'
-        ? {}
-        : { strictF32: backend.strictF32, environment: { ...backend.environment } }),
-      ...(weights.repackedBytes === 0 ? {} : { repackedBytes: weights.repackedBytes }),
-    },
+    ...(await describeRun(model)),
     sequences: sequences.map((tokens) => ({ tokens: [...tokens] })),
     selection: { taps: selection.taps, positions: selection.positions },
-    taps: tapSpecs(config, selection),
+    taps: tapSpecs(model.config, selection),
   };
   return await DumpWriter.create(out, description, { overwrite, noise });
 }

@@ -1,13 +1,33 @@
 import { createHash } from 'node:crypto';
 import { basename, join, resolve } from 'node:path';
 import type { Dtype } from '../dtype.js';
-import type { DumpModel } from '../dump/format.js';
+import type { DumpModel, Manifest } from '../dump/format.js';
 import { elementCount } from '../graph/shape.js';
 import type { ModelSource } from '../models/layout/source.js';
+import type { Model } from '../models/runtime/model.js';
 import { requiredTensors } from '../models/runtime/weights.js';
+import { native } from '../native.js';
+import { packageVersion } from '../package-version.js';
 import { readSmallFile } from '../weights/file-access.js';
 import { configSha256, weightsSha256 } from '../weights/identity.js';
 import { parseJsonObject, withoutNonFinite } from '../weights/json-object.js';
+
+/** What a manifest says of a run of a model: who ran it, which model, under which policy, on what. */
+export async function describeRun({ policy, backend, weights }: Model): Promise<DescribedRun> {
+  const { name, device, threads, strictF32, environment } = backend;
+  const described: Manifest['backend'] = { name, device: device.description, threads };
+  if (device.type !== 'cpu') Object.assign(described, { strictF32, environment: { ...environment } });
+  if (weights.repackedBytes > 0) described.repackedBytes = weights.repackedBytes;
+  const { ggml } = native().version();
+  return {
+    producer: { name: 'zayascope', version: packageVersion(), node: process.versions.node, ggml },
+    model: await describeModel(weights.source),
+    policy: { ...policy },
+    backend: described,
+  };
+}
+
+type DescribedRun = Pick<Manifest, 'producer' | 'model' | 'policy' | 'backend'>;
 
 const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
 

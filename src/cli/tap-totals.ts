@@ -1,16 +1,10 @@
 import type { StatsRows } from '../dump/stats-reader.js';
+import type { ValueStats } from '../locate/step/value.js';
 
-/** Statistics of a tap over all its rows; the values are over finite elements, NaN where there is none. */
-export interface TapTotals {
+/** Statistics of a tap over all its rows. */
+export interface TapTotals extends ValueStats {
   /** Elements, NaN and infinities included. */
   count: number;
-  min: number;
-  max: number;
-  mean: number;
-  rms: number;
-  absmax: number;
-  nan: number;
-  inf: number;
 }
 
 /** Joins the statistics of rows into those of taps, each row weighted by its finite elements. */

@@ -5,7 +5,7 @@ import type { DumpView } from '../dump/dump-view.js';
 import { hasNumbers, toFloat32, toFloat64 } from '../dump/float.js';
 import { isMasked } from '../dump/format.js';
 import { ReusableBuffer, type TensorBatch } from '../dump/reader.js';
-import type { TapNonFinite } from './non-finite.js';
+import { noNonFinite, type TapNonFinite } from './non-finite.js';
 import type { TapPair } from './pairing.js';
 import type { HashTapReport, Unpaired } from './report.js';
 import type { CompareRules, Comparison } from './tensor-diff.js';
@@ -41,14 +41,7 @@ export async function diffHashes(
     };
     let rows = 0;
     let differing = 0;
-    const found: TapNonFinite = {
-      nan: { reference: 0, tested: 0 },
-      inf: { reference: 0, tested: 0 },
-      masked: 0,
-      allowed: 0,
-      counted: 0,
-      first: null,
-    };
+    const found = noNonFinite();
     const masked = isMasked(pair.reference) || isMasked(pair.tested);
     for (const [key, hash] of mine) {
       const other = others.get(key);

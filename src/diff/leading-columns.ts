@@ -13,3 +13,18 @@ export function leadingColumns(batch: TensorBatch, columns: number): TensorBatch
     copyElements(data, batch.data.subarray(row * all, row * all + part), row * part);
   return { ...batch, shape: [...batch.shape.slice(0, -1), columns], data };
 }
+
+/** The first `rows` rows, in the same memory. */
+export function leadingRows(batch: TensorBatch, rows: number): TensorBatch {
+  const [all, ...shape] = batch.shape as [number, ...number[]];
+  if (all === rows) return batch;
+  return {
+    ...batch,
+    shape: [rows, ...shape],
+    data: batch.data.subarray(0, (batch.data.length / all) * rows),
+    sequence: batch.sequence.subarray(0, rows),
+    position: batch.position.subarray(0, rows),
+    tokenId: batch.tokenId.subarray(0, rows),
+    step: batch.step.subarray(0, rows),
+  };
+}

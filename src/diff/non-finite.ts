@@ -30,6 +30,12 @@ export interface TapNonFinite extends NonFiniteCounts {
   first: ElementPlace | null;
 }
 
+/** Nothing yet. */
+export function noNonFinite(): TapNonFinite {
+  const none = () => ({ reference: 0, tested: 0 });
+  return { nan: none(), inf: none(), masked: 0, allowed: 0, counted: 0, first: null };
+}
+
 /** {@link NonFiniteCounts} of a whole report. */
 export interface ReportNonFinite extends NonFiniteCounts {
   /** Taps (or tensors) with a pair that counts. */

@@ -2,7 +2,7 @@ import { blockElements, tapBlockBytes } from '../dump/dtypes.js';
 import type { DumpView } from '../dump/dump-view.js';
 import { type FileRows, ReusableBuffer, type TensorBatch } from '../dump/reader.js';
 import { simd } from '../simd.js';
-import { leadingColumns } from './leading-columns.js';
+import { leadingColumns, leadingRows } from './leading-columns.js';
 import type { TapPair } from './pairing.js';
 import type { RowRun } from './row-pairing.js';
 
@@ -94,7 +94,7 @@ export class PairedReader {
     ]);
     const a = whole && pair.columns !== undefined ? leadingColumns(whole, pair.columns) : whole;
     const rows = Math.min(a?.shape[0] ?? 1, b?.shape[0] ?? 1);
-    return { pair, row, reference: firstRows(a, rows), tested: firstRows(b, rows) };
+    return { pair, row, reference: a && leadingRows(a, rows), tested: b && leadingRows(b, rows) };
   }
 }
 
@@ -133,17 +133,6 @@ export function* partsOf(
 
 function newMemory([reference, tested]: readonly Uint8Array[] = []): Memory {
   return { reference: new ReusableBuffer(reference), tested: new ReusableBuffer(tested) };
-}
-
-function firstRows(batch: TensorBatch | undefined, rows: number): TensorBatch | undefined {
-  if (batch === undefined) return undefined;
-  const [all, ...shape] = batch.shape as [number, ...number[]];
-  if (all === rows) return batch;
-  return {
-    ...batch,
-    shape: [rows, ...shape],
-    data: batch.data.subarray(0, (batch.data.length / all) * rows),
-  };
 }
 
 /** First row after the batch that holds `row`. */

@@ -8,14 +8,18 @@ import { tokenKey, tokensWithoutScores } from './routing-scores.js';
 /** Flips beyond this many are counted, not listed. */
 const MAX_FLIPS = 1000;
 
-/** A token whose expert differs. */
-export interface ExpertFlip {
+/** Where a token took another expert. */
+export interface TokenFlip {
   block: number;
   sequence: number;
   position: number;
-  /** Expert of the reference (E stands for the skip class). */
+  /** Experts; the number of experts, E, stands for the skip class. */
   reference: number;
   tested: number;
+}
+
+/** A token whose expert differs. */
+export interface ExpertFlip extends TokenFlip {
   /**
    * Lead of the reference's choice over the tested one in the reference's scores, the tap of role
    * `router.probabilities`. Where its dump lacks that: its lead over the next best (role `router.margin`),

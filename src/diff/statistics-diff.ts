@@ -3,7 +3,7 @@
 import type { DumpView } from '../dump/dump-view.js';
 import { isMasked } from '../dump/format.js';
 import type { StatsRows } from '../dump/stats-reader.js';
-import type { TapNonFinite } from './non-finite.js';
+import { noNonFinite, type TapNonFinite } from './non-finite.js';
 import { positionFilter, type TapPair } from './pairing.js';
 import type { StatisticsTapReport } from './report.js';
 import { UnpairedRows } from './row-pairing.js';
@@ -58,14 +58,7 @@ function compareRows(
   allowNonFinite: boolean,
 ): StatisticsTapReport {
   const masked = isMasked(reference) || isMasked(tested);
-  const found: TapNonFinite = {
-    nan: { reference: 0, tested: 0 },
-    inf: { reference: 0, tested: 0 },
-    masked: 0,
-    allowed: 0,
-    counted: 0,
-    first: null,
-  };
+  const found = noNonFinite();
   let error = 0;
   let power = 0;
   let known = shared.length > 0;

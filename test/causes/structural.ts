@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Dump } from '../../src/dump/reader.js';
-import { locateDumps } from '../../src/locate/faults/dumps.js';
+import { locateDumps } from '../../src/locate/faults/locate.js';
 import type { LocateReport } from '../../src/locate/faults/report.js';
 import { pythonJson, root } from '../reference/python.js';
 

@@ -51,6 +51,19 @@ describe('zayascope capture', () => {
     expect([...tap].sort()).toEqual(['layers.0', 'layers.1', 'lm_head']);
   });
 
+  it('says that bf16-weights rounds nothing of a file whose matrices are F32', async () => {
+    const file = join(folder, 'f32.gguf');
+    expect(await runCommand(['convert', model, '--type', 'f32', '--out', file])).toMatchObject({ code: 0 });
+    const run = (policy: string) => {
+      const args = ['--tokens', '5,17,9', '--taps', 'lm_head', '--policy', policy, '--json'];
+      return runCommand(['capture', '--model', file, '--out', join(folder, `f32-${policy}`), ...args]);
+    };
+    const [stored, plain] = [await run('bf16-weights'), await run('f32')];
+    expect(stored.stderr).toContain('policy bf16-weights computes as f32 here');
+    expect(plain.stderr).toBe('');
+    expect(JSON.parse(stored.stdout).topTokens).toEqual(JSON.parse(plain.stdout).topTokens);
+  });
+
   it('names the most likely next token, as PyTorch computed it', async () => {
     const { stdout } = await capture('next', '--tokens-file', prompt, '--taps', 'norm', '--json');
     await using reference = await Dump.open(join(root, 'dumps', 'tiny', 'reference-float32'));

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { locateDumps } from '../../src/locate/faults/dumps.js';
+import { locateDumps } from '../../src/locate/faults/locate.js';
 import { KeptDump } from '../planted/kept-dump.js';
 import { PlantServer } from '../planted/plant-server.js';
 import { root } from '../reference/python.js';

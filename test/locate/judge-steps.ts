@@ -1,7 +1,7 @@
 /** What `locate` says of dumps of continued calls, for tests. */
 import { join } from 'node:path';
 import { Dump } from '../../src/dump/reader.js';
-import { locateDumps } from '../../src/locate/faults/dumps.js';
+import { locateDumps } from '../../src/locate/faults/locate.js';
 import type { LocateReport } from '../../src/locate/faults/report.js';
 import type { StepFault } from '../faults/step-faults.js';
 import { root } from '../reference/python.js';

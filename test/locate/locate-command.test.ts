@@ -102,6 +102,13 @@ describe('zayascope locate', () => {
     expect(stdout).toMatch(/^routing: 6 of 448 choices .* 5 close call, 1 inherited$/m);
   });
 
+  it('calls the rounding of a policy what the policy asks for', async () => {
+    const args = ['locate', reference, '--model', model, '--policy', 'pytorch-bf16'];
+    const { stdout } = await runCommand(args);
+    expect(stdout).toMatch(/^1\. Policy pytorch-bf16 asks for this: BF16 rounds the router's norm\.$/m);
+    expect(stdout).not.toContain('goes wrong by itself');
+  });
+
   it('tolerates what the caller says', async () => {
     const args = ['locate', reference, port, '--model', model];
     expect(await runCommand([...args, '--fail-above', '1e-6'])).toMatchObject({ code: 0 });
@@ -126,6 +133,10 @@ describe('zayascope locate', () => {
     const { code, stdout } = await runCommand(['locate', reference, port, '--model', model, '--json']);
     const report = JSON.parse(stdout);
     expect(code).toBe(1);
+    // The port's dtypes are no preset, whatever their name.
+    expect(report.notes).toContain(
+      'Ops of port are recomputed in F32, though it ran under policy llamacpp: what that policy asks for counts as error. --policy with its file recomputes them under it.',
+    );
     expect(report).toMatchObject({
       format: 'zayascope-locate',
       version: 1,

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dump } from '../../src/dump/reader.js';
 import { policy } from '../../src/graph/policy.js';
-import { locatePolicy } from '../../src/locate/faults/policy.js';
+import { locatePolicy } from '../../src/locate/faults/locate.js';
 import type { LocateReport } from '../../src/locate/faults/report.js';
 import { root } from '../reference/python.js';
 import { portDtypes } from './port-dtypes.js';

@@ -5,8 +5,8 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dump } from '../../src/dump/reader.js';
-import { locateDumps } from '../../src/locate/faults/dumps.js';
 import { formatLocate } from '../../src/locate/faults/format.js';
+import { locateDumps } from '../../src/locate/faults/locate.js';
 import type { LocateReport } from '../../src/locate/faults/report.js';
 import { PlantServer } from '../planted/plant-server.js';
 import { root } from '../reference/python.js';

@@ -7,7 +7,7 @@ import { importTarget } from '../../src/capture/import-target.js';
 import { diffDumps } from '../../src/diff/diff.js';
 import { Dump } from '../../src/dump/reader.js';
 import { policy } from '../../src/graph/policy.js';
-import { locateDumps } from '../../src/locate/faults/dumps.js';
+import { locateDumps } from '../../src/locate/faults/locate.js';
 import { openPolicyRunner } from '../../src/locate/replay/policy-runner.js';
 import { openStepper } from '../../src/locate/step/step.js';
 import { convertModel } from '../../src/models/gguf/convert.js';

@@ -1,8 +1,8 @@
 /** What `locate` says of a planted dump, and whether it is right. */
 import type { DumpView } from '../../src/dump/dump-view.js';
-import { locateDumps } from '../../src/locate/faults/dumps.js';
 import { formatLocate } from '../../src/locate/faults/format.js';
 import type { KeptRuns } from '../../src/locate/faults/kept-runs.js';
+import { locateDumps } from '../../src/locate/faults/locate.js';
 import type { LocateReport } from '../../src/locate/faults/report.js';
 import { tapPlace } from '../../src/locate/replay/tap-graph.js';
 import type { KeptDump } from './kept-dump.js';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { tapError } from '../../src/diff/report.js';
-import { locateDumps } from '../../src/locate/faults/dumps.js';
+import { locateDumps } from '../../src/locate/faults/locate.js';
 import { nmsePerBlock } from '../../src/plot/error/nmse-per-block.js';
 import { nmsePerTap } from '../../src/plot/error/nmse-per-tap.js';
 import type { Trace } from '../../src/plot/figure.js';

@@ -1,11 +1,11 @@
-import { badArgument, ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import { flatNote, flatRows } from '../../flat-logits.js';
 import { likeliestWithLogit } from '../../likeliest-token.js';
 import type { CapturedNodes } from '../../recording/own/capture-nodes.js';
 import type { CommandContext } from '../command-line.js';
 import { formatBytes, formatCount, formatMs } from '../format-number.js';
 import { toJson } from '../json.js';
-import { openOptions } from '../options/run.js';
+import { openRun } from '../options/open-run.js';
 import { resolveSequences } from '../options/tokens-or-prompt.js';
 import { withProgress } from '../progress.js';
 import { runCancellable } from '../run-cancellable.js';
@@ -29,14 +29,10 @@ export async function runCaptureNodes(
     if (value !== all)
       throw badArgument('capture', `--nodes, which writes every node whole`, `${name} ${value}`);
   const { sequences } = await resolveSequences('capture', options, options.model, terminal);
-  const { openModel } = await import('../../models/runtime/model.js');
   const { captureNodes } = await import('../../recording/own/capture-nodes.js');
   const started = performance.now();
   await runCancellable(context, async (signal) => {
-    if (terminal.isInteractive) terminal.notice(`loading ${options.model}\n`);
-    using model = await openModel(options.model, openOptions(options));
-    if (signal.aborted)
-      throw new ZayascopeError('CANCELLED', 'capture: cancelled before the run began', { op: 'capture' });
+    using model = await openRun('capture', options.model, options, terminal, signal);
     const result = await withProgress(terminal, 'capture', 'calls', (onProgress) =>
       captureNodes(model, sequences, {
         out,

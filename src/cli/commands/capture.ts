@@ -5,14 +5,15 @@ import type { CaptureResult } from '../../capture/capture.js';
 import type { CapturedNonFinite } from '../../capture/step-sink.js';
 import type { DumpTier } from '../../dump/format.js';
 import { sequenceLengths } from '../../dump/sequences.js';
-import { badArgument, ZayascopeError } from '../../errors.js';
+import { badArgument } from '../../errors.js';
 import { flatNote, flatRows } from '../../flat-logits.js';
 import { likeliestWithLogit } from '../../likeliest-token.js';
 import { tapPattern } from '../../tap-pattern.js';
 import type { CommandContext } from '../command-line.js';
 import { formatBytes, formatCount, formatMs } from '../format-number.js';
 import { toJson } from '../json.js';
-import { addRunOptions, openOptions, type RunOptions } from '../options/run.js';
+import { openRun } from '../options/open-run.js';
+import { addRunOptions, type RunOptions } from '../options/run.js';
 
 import { addTokenOptions, resolveSequences, type TokenOptions } from '../options/tokens-or-prompt.js';
 import { integerOption } from '../options/values.js';
@@ -91,14 +92,10 @@ async function runCapture(options: CaptureCommandOptions, context: CommandContex
   if (out === undefined) throw badArgument('capture', '--out or --prove', 'neither');
   const { sequences } = await resolveSequences('capture', options, options.model, terminal);
   tapPattern(options.taps); // a typing error should show before gigabytes are loaded
-  const { openModel } = await import('../../models/runtime/model.js');
   const { capture } = await import('../../capture/capture.js');
   const started = performance.now();
   await runCancellable(context, async (signal) => {
-    if (terminal.isInteractive) terminal.notice(`loading ${options.model}\n`);
-    using model = await openModel(options.model, openOptions(options));
-    if (signal.aborted)
-      throw new ZayascopeError('CANCELLED', 'capture: cancelled before the run began', { op: 'capture' });
+    using model = await openRun('capture', options.model, options, terminal, signal);
     const result = await withProgress(terminal, 'capture', 'segments', (onProgress) =>
       capture(model, sequences, {
         out,
@@ -122,11 +119,10 @@ async function runProve(options: CaptureCommandOptions, context: CommandContext)
   const { terminal } = context;
   const { sequences } = await resolveSequences('capture', options, options.model, terminal);
   tapPattern(options.taps);
-  const { openModel } = await import('../../models/runtime/model.js');
   const { proveCapture } = await import('../../capture/prove.js');
   const { formatProof } = await import('./prove.js');
   await runCancellable(context, async (signal) => {
-    using model = await openModel(options.model, openOptions(options));
+    using model = await openRun('capture', options.model, options, terminal, signal);
     const proof = await withProgress(terminal, 'prove', 'runs at most', (onProgress) =>
       proveCapture(model, sequences[0]!, {
         taps: options.taps,

@@ -6,7 +6,8 @@ import { flatNote } from '../../flat-logits.js';
 import type { CommandContext } from '../command-line.js';
 import { formatCount, formatMs } from '../format-number.js';
 import { toJson } from '../json.js';
-import { addRunOptions, openOptions, type RunOptions } from '../options/run.js';
+import { openRun } from '../options/open-run.js';
+import { addRunOptions, type RunOptions } from '../options/run.js';
 import { addTokenOptions, resolveTokens, type TokenOptions } from '../options/tokens-or-prompt.js';
 import { integerOption } from '../options/values.js';
 import { withProgress } from '../progress.js';
@@ -65,16 +66,16 @@ async function runEvaluate(options: EvaluateCommandOptions, context: CommandCont
   const { terminal } = context;
   const all = await textTokens(options, context);
   const tokens = all.slice(0, options.maxTokens);
-  const { openModel } = await import('../../models/runtime/model.js');
   const { evaluate } = await import('../../evaluate/evaluate.js');
   const { model: path, policy } = options;
   const isPair = options.against !== undefined || options.againstPolicy !== undefined;
   const against = options.against ?? path;
   const againstPolicy = options.againstPolicy ?? policy;
-  const run = openOptions(options);
   await runCancellable(context, async (signal) => {
-    using model = await openModel(path, run);
-    using second = isPair ? await openModel(against, { ...run, policy: againstPolicy }) : undefined;
+    const open = (folder: string, own: string) =>
+      openRun('evaluate', folder, { ...options, policy: own }, terminal, signal);
+    using model = await open(path, policy);
+    using second = isPair ? await open(against, againstPolicy) : undefined;
     const cancel = (): void => {
       model.backend.native.cancel();
       second?.backend.native.cancel();

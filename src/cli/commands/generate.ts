@@ -8,7 +8,8 @@ import type { Generation } from '../../text/generate.js';
 import type { TextTokenizer } from '../../text/tokenizer.js';
 import type { CommandContext } from '../command-line.js';
 import { formatMs } from '../format-number.js';
-import { addRunOptions, openOptions, type RunOptions } from '../options/run.js';
+import { openRun } from '../options/open-run.js';
+import { addRunOptions, type RunOptions } from '../options/run.js';
 import { addSamplingOptions, resolveSampling, type SamplingCommandOptions } from '../options/sampling.js';
 import { addTokenOptions, resolveTokens, type TokenOptions } from '../options/tokens-or-prompt.js';
 import { integerOption } from '../options/values.js';
@@ -51,13 +52,12 @@ async function runGenerate(options: GenerateCommandOptions, context: CommandCont
   const { tokens: prompt } = await resolveTokens('generate', options, options.model, terminal);
   const sampling = await resolveSampling(options);
   tapPattern(options.taps); // a typing error should show before gigabytes are loaded
-  const { openModel } = await import('../../models/runtime/model.js');
   const { generate } = await import('../../text/generate.js');
   const { stopTokens } = await import('../../text/stop-tokens.js');
   const tokenizer = await tokenizerIfAny(options.model, terminal);
   const { maxTokens } = options;
   await runCancellable(context, async (signal) => {
-    using model = await openModel(options.model, openOptions(options));
+    using model = await openRun('generate', options.model, options, terminal, signal);
     signal.addEventListener('abort', () => model.backend.native.cancel());
     using session = model.session({ capacity: prompt.length + maxTokens });
     await using captured = await captureIfAsked(model, session, options);

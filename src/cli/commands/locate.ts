@@ -122,18 +122,14 @@ async function runLocate(
       failAbove,
       noise,
     };
-    if (tested === null) {
-      const { locatePolicy } = await import('../../locate/faults/policy.js');
-      return await locatePolicy(reference, model!, await loadPolicy(policy!), {
-        ...common,
-        policyArgument: policy!,
-      });
-    }
-    const { locateDumps } = await import('../../locate/faults/dumps.js');
+    const { locate } = await import('../../locate/faults/locate.js');
+    const dtypes = policy === undefined ? undefined : await loadPolicy(policy);
+    if (tested === null)
+      return await locate(reference, dtypes!, model, { ...common, policyArgument: policy! });
     const { readTapOrder } = await import('../../dump/import/tap-order.js');
-    return await locateDumps(reference, tested, model, {
+    return await locate(reference, tested, model, {
       ...common,
-      recompute: policy === undefined ? undefined : await loadPolicy(policy),
+      recompute: dtypes,
       mapArgument: options.map,
       order: options.order === undefined ? undefined : await readTapOrder(options.order),
     });

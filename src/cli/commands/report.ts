@@ -88,7 +88,7 @@ async function runReport(
   using bar = progressBar(terminal, 'report', 'steps');
   let located: LocateReport | undefined;
   if (model !== undefined) {
-    const { locateDumps } = await import('../../locate/faults/dumps.js');
+    const { locateDumps } = await import('../../locate/faults/locate.js');
     located = await locateDumps(reference, tested, model, {
       allowNonFinite: allowNonfinite,
       onProgress: (_what, done, total) => bar.update(done, total),

@@ -4,7 +4,8 @@ import { FAMILIES } from '../../families/families.js';
 import type { StepStop } from '../../locate/step/step.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
-import { addRunOptions, openOptions, type RunOptions } from '../options/run.js';
+import { openRun } from '../options/open-run.js';
+import { addRunOptions, type RunOptions } from '../options/run.js';
 import { addTokenOptions, resolveTokens, type TokenOptions } from '../options/tokens-or-prompt.js';
 import { fields } from '../table.js';
 
@@ -73,9 +74,8 @@ async function runStep(
 ): Promise<void> {
   if (folder === undefined) throw badArgument('step', '--model with a model, or a recording', 'neither');
   const { tokens } = await resolveTokens('step', options, folder, terminal);
-  const { openModel } = await import('../../models/runtime/model.js');
   const { openStepper } = await import('../../locate/step/step.js');
-  using model = await openModel(folder, openOptions(options));
+  using model = await openRun('step', folder, options, terminal);
   using stepper = openStepper(model, tokens);
   if (options.break !== undefined) stepper.breakpoint(options.break);
   if (options.until !== undefined) stepper.breakpoint(options.until);

@@ -204,6 +204,9 @@ function sentenceOf(
   if (isSpan)
     return `one of ${inside.length} ops${where} goes wrong, for the dumps hold no value between them: ${spanList(inside, family)}. Check: ${check}.${concentrated}`;
   const given = worst.inputs.length === 0 ? 'of the weights alone' : 'of the very inputs that it got';
+  // Under f32 the same op is within its limit.
+  if (mode === 'policy')
+    return `${name}${where} makes another value ${given} than under f32: this is what the policy asks for.${concentrated}`;
   return `${name}${where} goes wrong by itself: the right op makes another value ${given}. Check: ${check}.${concentrated}`;
 }
 

@@ -159,13 +159,6 @@ export function coveredNotes(
 /** Name of the policy under which a GGUF file's matrices keep their types. */
 export const AS_STORED = 'weights as stored in the file';
 
-/** In which dtypes the ops of a dump were recomputed, where it is not F32. */
-export function recomputedNotes(tested: DumpView, { name }: Policy): string[] {
-  if (name === 'f32') return [];
-  const how = name === AS_STORED ? `with ${name}` : `in the dtypes of policy ${name}`;
-  return [`Ops of ${label(tested)} are recomputed ${how}.`];
-}
-
 /**
  * Energy NMSE that gathers in the last value of a right program by rounding: in F32, and in half precision
  * where a few tokens take other experts.

@@ -1,5 +1,6 @@
 import { FAMILIES } from '../../families/families.js';
 import type { Family } from '../../families/family.js';
+import { hasRole } from '../../families/roles.js';
 import { numberRuns } from '../../number-runs.js';
 
 /** What the ops of the model are called in sentences, and what tends to go wrong in each. */
@@ -48,7 +49,7 @@ export function choiceSentence(kind: string, set: string, suffix: string, family
     weight: `the weight of ${name} stays as stored, and its inputs are rounded to that dtype`,
   };
   if (kind === 'dtype')
-    return suffix.endsWith(':attn_weights')
+    return hasRole(family, 'attention.weights', `layers.0${suffix}`)
       ? `keys and queries are rounded to ${set} for ${name}`
       : `values and attention weights are rounded to ${set} for ${name}`;
   return sentences[kind] ?? `${kind} is ${set} in ${name}`;

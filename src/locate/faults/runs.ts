@@ -1,4 +1,4 @@
-/** The runs of the model that `locatePolicy` makes. */
+/** The runs of the model that `locate` of a policy makes. */
 
 import type { FloatTapReport, IntegerTapReport } from '../../diff/report.js';
 import { compareTap, type TapComparison } from '../../diff/tap-comparison.js';

@@ -4,7 +4,7 @@ import type { DumpView } from '../../dump/dump-view.js';
 import { formatError } from '../../text-table.js';
 import { label } from './notes.js';
 import type { OwnErrors } from './own-errors.js';
-import type { LocateReport } from './report.js';
+import type { LocatedOp } from './report.js';
 
 /** Taps of both dumps whose values do not fit each other. */
 export function unfitTaps(unpaired: DiffReport['unpaired']): string[] {
@@ -21,7 +21,7 @@ export function unfitSentence(taps: readonly string[], unpaired: DiffReport['unp
 }
 
 /** A run that did not finish passes nothing: what it lacks may be wrong. */
-export function unfinishedSentence(dumps: readonly DumpView[], ops: LocateReport['ops']): string | null {
+export function unfinishedSentence(dumps: readonly DumpView[], ops: readonly LocatedOp[]): string | null {
   const partial = dumps.find(({ manifest }) => manifest.status === 'partial');
   if (partial === undefined) return null;
   const judged = ops.filter(({ verdict }) => verdict !== 'not judged').length;
@@ -29,7 +29,7 @@ export function unfinishedSentence(dumps: readonly DumpView[], ops: LocateReport
 }
 
 /** Tokens that one side lacks may be wrong there. */
-export function lackingSentence(partners: readonly string[], ops: LocateReport['ops']): string {
+export function lackingSentence(partners: readonly string[], ops: readonly LocatedOp[]): string {
   const judged = ops.filter(({ verdict }) => verdict !== 'not judged').length;
   return [
     ...partners,

@@ -1,3 +1,4 @@
+import { leadingRows } from '../../diff/leading-columns.js';
 import { withSameSpan } from '../../diff/visible-span.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import type { TensorBatch } from '../../dump/reader.js';
@@ -48,7 +49,7 @@ async function* readTogether(
       continue;
     }
     const together = Math.min(...parts.map(({ shape }) => shape[0]!));
-    const cut = withSameSpan(parts.map((part) => firstRows(part, together)));
+    const cut = withSameSpan(parts.map((part) => leadingRows(part, together)));
     const prefixed = dumps.some(({ prefixes }) => prefixes.has(name));
     const size = ({ data, shape }: TensorBatch) => (prefixed ? data.length / shape.at(-1)! : data.length);
     if (cut.some((part) => size(part) !== size(cut[0]!)))
@@ -60,17 +61,4 @@ async function* readTogether(
     yield cut;
     done += together;
   }
-}
-
-function firstRows(part: TensorBatch, count: number): TensorBatch {
-  const [rows, ...shape] = part.shape as [number, ...number[]];
-  return {
-    ...part,
-    shape: [count, ...shape],
-    data: part.data.subarray(0, (part.data.length / rows) * count),
-    sequence: part.sequence.subarray(0, count),
-    position: part.position.subarray(0, count),
-    tokenId: part.tokenId.subarray(0, count),
-    step: part.step.subarray(0, count),
-  };
 }

@@ -1,4 +1,4 @@
-import { changedExperts } from '../../diff/routing.js';
+import { changedExperts, type TokenFlip } from '../../diff/routing.js';
 
 /**
  * Why a token took another expert.
@@ -23,13 +23,7 @@ export type FlipCause =
   | 'unknown';
 
 /** A token whose expert differs. */
-export interface RoutingFlip {
-  block: number;
-  sequence: number;
-  position: number;
-  /** Experts; the number of experts stands for the skip class. */
-  reference: number;
-  tested: number;
+export interface RoutingFlip extends TokenFlip {
   /**
    * Lead of the reference's choice over the tested one in the reference's biased probabilities; null where
    * they were not held.

@@ -1,6 +1,6 @@
 /** Records a run of our own models: every ggml node and the graph, in the format of `record`. */
 import { checkFreeSpace } from '../../capture/create-dump.js';
-import { describeModel } from '../../capture/describe-model.js';
+import { describeRun } from '../../capture/describe-model.js';
 import type { DumpDescription } from '../../dump/format.js';
 import { DumpWriter } from '../../dump/writer.js';
 import { badArgument, ZayascopeError } from '../../errors.js';
@@ -8,7 +8,6 @@ import type { CompiledGraph } from '../../graph/compile.js';
 import type { Model } from '../../models/runtime/model.js';
 import { checkTokenIds } from '../../models/runtime/token-ids.js';
 import { native } from '../../native.js';
-import { packageVersion } from '../../package-version.js';
 import { sameBytes } from '../../same-bytes.js';
 import { graphFile } from '../record/graph-file.js';
 import type { GraphRows } from '../record/graph-rows.js';
@@ -206,25 +205,11 @@ async function describe(
   calls: readonly OwnCall[],
   plan: TapPlan,
 ): Promise<DumpDescription> {
-  const { policy, backend, weights } = model;
-  const version = native().version();
+  const run = await describeRun(model);
   return {
     tier: 'full',
-    producer: {
-      name: 'zayascope',
-      version: packageVersion(),
-      node: process.versions.node,
-      ggml: version.ggml,
-      commit: version.commit,
-    },
-    model: await describeModel(weights.source),
-    policy: { ...policy },
-    backend: {
-      name: backend.name,
-      device: backend.device.description,
-      threads: backend.threads,
-      ...(backend.device.type === 'cpu' ? {} : { strictF32: backend.strictF32 }),
-    },
+    ...run,
+    producer: { ...run.producer, commit: native().version().commit },
     sequences: sequences.map((_, s) => ({
       tokens: calls.filter(({ sequence }) => sequence === s).flatMap(({ tokens }) => [...tokens]),
     })),

@@ -22,7 +22,7 @@ export interface Hypothesis {
 }
 
 /** Where choices show: by site, the taps, both without their block. */
-function shownAt(config: ModelConfig): ReadonlyMap<string, readonly string[]> {
+export function shownAt(config: ModelConfig): ReadonlyMap<string, readonly string[]> {
   const found = new Map<string, readonly string[]>();
   for (const [site, taps] of siteTaps(exampleConfig(config.model_type)))
     found.set(tapPlace(site).suffix, [
