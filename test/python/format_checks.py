@@ -108,7 +108,9 @@ def small(folder, name, values, dtype="F32", positions=None, masked=False, scope
     shape = values.shape[1:] if scope == "token" else values.shape
     spec = TapSpec("x", None, dtype, scope, (("T",) if scope == "token" else ()) + tuple("abcd"[: len(shape)]), shape, masked=masked)
     positions = np.arange(len(values) if scope == "token" else 1) if positions is None else np.asarray(positions)
-    writer = DumpWriter(out, {**ANYBODY, "model": KNOWN, "sequences": [{"tokens": [0] * 9}]}, [spec])
+    selection = {"taps": "**", "positions": f"{min(positions)}:" if min(positions) > 0 else "all"}
+    sequences = [{"tokens": [0] * (int(max(positions)) + 1)}]
+    writer = DumpWriter(out, {**ANYBODY, "model": KNOWN, "selection": selection, "sequences": sequences}, [spec])
     cells = token_cells(spec, values, len(positions)) if scope == "token" else step_cells(spec, values, 1)
     writer.append(None, RowIndex(0, 0, positions, np.zeros(len(positions))), {"x": cells})
     writer.close()
@@ -327,3 +329,34 @@ def check_a_killed_overwrite_leaves_nothing_that_says_complete(folder):
     assert json.loads((folder / "dump" / "manifest.json").read_text())["status"] == "partial"
     prepare_folder(folder / "dump")
     assert list((folder / "dump").iterdir()) == []
+
+
+def check_rows_that_contradict_the_manifest_are_refused(folder):
+    """The sentences of `test/dump/row-check.test.ts`."""
+    spec = TapSpec("x", None, "F32", "token", ("T", "a"), (2,))
+    ids = [11, 12, 13, 14, 15, 16]
+    (folder / "dump").mkdir()
+    writer = DumpWriter(folder / "dump", {**ANYBODY, "model": KNOWN, "sequences": [{"tokens": ids}]}, [spec])
+    for step, (start, end) in enumerate([(0, 4), (4, 6)]):
+        rows = RowIndex(0, step, np.arange(start, end), np.asarray(ids[start:end]))
+        writer.append(None, rows, {"x": token_cells(spec, np.ones((end - start, 2), np.float32), end - start)})
+    writer.close()
+    manifest = json.loads((folder / "dump" / "manifest.json").read_text())
+    assert zayascope.load(folder / "dump")["x"].numpy().shape == (6, 2)
+    sequence, selection = manifest["sequences"][0], manifest["selection"]
+    for change, message in [
+        ({"sequences": [{"tokens": [11, 12, 13, 7, 15, 16]}]}, "token 7 at position 3 of sequence 0, as the manifest says, got 14 (row 3)"),
+        ({"sequences": [{"tokens": ids + [4]}]}, "a row for position 6 of sequence 0, which the manifest gives 7 positions, in a complete dump, got none among 6 rows"),
+        ({"sequences": [{"tokens": ids[:5]}]}, "positions within the 5 that the manifest gives sequence 0, got 5"),
+        ({"sequences": [sequence, {"tokens": [1, 2]}]}, "a row for position 0 of sequence 1"),
+        ({"sequences": []}, "rows of the manifest's 0 sequences, got one of sequence 0"),
+        ({"sequences": [7]}, "expected sequences with token ids or a length, got 7"),
+        ({"steps": 3}, "rows of 3 steps, as the manifest says, got rows of 2"),
+        ({"steps": 1}, "steps below 1, as the manifest says, got step 1"),
+        ({"selection": {**selection, "positions": "0:5"}}, "positions 0:5, as the manifest's selection says, got position 5"),
+    ]:
+        (folder / "dump" / "manifest.json").write_text(json.dumps(manifest | change))
+        raises(lambda: zayascope.load(folder / "dump")["x"].numpy(), message)
+        raises(lambda: zayascope.diff(folder / "dump", folder / "dump"), message)
+    (folder / "dump" / "manifest.json").write_text(json.dumps(manifest | {"steps": 1, "status": "partial"}))
+    assert len(zayascope.load(folder / "dump")["x"]) == 6

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from .claims import row_fault
 from .columns import TapSpec, data_file, data_schema, decode, rows_of
 from .dtypes import to_torch, widen
 from ..errors import DumpError
@@ -178,15 +179,23 @@ class Dump(Mapping[str, Value]):
             schema = reader.schema
         except (pa.ArrowInvalid, OSError):
             schema, batches = _whole_batches(source, path)
-        expected = data_schema(block, [tap for tap in self._taps.values() if tap.block == block], self.manifest["version"])
+        taps = [tap for tap in self._taps.values() if tap.block == block]
+        expected = data_schema(block, taps, self.manifest["version"])
         if schema is not None and not _same_columns(schema, expected):
             raise DumpError(f"read: expected the columns that the manifest lists, got others in {path}")
+        fault = row_fault(self.manifest, taps, _index(batches))
+        if fault is not None:
+            raise DumpError(f"read: expected {fault} in {path}")
         return batches
 
 
 def load(path: str | Path) -> Dump:
     """Opens a dump of version 1 or 2, complete or partial. DumpError where it is none."""
     return Dump(Path(path))
+
+
+def _index(batches: list[pa.RecordBatch]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([batch.column(name).to_numpy() for batch in batches] or [np.zeros(0, np.int32)]) for name in INDEX_COLUMNS}
 
 
 def _whole_batches(source: pa.MemoryMappedFile, path: Path) -> tuple[pa.Schema | None, list[pa.RecordBatch]]:
