@@ -151,6 +151,13 @@ export type { Shape } from './graph/shape.js';
 export { type AttributionOptions, type AttributionReport, attribute } from './locate/bisect/attribution.js';
 export { type BisectOptions, type BisectReport, bisect } from './locate/bisect/bisect.js';
 export {
+  adjointShares,
+  type SharedRun,
+  type ShareOptions,
+  type ShareReport,
+  type SiteShare,
+} from './locate/bisect/shares/shares.js';
+export {
   type BackendComparison,
   compareBackends,
   type PartingInput,

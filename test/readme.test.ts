@@ -20,6 +20,7 @@ const DOCUMENTS = [
   'ARCHITECTURE.md',
   'CONTRIBUTING.md',
   'CHANGELOG.md',
+  'docs/attribution.md',
   'docs/backends.md',
   'docs/bisect.md',
   'docs/commands.md',

@@ -1,19 +1,25 @@
 import { Command, Option } from 'commander';
+import { badArgument } from '../../errors.js';
 import type { AttributionGroup, AttributionReport } from '../../locate/bisect/attribution.js';
+import type { PolicyProblem } from '../../locate/replay/policy-tests.js';
 import { formatError } from '../../text-table.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
 import { addPolicyPairOptions, type PolicyPairOptions, policyProblem } from '../options/policy-pair.js';
+import { integerOption } from '../options/values.js';
 import { withProgress } from '../progress.js';
 import { runCancellable } from '../run-cancellable.js';
 import { fields, table } from '../table.js';
 
 interface AttributeCommandOptions extends PolicyPairOptions {
   by: AttributionGroup;
+  adjoint?: boolean;
+  routing?: 'auto' | 'pinned' | 'free';
+  probes?: number;
   json?: boolean;
 }
 
-const GROUPS: readonly AttributionGroup[] = ['kind', 'module', 'op', 'block'];
+const GROUPS: readonly AttributionGroup[] = ['kind', 'module', 'op', 'block', 'site'];
 
 /** `zayascope attribute`: what each group of dtype choices adds to a drift. */
 export function attributeCommand(context: CommandContext): Command {
@@ -22,14 +28,29 @@ export function attributeCommand(context: CommandContext): Command {
   );
   return addPolicyPairOptions(command)
     .addOption(
-      new Option('--by <group>', 'kind of choice, part of a block, value or module, or block')
+      new Option('--by <group>', 'kind of choice, part of a block, value or module, block, or each site')
         .choices(GROUPS)
         .default('op'),
+    )
+    .option(
+      '--adjoint',
+      "each site's signed share of the error, to first order, from one way back through the bad run",
+    )
+    .addOption(
+      new Option(
+        '--routing <choice>',
+        "with --adjoint: experts of the bad run (default auto: its own; the good run's where shares do not add up)",
+      ).choices(['auto', 'pinned', 'free']),
+    )
+    .option(
+      '--probes <count>',
+      "with --adjoint: random directions that estimate each site's error alone (default 2; 0: not at all)",
+      integerOption(0, 1000),
     )
     .option('--json', 'print the result as JSON: the data of a waterfall')
     .addHelpText(
       'after',
-      '\nErrors are energy NMSEs of the logits. They need not add up.' +
+      '\nErrors are energy NMSEs of the logits. They need not add up. With --adjoint shares must: their sum is printed.' +
         '\n\nExample:\n  zayascope attribute --model dumps/tiny/model --good f32 --bad llamacpp --tokens-file dumps/tiny/prompt.json',
     )
     .action((options: AttributeCommandOptions) => runAttribute(options, context));
@@ -37,7 +58,12 @@ export function attributeCommand(context: CommandContext): Command {
 
 async function runAttribute(options: AttributeCommandOptions, context: CommandContext): Promise<void> {
   const { terminal } = context;
+  if (options.adjoint === undefined)
+    for (const option of ['routing', 'probes'] as const)
+      if (options[option] !== undefined)
+        throw badArgument('attribute', `--adjoint with --${option}`, `--${option} alone`);
   const problem = await policyProblem('attribute', options, terminal);
+  if (options.adjoint) return runAdjoint(problem, options, context);
   const { attribute } = await import('../../locate/bisect/attribution.js');
   const { backend, threads, by } = options;
   await runCancellable(context, async (signal) => {
@@ -51,6 +77,22 @@ async function runAttribute(options: AttributeCommandOptions, context: CommandCo
       }),
     );
     terminal.result(options.json ? toJson(report) : formatAttribution(report));
+  });
+}
+
+async function runAdjoint(
+  problem: PolicyProblem,
+  { backend, threads, by, routing, probes, json }: AttributeCommandOptions,
+  context: CommandContext,
+): Promise<void> {
+  const { terminal } = context;
+  const { adjointShares } = await import('../../locate/bisect/shares/shares.js');
+  const { formatShares } = await import('./attribute-adjoint.js');
+  await runCancellable(context, async (signal) => {
+    const report = await withProgress(terminal, 'attribute', 'segments', (onProgress) =>
+      adjointShares(problem, { backend, threads, routing, probes, signal, onProgress }),
+    );
+    terminal.result(json ? toJson(report) : formatShares(report, by));
   });
 }
 

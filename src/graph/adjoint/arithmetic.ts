@@ -1,4 +1,4 @@
-import { add, clamp, div, geluErf, mul, scale, silu, sub } from '../ops-arithmetic.js';
+import { add, div, geluErf, mul, scale, silu, sub } from '../ops-arithmetic.js';
 import { concat, cont, slice } from '../ops-layout.js';
 import type { Tensor } from '../tensor.js';
 import { expOfNegative, factorOf, nonZero, plain, sigmoid, sumTo } from './pieces.js';
@@ -63,10 +63,10 @@ export const ARITHMETIC: BackwardRules = {
   scale: unary(({ params }, gradient) => scale(gradient, params[0]!)),
   sqrt: unary((node, gradient) => div(scale(gradient, 0.5), plain(node))),
   // Where a value is clamped it differs from the result; at the bound itself the slope is 1, as in PyTorch.
-  clamp: unary(({ params }, gradient, x) => {
-    const own = plain(x);
-    return mul(gradient, scale(nonZero(sub(own, clamp(own, params[0]!, params[1]))), -1, 1));
-  }),
+  // ggml clamps in place: what the source was before is what the source is a copy of.
+  clamp: unary((node, gradient, copied) =>
+    mul(gradient, scale(nonZero(sub(plain(copied.sources[0]!), node)), -1, 1)),
+  ),
   silu: unary((_, gradient, x) => mul(gradient, siluSlope(plain(x)))),
   gelu: unary((_, gradient, x) => mul(gradient, geluSlope(plain(x)))),
   geluErf: unary((_, gradient, x) => mul(gradient, geluErfSlope(plain(x)))),

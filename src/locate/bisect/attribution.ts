@@ -6,8 +6,8 @@ import { groupSites, siteOp } from '../replay/policy-sites.js';
 import { openPolicyTests, type PolicyProblem } from '../replay/policy-tests.js';
 import { siteModules, splitBy } from './levels.js';
 
-/** How sites are grouped: kind of choice, part of a block, value or module, or block. */
-export const ATTRIBUTION_GROUPS = ['kind', 'module', 'op', 'block'] as const;
+/** How sites are grouped: kind of choice, part of a block, value or module, block, or each by itself. */
+export const ATTRIBUTION_GROUPS = ['kind', 'module', 'op', 'block', 'site'] as const;
 
 /** One of {@link ATTRIBUTION_GROUPS}. */
 export type AttributionGroup = (typeof ATTRIBUTION_GROUPS)[number];
@@ -112,7 +112,7 @@ export async function attribute(
 }
 
 /** What names the group of a site. */
-function siteKey(by: AttributionGroup, family: Family): (site: string) => string {
+export function siteKey(by: AttributionGroup, family: Family): (site: string) => string {
   switch (by) {
     case 'kind':
       return (site) => `#${siteKind(site)}`;
@@ -120,6 +120,8 @@ function siteKey(by: AttributionGroup, family: Family): (site: string) => string
       return siteModules(family);
     case 'op':
       return siteOp;
+    case 'site':
+      return (site) => site;
     case 'block':
       return (site) => {
         const block = /^layers\.(\d+)/.exec(site)?.[1];

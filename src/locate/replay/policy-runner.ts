@@ -1,5 +1,6 @@
 import { badArgument } from '../../errors.js';
 import type { Backend } from '../../graph/backend.js';
+import type { Graph } from '../../graph/graph.js';
 import { type Policy, parametersSite, requireNearest, type Setting } from '../../graph/policy.js';
 import { ResidentMemory } from '../../graph/resident.js';
 import type { ResidentTensor } from '../../graph/tensor.js';
@@ -13,6 +14,7 @@ import { openModel } from '../../models/runtime/model.js';
 import { settingOf } from '../../models/runtime/model-policy.js';
 import { buildSegment, LOGITS } from '../../models/runtime/segments.js';
 import { modelSites, type PolicySite, siteChoice } from '../../models/runtime/sites.js';
+import { NO_TAPS, type Taps } from '../../models/runtime/tap.js';
 import { checkTokenIds } from '../../models/runtime/token-ids.js';
 import { checkWeights, type RequiredTensor } from '../../models/runtime/weights.js';
 import { RecentlyUsed } from './recently-used.js';
@@ -52,6 +54,8 @@ export interface PolicyRunner extends Disposable {
   readonly strictF32: boolean;
   readonly weights: ModelWeights;
   readonly cost: Readonly<RunCost>;
+  /** For runs that watch or change what happens in a segment. */
+  readonly segments: RunnerSegments;
   /**
    * Logits F32 [T, V] of the prompt under a setting, bit-equal to a whole run. At each site it must choose
    * what one of the runner's policies chooses (`BAD_ARGUMENT` for a weight that was not loaded so). Runs must
@@ -61,6 +65,21 @@ export interface PolicyRunner extends Disposable {
   /** Stops the run in progress (`CANCELLED`). */
   cancel(): void;
   close(): void;
+}
+
+/** The segments of a runner's model, for who runs them one by one. */
+export interface RunnerSegments {
+  readonly backend: Backend;
+  /** 0 the embedding, whose input `tokens` is to be filled; the last is the head. */
+  readonly count: number;
+  /** Throws `BAD_ARGUMENT` for weights that none of the policies has so. */
+  build(segment: number, setting: Setting, taps?: Taps): Graph;
+  /** Resolves when the segment's weights are in place. */
+  ensure(segment: number): Promise<void>;
+  /** What the segment that ran last hands on, and the memory of each state by its name. */
+  readBoundary(): Boundary;
+  writeBoundary(boundary: Boundary): void;
+  readonly states: ReadonlyMap<string, ResidentTensor>;
 }
 
 /** Weights as one policy wants them. */
@@ -119,6 +138,9 @@ export async function openPolicyRunner(
     const states = allocateStates(memory, model.weights, 1);
     const sizesOfCall = callSizes(tokens.length);
     const context = segmentContexts(config, tensors, sites, sets, inputs.tensors, states, sizesOfCall);
+    const ensure = async (segment: number) => {
+      for (const { weights } of sets) await weights.ensure?.(segment);
+    };
     const blocks = config.num_hidden_layers;
     const sizes = { blocks, batch: 1, tokens: tokens.length, logits: 'all' as const };
     const compiled = new SegmentGraphs(backend, graphBytes, (segment, setting) =>
@@ -146,7 +168,7 @@ export async function openPolicyRunner(
       for (; ; segment++) {
         const graph = compiled.get(segment, choices[segment]!, setting);
         if (segment === 0) graph.setInput('tokens', Int32Array.from(tokens));
-        for (const { weights } of sets) await weights.ensure?.(segment);
+        await ensure(segment);
         await backend.native.compute([graph.native]);
         if (segment > 0 && segment < last) {
           cost.blockRuns++;
@@ -168,6 +190,15 @@ export async function openPolicyRunner(
       strictF32: backend.strictF32,
       weights: model.weights,
       cost,
+      segments: {
+        backend,
+        count: last + 1,
+        build: (segment, setting, taps) => buildSegment(segment, sizes, context(setting, taps)),
+        ensure,
+        readBoundary: () => readBoundary(config, inputs),
+        writeBoundary: (boundary) => writeBoundary(inputs, boundary),
+        states: inputs.tensors,
+      },
       run,
       cancel,
       close,
@@ -260,11 +291,12 @@ function segmentContexts(
       );
     return set.weights.tensors.get(name)!;
   };
-  return (setting: Setting) => {
+  return (setting: Setting, taps?: Taps) => {
     const memory = { inputs, states, weight: (name: string) => chosen(name, setting) };
     return modelContexts({
       config,
       setting,
+      taps: taps ?? NO_TAPS,
       sizes,
       hasHead: sets[0]!.weights.tensors.has('lm_head.weight'),
       leaf: (graph, leaf) => graph.resident(memoryOf(config, memory, leaf)!),
