@@ -1,7 +1,8 @@
 import { readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import { MANIFEST_FILE } from '../dump/format.js';
+import { temporaryName } from '../dump/json-file.js';
 import { lockHolder } from '../dump/lock.js';
-import { TEMPORARY_MANIFEST } from '../dump/manifest.js';
 import { isGone } from '../process-identity.js';
 import { isLeftover } from '../weights/atomic-file.js';
 
@@ -37,7 +38,7 @@ export async function findLeftovers(folder: string): Promise<string[]> {
 async function isRemains(path: string, name: string): Promise<boolean> {
   if (isLeftover(name)) return true;
   if (name.endsWith('.lock')) return isStaleLock(path);
-  if (name !== TEMPORARY_MANIFEST) return false;
+  if (name !== temporaryName(MANIFEST_FILE)) return false;
   // A writer that is alive may be about to rename it.
   const holder = await lockHolder(`${join(path, '..')}.lock`).catch(() => null);
   return holder === undefined || (holder !== null && isGone(holder));

@@ -63,7 +63,7 @@ export async function runCase(
       finding: `${hidden} elements are NaN or infinite on both sides, where nothing is judged`,
     };
   const finding = await explain(test, built, memories, actual, measures);
-  return { verdict: 'fail', tolerance, ...measures, ...(finding === undefined ? {} : { finding }) };
+  return { verdict: 'fail', tolerance, ...measures, finding };
 }
 
 /** The device's own computation. */

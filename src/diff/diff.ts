@@ -197,9 +197,9 @@ function describeSide({ dir, manifest }: DumpView): SideReport {
     backend: manifest.backend.name,
     model: {
       name,
-      ...(dtype === undefined ? {} : { dtype }),
-      ...(configSha256 === undefined ? {} : { configSha256 }),
-      ...(weightsSha256 === undefined ? {} : { weightsSha256 }),
+      dtype,
+      configSha256,
+      weightsSha256,
     },
   };
 }

@@ -57,8 +57,7 @@ export function pairTaps(reference: DumpView, tested: DumpView, pattern: string)
     const misfit =
       tested.misfits?.get(tap.name) ??
       describeMisfit(columns === undefined ? tap : { ...tap, shape: other.shape }, other);
-    if (misfit === null)
-      pairing.pairs.push({ reference: tap, tested: other, ...(columns === undefined ? {} : { columns }) });
+    if (misfit === null) pairing.pairs.push({ reference: tap, tested: other, columns });
     else pairing.unpaired.push(unpairedTap(tap, 'both', misfit));
   }
   for (const { name } of others.values())

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { unmet, type ZayascopeError } from '../errors.js';
 import { explained, readRegularText } from '../regular-file.js';
 import { DUMP_FORMAT, GRAPH_FILE, isDumpFile, MANIFEST_FILE, NOISE_FILE } from './format.js';
-import { TEMPORARY_MANIFEST, writeManifest } from './manifest.js';
+import { temporaryName } from './json-file.js';
+import { writeManifest } from './manifest.js';
 
 /**
  * Makes the folder ready for the files of a new dump. The caller holds its lock.
@@ -18,7 +19,7 @@ export async function prepareFolder(dir: string, overwrite: boolean): Promise<vo
   let entries: string[];
   try {
     await mkdir(dir, { recursive: true });
-    for (const name of [TEMPORARY_MANIFEST, `.${GRAPH_FILE}.tmp`, `.${NOISE_FILE}.tmp`])
+    for (const name of [MANIFEST_FILE, GRAPH_FILE, NOISE_FILE].map(temporaryName))
       await rm(join(dir, name), { force: true });
     entries = await readdir(dir);
   } catch (cause) {

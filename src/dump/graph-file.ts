@@ -2,15 +2,11 @@
  * `graph.json` of a dump that is a recording: every node of the graphs that ran, its op, parameters and
  * sources (`docs/dump-format.md`).
  */
-import { rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { unmet, ZayascopeError } from '../errors.js';
+
 import { FieldCheck } from '../field-check.js';
-import { openRegularFile } from '../regular-file.js';
-import { utf8Text } from '../utf8.js';
-import { parsePythonJson } from '../weights/json-object.js';
 import { blockElements, TAP_DTYPES, type TapDtype } from './dtypes.js';
 import { GRAPH_FILE } from './format.js';
+import { readJsonFile, writeJsonFile } from './json-file.js';
 
 /** A tensor of a recorded graph: a node, or a leaf (a weight, an input, a cache). */
 export interface GraphTensor {
@@ -67,8 +63,6 @@ const GGML_TYPES = TAP_DTYPES.filter((dtype) => dtype !== 'U8' && dtype !== 'BOO
 const PARAMS = /^(?:[0-9a-f]{2}){0,64}$/;
 /** ggml has five flags. */
 const MAX_FLAGS = 2 ** 30;
-/** Far above any model's graph, below what one string can hold. */
-const MAX_BYTES = 2 ** 28;
 const OP = 'openGraph';
 
 /** Writes the file, whole or not at all. Throws `BAD_ARGUMENT` naming the field at fault, `IO`. */
@@ -78,41 +72,12 @@ export async function writeGraph(dir: string, graph: DumpGraph, taps: ReadonlySe
     taps,
     new FieldCheck({ code: 'BAD_ARGUMENT', op: 'writeGraph', where: dir, tensor: GRAPH_FILE }),
   );
-  const temporary = join(dir, `.${GRAPH_FILE}.tmp`);
-  try {
-    await writeFile(temporary, `${JSON.stringify(graph)}\n`);
-    await rename(temporary, join(dir, GRAPH_FILE));
-  } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => {});
-    throw graphError('IO', 'to write the graph', (cause as Error).message, dir, cause);
-  }
+  await writeJsonFile(dir, GRAPH_FILE, JSON.stringify(graph), { op: 'writeGraph', what: 'graph' });
 }
 
 /** Reads and checks the file. Throws `IO` where it cannot be read, `BAD_DUMP` naming the field at fault. */
 export async function readGraph(dir: string, taps: ReadonlySet<string>): Promise<DumpGraph> {
-  let text: string;
-  try {
-    const handle = await openRegularFile(join(dir, GRAPH_FILE));
-    try {
-      const { size } = await handle.stat();
-      if (size > MAX_BYTES) throw new Error(`${size} bytes, more than ${MAX_BYTES}`);
-      const read = utf8Text(await handle.readFile());
-      if (read === undefined)
-        throw graphError('BAD_DUMP', 'JSON', 'bytes that are not UTF-8', dir, undefined);
-      text = read;
-    } finally {
-      await handle.close();
-    }
-  } catch (cause) {
-    if (cause instanceof ZayascopeError) throw cause;
-    throw graphError('IO', `a readable ${GRAPH_FILE}`, (cause as Error).message, dir, cause);
-  }
-  let value: unknown;
-  try {
-    value = parsePythonJson(text);
-  } catch (cause) {
-    throw graphError('BAD_DUMP', 'JSON', (cause as Error).message, dir, cause);
-  }
+  const value = await readJsonFile(dir, GRAPH_FILE, OP);
   checkGraph(
     value,
     taps,
@@ -231,14 +196,4 @@ function checkOrder(
     for (const source of needs(tensors[id]!))
       if ((places.get(source) ?? -1) > place)
         check.fail(`${at}[${place}]`, `node ${source}, which it reads, before it`, id);
-}
-
-function graphError(
-  code: 'IO' | 'BAD_DUMP',
-  expected: string,
-  got: string,
-  dir: string,
-  cause: unknown,
-): ZayascopeError {
-  return unmet(code, OP, expected, got, { where: `${dir}/${GRAPH_FILE}`, tensor: GRAPH_FILE, cause });
 }

@@ -167,7 +167,7 @@ export function stochasticPolicy(policy: Policy, seed: number): Policy {
   return {
     name: `${name.replace(STOCHASTIC, '')}:stochastic=${seed}`,
     description: `${description.replace(/; rounded stochastically$/, '')}; rounded stochastically`,
-    ...(base === undefined ? {} : { extends: base }),
+    extends: base,
     rules,
     rounding: checkRounding({ mode: 'stochastic', seed }, name),
   };

@@ -57,7 +57,7 @@ export async function runInChild(
   let outcome: { result: unknown } | undefined;
   const end = await runChild<RecordingMessage>(builtProgram(import.meta.url, './child.js'), job, {
     silenceMs,
-    ...(signal && { signal }),
+    signal,
     onStderr: (text) => {
       words = (words + text).slice(-LAST_WORDS);
     },

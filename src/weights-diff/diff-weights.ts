@@ -147,7 +147,7 @@ async function comparePair(
     metrics,
     identical: metrics.bitEqual === 1 && metrics.nonFinite === 0,
     nonFinite: nonFiniteCounts(metrics, { masked: false, allowed: allowNonFinite }),
-    ...(note === undefined ? {} : { note }),
+    note,
   };
 }
 

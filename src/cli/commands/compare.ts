@@ -11,6 +11,7 @@ import type { CommandContext } from '../command-line.js';
 import { formatCount } from '../format-number.js';
 import { toJson } from '../json.js';
 import { STRICT_HELP } from '../options/device.js';
+import { allowNonFiniteOption } from '../options/dump-pair.js';
 import { addTokenOptions, resolveTokens, type TokenOptions } from '../options/tokens-or-prompt.js';
 import { thresholdOption } from '../options/values.js';
 import { runCancellable } from '../run-cancellable.js';
@@ -45,10 +46,7 @@ export function compareCommand(context: CommandContext): Command {
       'largest energy NMSE that a value may have (default: 1e-10, what F32 sums in another order stay below)',
       thresholdOption,
     )
-    .option(
-      '--allow-nonfinite',
-      'pass over what is not finite in the same way on both sides (the same infinity, or NaN): counted, not judged',
-    )
+    .addOption(allowNonFiniteOption())
     .option('--out <folder>', 'keep the dumps, one folder a backend (default: a temporary folder)')
     .option('--json', 'print the result as JSON')
     .addHelpText(

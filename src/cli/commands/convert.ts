@@ -60,7 +60,7 @@ async function runConvert(
         type,
         out,
         overwrite: overwrite === true,
-        ...(importance && { importance }),
+        importance,
         onProgress: (done, total) => onProgress(mebibytes(done), mebibytes(total)),
         signal,
       }),

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
+import { allowNonFiniteOption } from '../options/dump-pair.js';
 import { thresholdOption } from '../options/values.js';
 import { withProgress } from '../progress.js';
 import { noticeUnusedBlocks } from '../unused-blocks-notice.js';
@@ -32,10 +33,7 @@ export function diffWeightsCommand(context: CommandContext): Command {
       'tensors to compare, as globs over names of the transformers layout, e.g. "model.layers.{0..3}.mlp.**"',
       '**',
     )
-    .option(
-      '--allow-nonfinite',
-      'pass over what is not finite in the same way on both sides (the same infinity, or NaN): counted, not judged',
-    )
+    .addOption(allowNonFiniteOption())
     .option(
       '--by-content',
       'pair tensors by what they hold, not by name (default: where the family of one is not known)',

@@ -2,10 +2,10 @@ import { Command } from 'commander';
 import type { AlignResult } from '../../align/align.js';
 import type { DumpView } from '../../dump/dump-view.js';
 import { badArgument } from '../../errors.js';
-import { FAMILY_MAPS } from '../../families/families.js';
 import type { NoiseJudgement } from '../../locate/noise/noise-floor.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
+import { allowNonFiniteOption, mapOption } from '../options/dump-pair.js';
 import { thresholdOption } from '../options/values.js';
 import { withProgress } from '../progress.js';
 
@@ -33,10 +33,7 @@ export function diffCommand(context: CommandContext): Command {
       thresholdOption,
     )
     .option('--taps <globs>', 'taps to compare, as globs separated by commas', '**')
-    .option(
-      '--map <map>',
-      `names and layouts of the tested dump: ${Object.keys(FAMILY_MAPS).join(', ')}, or a JSON file (default: tap names)`,
-    )
+    .addOption(mapOption())
     .option(
       '--align',
       'find which value is which by content and by the graphs (zayascope align), in place of --map',
@@ -45,10 +42,7 @@ export function diffCommand(context: CommandContext): Command {
       '--order <file>',
       'names or patterns of taps, a line each, in the order in which they were computed (default: as the dumps say)',
     )
-    .option(
-      '--allow-nonfinite',
-      'pass over what is not finite in the same way on both sides (the same infinity, or NaN): counted, not judged',
-    )
+    .addOption(allowNonFiniteOption())
     .option(
       '--noise <dump>',
       'noise floor (zayascope noise-floor), or a low-precision run of the reference: says what is beyond it, and first',

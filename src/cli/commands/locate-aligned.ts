@@ -33,10 +33,10 @@ export async function runLocateAligned(
       locateAligned(reference, recording, {
         signal,
         onProgress,
-        ...(model !== undefined && { model }),
-        ...(backend !== undefined && { backend }),
-        ...(failAbove !== undefined && { failAbove }),
-        ...(threads !== undefined && { threads }),
+        model,
+        backend,
+        failAbove,
+        threads,
       }),
     );
     if (json) terminal.result(toJson(verdict));

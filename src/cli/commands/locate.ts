@@ -1,10 +1,10 @@
 import { Command } from 'commander';
 import { badArgument } from '../../errors.js';
-import { FAMILY_MAPS } from '../../families/families.js';
 import type { LocateReport } from '../../locate/faults/report.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
 import { addDeviceOptions, type DeviceOptions, prepareDevice } from '../options/device.js';
+import { allowNonFiniteOption, mapOption } from '../options/dump-pair.js';
 import { thresholdOption } from '../options/values.js';
 import { progressOfParts } from '../progress.js';
 import { runCancellable } from '../run-cancellable.js';
@@ -43,14 +43,8 @@ export function locateCommand(context: CommandContext): Command {
       'smallest error of its own (energy NMSE) that makes an op a fault (default: measured, at least 1e-13)',
       thresholdOption,
     )
-    .option(
-      '--allow-nonfinite',
-      'pass over what is not finite in the same way on both sides (the same infinity, or NaN): counted, not judged',
-    )
-    .option(
-      '--map <map>',
-      `names and layouts of the tested dump: ${Object.keys(FAMILY_MAPS).join(', ')}, or a JSON file (default: tap names)`,
-    )
+    .addOption(allowNonFiniteOption())
+    .addOption(mapOption())
     .option(
       '--align',
       'TESTED is a recording (zayascope record), the reference a dump of any program: values are paired by content',

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
-import { FAMILY_MAPS } from '../../families/families.js';
 import type { LocateReport } from '../../locate/faults/report.js';
 import type { CommandContext } from '../command-line.js';
 import { formatBytes } from '../format-number.js';
 import { toJson } from '../json.js';
+import { allowNonFiniteOption, mapOption } from '../options/dump-pair.js';
 import { thresholdOption } from '../options/values.js';
 import { progressBar } from '../progress.js';
 import { shellWord } from '../shell-word.js';
@@ -39,14 +39,8 @@ export function reportCommand(context: CommandContext): Command {
       'largest energy NMSE that a tap may have, e.g. 1e-10; integers must be equal (default: report only)',
       thresholdOption,
     )
-    .option(
-      '--allow-nonfinite',
-      'pass over what is not finite in the same way on both sides (the same infinity, or NaN): counted, not judged',
-    )
-    .option(
-      '--map <map>',
-      `names and layouts of the tested dump: ${Object.keys(FAMILY_MAPS).join(', ')}, or a JSON file (default: tap names)`,
-    )
+    .addOption(allowNonFiniteOption())
+    .addOption(mapOption())
     .option(
       '--order <file>',
       'names or patterns of taps, a line each, in the order in which they were computed (default: as the dumps say)',

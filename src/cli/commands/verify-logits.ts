@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import type { RawDtype } from '../../dump/import/raw-dtype.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
+import { allowNonFiniteOption } from '../options/dump-pair.js';
 import { integerOption, rawDtypes, thresholdOption } from '../options/values.js';
 
 interface VerifyLogitsOptions {
@@ -41,10 +42,7 @@ export function verifyLogitsCommand(context: CommandContext): Command {
     )
     .option('--map <map>', 'names of the tested dump, as in diff; both sides must be dumps')
     .option('--fail-above <nmse>', 'largest variance NMSE that passes', thresholdOption, 1e-2)
-    .option(
-      '--allow-nonfinite',
-      'pass over what is not finite in the same way on both sides (the same infinity, or NaN): counted, not judged',
-    )
+    .addOption(allowNonFiniteOption())
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',

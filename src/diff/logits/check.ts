@@ -261,7 +261,7 @@ function compareTokens(reference: LogitsSource, tested: LogitsSource): TokensChe
     for (let position = 0; position < extent(left.length, right.length); position++) {
       const [x, y] = [left[position], right[position]];
       if (x === y || (isPart && position === 0)) continue;
-      const ids = { ...(x === undefined ? {} : { reference: x }), ...(y === undefined ? {} : { tested: y }) };
+      const ids = { reference: x, tested: y };
       return { outcome: 'different', ...counts, first: { sequence, position, ...ids } };
     }
   }

@@ -2,13 +2,10 @@
  * `noise.json` of a dump that is a noise floor: what rounding does to each value of its prompt, over many
  * runs that round stochastically (`docs/noise.md`).
  */
-import { rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { ZayascopeError } from '../../errors.js';
+
 import { FieldCheck } from '../../field-check.js';
-import { readRegularText } from '../../regular-file.js';
-import { parsePythonJson } from '../../weights/json-object.js';
 import { NOISE_FILE } from '../format.js';
+import { readJsonFile, writeJsonFile } from '../json-file.js';
 
 /** Quantiles of one token's errors: energy NMSE of its row of the value. */
 export interface TokenQuantiles {
@@ -82,40 +79,19 @@ export interface DumpNoise {
   routing: NoiseRouting | null;
 }
 
-/** Far above any floor, below what one string can hold. */
-const MAX_BYTES = 2 ** 28;
-
 /** Writes the file, whole or not at all. Throws `BAD_ARGUMENT` naming the field at fault, `IO`. */
 export async function writeNoise(dir: string, noise: DumpNoise): Promise<void> {
   checkNoise(
     noise,
     new FieldCheck({ code: 'BAD_ARGUMENT', op: 'writeNoise', where: dir, tensor: NOISE_FILE }),
   );
-  const temporary = join(dir, `.${NOISE_FILE}.tmp`);
-  try {
-    await writeFile(temporary, `${JSON.stringify(noise, shortened)}\n`);
-    await rename(temporary, join(dir, NOISE_FILE));
-  } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => {});
-    throw noiseError('IO', 'to write the noise floor', (cause as Error).message, dir, cause);
-  }
+  const text = JSON.stringify(noise, shortened);
+  await writeJsonFile(dir, NOISE_FILE, text, { op: 'writeNoise', what: 'noise floor' });
 }
 
 /** Reads and checks the file. Throws `IO` where it cannot be read, `BAD_DUMP` naming the field at fault. */
 export async function readNoise(dir: string): Promise<DumpNoise> {
-  let text: string;
-  try {
-    text = await readRegularText(join(dir, NOISE_FILE));
-    if (text.length > MAX_BYTES) throw new Error(`${text.length} characters, more than ${MAX_BYTES}`);
-  } catch (cause) {
-    throw noiseError('IO', `a readable ${NOISE_FILE}`, (cause as Error).message, dir, cause);
-  }
-  let value: unknown;
-  try {
-    value = parsePythonJson(text);
-  } catch (cause) {
-    throw noiseError('BAD_DUMP', 'JSON', (cause as Error).message, dir, cause);
-  }
+  const value = await readJsonFile(dir, NOISE_FILE, 'openNoise');
   checkNoise(
     value,
     new FieldCheck({ code: 'BAD_DUMP', op: 'openNoise', where: `${dir}/${NOISE_FILE}`, tensor: NOISE_FILE }),
@@ -186,18 +162,4 @@ function checkRouting(value: unknown, runs: number, check: FieldCheck): void {
     const flip = entry as Record<string, unknown>;
     for (const key of ['block', 'pinned', 'free']) check.integer(flip[key], 0, `routing.flips[${k}].${key}`);
   }
-}
-
-function noiseError(
-  code: 'IO' | 'BAD_DUMP',
-  expected: string,
-  got: string,
-  dir: string,
-  cause: unknown,
-): ZayascopeError {
-  return new ZayascopeError(
-    code,
-    `${code === 'IO' ? 'noise' : 'openNoise'}: expected ${expected}, got ${got} (${dir}/${NOISE_FILE})`,
-    { op: 'openNoise', tensor: NOISE_FILE, cause },
-  );
 }

@@ -187,7 +187,7 @@ function makeTrace(config: ModelConfig, hasHead: boolean, cached: boolean): Trac
             scope,
             axes: axes.split(','),
             dtype: dtype as 'F32' | 'I32',
-            ...(window === undefined ? {} : { window }),
+            window,
           });
         },
       },

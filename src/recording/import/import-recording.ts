@@ -151,7 +151,7 @@ async function collect(
       const value = places.get(tensor.id);
       const isRows = tensor.kind === 'input' && value !== undefined && ROW_INPUTS.has(tensor.name!);
       const bytes = isRows ? await readValue(value, data, dataFile) : undefined;
-      collector.add({ ...tensor, graph, ...(bytes && { bytes }) });
+      collector.add({ ...tensor, graph, bytes });
     }
     rows.push(follow.of(batch, index.batches, collector.rowInputs[graph]!, graph));
   }
@@ -255,7 +255,7 @@ function describe(
     producer: { name: 'zayascope_recording.h', version: '2', system, importer: packageVersion() },
     model: identity ?? { name: model ?? basename(resolve(folder)) },
     policy: { name: 'llama.cpp' },
-    backend: { name: 'llama.cpp', ...(threads !== undefined && { threads }) },
+    backend: { name: 'llama.cpp', threads },
     sequences,
     selection: { taps: '**', positions: 'all' },
     taps: plan.taps,

@@ -130,6 +130,6 @@ function otherInput(
     differences: ['an input of the graph, which is not what the reference is given'],
     nonFinite: 0,
     allNonFinite: 0,
-    ...(place !== undefined && { place }),
+    place,
   };
 }

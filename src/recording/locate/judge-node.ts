@@ -66,7 +66,7 @@ export async function judgeNode(ready: ReadyNode, context: JudgeContext): Promis
   const { ne } = written;
   const place = placeOf(reference, values, ne, limit, context.tokenAxis);
   const cause = await findCause({ reference, values, ne, limit, ...context });
-  return { ...judgement, ...(place !== undefined && { place }), ...(cause !== undefined && { cause }) };
+  return { ...judgement, place, cause };
 }
 
 /** Only what copies its source changes nothing. */
@@ -131,7 +131,7 @@ async function judgeIntegers(
     ownError: 1,
     addedError: 1,
     isFault: true,
-    ...(place !== undefined && { place }),
+    place,
     ...(context.differences.length > 0 &&
       left === 0 && { cause: { words: context.differences.join('; '), left } }),
   };

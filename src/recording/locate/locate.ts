@@ -135,8 +135,5 @@ export async function locateRecording(options: LocateRecordingOptions): Promise<
     threads,
     backend,
   };
-  return (await runInChild(
-    { kind: 'locate', run },
-    { onProgress, ...(signal && { signal }) },
-  )) as RecordingVerdict;
+  return (await runInChild({ kind: 'locate', run }, { onProgress, signal })) as RecordingVerdict;
 }

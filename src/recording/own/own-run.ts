@@ -68,7 +68,7 @@ async function openSteps(
   if (length === 0) throw badArgument('capture', 'at least one token in each sequence', 'none');
   const taps = watch?.taps;
   if (generate === 0) {
-    const plan = model.plan({ tokens: length, nodes: watch !== undefined, ...(taps && { taps }) });
+    const plan = model.plan({ tokens: length, nodes: watch !== undefined, taps });
     return {
       run: (tokens) => plan.run(tokens, { watch }),
       [Symbol.asyncDispose]: async () => plan.close(),
@@ -76,7 +76,7 @@ async function openSteps(
   }
   const session = model.session({ capacity: length + generate });
   return {
-    run: (tokens) => session.forward(tokens, { logits: 'all', watch, ...(taps && { taps }) }),
+    run: (tokens) => session.forward(tokens, { logits: 'all', watch, taps }),
     [Symbol.asyncDispose]: async () => session.close(),
   };
 }

@@ -135,7 +135,7 @@ export async function recordGguf(options: RecordOptions): Promise<RecordResult> 
   };
   checkRun(run);
   const { gguf } = await openGgufFile(run.model); // says what is wrong with a file better than libllama does
-  const result = await runInChild({ kind: 'record', run }, { onProgress, ...(signal && { signal }) });
+  const result = await runInChild({ kind: 'record', run }, { onProgress, signal });
   const length = Math.max(...run.sequences.map((prompt) => prompt.length)) + run.generate;
   const beyondContext = contextExceeded(gguf.metadata, length);
   return { ...(result as RecordResult), beyondContext, out: options.out };

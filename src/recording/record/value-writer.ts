@@ -180,7 +180,7 @@ export class ValueWriter {
       count: number,
       numbers: Float64Array,
     ): void => {
-      this.#stats[graph]![k]!.set(spec.name, { count, values: numbers, ...(present && { present }) });
+      this.#stats[graph]![k]!.set(spec.name, { count, values: numbers, present });
     };
     const large: { part: (typeof parts)[0]; bytes: Uint8Array; type: number; columns: number }[] = [];
     for (const part of parts) {

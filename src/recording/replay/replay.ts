@@ -116,7 +116,7 @@ export async function replayRecording(options: ReplayRecordingOptions): Promise<
           onProgress,
           onNode: (node) => done.push(node),
           ...(backend !== 'cpu' && { silenceMs: NODE_MS }),
-          ...(signal && { signal }),
+          signal,
         },
       )) as RecordingReplay;
       return { ...rest, nodes: [...done.slice(0, from), ...rest.nodes] };

@@ -67,7 +67,7 @@ export async function runNodeRepro({
       const { nodes } = await replayRecording({
         recording: folder,
         backend: device,
-        ...(signal && { signal }),
+        signal,
       });
       results.push(...nodes.map((node) => resultOf(device, node)));
     } catch (error) {
@@ -84,10 +84,10 @@ function resultOf(device: string, node: ReplayedNode): NodeReproResult {
     op,
     name,
     ...(isSame !== undefined && { isSame, nmse: isSame ? 0 : (nmse ?? Number.POSITIVE_INFINITY) }),
-    ...(ownError !== undefined && { ownError }),
+    ownError,
     widened,
     nonFinite,
-    ...(problem !== undefined && { error: problem }),
+    error: problem,
   };
 }
 
