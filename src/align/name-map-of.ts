@@ -66,10 +66,10 @@ function ruleOf(pairs: readonly AlignedPair[], from: string, tap: string, alignm
   return {
     from,
     tap,
-    ...(fit.layout.length > 0 ? { layout: fit.layout } : {}),
-    ...(reference.tap.scope === 'step' || tested.tap.scope === 'step' ? { scope: 'step' as const } : {}),
-    ...(fit.isPrefix ? { prefix: true as const } : {}),
-    ...(isMasked ? { masked: true as const } : {}),
+    layout: fit.layout.length > 0 ? fit.layout : undefined,
+    scope: reference.tap.scope === 'step' || tested.tap.scope === 'step' ? ('step' as const) : undefined,
+    prefix: fit.isPrefix ? (true as const) : undefined,
+    masked: isMasked ? (true as const) : undefined,
     evidence: evidenceOf(pairs, alignment),
   };
 }
@@ -85,16 +85,15 @@ function evidenceOf(pairs: readonly AlignedPair[], { reference, tested }: Alignm
       'elements',
     values: pairs.length,
     error: rounded(worst.fit.error),
-    ...(next === undefined
-      ? {}
-      : {
-          next: {
+    next:
+      next === undefined
+        ? undefined
+        : {
             ...(isOwn
               ? { from: tested.classes[next.tested]!.members[0]!.tap.name }
               : { tap: reference.classes[next.reference]!.members[0]!.tap.name }),
             error: rounded(next.error),
           },
-        }),
   };
 }
 

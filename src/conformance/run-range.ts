@@ -13,7 +13,7 @@ export async function runRange(
   compute: ComputeCase = computeOnDevice,
 ): Promise<void> {
   const cases = await selectCases(selection);
-  using backend = openBackend(name, { threads: 1, ...(strictF32 ? { strictF32 } : {}) }); // waking a second thread costs more than these ops
+  using backend = openBackend(name, { threads: 1, strictF32 }); // waking a second thread costs more than these ops
   const { device, environment } = backend;
   await report({
     device: {

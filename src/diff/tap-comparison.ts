@@ -206,7 +206,7 @@ function placeOf(
     index,
     reference: Number(left),
     tested: Number(right),
-    ...(isRounded ? { exact: { reference: String(left), tested: String(right) } } : {}),
+    exact: isRounded ? { reference: String(left), tested: String(right) } : undefined,
   };
 }
 

@@ -71,7 +71,7 @@ function readThrough(
   const read = writes.filter((write) => write.begin < end && begin < write.end);
   const isWhole = read.some((write) => write.begin <= begin && end <= write.end);
   const hasLeaf = memory.op === 'NONE' && (memory.state !== undefined || !isWhole);
-  return { writers: read.map(({ id }) => id), ...(hasLeaf && { leaf: memory }) };
+  return { writers: read.map(({ id }) => id), leaf: hasLeaf ? memory : undefined };
 }
 
 /** Bytes of its memory between a tensor's first and its last. */

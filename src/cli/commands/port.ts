@@ -158,7 +158,7 @@ class Journey {
     };
     const code = await runCommandLine([...args, '--json'], quiet);
     const keeps = args[0] === 'locate' && text !== '';
-    this.#steps.push({ command, code, ...(keeps ? { result: JSON.parse(text) as unknown } : {}) });
+    this.#steps.push({ command, code, result: keeps ? (JSON.parse(text) as unknown) : undefined });
     return { code };
   }
 

@@ -87,7 +87,7 @@ function setOption(text: string, before: SetValue[] = []): SetValue[] {
   const match = /^(.+?)(?:@(\d{1,6}))?=([^=]+)$/.exec(text);
   if (match === null) throw new InvalidArgumentError('Expected NAME=FILE or NAME@STEP=FILE.');
   const [, tap, step, file] = match;
-  return [...before, { tap: tap!, file: file!, ...(step !== undefined && { step: Number(step) }) }];
+  return [...before, { tap: tap!, file: file!, step: step !== undefined ? Number(step) : undefined }];
 }
 
 async function runRecord(

@@ -201,7 +201,7 @@ async function runNodeFolder(
   await runCancellable(context, async (signal) => {
     const runs = await runNodeRepro({
       folder,
-      ...(backends !== undefined && { backends: backends.split(',').map((name) => name.trim()) }),
+      backends: backends !== undefined ? backends.split(',').map((name) => name.trim()) : undefined,
       signal,
     });
     context.terminal.result(json ? toJson(runs) : formatNodeReproRuns(runs));

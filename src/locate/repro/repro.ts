@@ -104,7 +104,7 @@ export async function writeRepro(options: ReproOptions): Promise<ReproDescriptio
     op: options.op,
     tokens,
     positions,
-    ...(prefixes.length === 0 ? {} : { prefixes: Object.fromEntries(prefixes) }),
+    prefixes: prefixes.length === 0 ? undefined : Object.fromEntries(prefixes),
     config: model.config,
     policy: { name: policy.name, settings },
     dump: {

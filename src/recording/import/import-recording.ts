@@ -95,7 +95,7 @@ export async function importRecording(
     return {
       out,
       status: run.isWhole ? 'complete' : 'partial',
-      ...(index.model !== undefined && { description: index.model }),
+      description: index.model,
       graphs: run.graphs.length,
       nodes: tensors.filter(({ kind, id }) => kind === 'node' && run.plan.values.has(id)).length,
       taps: run.plan.taps.length,

@@ -94,7 +94,11 @@ export class Comparison {
     if (!isExact) return { nmse: nmse(a, b), energy: errorEnergy(a, b) };
     if (!isChoice(node)) return { nmse: 1, energy: 0 };
     const choices = otherChoices(a, b, ne[0], this.#chosen.get(node.id) ?? ne[0]);
-    return { nmse: choices.changed / choices.rows, energy: 0, ...(choices.changed > 0 && { choices }) };
+    return {
+      nmse: choices.changed / choices.rows,
+      energy: 0,
+      choices: choices.changed > 0 ? choices : undefined,
+    };
   }
 }
 

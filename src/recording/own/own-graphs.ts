@@ -99,7 +99,7 @@ export class OwnGraphs {
       if (leaf === 'boundary') this.tokenAxis.set(tensor.id, 1);
       if (leaf === 'input' && each.tensor?.name === 'tokens') this.tokenAxis.set(tensor.id, 0);
       const isTold = reads && bytes !== undefined && !tensor.isZero;
-      brought.push({ tensor, place, ...(isTold && { bytes }) });
+      brought.push({ tensor, place, bytes: isTold ? bytes : undefined });
     }
     return brought;
   }
@@ -169,7 +169,7 @@ export class OwnGraphs {
     this.names.set(id, {
       name,
       block: kind === 'input' ? null : block,
-      ...(axes !== undefined && { declared: declaredShape(axes.split(','), own!) }),
+      declared: axes !== undefined ? declaredShape(axes.split(','), own!) : undefined,
     });
   }
 }

@@ -39,10 +39,11 @@ export function describeRun(
       flashAttention: run.flashAttention,
       keyType: run.keyType,
       valueType: run.valueType,
-      ...(run.set.length > 0 && {
-        set: run.set.map(({ tap, step }) => (step === undefined ? tap : `${tap}@${step}`)),
-      }),
-      ...(run.pin.length > 0 && { pin: run.pin.map(({ taps, from }) => ({ taps, from: basename(from) })) }),
+      set:
+        run.set.length > 0
+          ? run.set.map(({ tap, step }) => (step === undefined ? tap : `${tap}@${step}`))
+          : undefined,
+      pin: run.pin.length > 0 ? run.pin.map(({ taps, from }) => ({ taps, from: basename(from) })) : undefined,
     },
     backend: { name: 'cpu', device: cpuName(), threads: run.threads, ubatch: run.ubatch },
     sequences: run.sequences.map((_, sequence) => ({

@@ -25,10 +25,10 @@ export function graphFile(
       return {
         ...tensor,
         ...(viewSrc === undefined ? {} : { viewSrc, viewOffs: viewOffs ?? 0 }),
-        ...(buffer === '' ? {} : { buffer }),
+        buffer: buffer === '' ? undefined : buffer,
         ...(planned && { tap: planned.tap, axes: planned.axes }),
-        ...(isWeight ? { weight: tensor.name } : {}),
-        ...(kind === 'state' ? { state: isZero ? ('zero' as const) : ('tap' as const) } : {}),
+        weight: isWeight ? tensor.name : undefined,
+        state: kind === 'state' ? (isZero ? ('zero' as const) : ('tap' as const)) : undefined,
       };
     }),
     graphs: graphs.map(({ nodes }, step) => ({ step, nodes })),

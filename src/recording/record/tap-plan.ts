@@ -149,8 +149,8 @@ function planTap(
     scope: isToken ? 'token' : 'step',
     axes: axes.map((k) => (isToken && k === axis ? 'T' : `ne${k}`)),
     shape,
-    ...(isToken && !isEverywhere ? { nullable: true } : {}),
-    ...(isMask(widest.tensor) ? { masked: true } : {}),
+    nullable: isToken && !isEverywhere ? true : undefined,
+    masked: isMask(widest.tensor) ? true : undefined,
   };
   return { spec, axes };
 }

@@ -159,7 +159,7 @@ export class ValueWriter {
       return {
         bytes,
         shape: [count, ...shape],
-        ...(spec.nullable && { present: new Uint8Array(count).fill(1) }),
+        present: spec.nullable ? new Uint8Array(count).fill(1) : undefined,
       };
     const present = keptRows(index, positions);
     const kept = rowsOfBytes(bytes, present);

@@ -115,7 +115,7 @@ export async function replayRecording(options: ReplayRecordingOptions): Promise<
         {
           onProgress,
           onNode: (node) => done.push(node),
-          ...(backend !== 'cpu' && { silenceMs: NODE_MS }),
+          silenceMs: backend !== 'cpu' ? NODE_MS : undefined,
           signal,
         },
       )) as RecordingReplay;

@@ -21,7 +21,7 @@ export async function runReplay(
   const onCpu = threads === undefined ? {} : { threads };
   using backend = openNodeBackend(run.backend, {
     ...onCpu,
-    ...(run.strictF32 === true && { strictF32: true }),
+    strictF32: run.strictF32,
   });
   const isCpu = backend.device.type === 'cpu';
   using wide = isCpu ? undefined : openBackend('cpu', onCpu);
@@ -88,8 +88,8 @@ async function replayOnDevice(ready: ReadyNode, positions: number): Promise<Outc
     return {
       isSame,
       onDevice: { error, limit, isBeyond: !isSame && !(error <= limit) },
-      ...(!isSame && { nmse: nmse(own, given) }),
-      ...(wide !== undefined && { widened: wide.types }),
+      nmse: !isSame ? nmse(own, given) : undefined,
+      widened: wide !== undefined ? wide.types : undefined,
     };
   } catch (error) {
     if (!(error instanceof ZayascopeError) || error.code !== 'BACKEND') throw error;

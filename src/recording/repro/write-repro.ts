@@ -120,7 +120,7 @@ async function writeNode(recording: Recording, ready: ReadyNode, out: string): P
       id: node.id,
       step,
     },
-    model: { name: manifest.model.name, ...(manifest.model.layout && { layout: manifest.model.layout }) },
+    model: { name: manifest.model.name, layout: manifest.model.layout },
     policy: manifest.policy,
     backend: manifest.backend,
     sequences: [{ length: 1 }],

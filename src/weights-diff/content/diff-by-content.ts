@@ -62,7 +62,7 @@ export async function diffWeightsByContent(
     outcome: outcomeOf(judged, tensors),
     nonFinite,
     unpaired,
-    ...(notes.length > 0 ? { notes } : {}),
+    notes: notes.length > 0 ? notes : undefined,
     tensors: tensors.sort((a, b) => b.metrics.nmse - a.metrics.nmse || 0),
   };
 }
@@ -93,7 +93,7 @@ async function diffOf(
     metrics,
     identical: metrics.bitEqual === 1 && metrics.nonFinite === 0,
     nonFinite: nonFiniteCounts(metrics, { masked: false, allowed: allowNonFinite }),
-    ...(notes.length > 0 ? { note: notes.join('; ') } : {}),
+    note: notes.length > 0 ? notes.join('; ') : undefined,
   };
 }
 
