@@ -115,9 +115,6 @@ export function isQuantized(dtype: Dtype): boolean {
 /** All dtypes that store scale and integers per block. */
 export const QUANTIZED_DTYPES: readonly Dtype[] = DTYPES.filter(isQuantized);
 
-/** Types that ggml quantises to only with an importance for each column. */
-export const NEEDS_IMPORTANCE: readonly Dtype[] = ['IQ2_XXS', 'IQ2_XS', 'IQ1_S'];
-
 /**
  * Bytes of `elements` contiguous values. `elements` must be a multiple of the block size, else
  * `SHAPE_MISMATCH`.

@@ -1,4 +1,4 @@
-import { blockBytes, blockSize, type Dtype, ggmlType, isQuantized, NEEDS_IMPORTANCE } from '../dtype.js';
+import { blockBytes, blockSize, type Dtype, ggmlType, isQuantized } from '../dtype.js';
 import { toFloat64 } from '../dump/float.js';
 import type { Graph } from '../graph/graph.js';
 import { permute, slice } from '../graph/ops-layout.js';
@@ -6,6 +6,7 @@ import { elementCount, type Shape } from '../graph/shape.js';
 import type { Tensor } from '../graph/tensor.js';
 import { normals, uniform } from '../models/zaya/synthetic-values.js';
 import { native } from '../native.js';
+import { randomBlocks } from './random-blocks.js';
 
 /**
  * How an operand lies in memory: `dense`; `inner`: a part along the last axis of something larger (gaps
@@ -90,6 +91,8 @@ export async function operandMemory(operand: Operand, seed: number): Promise<Mem
     return { bytes: new Uint8Array(integers.buffer), elements: Float64Array.from(integers) };
   }
   const columns = shape.at(-1)!;
+  const blocks = randomBlocks(dtype, elementCount(shape), uniform(seed));
+  if (blocks !== undefined) return { bytes: blocks, elements: await decode(dtype, blocks, columns) };
   const values = floatValues(operand, shape, seed);
   if (layout === 'inner' && !isQuantized(dtype))
     values.forEach((_, at) => {
@@ -105,9 +108,7 @@ export async function encode(dtype: Dtype, values: Float32Array, columns: number
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     return { bytes, elements: Float64Array.from(values) };
   }
-  // The lowest types are made only with importance of columns: all count alike.
-  const importance = NEEDS_IMPORTANCE.includes(dtype) ? new Float32Array(columns).fill(1) : null;
-  const bytes = await native().quantize(values, ggmlType(dtype), columns, importance);
+  const bytes = await native().quantize(values, ggmlType(dtype), columns, null);
   return { bytes, elements: await decode(dtype, bytes, columns) };
 }
 

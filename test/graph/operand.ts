@@ -1,11 +1,5 @@
-import {
-  blockBytes,
-  blockSize,
-  type Dtype,
-  ggmlType,
-  isQuantized,
-  NEEDS_IMPORTANCE,
-} from '../../src/dtype.js';
+import { randomBlocks } from '../../src/conformance/random-blocks.js';
+import { blockBytes, blockSize, type Dtype, ggmlType, isQuantized } from '../../src/dtype.js';
 import type { Graph } from '../../src/graph/graph.js';
 import { permute, slice } from '../../src/graph/ops-layout.js';
 import { elementCount, type Shape } from '../../src/graph/shape.js';
@@ -133,14 +127,11 @@ async function quantized(
   random: Random,
 ): Promise<{ bytes: Uint8Array; stored: NdArray }> {
   const columns = memory[memory.length - 1]!;
-  const values = Float32Array.from({ length: elementCount(memory) }, () => random.normal());
-  const bytes = await native().quantize(values, ggmlType(dtype), columns, evenImportance(dtype, columns));
+  const values = () => Float32Array.from({ length: elementCount(memory) }, () => random.normal());
+  const bytes =
+    randomBlocks(dtype, elementCount(memory), () => random.unit()) ??
+    (await native().quantize(values(), ggmlType(dtype), columns, null));
   return { bytes, stored: { shape: memory, data: await dequantize(dtype, bytes, columns) } };
-}
-
-/** The lowest types are made only with importance of columns; here all count alike. */
-function evenImportance(dtype: Dtype, columns: number): Float32Array | null {
-  return NEEDS_IMPORTANCE.includes(dtype) ? new Float32Array(columns).fill(1) : null;
 }
 
 /** Quantised bytes as numbers. */
