@@ -1,7 +1,7 @@
 import { badArgument, unmet } from '../errors.js';
 import { FAMILIES } from '../families/families.js';
 import type { Family } from '../families/family.js';
-import { FieldCheck } from '../field-check.js';
+import { FieldCheck, jsonProblem } from '../field-check.js';
 import { readRegularText } from '../regular-file.js';
 import { tapPattern } from '../tap-pattern.js';
 
@@ -220,11 +220,15 @@ export async function loadPolicy(nameOrFile: string, family?: Family): Promise<P
     throw unmet('IO', 'loadPolicy', 'a readable file', got, { where: nameOrFile, cause });
   }
   let json: unknown;
+  let problem: string | undefined;
   try {
+    problem = jsonProblem(text);
     json = JSON.parse(text);
   } catch (cause) {
     throw badArgument('loadPolicy', 'JSON', 'something else', nameOrFile, cause);
   }
+  if (problem !== undefined)
+    throw badArgument('loadPolicy', 'JSON with unique keys, nested at most 32 deep', problem, nameOrFile);
   const check = new FieldCheck({ code: 'BAD_ARGUMENT', op: 'loadPolicy', where: nameOrFile });
   const { name, description = '', rules, extends: base, rounding } = check.object(json, 'the file');
   if (name === '') check.fail('name', 'a name', name);

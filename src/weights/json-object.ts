@@ -1,12 +1,7 @@
 import { describeValue } from '../describe-value.js';
 import { type ErrorCode, unmet, ZayascopeError } from '../errors.js';
+import { endOfString, jsonProblem } from '../field-check.js';
 import { describeFile, sniffBytes } from './formats/file-kind.js';
-
-/**
- * What the files that this library reads may nest: far above any real header, far below what could exhaust
- * memory.
- */
-const MAX_DEPTH = 32;
 
 /** Where a JSON text came from, for its error messages. */
 export interface JsonSource {
@@ -107,56 +102,4 @@ export function parsePythonJson(text: string): unknown {
   }
   if (!found) return JSON.parse(text);
   return JSON.parse(plain + text.slice(done), (_, value: unknown) => (value === mark ? Number.NaN : value));
-}
-
-/**
- * Looks for duplicate keys and excessive nesting before the text is parsed. It needs no valid JSON: what it
- * misreads in an invalid text, `JSON.parse` rejects afterwards (or it throws a SyntaxError itself).
- * @returns what is wrong, or undefined.
- */
-export function jsonProblem(text: string): string | undefined {
-  const open: (Set<string> | undefined)[] = [];
-  let expectsKey = false;
-  for (let at = 0; at < text.length; at++) {
-    switch (text[at]) {
-      case '{':
-      case '[':
-        if (open.length === MAX_DEPTH) return `nesting deeper than ${MAX_DEPTH}`;
-        expectsKey = text[at] === '{';
-        open.push(expectsKey ? new Set() : undefined);
-        break;
-      case '}':
-      case ']':
-        open.pop();
-        expectsKey = false;
-        break;
-      case ',':
-        expectsKey = open.at(-1) !== undefined;
-        break;
-      case '"': {
-        const end = endOfString(text, at);
-        if (expectsKey) {
-          const key = JSON.parse(text.slice(at, end + 1)) as string;
-          const keys = open.at(-1);
-          if (keys?.has(key)) return `the key ${describeValue(key)} twice`;
-          keys?.add(key);
-          expectsKey = false;
-        }
-        at = end;
-      }
-    }
-  }
-  return undefined;
-}
-
-/**
- * Index of the quote that closes the string opened at `start`, or the last index of a text that ends inside
- * it.
- */
-function endOfString(text: string, start: number): number {
-  for (let at = start + 1; at < text.length; at++) {
-    if (text[at] === '\\') at++;
-    else if (text[at] === '"') return at;
-  }
-  return text.length - 1;
 }

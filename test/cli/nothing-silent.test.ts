@@ -300,3 +300,59 @@ print('null')`;
     }
   });
 });
+
+describe('what was read in silence', () => {
+  const file = (name: string, text: string): string => {
+    writeFileSync(at(name), text);
+    return at(name);
+  };
+  it.each<[string, () => string[], RegExp]>([
+    [
+      'an id that is missing between two commas',
+      () => ['capture', '--model', TINY, '--tokens-file', file('gap.txt', '1,,2'), '--out', at('never')],
+      /a comma without an id before it/,
+    ],
+    [
+      'a key twice in a policy',
+      () => [
+        ...['capture', '--model', TINY, ...TOKENS, '--out', at('never')],
+        ...['--policy', file('twice.json', '{"name":"a","name":"b","rules":[]}')],
+      ],
+      /the key "name" twice/,
+    ],
+    [
+      'a logit that no float holds',
+      () => ['verify-logits', file('huge.txt', '0: 1e999\n1: 2\n'), at('huge.txt')],
+      /a logit that F32 can hold in line 1, got 1e999/,
+    ],
+  ])('%s is refused', async (_, args, message) => {
+    const { code, stdout, stderr } = await runCommand(args());
+    expect([code, stdout, stderr]).toEqual([2, '', expect.stringMatching(message)]);
+  });
+
+  it('a value whose first axis is not the tokens is named', async () => {
+    pythonJson([
+      '-c',
+      `import numpy as np; np.savez(${JSON.stringify(at('two.npz'))}, a=np.ones((3, 4), 'f4'), b=np.ones((5, 2), 'f4')); print(0)`,
+    ]);
+    const { code, stdout } = await runCommand([
+      ...['import', at('two.npz'), '--tokens', '1,2,3', '--keep-unmapped', '--out', at('two')],
+    ]);
+    expect([code, stdout]).toEqual([
+      0,
+      expect.stringContaining(
+        'Taken as one value of the whole step, since its first axis is not one of tokens: b.',
+      ),
+    ]);
+  });
+
+  it("a recording's graph that cannot be read is named by inspect", async () => {
+    const model = join(root, 'dumps', 'tiny', 'lfm2.gguf');
+    expect((await runCommand(['record', model, '--tokens', '1,2', '--out', at('recording')])).code).toBe(0);
+    expect((await runCommand(['inspect', at('recording')])).code).toBe(0);
+    const graph = readFileSync(at('recording', 'graph.json'), 'utf8');
+    writeFileSync(at('recording', 'graph.json'), graph.slice(0, 500));
+    const { code, stdout } = await runCommand(['inspect', at('recording')]);
+    expect([code, stdout]).toEqual([1, expect.stringMatching(/^graph\.json .*openGraph: expected JSON/m)]);
+  });
+});

@@ -31,6 +31,7 @@ describe('token ids', () => {
     [' , ', 'none'],
     ['5,-1', '"-1" at position 1'],
     ['5,x', '"x" at position 1'],
+    ['5,,7', 'a comma without an id before it'],
     ['1.5', '"1.5" at position 0'],
     ['0x10', '"0x10" at position 0'],
     ['4294967296', '4294967296 at position 0'],

@@ -68,7 +68,7 @@ async function summariseFiles(dump: Dump): Promise<DumpFileSummary[]> {
   }
   const files = new Map<string, TapInfo[]>();
   for (const tap of dump.taps) files.set(tap.file, [...(files.get(tap.file) ?? []), tap]);
-  return Promise.all(
+  const values = await Promise.all(
     [...files].map(([name, taps]) =>
       summariseFile(dump, name, taps.length, async () => ({
         rows: (await dump.rows(taps[0]!.name)).position.length,
@@ -76,6 +76,14 @@ async function summariseFiles(dump: Dump): Promise<DumpFileSummary[]> {
       })),
     ),
   );
+  const { graph, status } = dump.manifest;
+  if (graph === undefined) return values;
+  // The graph of a run that did not finish was not written yet.
+  const own = await summariseFile(dump, graph.file, 0, async () => {
+    await dump.graph();
+    return { rows: 0, state: 'whole' };
+  });
+  return own.isBad && status === 'complete' ? [...values, own] : values;
 }
 
 async function summariseFile(

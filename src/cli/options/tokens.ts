@@ -1,10 +1,11 @@
 import { describeValue } from '../../describe-value.js';
 import { looksLike64Bits, TOKENS_OF_64_BITS } from '../../dump/import/token-words.js';
 import { badArgument, type ZayascopeError } from '../../errors.js';
+import { jsonProblem } from '../../field-check.js';
 import { utf8Text } from '../../utf8.js';
 import { readSmallFile } from '../../weights/file-access.js';
 import { sniffBytes, wrongKind } from '../../weights/formats/file-kind.js';
-import { jsonProblem, parsePythonJson } from '../../weights/json-object.js';
+import { parsePythonJson } from '../../weights/json-object.js';
 
 const OP = 'readTokens';
 /** A million ids of seven digits fit. */
@@ -19,6 +20,9 @@ const MAX_BINARY_TOKEN = 2 ** 24;
  */
 export function parseTokens(text: string, where: string): number[] {
   const entries = text.split(/[\s,]+/).filter((entry) => entry !== '');
+  const empty = /^\s*,|,\s*,/.exec(text);
+  if (empty !== null && entries.length > 0)
+    throw bad('token ids with one comma between them', 'a comma without an id before it', where);
   return checkTokens(
     entries.map((entry) => (/^\d+$/.test(entry) ? Number(entry) : entry)),
     where,

@@ -118,6 +118,7 @@ export async function importDump(source: ForeignSource, options: ImportOptions):
     ...mapNotes(source, map.name, names.unmapped),
     ...remarks(sequences, names.superseded, shared, taps),
     ...orderNotes(order),
+    ...wholeNotes(own, taps, known),
     ...(known === undefined && isOfFamily ? [NO_CONFIG] : []),
     ...prefixNotes(own, taps, known),
   ];
@@ -210,6 +211,21 @@ function showsOthersCache({ rule, values }: ResolvedTap): boolean {
   return (
     rule?.layout?.some(({ op }) => op === 'visible') === true && values.some((value) => value?.sharesCache)
   );
+}
+
+/** Values that nothing has declared and whose first axis is not the tokens' are taken as one per step. */
+function wholeNotes(
+  own: readonly ResolvedTap[],
+  taps: readonly PlannedTap[],
+  known: ReadonlyMap<string, TapSpec> | undefined,
+): string[] {
+  const ruled = new Set(own.filter(({ rule }) => rule !== undefined).map(({ name }) => name));
+  const whole = taps.filter(
+    ({ spec: { name, scope } }) => scope === 'step' && !ruled.has(name) && !known?.has(name),
+  );
+  if (whole.length === 0) return [];
+  const names = listNames(whole.map(({ from }) => from));
+  return [`Taken as one value of the whole step, since its first axis is not one of tokens: ${names}.`];
 }
 
 /** What holds fewer entries than the config says, which its rule in the map allows. */

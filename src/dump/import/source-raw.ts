@@ -78,7 +78,7 @@ export async function openTextLogits(path: string): Promise<ForeignSource> {
         path,
       );
     const number = numberOf(value.toLowerCase());
-    if (Number.isFinite(number) && !Number.isFinite(Math.fround(number)))
+    if (/^[-+]?\d/.test(value) && !Number.isFinite(Math.fround(number)))
       throw importError('BAD_ARGUMENT', `a logit that F32 can hold in line ${line + 1}`, value, path);
     values.push(number);
     digits.add(value.toLowerCase());

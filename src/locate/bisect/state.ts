@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { badArgument } from '../../errors.js';
+import { jsonProblem } from '../../field-check.js';
 import { readRegularText } from '../../regular-file.js';
 import { writeTextAtomically } from '../../weights/atomic-file.js';
 import { ioError } from '../../weights/file-access.js';
@@ -61,6 +62,7 @@ async function load(file: string, key: string): Promise<Map<string, number>> {
 function parse(text: string): { problem: string; errors: Record<string, number | string> } | undefined {
   let json: unknown;
   try {
+    if (jsonProblem(text) !== undefined) return undefined;
     json = JSON.parse(text);
   } catch {
     return undefined;
