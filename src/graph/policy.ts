@@ -10,7 +10,8 @@ import { tapPattern } from '../tap-pattern.js';
  * otherwise. A site is the name of a value or module and a kind, e.g. `layers.3.self_attn.o_proj#weight`:
  * - `weight`: `F32` widened; `stored`: in the checkpoint's dtype, which on the CPU rounds activations too, as
  *   ggml does; a GGUF type: as `convert` writes it into a file of that type (the router's
- *   matrices stay F32)
+ *   matrices stay F32); `F16`: in that dtype, the router's too, as a device that computes in half precision
+ *   rounds both operands of every product
  * - `round`: a value is rounded to a dtype and back, at a tap or inside an op (e.g.
  *   `layers.0.input_layernorm:normalised#round`)
  * - `kernel`, `patches`: dtypes that the weight and the im2col of the grouped convolution are rounded to;
@@ -27,7 +28,7 @@ import { tapPattern } from '../tap-pattern.js';
  *   `product`: multiplied up in F32 from pair to pair, as ggml's `rope` does
  */
 export const SITE_KINDS = {
-  weight: ['F32', 'stored', 'bf16', 'f16', 'q8_0', 'q6_k', 'q5_k_m', 'q4_k_m', 'q4_0'],
+  weight: ['F32', 'stored', 'bf16', 'f16', 'q8_0', 'q6_k', 'q5_k_m', 'q4_k_m', 'q4_0', 'F16'],
   round: ['none', 'BF16', 'F16'],
   kernel: ['F32', 'F16', 'BF16'],
   patches: ['F32', 'F16'],

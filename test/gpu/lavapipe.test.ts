@@ -72,6 +72,25 @@ describeWith('Vulkan driver (lavapipe)', hasLavapipe(), 'the tiny model on Vulka
   );
 });
 
+describeWith('Vulkan driver (lavapipe)', hasLavapipe(), 'a device that rounds what it multiplies', () => {
+  it('has every product at fault, each with its cause', async () => {
+    const capture = ['capture', ...onTiny, ...onLavapipe, '--out', at('default')];
+    expect(await zayascope(capture)).toMatchObject({ code: 0, stderr: '' });
+    const [reference, model] = [join(root, 'dumps', 'tiny', 'reference-float32'), tinyModel];
+    const located = await zayascope(['locate', reference, at('default'), '--model', model, '--json']);
+    const { kinds } = JSON.parse(located.stdout) as { kinds: { kind: string; sentence: string }[] };
+    // Queries, keys, both halves of the values, the grouped convolution, scores, their sum, the output
+    // projection; four layers of the router; two of the experts; the head.
+    expect(kinds.length).toBe(15);
+    const fallen = / to F16|^Im2col in F16 rounds/;
+    const unexplained = kinds.filter(
+      ({ sentence }) =>
+        !fallen.test(sentence) || !(Number(/falls from \S+ to ([\d.e-]+\d)/.exec(sentence)?.[1]) < 1e-12),
+    );
+    expect(unexplained).toEqual([]);
+  });
+});
+
 describeWith('Vulkan driver (lavapipe)', hasLavapipe(), 'a Vulkan device', () => {
   it('refuses what its memory cannot hold before it is allocated, and settings that come too late', async () => {
     const { stdout } = await program('errors.mjs', [tinyModel]);

@@ -46,7 +46,10 @@ export function choiceSentence(kind: string, set: string, suffix: string, family
         ? `tokens of the skip class get their own value in ${name}`
         : 'the skip class is never chosen: its tokens go to the best real expert',
     parameters: `the stored weights rounded to ${set} as they are loaded`,
-    weight: `the weight of ${name} stays as stored, and its inputs are rounded to that dtype`,
+    weight:
+      set === 'stored'
+        ? `the weight of ${name} stays as stored, and its inputs are rounded to that dtype`
+        : `both operands of ${name} are rounded to ${set}`,
   };
   if (kind === 'dtype')
     return hasRole(family, 'attention.weights', `layers.0${suffix}`)

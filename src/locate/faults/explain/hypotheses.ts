@@ -45,7 +45,8 @@ export function choicesInside(inside: readonly string[], model: Model, base: Pol
 
 /**
  * The same of several ops of a model. Choices that change nothing there are none: what `base` chooses itself,
- * and stored weights that are F32.
+ * and stored
+ * weights that are F32, or F16 where they are so stored.
  * @returns all of them, of which {@link MAX_CHOICES} are tried.
  */
 export function choiceFinder(
@@ -53,13 +54,16 @@ export function choiceFinder(
   base: Policy,
 ): (inside: readonly string[]) => Hypothesis[] {
   const [sites, shows, setting] = [modelSites(config), shownAt(config), settingOf(base, config)];
-  const widened = new Set(
-    traceModel(config).weights.flatMap(({ name }) =>
-      (checkpoint.tensors.get(name)?.dtype ?? 'F32') === 'F32' ? [weightSite(name)] : [],
-    ),
+  const dtypes = new Map(
+    traceModel(config).weights.map(({ name }) => [
+      weightSite(name),
+      checkpoint.tensors.get(name)?.dtype ?? 'F32',
+    ]),
   );
+  const isSame = (dtype: string | undefined, set: string) =>
+    set === 'stored' ? dtype === 'F32' : dtype === set;
   const isNothing = (site: string, set: string) =>
-    setting(site) === set || (siteKind(site) === 'weight' && set === 'stored' && widened.has(site));
+    setting(site) === set || (siteKind(site) === 'weight' && isSame(dtypes.get(site), set));
   const likely = portChoices(config);
   return (inside) => hypotheses(inside, { sites, shows, isNothing, likely });
 }
@@ -72,6 +76,9 @@ function portChoices(config: ModelConfig): (site: string, set: string) => boolea
   const settings = presets.map((preset) => resolvePolicy(preset));
   return (site, set) => settings.some((setting) => setting(site) === set);
 }
+
+/** Weights as stored, and in F16: ggml rounds what it multiplies them with to the same dtype. */
+const WEIGHT_SETS = ['stored', 'F16'];
 
 interface Choices {
   sites: readonly PolicySite[];
@@ -90,8 +97,9 @@ function hypotheses(inside: readonly string[], { sites, shows, isNothing, likely
     const places = shows.get(suffix) ?? [own];
     const at = inside.find((kind) => places.includes(kind));
     if (at === undefined) continue;
-    // Rounded weights and types of whole files change every op at once: see `dtypes/stored-types.ts`.
-    const sets = choice === 'parameters' ? [] : choice === 'weight' ? ['stored'] : values.slice(1);
+    // Rounded weights and types of whole files change every op at once: see `dtypes/stored-types.ts`. A
+    // device that computes in half precision rounds both operands of a product to F16, whatever is stored.
+    const sets = choice === 'parameters' ? [] : choice === 'weight' ? WEIGHT_SETS : values.slice(1);
     for (const set of sets) {
       if (isNothing(name, set)) continue;
       // What comes out rounded is likelier than a rounding on the way.
