@@ -121,6 +121,23 @@ export const ADJOINT_CASES: readonly AdjointCase[] = [
   one('l2Norm', [3, 16], (x) => rows.l2Norm(x, 1e-6), 'F.normalize(x[0], dim=-1, eps=1e-6)'),
   one('l2Norm', [3, 4], (x) => rows.l2Norm(x, 100), 'F.normalize(x[0], dim=-1, eps=100)'),
   one('softMax', [2, 5, 5], (x) => rows.softMax(x, 0.7), 'torch.softmax(0.7 * x[0], -1)'),
+  two(
+    'mulMat',
+    [
+      [5, 64],
+      [3, 64],
+    ],
+    mulMat,
+    'x[1] @ x[0].mT',
+  ),
+  {
+    name: 'mulMatId',
+    shapes: [[4, 64]],
+    ids: { shape: [4], values: [1, 2, 0, 1] },
+    weight: [3, 5, 64],
+    build: ([x], ids, weight) => mulMatId(weight, x!, ids),
+    torch: 'torch.einsum("nij,nj->ni", w[ids], x[0])',
+  },
   {
     name: 'softMax',
     shapes: [[2, 3, 5]],

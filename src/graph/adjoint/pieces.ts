@@ -1,7 +1,18 @@
 /** What the backward of several ops is made of: small graphs of the vocabulary's ops. */
 import type { Graph } from '../graph.js';
 import { add, clamp, div, mul, scale, silu } from '../ops-arithmetic.js';
-import { cast, concat, cont, getRows, permute, repeat, reshape, slice, transpose } from '../ops-layout.js';
+import {
+  cast,
+  concat,
+  cont,
+  getRows,
+  permute,
+  repeat,
+  reshape,
+  slice,
+  splitAxis,
+  transpose,
+} from '../ops-layout.js';
 import { sumRows } from '../ops-rows.js';
 import { elementCount, type Shape } from '../shape.js';
 import type { Tensor } from '../tensor.js';
@@ -93,16 +104,30 @@ export function constantValues({ name, dtype, shape }: Tensor): Float32Array | I
   return dtype === 'I32' ? Int32Array.from(values) : Float32Array.from(values);
 }
 
+/** Columns that are moved together: ggml copies transposed elements one by one, and each from another line. */
+const STRIP = 32;
+
 /**
- * A matrix (or a stack of them) transposed, in F32: `[.., m, k]` gives `[.., k, m]`. Quantised rows are
- * widened first, so that a copy of one matrix is held twice while it is transposed.
+ * A matrix (or a stack of them) transposed, in F32: `[.., m, k]` gives `[.., k, m]`. Other dtypes are widened
+ * first, so that a copy of the matrix is held twice while it is transposed.
  */
 export function transposed(matrix: Tensor): Tensor {
+  const { shape } = matrix;
+  const wide = widened(matrix);
+  const k = shape.at(-1)!;
+  if (shape.length > 3 || k % STRIP !== 0 || k === STRIP) return cont(transpose(wide));
+  // In strips first, so that what is read next to each other lies near each other.
+  const rank = shape.length;
+  const order = [...Array(rank - 2).keys(), rank - 1, rank - 2, rank];
+  const strips = cont(permute(splitAxis(wide, -1, k / STRIP), order)); //  .., k / 32, m, 32
+  return reshape(cont(transpose(strips)), [...shape.slice(0, -2), k, shape.at(-2)!]);
+}
+
+function widened(matrix: Tensor): Tensor {
   const { dtype, shape, graph } = matrix;
-  if (dtype === 'F32') return cont(transpose(matrix));
-  if (dtype === 'F16' || dtype === 'BF16') return cast(transpose(matrix), 'F32');
+  if (dtype === 'F32') return matrix;
+  if (dtype === 'F16' || dtype === 'BF16') return cast(matrix, 'F32');
   const k = shape.at(-1)!;
   const rows = elementCount(shape) / k;
-  const widened = getRows(reshape(matrix, [rows, k]), counting(graph, rows, 'I32'));
-  return cont(transpose(reshape(widened, shape)));
+  return reshape(getRows(reshape(matrix, [rows, k]), counting(graph, rows, 'I32')), shape);
 }
