@@ -11,19 +11,19 @@ const SHOWN_SITES = 40;
 
 /** A report of `attribute --adjoint` for people: the largest shares first. */
 export function formatShares(
-  { family, good, bad, against, run, free, cost }: ShareReport,
+  { family, subject, good, bad, against, run, free, cost }: ShareReport,
   by: AttributionGroup,
 ): string {
   const keyOf = siteKey(by, FAMILIES.find(({ name }) => name === family)!);
   const summary = fields([
     ['good', `${good.policy}: NMSE ${formatError(good.error, 3)}`],
-    ['bad', `${bad.policy}: NMSE ${formatError(bad.error, 3)}`],
+    [subject === 'dump' ? 'tested' : 'bad', `${bad.policy}: NMSE ${formatError(bad.error, 3)}`],
     ['against', against],
     ...(free === null ? [] : [['free routing', `${sumText(free)}: ${flipText(free)}`] as const]),
     [
       'shares',
       run.pinned
-        ? `${sumText(run)}, of a run with the good run's experts: NMSE ${formatError(run.error, 3)}`
+        ? `${sumText(run)}, ${subject === 'dump' ? "against a good run with the dump's experts" : "of a run with the good run's experts"}: NMSE ${formatError(run.error, 3)}`
         : `${sumText(run)}${run.flips > 0 ? `: ${flipText(run)}` : ''}`,
     ],
     ...choosing(run),
@@ -46,11 +46,11 @@ export function formatShares(
   ]);
   const columns = [
     { title: 'group' },
-    { title: 'sites', align: 'right' },
+    { title: subject === 'dump' ? 'values' : 'sites', align: 'right' },
     { title: 'share', align: 'right' },
     { title: 'alone, added up', align: 'right' },
   ] as const;
-  const rest = isCut ? `\n${groups.length - SHOWN_SITES} more sites: --json` : '';
+  const rest = isCut ? `\n${groups.length - SHOWN_SITES} more: --json` : '';
   return `${summary}\n\n${table(columns, rows)}${rest}`;
 }
 

@@ -5,7 +5,13 @@ import type { PolicyProblem } from '../../locate/replay/policy-tests.js';
 import { formatError } from '../../text-table.js';
 import type { CommandContext } from '../command-line.js';
 import { toJson } from '../json.js';
-import { addPolicyPairOptions, type PolicyPairOptions, policyProblem } from '../options/policy-pair.js';
+import { prepareDevice } from '../options/device.js';
+import {
+  addPolicyPairOptions,
+  type PolicyPairOptions,
+  policyProblem,
+  readReference,
+} from '../options/policy-pair.js';
 import { integerOption } from '../options/values.js';
 import { withProgress } from '../progress.js';
 import { runCancellable } from '../run-cancellable.js';
@@ -14,6 +20,7 @@ import { fields, table } from '../table.js';
 interface AttributeCommandOptions extends PolicyPairOptions {
   by: AttributionGroup;
   adjoint?: boolean;
+  tested?: string;
   routing?: 'auto' | 'pinned' | 'free';
   probes?: number;
   json?: boolean;
@@ -26,7 +33,10 @@ export function attributeCommand(context: CommandContext): Command {
   const command = new Command('attribute').description(
     'For each group of the choices in which two policies differ: the error with it alone, and with all but it.',
   );
-  return addPolicyPairOptions(command)
+  addPolicyPairOptions(command);
+  // A tested dump may stand in its place.
+  for (const option of command.options) if (option.long === '--bad') option.mandatory = false;
+  return command
     .addOption(
       new Option('--by <group>', 'kind of choice, part of a block, value or module, block, or each site')
         .choices(GROUPS)
@@ -36,6 +46,7 @@ export function attributeCommand(context: CommandContext): Command {
       '--adjoint',
       "each site's signed share of the error, to first order, from one way back through the bad run",
     )
+    .option('--tested <dump>', 'with --adjoint, in place of --bad: shares of the values of this dump, by tap')
     .addOption(
       new Option(
         '--routing <choice>',
@@ -59,9 +70,16 @@ export function attributeCommand(context: CommandContext): Command {
 async function runAttribute(options: AttributeCommandOptions, context: CommandContext): Promise<void> {
   const { terminal } = context;
   if (options.adjoint === undefined)
-    for (const option of ['routing', 'probes'] as const)
+    for (const option of ['routing', 'probes', 'tested'] as const)
       if (options[option] !== undefined)
         throw badArgument('attribute', `--adjoint with --${option}`, `--${option} alone`);
+  if ((options.bad === undefined) === (options.tested === undefined))
+    throw badArgument(
+      'attribute',
+      'either --bad or --tested',
+      options.bad === undefined ? 'neither' : 'both',
+    );
+  if (options.tested !== undefined) return runDump(options.tested, options, context);
   const problem = await policyProblem('attribute', options, terminal);
   if (options.adjoint) return runAdjoint(problem, options, context);
   const { attribute } = await import('../../locate/bisect/attribution.js');
@@ -91,6 +109,34 @@ async function runAdjoint(
   await runCancellable(context, async (signal) => {
     const report = await withProgress(terminal, 'attribute', 'segments', (onProgress) =>
       adjointShares(problem, { backend, threads, routing, probes, signal, onProgress }),
+    );
+    terminal.result(json ? toJson(report) : formatShares(report, by));
+  });
+}
+
+async function runDump(
+  tested: string,
+  options: AttributeCommandOptions,
+  context: CommandContext,
+): Promise<void> {
+  const { model, by, backend, threads, routing, json } = options;
+  if (by === 'kind' || by === 'module' || options.probes !== undefined)
+    throw badArgument('attribute', '--tested with --by op, block or site and no --probes', `--by ${by}`);
+  const { terminal } = context;
+  const { loadPolicy } = await import('../../graph/policy.js');
+  const { Dump } = await import('../../dump/reader.js');
+  await prepareDevice(options);
+  const good = await loadPolicy(options.good);
+  await using dump = await Dump.open(tested);
+  const { dumpShares } = await import('../../locate/bisect/shares/dump-shares.js');
+  const { formatShares } = await import('./attribute-adjoint.js');
+  const reference =
+    options.reference === undefined
+      ? undefined
+      : (await readReference('attribute', options.reference)).logits;
+  await runCancellable(context, async (signal) => {
+    const report = await withProgress(terminal, 'attribute', 'segments', (onProgress) =>
+      dumpShares({ model, tested: dump, good, reference }, { backend, threads, routing, signal, onProgress }),
     );
     terminal.result(json ? toJson(report) : formatShares(report, by));
   });

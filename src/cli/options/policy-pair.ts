@@ -57,7 +57,8 @@ export async function policyProblem(
   return { model, tokens, good, bad, reference: reference.logits };
 }
 
-async function readReference(
+/** Tokens and logits of a dump's first sequence. */
+export async function readReference(
   op: string,
   folder: string,
 ): Promise<{ tokens: number[]; logits: Float32Array }> {

@@ -104,7 +104,9 @@ export function constantValues({ name, dtype, shape }: Tensor): Float32Array | I
   return dtype === 'I32' ? Int32Array.from(values) : Float32Array.from(values);
 }
 
-/** Columns that are moved together: ggml copies transposed elements one by one, and each from another line. */
+/**
+ * Columns that are moved together: ggml copies transposed elements one by one, and each from another line.
+ */
 const STRIP = 32;
 
 /**

@@ -11,9 +11,26 @@ const mulMatBackward: BackwardRule = (node, gradient, isAsked) => {
   const [a, b] = node.sources as [Tensor, Tensor];
   return [
     isAsked(a) ? matrixGradient(a, b, gradient) : undefined,
-    isAsked(b) ? reshape(mulMat(transposed(a), gradient), b.shape) : undefined,
+    isAsked(b) ? reshape(timesMatrix(a, gradient), b.shape) : undefined,
   ];
 };
+
+/** Elements that are transposed at once: a head's matrix would take gigabytes twice over. */
+const MOST_TRANSPOSED = 2 ** 26;
+
+/** `gradient · a`, of a matrix in parts of its rows where it is large. */
+function timesMatrix(a: Tensor, gradient: Tensor): Tensor {
+  const [m, k] = a.shape.slice(-2) as [number, number];
+  const step = Math.max(1, Math.floor(MOST_TRANSPOSED / k));
+  if (a.shape.length > 2 || m <= step) return mulMat(transposed(a), gradient);
+  let sum: Tensor | undefined;
+  for (let start = 0; start < m; start += step) {
+    const end = Math.min(m, start + step);
+    const part = mulMat(transposed(slice(a, 0, start, end)), cont(slice(gradient, -1, start, end)));
+    sum = sum === undefined ? part : add(sum, part);
+  }
+  return sum!;
+}
 
 /**
  * Of `b · aᵀ`: gradientᵀ · b. Where several matrices of `b` share one of `a` (grouped queries), their rows

@@ -64,7 +64,8 @@ export async function rememberRun(
     using compiled = compileGraphs(backend, [graph]);
     const only = compiled.graphs[0]!;
     await replacement?.prepare(segment, only);
-    if (segment === 0) only.setInput('tokens', Int32Array.from(tokens));
+    // Where a dump gives what the embedding makes, nothing reads them.
+    if (only.inputs.some(({ name }) => name === 'tokens')) only.setInput('tokens', Int32Array.from(tokens));
     await segments.ensure(segment);
     await backend.native.compute([only.native]);
     let logits: Float32Array | undefined;

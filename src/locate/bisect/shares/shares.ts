@@ -1,12 +1,22 @@
-import { badArgument, ZayascopeError } from '../../../errors.js';
+import { badArgument } from '../../../errors.js';
 import { architectureOf } from '../../../models/architectures.js';
 import { settingOf } from '../../../models/runtime/model-policy.js';
 import { openPolicyRunner, type PolicyRunnerOptions } from '../../replay/policy-runner.js';
 import { policyDiff } from '../../replay/policy-sites.js';
 import type { PolicyProblem } from '../../replay/policy-tests.js';
 import { backward } from './backward.js';
-import { type Choices, countFlips, pinChoices, type RememberedRun, rememberRun } from './forward.js';
-import { energyOf, nmseOf, probes, siteEffects, timed, total } from './sums.js';
+import { type Choices, countFlips, pinChoices, rememberRun } from './forward.js';
+import {
+  cancelled,
+  energyOf,
+  growth,
+  nmseOf,
+  probes,
+  SUM_TOLERANCE,
+  siteEffects,
+  timed,
+  total,
+} from './sums.js';
 
 /** Options of {@link adjointShares}. */
 export interface ShareOptions extends PolicyRunnerOptions {
@@ -47,7 +57,7 @@ export interface SiteShare {
 
 /** One run with bad choices and where its error comes from. */
 export interface SharedRun {
-  /** True if it took the good run's experts. */
+  /** True if it took the good run's experts; of a dump: if the good run took the dump's. */
   pinned: boolean;
   /** Energy NMSE of its logits. */
   error: number;
@@ -65,6 +75,8 @@ export interface SharedRun {
 export interface ShareReport {
   /** Family of the model, by name. */
   family: string;
+  /** Whose errors: sites at which two policies differ, or values (by tap) of a tested dump. */
+  subject: 'policies' | 'dump';
   good: { policy: string; error: number };
   bad: { policy: string; error: number };
   against: 'good run' | 'reference';
@@ -84,9 +96,6 @@ export interface ShareReport {
     graphBytes: number;
   };
 }
-
-/** Shares whose sum is further from 1 are no account of the error. */
-export const SUM_TOLERANCE = 0.05;
 
 /**
  * What each site at which two policies differ does to the difference of the logits, to first order, from one
@@ -137,13 +146,7 @@ export async function adjointShares(
         rememberRun(segments, family, tokens, badSetting, replacement, signal),
       );
       const error = nmseOf(target, run.logits, bad.name);
-      const { seed, energy } = growth(right, run, target);
-      if (!(energy > 0))
-        throw badArgument(
-          'attribute',
-          `logits under ${bad.name} that are further from ${reference === undefined ? 'the good run' : 'the reference'} than those under ${good.name}`,
-          energy === 0 ? 'as far' : 'nearer',
-        );
+      const { seed, energy } = growth(right.logits, run.logits, target, bad.name, good.name);
       const [back, shareSeconds] = await timed(() =>
         backward({ ...common, run, replacement, seeds: [seed] }),
       );
@@ -170,6 +173,7 @@ export async function adjointShares(
     if (count > 0) cost.probeSeconds = alone[1];
     return {
       family: family.name,
+      subject: 'policies',
       good: { policy: good.name, error: nmseOf(target, right.logits, good.name) },
       bad: { policy: bad.name, error: own.error },
       against: reference === undefined ? 'good run' : 'reference',
@@ -181,18 +185,10 @@ export async function adjointShares(
       cost,
     };
   } catch (error) {
-    if (signal?.aborted)
-      throw new ZayascopeError('CANCELLED', 'attribute: cancelled on the way', { op: 'attribute' });
-    throw error;
+    throw cancelled(error, signal);
   } finally {
     signal?.removeEventListener('abort', cancel);
   }
-}
-
-/** What the error grew by from the good run to the bad one, and its slope half way. */
-function growth({ logits: good }: RememberedRun, { logits: bad }: RememberedRun, target: Float32Array) {
-  const seed = bad.map((value, at) => value + good[at]! - 2 * target[at]!);
-  return { seed, energy: bad.reduce((sum, value, at) => sum + (value - good[at]!) * seed[at]!, 0) };
 }
 
 /**

@@ -1,6 +1,38 @@
 import { MetricSums } from '../../../diff/metrics.js';
-import { badArgument } from '../../../errors.js';
+import { badArgument, ZayascopeError } from '../../../errors.js';
 import type { LocalEffect } from './backward.js';
+
+/** Shares whose sum is further from 1 are no account of the error. */
+export const SUM_TOLERANCE = 0.05;
+
+/**
+ * What the error grew by from the good run to the bad one, and its slope half way, which is that of the whole
+ * growth. Throws `BAD_ARGUMENT` where it did not grow.
+ */
+export function growth(
+  good: Float32Array,
+  bad: Float32Array,
+  target: Float32Array,
+  badName: string,
+  goodName: string,
+): { seed: Float32Array; energy: number } {
+  const seed = bad.map((value, at) => value + good[at]! - 2 * target[at]!);
+  const energy = bad.reduce((sum, value, at) => sum + (value - good[at]!) * seed[at]!, 0);
+  if (!(energy > 0))
+    throw badArgument(
+      'attribute',
+      `logits under ${badName} that are further off than those under ${goodName}`,
+      energy === 0 ? 'as far' : Number.isNaN(energy) ? 'NaN' : 'nearer',
+    );
+  return { seed, energy };
+}
+
+/** The error to throw: `CANCELLED` where the signal has asked for it. */
+export function cancelled(error: unknown, signal: AbortSignal | undefined): unknown {
+  return signal?.aborted
+    ? new ZayascopeError('CANCELLED', 'attribute: cancelled on the way', { op: 'attribute' })
+    : error;
+}
 
 /** What a site's errors add to the logits, over all values that it changes. */
 export interface SiteEffect {
