@@ -3,7 +3,7 @@
  * Ollama manifest or blob, an entry of the Hugging Face cache.
  */
 import { readdir, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { unmet } from '../errors.js';
 import { readRegularText } from '../regular-file.js';
 import { ioError, readSmallFile } from './file-access.js';
@@ -78,7 +78,8 @@ async function inFolder(op: string, path: string, depth: number): Promise<FoundM
   );
   const [gguf] = ggufs;
   if (gguf !== undefined && ggufs.size === 1) return { kind: 'gguf', path: gguf };
-  if (names.includes('snapshots') || (names.includes('blobs') && names.includes('refs')))
+  const isEntry = names.includes('refs') || basename(resolve(path)).startsWith('models--');
+  if (names.includes('snapshots') || (names.includes('blobs') && isEntry))
     return inFolder(op, await snapshot(op, path, names), depth + 1);
   const entries = names.filter((name) => name.startsWith('models--'));
   if (entries.length === 1 && depth === 0) return inFolder(op, join(path, entries[0]!), depth + 1);

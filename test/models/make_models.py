@@ -85,6 +85,9 @@ def folder(name, config=None):
 
 
 torch.save(weights, os.path.join(folder('pytorch'), 'pytorch_model.bin'))
+# Matrices as columns of wider ones, vectors as every second element: what torch.save keeps as views.
+views = {key: torch.cat([w, w * 2], -1)[..., : w.shape[-1]] if w.dim() > 1 else torch.stack([w, w * 2], -1)[:, 0] for key, w in weights.items()}
+torch.save(views, os.path.join(folder('pytorch-views'), 'pytorch_model.bin'))
 path = folder('pytorch-shards')
 keys = sorted(weights)
 shards = {f'pytorch_model-0000{k + 1}-of-00002.bin': {key: weights[key] for key in keys[k::2]} for k in (0, 1)}
@@ -112,6 +115,7 @@ os.makedirs(os.path.join(cache, 'blobs'))
 with open(os.path.join(cache, 'refs', 'main'), 'w') as file:
     file.write('c' * 40)
 shutil.copytree(cache, os.path.join(out, 'unfinished'))
+os.makedirs(os.path.join(out, 'models--blobs--alone', 'blobs'))
 shutil.copytree(tiny, os.path.join(cache, 'snapshots', 'c' * 40))
 os.makedirs(os.path.join(cache, 'snapshots', 'd' * 40))
 print(json.dumps(blocks))

@@ -47,14 +47,19 @@ describe('a model', () => {
     );
   });
 
-  it.each(['pytorch', 'pytorch-shards', 'infinite', 'extra-scale', 'cache', 'cache/models--Zyphra--tiny'])(
-    'of the folder %s is that of the safetensors file',
-    async (name) => {
-      const { config } = await openModelSource(path(name));
-      expect(config).toEqual((await openModelSource(TINY)).config);
-      if (name !== 'extra-scale') expect(await identity(path(name))).toBe(await identity(TINY));
-    },
-  );
+  it.each([
+    'pytorch',
+    'pytorch-views',
+    'pytorch-shards',
+    'infinite',
+    'extra-scale',
+    'cache',
+    'cache/models--Zyphra--tiny',
+  ])('of the folder %s is that of the safetensors file', async (name) => {
+    const { config } = await openModelSource(path(name));
+    expect(config).toEqual((await openModelSource(TINY)).config);
+    if (name !== 'extra-scale') expect(await identity(path(name))).toBe(await identity(TINY));
+  });
 
   it('whose index names a tensor too many is read, with a note', async () => {
     const { checkpoint } = await openModelSource(path('stale'));
@@ -76,6 +81,7 @@ describe('a model', () => {
     ['mlx', 'BAD_CONFIG', 'got a quantised model by its quantization (MLX, 4 bits, groups of 64)'],
     ['pointer', 'BAD_CHECKPOINT', 'got a git-lfs pointer instead of the file'],
     ['unfinished', 'BAD_CHECKPOINT', 'the download did not finish'],
+    ['models--blobs--alone', 'BAD_CHECKPOINT', 'the download did not finish'],
     ['yarn.gguf', 'BAD_CONFIG', 'zaya.rope.scaling.type: "none"'],
     ['sigmoid.gguf', 'BAD_CONFIG', 'zaya.expert_gating_func: 0 or 1 or 3'],
     ['big.gguf', 'BAD_CHECKPOINT', 'got a big-endian one of version 3'],
