@@ -150,6 +150,7 @@ export {
 export type { Shape } from './graph/shape.js';
 export { type AttributionOptions, type AttributionReport, attribute } from './locate/bisect/attribution.js';
 export { type BisectOptions, type BisectReport, bisect } from './locate/bisect/bisect.js';
+export { expectedErrors } from './locate/bisect/shares/alone.js';
 export { type DumpProblem, dumpShares } from './locate/bisect/shares/dump-shares.js';
 export {
   adjointShares,

@@ -6,6 +6,7 @@ import { toFloat32 } from '../../src/dump/float.js';
 import { Dump } from '../../src/dump/reader.js';
 import { policy } from '../../src/graph/policy.js';
 import { type BisectOptions, bisect } from '../../src/locate/bisect/bisect.js';
+import { expectedErrors } from '../../src/locate/bisect/shares/alone.js';
 import { openPolicyTests, type PolicyProblem } from '../../src/locate/replay/policy-tests.js';
 import { tapPattern } from '../../src/tap-pattern.js';
 import { SMALL_CONFIG, writeRandomModel } from '../models/random-model.js';
@@ -44,6 +45,16 @@ describe('bisect', () => {
     }
     expect(report.good.error).toBe(0);
     expect(report.error).toBeGreaterThan(report.failAbove);
+  });
+
+  it('takes its order from estimates: single sites within the passes that else give groups', async () => {
+    const of = problem('f32', 'llamacpp');
+    const expected = await expectedErrors(of, { threads: 1 });
+    expect(expected.size).toBe(56);
+    const report = await bisect(of, { threads: 1, maxPasses: 30, expected });
+    expect(report).toMatchObject({ level: 'site', verified: true });
+    const units = report.minimal.map(({ sites }) => sites);
+    expect(await isMinimal(of, units, report.failAbove)).toBe(true);
   });
 
   it('explains half of the port with single sites, none of which can be left out', async () => {

@@ -14,6 +14,7 @@ interface BisectCommandOptions extends PolicyPairOptions {
   failAbove?: number;
   maxPasses: number;
   state?: string;
+  adjoint?: boolean;
   json?: boolean;
 }
 
@@ -34,6 +35,10 @@ export function bisectCommand(context: CommandContext): Command {
       integerOption(2, 1_000_000),
       30,
     )
+    .option(
+      '--adjoint',
+      'take the order from what each site does alone, estimated from ways back: finer results for the same passes',
+    )
     .option('--state <file>', 'keep what was measured in this JSON file, and go on from it')
     .option('--json', 'print the result as JSON')
     .addHelpText(
@@ -50,6 +55,12 @@ async function runBisect(options: BisectCommandOptions, context: CommandContext)
   const { bisect } = await import('../../locate/bisect/bisect.js');
   const { backend, threads, failAbove, maxPasses, state } = options;
   await runCancellable(context, async (signal) => {
+    const expected = options.adjoint
+      ? await withProgress(terminal, 'bisect', 'segments back', async (onProgress) => {
+          const { expectedErrors } = await import('../../locate/bisect/shares/alone.js');
+          return expectedErrors(problem, { backend, threads, signal, onProgress });
+        })
+      : undefined;
     const report = await withProgress(terminal, 'bisect', 'forward passes at most', (onProgress) =>
       bisect(problem, {
         backend,
@@ -59,6 +70,7 @@ async function runBisect(options: BisectCommandOptions, context: CommandContext)
         threads,
         failAbove,
         stateFile: state,
+        ...(expected === undefined ? {} : { expected }),
       }),
     );
     terminal.result(options.json ? toJson(report) : formatBisect(report));

@@ -20,6 +20,11 @@ export interface BisectOptions extends PolicyRunnerOptions {
    * not verified.
    */
   maxPasses?: number;
+  /**
+   * What single sites do alone, as `expectedErrors` estimates it: the search takes its order from it.
+   * Default: it measures the errors of groups.
+   */
+  expected?: ReadonlyMap<string, number>;
   /** JSON file that keeps the errors of runs: a bisect that was stopped goes on from there. */
   stateFile?: string;
   /** Called after each run: forward passes so far and at most. */
@@ -153,7 +158,7 @@ export async function bisect(problem: PolicyProblem, options: BisectOptions = {}
       ],
       spent,
     );
-    const minimum = await deltaDebug(ledger, all, siteSplitter(tests.family));
+    const minimum = await deltaDebug(ledger, all, siteSplitter(tests.family), options.expected);
     const interactions = await findInteractions(ledger, minimum, tests);
     return {
       good: { policy: problem.good.name, error: good },

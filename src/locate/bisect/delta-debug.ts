@@ -51,13 +51,15 @@ const SPARE_RUNS = 2;
 
 /**
  * Finds a set of units that fails and passes without any one of them. Deterministic.
- * @param sites all of them. @throws `BAD_ARGUMENT` if the run with none bad fails or that with all bad
- * passes.
+ * @param sites all of them. @param expected what single sites are thought to do alone; then parts are not
+ * measured, and what that saves is left for verifying. @throws `BAD_ARGUMENT` if the run with none bad fails
+ * or that with all bad passes.
  */
 export async function deltaDebug(
   ledger: TestLedger,
   sites: readonly string[],
   split: Split,
+  expected?: ReadonlyMap<string, number>,
 ): Promise<Minimum> {
   const [good, bad] = [await ledger.measure([]), await ledger.measure(sites)];
   if (good === undefined || bad === undefined || ledger.isFailing(good) || !ledger.isFailing(bad))
@@ -67,7 +69,7 @@ export async function deltaDebug(
       `${good} and ${bad}`,
     );
   const cuts: Minimum['cuts'] = [];
-  const guesses = await cutLargest(ledger, sites, split, cuts);
+  const guesses = await cutLargest(ledger, sites, split, cuts, expected);
   let { minimal, verified } = await trim(ledger, await failingPrefix(ledger, guesses));
   if (verified) {
     const finer = await trim(ledger, await refine(ledger, minimal, split));
@@ -100,7 +102,9 @@ async function cutLargest(
   all: readonly string[],
   split: Split,
   cuts: Minimum['cuts'],
+  expected: ReadonlyMap<string, number> | undefined,
 ): Promise<readonly Guess[]> {
+  const scale = rank(ledger.known(all)) / expectedOf(all, expected);
   let guesses: readonly Guess[] = [{ sites: all, error: rank(ledger.known(all)) }];
   for (;;) {
     const candidate = guesses.slice(0, enough(guesses, ledger.failAbove));
@@ -109,7 +113,7 @@ async function cutLargest(
     const parts = split(whole.sites);
     // The dearest part, the one that begins first, is taken for what the others leave.
     const dearest = parts.reduce((a, b) => (ledger.price(b) > ledger.price(a) ? b : a));
-    const measured = parts.filter((part) => part !== dearest);
+    const measured = expected === undefined ? parts.filter((part) => part !== dearest) : [];
     const price = measured.reduce((sum, part) => sum + ledger.price(part), 0);
     const verifying = [
       ...candidate.filter((each) => each !== whole).map(({ sites }) => sites),
@@ -120,6 +124,8 @@ async function cutLargest(
     const rest = measured.reduce((sum, part) => sum - rank(ledger.known(part)), whole.error);
     const found = parts.map((part): Guess => {
       const known = ledger.known(part);
+      if (expected !== undefined && known === undefined)
+        return { sites: part, error: scale * expectedOf(part, expected) };
       return { sites: part, error: known === undefined ? Math.max(0, rest) : rank(known) };
     });
     cuts.push({ whole: asUnit(whole.sites, ledger), parts: parts.map((part) => asUnit(part, ledger)) });
@@ -127,6 +133,18 @@ async function cutLargest(
     guesses = guesses.flatMap((guess) => (guess === whole ? found : [guess])).sort(byError);
   }
   return guesses;
+}
+
+/**
+ * What sites are thought to do together: the sum of what they do alone. What is not known counts as all that
+ * the others do, so that it is tried first.
+ */
+function expectedOf(sites: readonly string[], expected: ReadonlyMap<string, number> = new Map()): number {
+  const known = [...expected.values()].filter(Number.isFinite).reduce((sum, error) => sum + error, 0);
+  return sites.reduce((sum, site) => {
+    const error = expected.get(site) ?? 0;
+    return sum + (Number.isFinite(error) ? error : known);
+  }, Number.MIN_VALUE);
 }
 
 function byError(a: Guess, b: Guess): number {

@@ -4,19 +4,10 @@ import { settingOf } from '../../../models/runtime/model-policy.js';
 import { openPolicyRunner, type PolicyRunnerOptions } from '../../replay/policy-runner.js';
 import { policyDiff } from '../../replay/policy-sites.js';
 import type { PolicyProblem } from '../../replay/policy-tests.js';
+import { aloneErrors } from './alone.js';
 import { backward } from './backward.js';
 import { type Choices, countFlips, pinChoices, rememberRun } from './forward.js';
-import {
-  cancelled,
-  energyOf,
-  growth,
-  nmseOf,
-  probes,
-  SUM_TOLERANCE,
-  siteEffects,
-  timed,
-  total,
-} from './sums.js';
+import { cancelled, energyOf, growth, nmseOf, SUM_TOLERANCE, siteEffects, timed, total } from './sums.js';
 
 /** Options of {@link adjointShares}. */
 export interface ShareOptions extends PolicyRunnerOptions {
@@ -169,7 +160,7 @@ export async function adjointShares(
     const own = await share(routing === 'pinned' ? right.choices : undefined);
     const isRepeated = routing === 'auto' && !own.holds && own.flips > 0;
     const run = isRepeated ? await share(right.choices) : own;
-    const alone = await timed(() => aloneErrors(count, { ...common, run: right }, target));
+    const alone = await timed(() => aloneErrors(count, { ...common, run: right }, energyOf(target)));
     if (count > 0) cost.probeSeconds = alone[1];
     return {
       family: family.name,
@@ -179,7 +170,7 @@ export async function adjointShares(
       against: reference === undefined ? 'good run' : 'reference',
       run: {
         ...run,
-        sites: run.sites.map((each) => ({ ...each, alone: alone[0]?.get(each.site) ?? each.alone })),
+        sites: run.sites.map((each) => ({ ...each, alone: alone[0]?.errors.get(each.site) ?? each.alone })),
       },
       free: isRepeated ? own : null,
       cost,
@@ -189,22 +180,4 @@ export async function adjointShares(
   } finally {
     signal?.removeEventListener('abort', cancel);
   }
-}
-
-/**
- * By site, the energy NMSE that it makes alone. The squares of what arrives from a random direction are, in
- * the mean, the energy of the error; rows are squared one by one, for their errors hardly know of each other.
- */
-async function aloneErrors(
-  count: number,
-  question: Omit<Parameters<typeof backward>[0], 'seeds' | 'around'>,
-  target: Float32Array,
-): Promise<ReadonlyMap<string, number> | undefined> {
-  if (count === 0) return undefined;
-  const { effects } = await backward({ ...question, around: 'good', seeds: probes(count, target.length) });
-  const energy = energyOf(target);
-  const found = new Map(question.sites.map(({ name }) => [name, 0]));
-  for (const [site, { sums }] of siteEffects(effects))
-    found.set(site, sums.flat().reduce((sum, row) => sum + row * row, 0) / count / energy);
-  return found;
 }
