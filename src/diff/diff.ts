@@ -82,7 +82,7 @@ export async function diffDumps(
   const alone = await unpairedNonFinite(tested, { kind, matches, tapReports, allowNonFinite });
   const zeros = bothZeroWords(tapReports);
   const fails = tapReports.some((tap) => failAbove !== undefined && exceeds(tap, failAbove));
-  // What a run that ended early did not come to is not known to be right.
+  // What a run that ended early did not come to has no partner.
   const isPartial = [reference, tested].some(({ manifest }) => manifest.status === 'partial');
   // A lower bound of an error cannot pass a limit.
   const isOpen = failAbove !== undefined && tapReports.some(tapOpen);
@@ -95,10 +95,9 @@ export async function diffDumps(
       !fails &&
       nonFinite.counted === 0 &&
       alone.counted === 0 &&
-      !(isPartial && failAbove !== undefined),
+      !isPartial,
   };
   const outcome = outcomeOf(judged, tapReports);
-  const known = isPartial && outcome === 'PASS' ? 'NOT JUDGED' : outcome;
   return {
     format: 'zayascope-diff',
     version: 1,
@@ -108,7 +107,7 @@ export async function diffDumps(
     taps,
     ...judged,
     pass: judged.pass && !isOpen,
-    outcome: isOpen && known === 'PASS' ? 'NOT JUDGED' : known,
+    outcome: isOpen && outcome === 'PASS' ? 'NOT JUDGED' : outcome,
     namesApart: apart,
     nonFinite,
     unpairedNonFinite: alone,

@@ -1,9 +1,10 @@
 /** The one word for what a comparison says, the same in every command, report and figure. */
 
 /**
- * `FAIL`: something was unpaired, not finite or, with a threshold, above it. `NOT JUDGED`: no threshold was
- * given and values differ, or one was given and only statistics speak for a value, which bound its error from
- * below. `PASS`: all are within the threshold; without one all are identical.
+ * `FAIL`: something was unpaired, not finite, of a run that did not finish or, with a threshold, above it.
+ * `NOT JUDGED`: no threshold was given and values differ, or one was given and only statistics speak for a
+ * value, which bound its error from below. `PASS`: all are within the threshold; without one all are
+ * identical.
  */
 export type Outcome = 'PASS' | 'FAIL' | 'NOT JUDGED';
 

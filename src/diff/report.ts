@@ -190,10 +190,10 @@ export interface DiffReport {
   /** Largest energy NMSE allowed for a floating tap; null where the diff only reports. */
   failAbove: number | null;
   /**
-   * False if anything is unpaired, hardly a tap pairs, nothing was compared, or something is not finite (see
-   * {@link TapNonFinite}), in what only the tested dump holds too; and, with a threshold, if a side is
-   * partial, if a floating tap's energy NMSE exceeds it, if only statistics speak for a tap (they bound its
-   * error from below), or any integer, or any hash, differs.
+   * False if anything is unpaired, a side is partial, hardly a tap pairs, nothing was compared, or something
+   * is not finite (see {@link TapNonFinite}), in what only the tested dump holds too; and, with a threshold,
+   * if a floating tap's energy NMSE exceeds it, if only statistics speak for a tap (they bound its error from
+   * below), or any integer, or any hash, differs.
    */
   pass: boolean;
   /** `pass` in a word; without a threshold values that differ are not judged. */

@@ -53,8 +53,8 @@ export function diffCommand(context: CommandContext): Command {
       'after',
       '\nExit code 1: a tap exceeds --fail-above; and, without a limit too: a tap or token of the reference has no' +
         '\npartner, token ids differ, or a value is NaN or infinite (but an' +
-        '\ninfinity at the same place of a value marked as masked). What a dump was not asked to capture (its --taps' +
-        '\nand --positions) is named, but is no failure.' +
+        '\ninfinity at the same place of a value marked as masked), or a run did not finish. What a dump' +
+        '\nwas not asked to capture (its --taps and --positions) is named, but is no failure.' +
         '\n\nExample:\n  zayascope diff dumps/tiny/reference-float32 out/run --fail-above 1e-10',
     )
     .action((reference: string, tested: string, options: DiffCommandOptions) =>

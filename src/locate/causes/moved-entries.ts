@@ -31,7 +31,7 @@ export async function movedEntries(
   const found: Alternative[] = [];
   for (const axis of entriesOf(op.output.factors)) {
     // Of moved heads all columns are.
-    if (axis.name === COLUMNS && found.length > 0) continue;
+    if (axis.name === COLUMNS && found.some(({ output }) => output !== undefined)) continue;
     const moves = movesOf(axis, right, tested, limit);
     if (moves === undefined) continue;
     const { wrong, from, areZero } = moves;

@@ -44,7 +44,7 @@ it('names mixed sequences without a model too, and compares what a reference of 
   expect(await runCommand(args)).toMatchObject({ code: 0 });
   const { stdout } = await runCommand(['locate', halves, two]);
   expect(stdout).toMatch(
-    /^1\. The sequences of the batch are mixed: what lies \[channels, sequences, tokens\] in memory is read as \[sequences, channels, tokens\]\. NMSE 1\.9e\+0 as given, \d\.\de-1\d with the reference's value read so\./m,
+    /^1\. The sequences of the batch are mixed: what lies \[channels, sequences, tokens\] in memory is read as \[sequences, channels, tokens\]\. NMSE 1\.9e\+0 as given, (0|\d\.\de-1\d) with the reference's value read so\./m,
   );
   const whole = await runCommand(['locate', portReference(), two]);
   expect(whole).toMatchObject({ code: 1, stderr: '' });
