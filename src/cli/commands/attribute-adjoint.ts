@@ -72,7 +72,7 @@ function choosing({ sites }: SharedRun): (readonly [string, string])[] {
   return [
     [
       'choices',
-      `${found.length} sites (${names}) change which experts are chosen, which no share holds: measure them without --adjoint`,
+      `${found.length} site${found.length === 1 ? ' changes' : 's change'} (${names}) which experts are chosen, which no share holds: measure them without --adjoint`,
     ],
   ];
 }
