@@ -64,6 +64,7 @@ describe('the public API', () => {
         "checkInvariance",
         "checkLogits",
         "checkPolicy",
+        "choiceMap",
         "compareBackends",
         "compareTensors",
         "compileGraphs",
@@ -232,6 +233,7 @@ describe('the public API', () => {
         "BisectReport",
         "BlockError",
         "BlockReport",
+        "BlockRun",
         "BlockState",
         "BoundedOptions",
         "CaptureNodesOptions",
@@ -250,6 +252,7 @@ describe('the public API', () => {
         "ChangingTaps",
         "ChatMessage",
         "Checkpoint",
+        "ChoiceMapOptions",
         "ComparedReport",
         "CompiledGraph",
         "CompiledGraphs",
@@ -406,6 +409,7 @@ describe('the public API', () => {
         "RotaryAngles",
         "RotaryTables",
         "Rounding",
+        "RouterChoice",
         "RoutingMapOptions",
         "RoutingReport",
         "RowFilter",
@@ -512,7 +516,7 @@ describe('the entries beside it', () => {
       {
         "format": "conformanceMarkdown formatComparison formatInvariance formatLocate formatLocatedRecording formatLogitsCheck formatNodeReproRuns formatReplay formatReport formatWeightsDiff reportToJson",
         "graph": "Graph OP_NAMES POLICIES ResidentMemory SITE_KINDS add argmax argsort attentionOutput attentionWeights cast causalMask compileGraphs concat cont conv1dDepthwise conv1dGrouped copyInto div gelu geluErf getRows im2col l2Norm listDevices loadPolicy mean mul mulMat mulMatId openBackend permute policy readResident repeat reshape rmsNorm rope ropeFromTables rotaryTables scale silu slice softMax splitAxis ssmConv stochasticPolicy sub sumRows swiglu transpose writeResident",
-        "plot": "attributionWaterfall backendComparison compareTensors errorAgainstMagnitude errorBars errorHistogram errorLines errorShares figureHtml figurePage logitsTopK metricByKind nmsePerBlock nmsePerTap nmseRatio nodeErrors pageScript plotlySource quantisationCost routingMap routingMargins stateView tensorView tokenBlockHeatMap ulpHistogram valueHistogram weightErrors",
+        "plot": "attributionWaterfall backendComparison choiceMap compareTensors errorAgainstMagnitude errorBars errorHistogram errorLines errorShares figureHtml figurePage logitsTopK metricByKind nmsePerBlock nmsePerTap nmseRatio nodeErrors pageScript plotlySource quantisationCost routingMap routingMargins stateView tensorView tokenBlockHeatMap ulpHistogram valueHistogram weightErrors",
       }
     `);
   });

@@ -14,7 +14,12 @@ export { errorAgainstMagnitude } from '../plot/error/error-scatter.js';
 export type { ErrorSeries, NoiseSource } from '../plot/error/error-series.js';
 export { errorShares } from '../plot/error/error-shares.js';
 export { type KindMetric, type MetricByKindOptions, metricByKind } from '../plot/error/metric-by-kind.js';
-export { type BlockError, type NmsePerBlockOptions, nmsePerBlock } from '../plot/error/nmse-per-block.js';
+export {
+  type BlockError,
+  type BlockRun,
+  type NmsePerBlockOptions,
+  nmsePerBlock,
+} from '../plot/error/nmse-per-block.js';
 export { type NmsePerTapOptions, nmsePerTap } from '../plot/error/nmse-per-tap.js';
 export { nmseRatio } from '../plot/error/nmse-ratio.js';
 export { nodeErrors } from '../plot/error/node-errors.js';
@@ -23,6 +28,7 @@ export { attributionWaterfall } from '../plot/error/waterfall.js';
 export type { Figure, Layout, Trace } from '../plot/figure.js';
 export { figureHtml, figurePage, pageScript, plotlySource } from '../plot/figure-html.js';
 export { logitsTopK } from '../plot/logits-top-k.js';
+export { type ChoiceMapOptions, choiceMap, type RouterChoice } from '../plot/routing/choice-map.js';
 export { type RoutingMapOptions, routingMap } from '../plot/routing/routing-map.js';
 export { routingMargins } from '../plot/routing/routing-margins.js';
 export {

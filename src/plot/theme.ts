@@ -1,17 +1,37 @@
 /**
- * Colours of series, distinguishable also without full colour vision (after Okabe and Ito, 2008), with enough
- * contrast on white and on near-black.
+ * Colours of series (the first three after Okabe and Ito, 2008, the others searched for the largest
+ * distance): any two differ by 29 or more in CIELAB, also as readers without the pigment for green or for red
+ * see them, and each has enough contrast on white and on near-black.
  */
 export const SERIES_COLORS: readonly string[] = [
   '#0080c8',
   '#e06c00',
   '#00a077',
-  '#cc6fa8',
-  '#b8960c',
-  '#7a6cf0',
-  '#d1495b',
-  '#4aa3a2',
+  '#934423',
+  '#25b4c9',
+  '#586dff',
+  '#026670',
+  '#5400ff',
 ];
+
+/** Weight types that keep their colour in every figure, whichever of them it shows. */
+const TYPE_PLACES: readonly string[] = ['bf16', 'q8_0', 'q5_k_m', 'q4_k_m', 'q4_0', 'q6_k', 'f16', 'f32'];
+
+/**
+ * A colour for each series: those that name one (a place in {@link SERIES_COLORS}) have it, a label that
+ * begins with a weight type has that type's, others in their order.
+ */
+export function seriesColors(series: readonly { label: string; color?: number | undefined }[]): string[] {
+  const areTypes = series.every(({ label }) => TYPE_PLACES.includes(typeOf(label)));
+  return series.map(({ label, color }, at) => {
+    const place = color ?? (areTypes ? TYPE_PLACES.indexOf(typeOf(label)) : at);
+    return SERIES_COLORS[place % SERIES_COLORS.length]!;
+  });
+}
+
+function typeOf(label: string): string {
+  return /^\w+/.exec(label)?.[0] ?? '';
+}
 
 /** What is at fault, flipped or failed. */
 export const FAULT_COLOR = '#e0393e';

@@ -9,7 +9,12 @@ export interface TokenCell {
   z: number | null;
   tap: string;
   hover: string;
+  /** Stands in the cell, while there is room. */
+  label?: string;
 }
+
+/** Columns up to which labels of cells can be read. */
+const MOST_LABELS = 90;
 
 /** A cell that is marked: position (x) and block (y). */
 export interface TokenMark {
@@ -37,6 +42,66 @@ export function tokenName(
     plainText(texts?.[position] ?? (tokens === undefined ? 'no token' : `id ${tokens[position]}`));
 }
 
+/** Positions up to which every token's text stands below its column. */
+const MOST_TEXTS = 64;
+
+/**
+ * The axis of tokens. Its ends are fixed, so that marks move nothing and maps of the same tokens, one below
+ * the other, line up.
+ */
+export function tokenAxis(
+  positions: readonly number[],
+  texts?: readonly string[],
+): Readonly<Record<string, unknown>> {
+  const [first, last] = [positions[0]!, positions.at(-1)!];
+  return {
+    title: { text: 'token', standoff: 8 },
+    range: [first - 0.5, last + 0.5],
+    showgrid: false,
+    zeroline: false,
+    automargin: false,
+    ...(texts === undefined || positions.length > MOST_TEXTS
+      ? {}
+      : {
+          tickvals: positions,
+          ticktext: positions.map((position) => `${position} ${shown(texts[position])}`),
+          tickangle: -90,
+          tickfont: { size: 9 },
+        }),
+  };
+}
+
+/** Characters of a token's text that have room below its column. */
+const MOST_CHARACTERS = 8;
+
+/** A token's text where blanks would not be seen. */
+function shown(text = ''): string {
+  const visible = [...text.replaceAll('\n', '⏎').replaceAll(' ', '␣')];
+  const cut = visible.length > MOST_CHARACTERS ? [...visible.slice(0, MOST_CHARACTERS - 1), '…'] : visible;
+  return plainText(cut.join(''));
+}
+
+/** Axes and margins that all maps by token and block have in common, so that their columns line up. */
+export function tokenMapLayout(
+  positions: readonly number[],
+  rows: readonly string[],
+  texts?: readonly string[],
+): Readonly<Record<string, unknown>> {
+  const hasTexts = texts !== undefined && positions.length <= MOST_TEXTS;
+  return {
+    xaxis: tokenAxis(positions, texts),
+    yaxis: {
+      title: { text: 'block' },
+      type: 'category',
+      range: [rows.length - 0.5, -0.5],
+      showgrid: false,
+      automargin: false,
+    },
+    margin: { l: 60, r: 110, t: 72, b: hasTexts ? 96 : 56, autoexpand: false },
+    height: Math.min(900, (hasTexts ? 220 : 180) + 34 * rows.length),
+  };
+}
+
 /**
  * The traces of a map: cells by block and position, coloured as `colors` says, and marks over them where
  * there are any.
@@ -59,6 +124,13 @@ export function tokenMap(
     hoverongaps: false,
     xgap: positions.length > 200 ? 0 : 0.5,
     ygap: 0.5,
+    ...(cells.some((row) => row.some(({ label }) => label !== undefined)) && positions.length <= MOST_LABELS
+      ? {
+          text: cells.map((row) => row.map(({ label = '' }) => label)),
+          texttemplate: '%{text}',
+          textfont: { size: 10 },
+        }
+      : {}),
     ...colors,
   };
   return [map, ...marks.filter(({ places }) => places.length > 0).map(markTrace)];

@@ -53,7 +53,7 @@ describe('errorLines', () => {
 });
 
 describe('errorBars', () => {
-  it('draws bars by label, from the floor of all of them', () => {
+  it('draws dots by label on a logarithmic axis, where a bar has no base', () => {
     const more = [{ tap: 'layers.1', label: 'b', error: 1e-9 }];
     const figure = errorBars(
       [
@@ -64,9 +64,13 @@ describe('errorBars', () => {
     );
     expect(figure.data.map(({ x }) => x)).toEqual([['a', 'b'], ['b']]);
     expect(figure.layout.xaxis).toMatchObject({ categoryarray: ['a', 'b'] });
-    const { range } = figure.layout.yaxis as { range: [number, number] };
-    expect(range[0]).toBeLessThan(-9);
-    expect(range[1]).toBeGreaterThan(-3);
+    expect(figure.data.map(({ type, mode }) => [type, mode])).toEqual([
+      ['scatter', 'markers'],
+      ['scatter', 'markers'],
+    ]);
+    expect(figure.layout.yaxis).toMatchObject({ type: 'log' });
+    const marks = figure.data.map(({ marker }) => (marker as { symbol: string }).symbol);
+    expect(new Set(marks).size).toBe(2);
   });
 });
 
@@ -80,10 +84,10 @@ it('errorBars interleaves series that share no label', () => {
   expect(layout).toMatchObject({ barmode: 'overlay', xaxis: { categoryarray: ['0', '1', '2', '3'] } });
 });
 
-it('errorBars lays bars with long labels down', () => {
+it('errorBars puts long labels at the left', () => {
   const errors = [{ tap: 'layers.0', label: 'each convolution padded by itself', error: 1e-3 }];
   const { data, layout } = errorBars([{ label: 'one', errors }], { title: 'T' });
-  expect(data[0]).toMatchObject({ orientation: 'h', x: [1e-3], y: ['each convolution padded by itself'] });
+  expect(data[0]).toMatchObject({ type: 'scatter', x: [1e-3], y: ['each convolution padded by itself'] });
   expect(layout).toMatchObject({ xaxis: { type: 'log' }, yaxis: { type: 'category' } });
 });
 

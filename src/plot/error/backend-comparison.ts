@@ -1,3 +1,4 @@
+import { formatError } from '../../text-table.js';
 import type { Figure } from '../figure.js';
 import { legendAbove } from '../legend.js';
 import { type LogValues, logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
@@ -79,6 +80,7 @@ export function backendComparison(
       ...legendAbove(backends.length),
       height: FRAME_PIXELS + Math.min(MOST_PIXELS, ROW_PIXELS * names.length),
       shapes: limits.flatMap(({ drawn }) => toleranceLine(drawn)),
+      annotations: limits.flatMap(({ drawn }) => toleranceName(drawn)),
     },
   };
 }
@@ -86,4 +88,12 @@ export function backendComparison(
 function toleranceLine([x]: LogValues['drawn']) {
   const line = { dash: 'dash', width: 1.5, color: NEUTRAL_COLOR };
   return x === null ? [] : [{ type: 'line', yref: 'paper', y0: 0, y1: 1, x0: x, x1: x, line }];
+}
+
+/** What the dashed line is: on a logarithmic axis annotations stand at the exponent. */
+function toleranceName([x]: LogValues['drawn']) {
+  const place = { yref: 'paper', y: 0, xanchor: 'left', yanchor: 'bottom', showarrow: false, textangle: -90 };
+  return x === null
+    ? []
+    : [{ ...place, x: Math.log10(x!), text: `limit ${formatError(x!)}`, font: { size: 10 } }];
 }

@@ -2,7 +2,11 @@ import type { Figure } from '../figure.js';
 import { legendAbove } from '../legend.js';
 import { logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
 import { requireSome } from '../require-some.js';
-import { SERIES_COLORS } from '../theme.js';
+import { seriesColors } from '../theme.js';
+import { hiddenLines } from './hidden-lines.js';
+
+/** Symbols of a series' marks. */
+const SYMBOLS = ['circle', 'diamond', 'square', 'triangle-up', 'cross'];
 
 /** An error of one tap. */
 export interface TapError {
@@ -27,12 +31,16 @@ export interface ErrorFigureOptions {
  * @throws `BAD_ARGUMENT` without a series that has an error.
  */
 export function errorLines(
-  series: readonly { label: string; errors: readonly TapError[] }[],
+  series: readonly { label: string; errors: readonly TapError[]; color?: number }[],
   options: ErrorFigureOptions,
 ): Figure {
   const { title, unit = 'energy NMSE', scale = 'log' } = options;
   requireSome('errorLines', 'a series with errors', series.flatMap(({ errors }) => errors).length);
   const values = logValues(series.map(({ errors }) => errors.map(({ error }) => error)));
+  const colors = seriesColors(series);
+  const hidden = hiddenLines(
+    series.map(({ label, errors }) => ({ label, values: errors.map(({ error }) => error) })),
+  );
   return {
     name: 'error-lines',
     title,
@@ -43,13 +51,13 @@ export function errorLines(
       name: plainText(label),
       x: errors.map((_, block) => block),
       y: scale === 'log' ? values[at]!.drawn : errors.map(({ error }) => error),
-      line: { color: SERIES_COLORS[at % SERIES_COLORS.length]!, width: 2 },
-      marker: { color: SERIES_COLORS[at % SERIES_COLORS.length]!, size: 8 },
+      line: { color: colors[at]!, width: 2 },
+      marker: { color: colors[at]!, size: 8, symbol: SYMBOLS[at % SYMBOLS.length]! },
       customdata: errors.map(({ tap }, block) => [tap, values[at]!.text[block]!]),
       hovertemplate: `block %{x}<br>%{customdata[0]}<br>${plainText(unit)} %{customdata[1]}<extra>${plainText(label)}</extra>`,
     })),
     layout: {
-      title: titled(title, scale === 'log' ? unseen(values) : ''),
+      title: titled(title, scale === 'log' ? unseen(values) : '', hidden),
       xaxis: { title: { text: 'block' }, dtick: series[0]!.errors.length > 24 ? 5 : 1 },
       yaxis: scale === 'log' ? logAxis(unit, values) : { title: { text: unit }, exponentformat: 'power' },
       ...legendAbove(series.length),

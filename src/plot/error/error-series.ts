@@ -11,6 +11,8 @@ import { NOISE_COLOR } from '../theme.js';
 export interface ErrorSeries {
   /** Name in the legend. */
   label: string;
+  /** Place of its colour in the palette, to be the same in several figures. Default: its own place. */
+  color?: number;
   /** Where it is missing, errors are the cumulative ones of `locate`. */
   report?: DiffReport;
   /** Adds what each op errs by itself, and marks those at fault. */
@@ -69,6 +71,13 @@ export function noiseErrors(source: NoiseSource | undefined): Map<string, NoiseL
   );
 }
 
+/** What the noise is of, for the legend. */
+export function noiseName(source: NoiseSource | undefined): string {
+  return source !== undefined && 'tapReports' in source
+    ? `noise floor: ${plainText(source.tested.label)}`
+    : 'noise floor of the reference';
+}
+
 /** Taps of all runs in one order: what only a later run has comes after what it follows there. */
 export function commonOrder(runs: readonly (readonly TapError[])[]): TapError[] {
   const order: TapError[] = [];
@@ -94,6 +103,7 @@ export function noiseBand(
   points: readonly { tap: string; x: number }[],
   { drawn, text, floor }: LogValues,
   low: LogValues,
+  name: string,
 ): Trace[] {
   const shown = points.flatMap((point, at) => (text[at] === 'exactly 0' ? [] : [{ ...point, at }]));
   const common = { type: 'scatter', mode: 'lines', line: { width: 0 }, x: shown.map(({ x }) => x) };
@@ -104,7 +114,7 @@ export function noiseBand(
       y: shown.map(({ at }) => drawn[at]!),
       fill: 'tonexty',
       fillcolor: NOISE_COLOR,
-      name: 'noise floor',
+      name,
       customdata: shown.map(({ tap }) => tap),
       hovertext: shown.map(
         ({ tap, at }) =>

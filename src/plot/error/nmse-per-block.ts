@@ -4,14 +4,31 @@ import { legendAbove } from '../legend.js';
 import { logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
 import { boundNote, nonFiniteNote, orderNote } from '../report-notes.js';
 import { requireSome } from '../require-some.js';
-import { SERIES_COLORS } from '../theme.js';
-import { type NoiseSource, noiseBand, noiseErrors } from './error-series.js';
+import { seriesColors } from '../theme.js';
+import { type NoiseSource, noiseBand, noiseErrors, noiseName } from './error-series.js';
+import { hiddenLines } from './hidden-lines.js';
 
 /**
  * Which error of a block {@link nmsePerBlock} draws: of the last value that it passes on, or the largest of
  * any.
  */
 export type BlockError = 'last' | 'worst';
+
+/** A run of {@link nmsePerBlock}. */
+export interface BlockRun {
+  label: string;
+  report: DiffReport;
+  /** Place of its colour in the palette, to be the same in several figures. Default: its own place. */
+  color?: number;
+  /**
+   * What `locate` found of its routing: where tokens took another expert, a dashed line shows the error of
+   * the others alone.
+   */
+  routing?: {
+    readonly flipped: number;
+    readonly blocks: readonly { readonly block: number; readonly sameNmse: number | null }[];
+  } | null;
+}
 
 /** Options of {@link nmsePerBlock}. */
 export interface NmsePerBlockOptions {
@@ -31,10 +48,7 @@ const MOST_LABELS = 24;
  *
  * @throws `BAD_ARGUMENT` without a run that has a floating tap.
  */
-export function nmsePerBlock(
-  runs: readonly { label: string; report: DiffReport }[],
-  options: NmsePerBlockOptions = {},
-): Figure {
+export function nmsePerBlock(runs: readonly BlockRun[], options: NmsePerBlockOptions = {}): Figure {
   // What a block passes on is not known without an order.
   const isOrdered = orderNote(runs.map(({ report }) => report)) === '';
   const which = isOrdered ? (options.error ?? 'last') : 'worst';
@@ -52,13 +66,23 @@ export function nmsePerBlock(
   const noisy = series[0]!.rows.flatMap(({ block, tap }) =>
     noise.has(tap) ? [{ tap, x: place.get(block)!, ...noise.get(tap)! }] : [],
   );
-  const [band, low, ...drawn] = logValues([
+  const kept = runs.map(({ routing }) =>
+    which === 'last' && routing != null && routing.flipped > 0
+      ? routing.blocks.flatMap(({ block, sameNmse }) =>
+          sameNmse === null || !place.has(String(block)) ? [] : [{ block: String(block), nmse: sameNmse }],
+        )
+      : [],
+  );
+  const [band, low, ...all] = logValues([
     noisy.map(({ high }) => high),
     noisy.map((point) => point.low),
     ...series.map(({ rows }) => rows.map(({ nmse }) => nmse)),
+    ...kept.map((rows) => rows.map(({ nmse }) => nmse)),
   ]);
+  const [drawn, drawnKept] = [all.slice(0, series.length), all.slice(series.length)];
+  const colors = seriesColors(runs);
   const traces = series.map(({ label, rows }, index) => {
-    const color = SERIES_COLORS[index % SERIES_COLORS.length]!;
+    const color = colors[index]!;
     return {
       type: 'scatter',
       mode: 'lines+markers',
@@ -71,6 +95,28 @@ export function nmsePerBlock(
       hovertemplate: `block %{customdata[2]}<br>%{customdata[0]}<br>energy NMSE %{customdata[1]}<extra>${label}</extra>`,
     };
   });
+  const same = series.flatMap(({ label }, index) => {
+    const rows = kept[index]!;
+    if (rows.length === 0) return [];
+    const color = colors[index]!;
+    const values = drawnKept[index]!;
+    return [
+      {
+        type: 'scatter',
+        mode: 'lines+markers',
+        name: `${label}, tokens that kept their experts`,
+        x: rows.map(({ block }) => place.get(block)!),
+        y: values.drawn,
+        line: { color, width: 1.5, dash: 'dash' },
+        marker: { color, size: 6, symbol: 'circle-open' },
+        hovertext: rows.map(
+          ({ block }, at) =>
+            `block ${block}, tokens that have kept their experts<br>energy NMSE ${values.text[at]!}`,
+        ),
+        hoverinfo: 'text',
+      },
+    ];
+  });
   const step = Math.ceil(labels.length / MOST_LABELS);
   const labelled = labels
     .map((label, at) => ({ label, at }))
@@ -81,11 +127,16 @@ export function nmsePerBlock(
     name: 'nmse-per-block',
     title,
     description: `Energy NMSE of ${labels.length} blocks of ${runs.map(({ label }) => label).join(', ')}, on a logarithmic axis.`,
-    data: [...(noisy.length === 0 ? [] : noiseBand(noisy, band!, low!)), ...traces],
+    data: [
+      ...(noisy.length === 0 ? [] : noiseBand(noisy, band!, low!, noiseName(options.noise))),
+      ...traces,
+      ...same,
+    ],
     layout: {
       title: titled(
         title,
         unseen(drawn),
+        hiddenLines(series.map(({ label, rows }) => ({ label, values: rows.map(({ nmse }) => nmse) }))),
         boundNote(runs.map(({ report }) => report)),
         nonFiniteNote(runs.map(({ report }) => report)),
         orderNote(runs.map(({ report }) => report)),
@@ -97,7 +148,7 @@ export function nmsePerBlock(
         tickangle: 0,
       },
       yaxis: logAxis('energy NMSE', [band!, ...drawn]),
-      ...legendAbove(runs.length + (noisy.length === 0 ? 0 : 1)),
+      ...legendAbove(runs.length + same.length + (noisy.length === 0 ? 0 : 1)),
     },
   };
 }

@@ -4,7 +4,7 @@ import { legendAbove } from '../legend.js';
 import { logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
 import { boundNote, nonFiniteNote, orderNote } from '../report-notes.js';
 import { requireSome } from '../require-some.js';
-import { FAULT_COLOR, SERIES_COLORS } from '../theme.js';
+import { FAULT_COLOR, seriesColors } from '../theme.js';
 import {
   commonOrder,
   type ErrorSeries,
@@ -12,6 +12,7 @@ import {
   type NoiseSource,
   noiseBand,
   noiseErrors,
+  noiseName,
   type TapError,
   tapErrors,
 } from './error-series.js';
@@ -45,8 +46,9 @@ export function nmsePerTap(runs: readonly ErrorSeries[], options: NmsePerTapOpti
   const noise = noiseErrors(options.noise ?? measured);
   const noisy = points.flatMap(({ tap }, x) => (noise.has(tap) ? [{ tap, x, ...noise.get(tap)! }] : []));
 
+  const colors = seriesColors(runs);
   const lines = series.flatMap(({ label, entries }, run) => {
-    const color = SERIES_COLORS[run % SERIES_COLORS.length]!;
+    const color = colors[run]!;
     const judged = entries.filter(({ op }) => op !== null);
     const whole = { name: label, color, isLocal: false, entries, errors: entries.map(({ error }) => error) };
     const local = { name: `${label}: each op by itself`, color, isLocal: true, entries: judged };
@@ -61,7 +63,7 @@ export function nmsePerTap(runs: readonly ErrorSeries[], options: NmsePerTapOpti
   const tops = [band!, ...drawn].flatMap((each) => each.drawn);
   const ceiling = 10 * tops.reduce<number>((a, b) => Math.max(a, b ?? 0), floor);
 
-  const traces: Trace[] = noisy.length === 0 ? [] : noiseBand(noisy, band!, low!);
+  const traces: Trace[] = noisy.length === 0 ? [] : noiseBand(noisy, band!, low!, noiseName(options.noise));
   const marks: Trace[] = [];
   for (const [index, { name, color, isLocal, entries, errors }] of lines.entries()) {
     const traceOf = (wanted: (error: number, entry: TapError) => boolean, at?: number): Trace => {

@@ -8,7 +8,7 @@ import type { Figure } from '../figure.js';
 import { logValues, plainText, titled } from '../log-values.js';
 import { requireSome } from '../require-some.js';
 import { SEQUENTIAL_SCALE } from '../theme.js';
-import { type TokenMark, tokenMap, tokenName } from '../token-map.js';
+import { type TokenMark, tokenMap, tokenMapLayout, tokenName } from '../token-map.js';
 
 const OP = 'tokenBlockHeatMap';
 
@@ -70,7 +70,15 @@ export async function tokenBlockHeatMap(
       return { z: drawn === null ? null : Math.log10(drawn), tap, hover };
     });
   });
+  const [zmin, zmax] = colorRange(cells.flatMap((row) => row.flatMap(({ z }) => z ?? [])));
+  const beyond = cells.flatMap((row, at) =>
+    row.flatMap(({ z, tap, hover }, column) =>
+      z !== null && z > zmax ? [{ x: positions[column]!, y: rows[at]!.block, tap, hover }] : [],
+    ),
+  );
   const colors = {
+    zmin,
+    zmax,
     colorscale: SEQUENTIAL_SCALE,
     colorbar: { title: { text: 'energy NMSE, log10', side: 'right' }, thickness: 16 },
   };
@@ -79,7 +87,14 @@ export async function tokenBlockHeatMap(
     rows.map(({ block }) => block),
     cells,
     colors,
-    [{ name: 'NaN or infinite', symbol: { size: 9 }, places: marks }],
+    [
+      { name: 'NaN or infinite', symbol: { size: 9 }, places: marks },
+      {
+        name: 'beyond the colours',
+        symbol: { size: 9, symbol: 'triangle-up', line: { width: 1, color: '#ffffff' } },
+        places: beyond,
+      },
+    ],
   );
   const title =
     options.title ?? `Error by token and block${kind === '' ? '' : `: ${kind.replace(/^\./, '')}`}`;
@@ -92,14 +107,32 @@ export async function tokenBlockHeatMap(
       title: titled(
         title,
         zeros > 0 ? `${zeros} exact zeros drawn darkest` : '',
-        lost > 0 ? `${lost} NaN or infinite marked` : '',
+        lost > 0 ? `${lost} NaN or infinite marked ✕` : '',
+        beyond.length > 0 ? `${beyond.length} beyond the colours marked ▲` : '',
         missing > 0 ? `${missing} that not both hold left blank` : '',
       ),
-      xaxis: { title: { text: 'token position' }, showgrid: false },
-      yaxis: { title: { text: 'block' }, type: 'category', autorange: 'reversed', showgrid: false },
-      height: Math.min(900, 180 + 34 * rows.length),
+      ...tokenMapLayout(
+        positions,
+        rows.map(({ block }) => block),
+        options.tokenTexts,
+      ),
     },
   };
+}
+
+/** Share of the cells whose colours differ; what is above has the colour of the top, and a mark. */
+const [LOW, HIGH] = [0.02, 0.99];
+/** Decades that a value must be above the quantile to be left out of the colours. */
+const OUTLIER_DECADES = 1;
+
+/** The range of colours: that of nearly all cells, so that one of them does not take the whole scale. */
+function colorRange(values: readonly number[]): readonly [number, number] {
+  const sorted = values.toSorted((a, b) => a - b);
+  if (sorted.length === 0) return [0, 1];
+  const at = (share: number) => sorted[Math.round(share * (sorted.length - 1))]!;
+  const isOutlier = sorted.at(-1)! - at(HIGH) > OUTLIER_DECADES;
+  const [low, high] = [at(LOW), isOutlier ? at(HIGH) : sorted.at(-1)!];
+  return low < high ? [low, high] : [low, low + 1];
 }
 
 /**

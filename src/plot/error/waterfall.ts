@@ -116,6 +116,9 @@ export function attributionWaterfall(report: AttributionReport, options: { title
         ticksuffix: ' ',
       },
       shapes: ends!.drawn.flatMap((x) => (x === null ? [] : [endLine(x)])),
+      annotations: ends!.drawn.flatMap((x, at) =>
+        x === null ? [] : [endName(x, at === 0 ? 'none' : 'all')],
+      ),
       ...legendAbove(2),
       height: FRAME_PIXELS + ROW_PIXELS * (rows.length + 2),
     },
@@ -125,6 +128,11 @@ export function attributionWaterfall(report: AttributionReport, options: { title
 function endLine(x: number) {
   const line = { dash: 'dash', width: 1.5, color: NEUTRAL_COLOR };
   return { type: 'line', xref: 'x2', x0: x, x1: x, yref: 'paper', y0: 0, y1: 1, line };
+}
+
+function endName(x: number, text: string) {
+  const place = { xref: 'x2', yref: 'paper', y: 0, xanchor: 'left', yanchor: 'bottom', showarrow: false };
+  return { ...place, x: Math.log10(x), text, font: { size: 10 } };
 }
 
 function hover({ group, pattern, sites }: AttributionRow, lines: readonly string[]): string {

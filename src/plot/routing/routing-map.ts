@@ -8,7 +8,7 @@ import type { Figure } from '../figure.js';
 import { titled } from '../log-values.js';
 import { requireSome } from '../require-some.js';
 import { FAULT_COLOR, NEUTRAL_COLOR } from '../theme.js';
-import { type TokenMark, tokenMap, tokenName } from '../token-map.js';
+import { type TokenMark, tokenMap, tokenMapLayout, tokenName } from '../token-map.js';
 
 /** Options of {@link routingMap}. */
 export interface RoutingMapOptions {
@@ -19,8 +19,11 @@ export interface RoutingMapOptions {
   tokenTexts?: readonly string[];
 }
 
-/** One colour an expert, from the first again after sixteen. Grey is left to the skip class. */
-const EXPERT_COLORS = [
+/**
+ * One colour an expert, from the first again after sixteen. Grey is left to the skip class. Many of them look
+ * alike to some readers: cells carry the number.
+ */
+export const EXPERT_COLORS = [
   '#4e79a7',
   '#f28e2b',
   '#59a14f',
@@ -110,7 +113,9 @@ export async function routingMap(
       ].join('<br>');
       if (changed.length > 0) flips.push({ x: position, y: block, tap, hover });
       if (choice.unscored) unscored.push({ x: position, y: block, tap, hover });
-      return { z: choice.unscored ? null : experts[0]!, tap, hover };
+      const label =
+        choice.unscored || changed.length > 0 ? '' : experts[0] === skip ? '–' : String(experts[0]);
+      return { z: choice.unscored ? null : experts[0]!, tap, hover, label };
     }),
   );
   const colors = {
@@ -154,11 +159,14 @@ export async function routingMap(
       title: titled(
         title,
         isCompared ? `${flipped} of ${choicesInAll} choices flipped, marked ✕` : '',
+        skip < classes ? '– is the skip class' : '',
         lost === 0 ? '' : `${lost} made from scores that are NaN or infinite, marked ○`,
       ),
-      xaxis: { title: { text: 'token position' }, showgrid: false },
-      yaxis: { title: { text: 'block' }, type: 'category', autorange: 'reversed', showgrid: false },
-      height: Math.min(900, 180 + 34 * rows.length),
+      ...tokenMapLayout(
+        positions,
+        rows.map(({ block }) => block),
+        options.tokenTexts,
+      ),
     },
   };
 }

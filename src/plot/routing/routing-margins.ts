@@ -8,6 +8,7 @@ import { legendAbove } from '../legend.js';
 import { logAxis, titled } from '../log-values.js';
 import { requireSome } from '../require-some.js';
 import { FAULT_COLOR, NEUTRAL_COLOR, SERIES_COLORS } from '../theme.js';
+import { tokenName } from '../token-map.js';
 
 /** One choice of a token's experts. */
 interface Choice {
@@ -32,10 +33,11 @@ interface Choice {
 export async function routingMargins(
   reference: DumpView,
   tested: DumpView,
-  options: { title?: string; sequence?: number } = {},
+  options: { title?: string; sequence?: number; tokenTexts?: readonly string[] } = {},
 ): Promise<Figure> {
   const { title = 'Lead of the best expert, and error of the probabilities', sequence = 0 } = options;
   const choices = await readChoices(reference, tested, sequence);
+  const token = tokenName(reference, sequence, options.tokenTexts);
   requireSome(
     'routingMargins',
     'rows of router probabilities (role router.probabilities) in both',
@@ -62,6 +64,7 @@ export async function routingMargins(
       },
       points(
         'same expert',
+        token,
         choices.filter((choice) => !choice.flipped),
         {
           size: 5,
@@ -71,6 +74,7 @@ export async function routingMargins(
       ),
       points(
         'flipped',
+        token,
         choices.filter((choice) => choice.flipped),
         {
           size: 11,
@@ -140,7 +144,12 @@ function ranked(values: Float32Array): number[] {
   return Array.from(values.keys()).sort((a, b) => values[b]! - values[a]!);
 }
 
-function points(name: string, choices: readonly Choice[], marker: object): Trace {
+function points(
+  name: string,
+  token: (position: number) => string,
+  choices: readonly Choice[],
+  marker: object,
+): Trace {
   return {
     type: 'scatter',
     mode: 'markers',
@@ -153,7 +162,8 @@ function points(name: string, choices: readonly Choice[], marker: object): Trace
       position,
       formatError(margin),
       formatError(error),
+      token(position),
     ]),
-    hovertemplate: `%{customdata[0]}<br>token %{customdata[1]}<br>margin %{customdata[2]}, error %{customdata[3]}<extra>${name}</extra>`,
+    hovertemplate: `%{customdata[0]}<br>token %{customdata[1]} (%{customdata[4]})<br>margin %{customdata[2]}, error %{customdata[3]}<extra>${name}</extra>`,
   };
 }

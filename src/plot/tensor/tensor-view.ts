@@ -19,6 +19,12 @@ export interface TensorViewOptions extends SliceOptions {
    * tap, else `axis 0`, ...
    */
   axisNames?: readonly string[];
+  /** What the values are: the name of the colour bar. Default `value`. */
+  unit?: string;
+  /** True for an element that has no value, by its index on every axis: its cell is blank. */
+  isMasked?: (index: readonly number[]) => boolean;
+  /** Texts of entries for the hover, by axis, e.g. the tokens' on axis 0; null for an axis without. */
+  texts?: readonly (readonly string[] | null)[];
 }
 
 /** One heat map of a row of heat maps. */
@@ -60,7 +66,7 @@ export function tensorView(tensor: ViewedTensor, given: TensorViewOptions = {}):
       grid,
       range,
       isSigned: range[0] < 0,
-      colorbar: grid === 0 ? 'value' : undefined,
+      colorbar: grid === 0 ? (options.unit ?? 'value') : undefined,
     }),
   );
   const title = options.title ?? sliced.name;
@@ -136,6 +142,7 @@ function figureOf(
   description: string,
   perLine = Math.min(4, panels.length),
 ): Figure {
+  const { isMasked } = options;
   const lines = Math.ceil(panels.length / perLine);
   const gap = 0.05;
   const plotHeight = lines * (PANEL + ROW_GAP) - ROW_GAP;
@@ -149,8 +156,8 @@ function figureOf(
       const { cells } = panel.sliced.grids[panel.grid]!;
       return {
         caption: plainText(panel.caption),
-        z: cells.map(plainNumbers),
-        map: heatMap(panel, index),
+        z: isMasked === undefined ? cells.map(plainNumbers) : unmasked(panel, isMasked),
+        map: heatMap(panel, index, options.texts),
         marks: nonFiniteMarks(panel),
         xaxis: {
           domain: [column * width, (column + 1) * width - gap],
@@ -185,6 +192,7 @@ function figureOf(
           ? `first ${grids.length} of ${facetCount} on ${axisName(axes.facets, options)}`
           : '',
         lost > 0 ? `${lost} NaN or infinite, marked` : '',
+        isMasked === undefined ? '' : 'masked entries are blank',
       ),
       margin: MARGIN,
       height: plotHeight + MARGIN.t + MARGIN.b,
@@ -193,7 +201,11 @@ function figureOf(
 }
 
 /** Where the cells of a panel lie, their colours, and what the hover says of them. */
-function heatMap({ sliced, grid, range, isSigned, colorbar }: Panel, index: number): HeatPanel['map'] {
+function heatMap(
+  { sliced, grid, range, isSigned, colorbar }: Panel,
+  index: number,
+  texts: TensorViewOptions['texts'],
+): HeatPanel['map'] {
   const { cells, indices } = sliced.grids[grid]!;
   const [rowStep, columnStep] = sliced.pooled;
   return {
@@ -219,12 +231,33 @@ function heatMap({ sliced, grid, range, isSigned, colorbar }: Panel, index: numb
     // Of a panel without any finite value only the marks are seen.
     ...(cells.flat().some(Number.isFinite)
       ? {
-          customdata: indices.map((row) => row.map((place) => [sliced.name, place.join(', ')])),
+          customdata: indices.map((row) => row.map((place) => [sliced.name, placeName(place, texts)])),
           hovertemplate: '%{customdata[0]}<br>[%{customdata[1]}] = %{z:.9~g}<extra></extra>',
         }
       : { hoverinfo: 'skip' }),
     hoverongaps: false,
   };
+}
+
+/** Cells without those that are masked. */
+function unmasked(
+  { sliced, grid }: Panel,
+  isMasked: (index: readonly number[]) => boolean,
+): (number | null)[][] {
+  const { cells, indices } = sliced.grids[grid]!;
+  return cells.map((row, y) =>
+    plainNumbers(row).map((value, x) => (isMasked(indices[y]![x]!) ? null : value)),
+  );
+}
+
+/** An index, with the texts of its entries. */
+function placeName(place: readonly number[], texts: TensorViewOptions['texts']): string {
+  return place
+    .map((entry, axis) => {
+      const text = texts?.[axis]?.[entry];
+      return text === undefined ? String(entry) : `${entry} (${plainText(text)})`;
+    })
+    .join(', ');
 }
 
 function nonFiniteMarks({ sliced, grid }: Panel): HeatPanel['marks'] {

@@ -3,7 +3,7 @@ import type { Figure } from '../figure.js';
 import { legendAbove } from '../legend.js';
 import { logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
 import { requireSome } from '../require-some.js';
-import { NEUTRAL_COLOR, SERIES_COLORS } from '../theme.js';
+import { NEUTRAL_COLOR } from '../theme.js';
 
 /** What one weight type costs. */
 export interface QuantisationRow {
@@ -87,8 +87,9 @@ export function quantisationCost(rows: readonly QuantisationRow[], options: { ti
         marker: {
           size: 10,
           symbol,
-          color: SERIES_COLORS[index],
-          line: { width: index === 0 ? 0 : 2, color: SERIES_COLORS[index] },
+          // Colours stand for weight types elsewhere; here the marks tell the two errors apart.
+          color: NEUTRAL_COLOR,
+          line: { width: index === 0 ? 0 : 2, color: NEUTRAL_COLOR },
         },
         ...common(of),
       })),

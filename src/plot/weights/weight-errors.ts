@@ -2,7 +2,7 @@ import type { WeightsDiffReport } from '../../weights-diff/diff-weights.js';
 import type { Figure } from '../figure.js';
 import { logAxis, logValues, plainText, titled, unseen } from '../log-values.js';
 import { requireSome } from '../require-some.js';
-import { SERIES_COLORS } from '../theme.js';
+import { seriesColors } from '../theme.js';
 
 /** The weights of one model against the reference's. */
 export interface WeightErrors {
@@ -17,6 +17,9 @@ export interface WeightErrorsOptions {
   /** Draws tensors that are the same on every side too. Default false. */
   identical?: boolean;
 }
+
+/** Symbols of models. */
+const SYMBOLS = ['circle', 'diamond', 'square', 'triangle-up', 'cross', 'x'];
 
 interface Row {
   tensor: string;
@@ -54,6 +57,7 @@ export function weightErrors(models: readonly WeightErrors[], options: WeightErr
   requireSome('weightErrors', 'models with a tensor that differs', kinds.length);
   const place = new Map(kinds.map((kind, index) => [kind, index]));
   const values = logValues(series.map(({ rows }) => rows.map(({ nmse }) => nmse)));
+  const colors = seriesColors(models);
   const title = options.title ?? 'Error of every weight tensor';
   return {
     name: 'weight-errors',
@@ -65,7 +69,7 @@ export function weightErrors(models: readonly WeightErrors[], options: WeightErr
       name: plainText(label),
       x: rows.map(({ kind }) => place.get(kind)! + lane(index, series.length)),
       y: values[index]!.drawn,
-      marker: { size: 8, color: SERIES_COLORS[index % SERIES_COLORS.length], opacity: 0.75 },
+      marker: { size: 8, color: colors[index]!, symbol: SYMBOLS[index % SYMBOLS.length]!, opacity: 0.75 },
       customdata: rows.map(({ tensor, block, dtypes }, at) => [
         tensor,
         values[index]!.text[at]!,
