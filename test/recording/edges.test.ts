@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { DumpGraph, GraphTensor } from '../../src/dump/graph-file.js';
 import { errorShares } from '../../src/error-shares.js';
-import { nodeSources } from '../../src/recording/edges.js';
+import { nodeReaders, nodeSources } from '../../src/recording/edges.js';
 import { chosenColumns, otherChoices } from '../../src/recording/locate/choices.js';
 
 /** Tensors of F32 rows of 4 without gaps; the first without an op are leaves. */
@@ -32,6 +32,13 @@ const read = (graph: DumpGraph) =>
     ]),
   );
 
+const readBy = (graph: DumpGraph) => {
+  const sources = nodeSources(graph);
+  const readers = nodeReaders(sources);
+  const names = (ids: Iterable<number>) => [...ids].map((id) => graph.tensors[id]!.name);
+  return Object.fromEntries([...sources.keys()].map((id) => [names([id])[0], names(readers.of(id))]));
+};
+
 describe('nodeSources', () => {
   it('follows views, rows written into a cache, and a cache from step to step', () => {
     const graph = graphOf(
@@ -59,6 +66,13 @@ describe('nodeSources', () => {
       'set later': ['input < leaf input', 'rows < leaf rows', 'cache < set < leaf cache'],
       'product later': ['keys < set < set later < leaf cache', 'input < leaf input'],
     });
+    expect(readBy(graph)).toEqual({
+      scaled: ['set', 'product'],
+      set: ['product', 'set later', 'product later'],
+      product: [],
+      'set later': ['product later'],
+      'product later': [],
+    });
   });
 
   it('tells parts of one memory apart, and what was written over', () => {
@@ -78,6 +92,12 @@ describe('nodeSources', () => {
     expect(read(graph)).toMatchObject({
       sum: ['lower view < whole < lower', 'upper view < whole'],
       after: ['lower view < over', 'upper view < over'],
+    });
+    // Written over, nobody reads it any more.
+    expect(readBy(graph)).toMatchObject({
+      whole: ['lower', 'sum', 'over'],
+      lower: ['sum', 'over'],
+      over: ['after'],
     });
   });
 });

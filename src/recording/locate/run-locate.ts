@@ -4,7 +4,7 @@ import { blockElements, tapBlockBytes } from '../../dump/dtypes.js';
 import type { DumpModel } from '../../dump/format.js';
 import type { GraphTensor } from '../../dump/graph-file.js';
 import { unmet, ZayascopeError } from '../../errors.js';
-import { type NodeSource, nodeReaders, nodeSources } from '../edges.js';
+import { type NodeReaders, nodeReaders, nodeSources } from '../edges.js';
 import { COPY_OPS, isNotRun } from '../quiet-ops.js';
 import { openNodeBackend } from '../replay/node-backend.js';
 import { type ReadyNode, walkNodes } from '../replay/node-walk.js';
@@ -41,7 +41,7 @@ export async function runLocate(
       : defineGraph(tested.graph, reference.graph, isTested ? 'tested' : 'reference');
   const compare = reference && new Comparison(tested, reference, defined);
   const sources = nodeSources(tested.graph);
-  const judge = new Judge(tested, defined, firstReaders(tested, sources));
+  const judge = new Judge(tested, defined, nodeReaders(sources));
   const total = tested.nodeCount;
   const nodes: JudgedNode[] = [];
   const whole = new Map<number, WholeError>();
@@ -122,9 +122,9 @@ class Judge {
   readonly #defined: DefinedGraph;
   readonly #tokenTaps: ReadonlySet<string>;
   readonly #positions: number;
-  readonly #readers: ReadonlyMap<number, string>;
+  readonly #readers: NodeReaders;
 
-  constructor(tested: Recording, defined: DefinedGraph, readers: ReadonlyMap<number, string>) {
+  constructor(tested: Recording, defined: DefinedGraph, readers: NodeReaders) {
     this.#readers = readers;
     this.#tested = tested;
     this.#defined = defined;
@@ -148,7 +148,7 @@ class Judge {
       name: node.tap ?? node.name,
       block: this.#tested.blockOf(node),
       ...weightOf(own, this.#tested.graph.tensors),
-      ...readerOf(node, this.#readers),
+      ...readerOf(node, this.#readers, this.#tested.graph.tensors),
       type: own.type,
       ownError: null,
       limit: 0,
@@ -200,24 +200,25 @@ class Judge {
   }
 }
 
-/** The name of the first node that reads each, by id; one that computes comes before one that copies. */
-function firstReaders(
-  { graph }: Recording,
-  sources: ReadonlyMap<number, readonly NodeSource[]>,
-): Map<number, string> {
-  const { tensors } = graph;
-  return new Map(
-    [...nodeReaders(sources)].map(([id, readers]) => {
-      const { tap, name } = tensors[readers.find((each) => !COPY_OPS.has(tensors[each]!.op)) ?? readers[0]!]!;
-      return [id, tap ?? name];
-    }),
-  );
-}
-
-/** ggml numbers nodes that nobody named. */
-function readerOf({ id, name }: GraphTensor, readers: ReadonlyMap<number, string>): { readBy?: string } {
-  const readBy = readers.get(id);
-  return /^node_\d+/.test(name) && readBy !== undefined ? { readBy } : {};
+/**
+ * ggml numbers nodes that nobody named: they are told by the first that reads them; one that computes comes
+ * before one that copies.
+ */
+function readerOf(
+  { id, name }: GraphTensor,
+  readers: NodeReaders,
+  tensors: readonly GraphTensor[],
+): { readBy?: string } {
+  if (!/^node_\d+/.test(name)) return {};
+  let first: GraphTensor | undefined;
+  for (const each of readers.of(id)) {
+    const reader = tensors[each]!;
+    first ??= reader;
+    if (COPY_OPS.has(reader.op)) continue;
+    first = reader;
+    break;
+  }
+  return first === undefined ? {} : { readBy: first.tap ?? first.name };
 }
 
 /** The one weight that a node reads, if it reads one. */

@@ -39,17 +39,24 @@ export function nodeShares(
   const known: ErrorNode<number>[] = [];
   for (const [id, own] of sources) {
     const node = graph.tensors[id]!;
-    const read = valueSources(node, own).flatMap(({ writers }) => writers);
-    const before = [...new Set(read.flatMap((each) => (errors.has(each) ? [each] : inputs.get(each)!)))];
-    inputs.set(id, before);
+    // A cache was written by as many nodes as there were steps: the lists are made when they are walked.
+    const before = (): readonly number[] => {
+      const read = valueSources(node, own).flatMap(({ writers }) => writers);
+      return [...new Set(read.flatMap((each) => (errors.has(each) ? [each] : inputs.get(each)!)))];
+    };
     const error = errors.get(id);
-    if (error === undefined) continue;
+    if (error === undefined) {
+      inputs.set(id, before());
+      continue;
+    }
     known.push({
       key: id,
       cumulative: error.nmse,
       energy: error.energy,
       local: added.get(id) ?? 0,
-      inputs: before,
+      get inputs() {
+        return before();
+      },
       joining: SUMS.has(node.op) ? 'sum' : 'product',
     });
   }

@@ -5,7 +5,7 @@ import { badArgument, unmet } from '../../errors.js';
 import { type Breakpoint, type CompiledBreakpoint, compileBreakpoint } from '../../locate/step/breakpoint.js';
 import { statsOfRow, type ValueStats } from '../../locate/step/value.js';
 import { tapPattern } from '../../tap-pattern.js';
-import { type NodeSource, nodeReaders, nodeSources } from '../edges.js';
+import { type NodeReaders, type NodeSource, type NodeSources, nodeReaders, nodeSources } from '../edges.js';
 import { nodeLabel } from '../node-label.js';
 import { parameterWords } from '../op-words.js';
 import { Recording } from '../replay/open-recording.js';
@@ -104,8 +104,8 @@ export class RecordingStepper implements AsyncDisposable {
   readonly names: readonly string[];
   readonly #recording: Recording;
   readonly #places: readonly NodePlace[];
-  readonly #sources: ReadonlyMap<number, readonly NodeSource[]>;
-  readonly #users: ReadonlyMap<number, readonly number[]>;
+  readonly #sources: NodeSources;
+  readonly #users: NodeReaders;
   readonly #labels = new Map<number, string>();
   /** Names of views of a node's value, by its id. */
   readonly #aliases = new Map<number, string[]>();
@@ -257,7 +257,7 @@ export class RecordingStepper implements AsyncDisposable {
       nonFinite: countNonFinite(bytes, node.type),
       parameters: parameterWords(node.op, node.params),
       sources: this.#sources.get(place.id)!.map((source) => this.#describe(source)),
-      users: (this.#users.get(place.id) ?? []).map((id) => this.#nameOf(id)),
+      users: [...this.#users.of(place.id)].map((id) => this.#nameOf(id)),
     };
   }
 
