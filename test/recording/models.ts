@@ -12,6 +12,12 @@ export const ARCHITECTURES = (
   'hunyuan-moe bailingmoe2 starcoder2 mistral3'
 ).split(' ');
 
+/** Those with experts, and more that the other tests leave out. */
+export const MIXTURES = (
+  'qwen3moe qwen35moe qwen3next deepseek2 gpt-oss lfm2moe kimi-linear granitehybrid glm4moe minimax-m2 dots1 ' +
+  'hunyuan-moe bailingmoe2 mixtral olmoe granitemoe qwen2moe phimoe grok arctic'
+).split(' ');
+
 /** `llama_ftype`s that weights are quantised to. */
 export const FILE_TYPES = { F16: 1, BF16: 32, Q8_0: 7, Q4_K_M: 15 } as const;
 

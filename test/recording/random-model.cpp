@@ -70,7 +70,8 @@ void listen(ggml_log_level level, const char* text, void*) {
 
 int main(int argc, char** argv) {
   if (argc < 3) return 2;
-  const std::string architecture = argv[1];
+  const bool isMixtral = std::strcmp(argv[1], "mixtral") == 0;  // which is of architecture llama
+  const std::string architecture = isMixtral ? "llama" : argv[1];
   if (argc > 4) width = feedForward = static_cast<uint32_t>(std::stoul(argv[4]));
   llama_log_set(listen, nullptr);
   ggml_backend_load_all();
@@ -130,7 +131,7 @@ int main(int argc, char** argv) {
   gguf_set_arr_data(gguf, named("rope.dimension_sections"), GGUF_TYPE_INT32, sections, 4);
   u32("expert_feed_forward_length", feedForward);
   u32("expert_shared_feed_forward_length", feedForward);
-  if (!isDense) {
+  if (!isDense || isMixtral) {
     u32("expert_count", experts);
     u32("expert_used_count", 2);
     u32("expert_shared_count", 1);
