@@ -93,7 +93,7 @@ export class OpComputer implements Disposable {
 }
 
 /** An alternative that the rules of ops refuse for these sizes is none; what else goes wrong is told. */
-function unbuilt(error: unknown): undefined {
+export function unbuilt(error: unknown): undefined {
   const refused = ['SHAPE_MISMATCH', 'DTYPE_UNSUPPORTED', 'BAD_ARGUMENT', 'BAD_DUMP'];
   if (error instanceof ZayascopeError && refused.includes(error.code)) return undefined;
   throw error;

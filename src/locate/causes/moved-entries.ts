@@ -72,7 +72,7 @@ function moved(op: OpenOp, axis: EntryAxis, from: ReadonlyMap<number, number>): 
     const far = Math.abs(by) === 1 ? 'the one' : `the one ${Math.abs(by)} places`;
     return {
       key: `moved ${axis.name} ${by}`,
-      says: `${word(axis, 2)} of ${what} are moved, each having the value of ${far} ${by > 0 ? 'after' : 'before'} it,`,
+      says: `${word(axis, 2)} of ${what} are moved (each has the value of ${far} ${by > 0 ? 'after' : 'before'} it)`,
       so: 'moved so',
       output,
     };

@@ -14,6 +14,7 @@ import { placeTables } from '../../models/runtime/inputs.js';
 import type { Model } from '../../models/runtime/model.js';
 import { type ModelTap, traceModel } from '../../models/runtime/trace.js';
 import { requiredTensors } from '../../models/runtime/weights.js';
+import { heldColumns } from '../replay/graft.js';
 import { initialState } from '../repro/leaves.js';
 import { buildPiece, type Leaf, opTap, type Piece, type PieceSource } from '../repro/piece.js';
 import { readPrefix } from '../repro/values.js';
@@ -103,6 +104,11 @@ async function takenOut(name: string, origin: OpOrigin): Promise<OpenPiece | und
     tokens,
     stored: new Map([...checkpoint.tensors.values()].map((info) => [info.name, info.dtype])),
     isGiven: (each) => held.has(each),
+    // Of a trimmed value what the dump lacks is computed.
+    columns: (each, shape) =>
+      held.has(each) && given?.has(each) !== true
+        ? heldColumns(tested, tested.tap(each), shape)
+        : shape.at(-1)!,
   };
   const piece = buildPiece(source, setting);
   const taps = new Map(

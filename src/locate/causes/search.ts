@@ -2,7 +2,7 @@
 import { ZayascopeError } from '../../errors.js';
 import { formatFactor } from '../../text-table.js';
 import type { Alternative } from './alternative.js';
-import { errorOf, type OpComputer } from './compute.js';
+import { errorOf, type OpComputer, unbuilt } from './compute.js';
 import { movedEntries } from './moved-entries.js';
 import type { OpenOp } from './open-op.js';
 import { CAUSES } from './table.js';
@@ -79,7 +79,7 @@ export async function findCauses(
   budget: Budget,
   onlyKnown = false,
 ): Promise<FoundCause[]> {
-  const own = await computer.values();
+  const own = await computer.values().catch(unbuilt);
   if (own === undefined) return [];
   const before = errorOf(own, op.expected, op.output.isInteger);
   if (!(before > limit) || (op.output.isInteger && before * own.length < LEAST_WRONG)) return [];

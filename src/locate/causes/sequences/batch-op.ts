@@ -2,7 +2,7 @@
 import type { Policy } from '../../../graph/policy.js';
 import { resolvePolicy } from '../../../graph/policy.js';
 import { type Alternative, endsWith, type OpInput, type Transform } from '../alternative.js';
-import { OpComputer } from '../compute.js';
+import { OpComputer, unbuilt } from '../compute.js';
 import type { StructureInput } from '../explain.js';
 import type { Factor, Values } from '../layout.js';
 import { type OpenPiece, openOp, openPiece } from '../open-op.js';
@@ -89,7 +89,8 @@ export class BatchOp implements Disposable {
           changes.set(leaf.input, (values) => new Float32Array(values.length));
       }
       const other: Alternative = { key: '', says: '', so: '', values: changes };
-      const part = await this.#computers[sequence]!.values(changes.size === 0 ? undefined : other);
+      const computer = this.#computers[sequence]!;
+      const part = await computer.values(changes.size === 0 ? undefined : other).catch(unbuilt);
       if (part === undefined) return undefined;
       parts.push(part as Float32Array);
     }
