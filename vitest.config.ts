@@ -12,6 +12,9 @@ export default defineConfig({
     // The addon holds a process-wide ggml registry: one process per file keeps tests independent of each
     // other.
     pool: 'forks',
+    // A larger young generation: with V8's 16 MB, collecting takes a quarter of the time in the tests that
+    // build many graphs.
+    execArgv: ['--max-semi-space-size=64'],
     // Most files wait for a process of their own half of the time; vitest alone takes one worker on two
     // cores.
     maxWorkers: Math.max(2, availableParallelism() - 1),

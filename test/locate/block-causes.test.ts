@@ -29,12 +29,18 @@ const transposed: Edit = (bits, [rows]) => {
   const own = bits.slice();
   for (const [k, value] of own.entries()) bits[(k % rows!) * rows! + Math.floor(k / rows!)] = value;
 };
-/** Rows 3 and 7 exchanged, which no cause of the table is. */
-const exchanged: Edit = (bits, [, columns]) => {
-  const third = bits.slice(3 * columns!, 4 * columns!);
-  bits.copyWithin(3 * columns!, 7 * columns!, 8 * columns!);
-  bits.set(third, 7 * columns!);
-};
+/**
+ * Rows 3 and 7 have every `step`-th element of each other: with 1 they are exchanged, 2 is no cause of the
+ * table.
+ */
+const mixed =
+  (step: number): Edit =>
+  (bits, [, columns]) => {
+    for (let at = 0; at < columns!; at += step) {
+      const [third, seventh] = [3 * columns! + at, 7 * columns! + at];
+      [bits[third], bits[seventh]] = [bits[seventh]!, bits[third]!];
+    }
+  };
 
 let made = 0;
 /** The kind of op of `suffix` in the report of a program with these faults. */
@@ -115,7 +121,7 @@ it('are a choice in all blocks, and a structure besides in one', async () => {
 });
 
 it('are a structure, and what nothing explains', async () => {
-  const edits = { [`layers.2.${OUTPUT}`]: transposed, [`layers.5.${OUTPUT}`]: exchanged };
+  const edits = { [`layers.2.${OUTPUT}`]: transposed, [`layers.5.${OUTPUT}`]: mixed(2) };
   const { sentence, parts } = await kindOf(OUTPUT, edits);
   expect(sentence).toMatch(
     /^`self_attn\.o_proj\.weight` is transposed in block 2: NMSE \S+ as given, 0 transposed\. In block 5: nothing that was tried explains the error \(\S+\)\. Only columns 3, 7 of 128 are wrong\.$/,
@@ -124,6 +130,15 @@ it('are a structure, and what nothing explains', async () => {
     [[2], 0],
     [[5], null],
   ]);
+});
+
+it('are two structures', async () => {
+  const edits = { [`layers.2.${OUTPUT}`]: transposed, [`layers.5.${OUTPUT}`]: mixed(1) };
+  const { sentence, parts } = await kindOf(OUTPUT, edits);
+  expect(sentence).toMatch(
+    /^`self_attn\.o_proj\.weight` is transposed in block 2: .* Columns 3 and 7 of the output projection of attention \(or these rows of `self_attn\.o_proj\.weight`\) are exchanged in block 5: NMSE \S+ as given, 0 exchanged\./,
+  );
+  expect(parts.map(({ blocks }) => blocks)).toEqual([[2], [5]]);
 });
 
 it('are one cause where all blocks have it', async () => {
