@@ -99,29 +99,33 @@ export function* searchChoices(
       }
     }
   };
-  for (const choice of tried) {
-    if (ops.length === 0) return;
-    yield* errorsOf([[choice]]);
-    const worst = ops.reduce((a, b) => (sizes.get(b)!.own > sizes.get(a)!.own ? b : a));
-    takeSingles((op) => op === worst);
-  }
   // Choices of several groups of blocks may meet in one span: one explanation for all is looked for first.
   const alone: ChoiceSet[] = [];
-  for (let group = 0; group < GROUPS && ops.length > 0; group++) {
-    const forward = yield* together(ops, tried, sizes, errorsOf);
-    const set = forward.length < 2 ? null : yield* fewest(ops, forward, sizes, errorsOf);
-    if (set === null || set.isPart) {
-      if (set !== null) alone.push(set);
-      break;
+  try {
+    for (const choice of tried) {
+      if (ops.length === 0) return;
+      yield* errorsOf([[choice]]);
+      const worst = ops.reduce((a, b) => (sizes.get(b)!.own > sizes.get(a)!.own ? b : a));
+      takeSingles((op) => op === worst);
     }
-    take(set);
+    for (let group = 0; group < GROUPS && ops.length > 0; group++) {
+      const forward = yield* together(ops, tried, sizes, errorsOf);
+      const set = forward.length < 2 ? null : yield* fewest(ops, forward, sizes, errorsOf);
+      if (set === null || set.isPart) {
+        if (set !== null) alone.push(set);
+        break;
+      }
+      take(set);
+    }
+  } finally {
+    // also of a search that was ended
+    takeSingles(() => true);
+    for (const part of alone) {
+      const left = part.ops.filter((op) => ops.includes(op));
+      if (left.length > 0) take({ ...part, ops: left });
+    }
+    takePart(ops, tried, sizes, known, take);
   }
-  takeSingles(() => true);
-  for (const part of alone) {
-    const left = part.ops.filter((op) => ops.includes(op));
-    if (left.length > 0) take({ ...part, ops: left });
-  }
-  takePart(ops, tried, sizes, known, take);
 }
 
 type Sizes = ReadonlyMap<LocatedOp, Size>;

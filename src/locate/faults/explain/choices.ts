@@ -5,6 +5,7 @@ import { hasRole } from '../../../families/roles.js';
 import { type Policy, type PolicyRule, siteKind } from '../../../graph/policy.js';
 import { architectureOf } from '../../../models/architectures.js';
 import { flashErrors } from '../../causes/flash-attention.js';
+import { Budget } from '../../causes/search.js';
 import { tapPlace } from '../../replay/tap-graph.js';
 import { storedProducts } from '../dtypes/stored-types.js';
 import { sizeOf, worstOf } from '../evidence.js';
@@ -22,6 +23,9 @@ import { type Errors, shareReplays } from './shared-replays.js';
 const EXPLAINS = 0.01;
 /** Kinds of op that are explained; one replay serves them all. */
 const MAX_KINDS = 64;
+/** Replays in search of choices, and seconds of wall clock, in all. */
+const REPLAYS = 1000;
+const SECONDS = 240;
 /** Blocks of a kind for which a sum that no policy has is recomputed. */
 const MAX_SUMS = 64;
 
@@ -52,7 +56,8 @@ interface OpenKind {
  * the choice is named. Several that meet in an op or its span are named where each of them is needed. What
  * explains the worst op of a kind explains others of it where their errors fall as much, or to within their
  * limits; the others may have a choice of their own.
- * @returns by kind of op; kinds of which nothing explains an op are absent.
+ * Stops after {@link REPLAYS} replays or {@link SECONDS} seconds, and says so.
+ * @returns `found` by kind of op; kinds of which nothing explains an op are absent.
  */
 export async function explainChoices(
   { runners, base, holds }: { runners: PolicyRunners; base: Policy; holds: (name: string) => boolean },
@@ -60,7 +65,7 @@ export async function explainChoices(
   kinds: readonly LocatedKind[],
   faults: readonly LocatedOp[],
   hooks: Pick<LocalOptions, 'signal' | 'onProgress'>,
-): Promise<Map<string, Explanation[]>> {
+): Promise<{ found: Map<string, Explanation[]>; notes: string[] }> {
   const model = runners.model!;
   const { family } = architectureOf(model.config);
   const choicesOf = choiceFinder(model, base);
@@ -90,7 +95,8 @@ export async function explainChoices(
       else take(entry, set.ops, choicesSentence(set, entry.kind, family, blocks), set.choices);
     }),
   }));
-  await shareReplays(searches, replay);
+  const budget = new Budget(REPLAYS, SECONDS, hooks.signal);
+  await shareReplays(searches, replay, budget);
   for (const entry of open) await takeSums(entry, { runners, base, tested, family });
   for (const [entry, sets] of parts)
     for (const set of sets) {
@@ -99,7 +105,11 @@ export async function explainChoices(
       const words = choicesSentence({ ...set, ops }, entry.kind, family, blocks);
       take(entry, ops, words, set.choices, true);
     }
-  return new Map(open.filter(({ found }) => found.length > 0).map(({ kind, found }) => [kind.kind, found]));
+  const notes = budget.isSpent
+    ? [`Choices of dtype and form were tried in ${REPLAYS} replays or ${SECONDS} seconds: not all of them.`]
+    : [];
+  const explained = open.filter(({ found }) => found.length > 0);
+  return { found: new Map(explained.map(({ kind, found }) => [kind.kind, found])), notes };
 }
 
 /** The choices in words, with what they take away, and what the error is without each of them. */

@@ -37,7 +37,7 @@ export async function explainKinds(
     return { kinds: locatedKinds({ ...input, explained: new Map(explained) }), causes: [], notes: [] };
   }
   if (runners === undefined || first === undefined) return { kinds, causes: [], notes: [] };
-  const explained = await explainChoices(
+  const { found: explained, notes } = await explainChoices(
     { runners, base, holds },
     ...([tested, kinds, faults, run('trying explanations')] as const),
   );
@@ -73,6 +73,6 @@ export async function explainKinds(
   return {
     kinds: locatedKinds({ ...input, explained: told, causes, unknown: structures.unknown }),
     causes,
-    notes: [...batched.notes, ...structures.notes],
+    notes: [...notes, ...batched.notes, ...structures.notes],
   };
 }

@@ -1,4 +1,5 @@
 /** Replays that serve several searches at once: each op reads the dump's values, so that ops do not mix. */
+import type { Budget } from '../../causes/search.js';
 import type { Hypothesis } from './hypotheses.js';
 
 /** Own errors of ops under some choices, by tap. */
@@ -22,11 +23,12 @@ interface Running {
 
 /**
  * Runs searches to their ends. One replay serves sets of several searches only where none of them sees a
- * choice that it did not ask for.
+ * choice that it did not ask for. When the budget is spent the searches return what they have found.
  */
 export async function shareReplays(
   searches: readonly SharedSearch[],
   replay: (choices: readonly Hypothesis[]) => Promise<Errors>,
+  budget: Budget,
 ): Promise<void> {
   const running = searches.map(
     ({ search, choices }): Running => ({
@@ -44,6 +46,10 @@ export async function shareReplays(
   };
   let open = running.filter((each) => goOn(each, undefined));
   while (open.length > 0) {
+    if (!budget.take()) {
+      for (const { search } of open) search.return();
+      return;
+    }
     const chosen = packed(open);
     const errors = await replay(chosen);
     for (const each of open)
