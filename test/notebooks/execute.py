@@ -3,14 +3,16 @@ lists of code cells that have to fail, one after another in one more kernel.
 
 Reads {"notebooks": [path], "drafts": {name: [code]}, "cwd": folder, "out": folder} from standard input and prints
 {"runs": [...], "errors": {name: ...}}: of each notebook its name, seconds, the error that stopped it, what it wrote to
-standard error, its figures in plotly's format, the path of the export; of each draft the error that stopped it, or null.
+standard error, the text that it shows, its figures in plotly's format, the path of the export; of each draft the error that stopped it, or null.
 """
 
 import asyncio
 import json
 import os
+import re
 import sys
 import time
+from html import unescape
 from pathlib import Path
 
 import nbformat
@@ -25,6 +27,15 @@ CELL_SECONDS = 120
 KERNEL = {"name": "tslab", "display_name": "TypeScript (Zayascope)", "language": "typescript"}
 # After a failure tslab throws away for 200 ms what it is asked.
 ABORT_SECONDS = 0.3
+
+
+def text_of(output: dict) -> str:
+    """What a reader sees of an output that is no figure; cells of a table are separated by a blank."""
+    data = output.get("data", {})
+    if PLOTLY in data:
+        return ""
+    html = unescape(re.sub(r"<[^>]*>", " ", data.get("text/html", "")))
+    return " ".join((output.get("text") or html or data.get("text/plain", "")).split())
 
 
 async def execute(path: Path, cwd: str, out: Path, turn: asyncio.Semaphore) -> dict:
@@ -47,6 +58,7 @@ async def execute(path: Path, cwd: str, out: Path, turn: asyncio.Semaphore) -> d
         "seconds": seconds,
         "error": error,
         "stderr": "".join(output.text for output in outputs if output.get("name") == "stderr"),
+        "text": " ".join(filter(None, map(text_of, outputs))),
         "figures": [output.data[PLOTLY] for output in outputs if PLOTLY in output.get("data", {})],
         "page": str(page),
     }

@@ -16,6 +16,8 @@ export interface NotebookRun {
   /** The error that stopped it, a TypeScript diagnostic included; null: it ran to its end. */
   error: string | null;
   stderr: string;
+  /** All that it shows but figures, blanks made one. */
+  text: string;
   /** Every figure that it showed, as plotly takes it. */
   figures: PlotlyFigure[];
   /** File of its export to HTML. */

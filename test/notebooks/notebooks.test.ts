@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Browser } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openBrowser, openPage, validatePlots, waitForPlots } from '../browser.js';
 import { chromiumPath, describeWith } from '../system-package.js';
 import { executeNotebooks, type NotebookRun, notebookNames, notebooksFolder, pointsOf } from './execute.js';
+import { numberEntries, uncoveredNumbers } from './prose-numbers.js';
 
 const out = join(import.meta.dirname, '..', '..', 'out', 'notebooks', 'exports');
 const names = notebookNames();
@@ -69,6 +70,19 @@ describe.each(names)('notebook %s', (name) => {
     expect(empty.map(({ layout }) => layout.title?.text)).toEqual([]);
   });
 
+  it('has no number in its prose that the run could contradict', () => {
+    const prose = textOf(name)
+      .replace(/\$[^$]*\$|\]\([^)]*\)/g, '')
+      .replace(/^#.*$/gm, '');
+    const entries = numberEntries(name);
+    expect(uncoveredNumbers(prose, entries)).toEqual([]);
+    const { text } = runOf(name);
+    for (const [words, source] of entries) {
+      if ('holds' in source) expect([words, source.holds]).toEqual([words, true]);
+      if ('printed' in source) expect(text, words).toMatch(source.printed);
+    }
+  });
+
   it('is committed without outputs', () => {
     const { cells } = JSON.parse(readFileSync(join(notebooksFolder, `${name}.ipynb`), 'utf8')) as {
       cells: { cell_type: string; outputs?: unknown[]; execution_count?: unknown }[];
@@ -109,6 +123,49 @@ describe('a notebook fails', () => {
   });
 });
 
+/** Source of a notebook's cells of text, without what is code. */
+function textOf(name: string): string {
+  const { cells } = JSON.parse(readFileSync(join(notebooksFolder, `${name}.ipynb`), 'utf8')) as {
+    cells: { cell_type: string; source: string | string[] }[];
+  };
+  const texts = cells.filter(({ cell_type }) => cell_type === 'markdown');
+  return texts
+    .map(({ source }) => [source].flat().join(''))
+    .join('\n\n')
+    .replace(/```[\s\S]*?```|`[^`]*`/g, '');
+}
+
+/** How many formulas a notebook has. */
+function formulasOf(name: string): number {
+  return textOf(name).match(/\$[^$]+\$/g)?.length ?? 0;
+}
+
+/** Formulas that have been drawn, and cells of text in which LaTeX is left. */
+async function drawnFormulas(page: Page): Promise<{ drawn: number; left: string[] }> {
+  return await page.evaluate(() => {
+    const all = [...globalThis.document.querySelectorAll('.jp-RenderedMarkdown math')];
+    const seen = all.filter((each) => {
+      const { width, height } = each.getBoundingClientRect();
+      return width > 4 && height > 4;
+    });
+    const cells = [...globalThis.document.querySelectorAll('.jp-RenderedMarkdown')].map((cell) => {
+      const copy = cell.cloneNode(true) as Element;
+      for (const code of copy.querySelectorAll('pre, code')) code.remove();
+      return copy.textContent ?? '';
+    });
+    return { drawn: seen.length, left: cells.filter((text) => /\$|\\[a-z]/.test(text)) };
+  });
+}
+
+describe('a number in prose', () => {
+  it('is found in digits and in words, and covered by the words around it', () => {
+    const text = 'It leaps by eleven orders, to 1.2e-2, in block 0.';
+    expect(uncoveredNumbers(text, [['block 0', { is: 'name' }]])).toHaveLength(2);
+    const entries = [['by eleven orders, to 1.2e-2, in block 0', { is: 'quoted' }]] as const;
+    expect(uncoveredNumbers(text, entries)).toEqual([]);
+  });
+});
+
 describe('an empty plot', () => {
   it('is told from one with points', () => {
     expect(pointsOf({ type: 'scatter', x: [1, 2], y: [null, null] })).toBe(0);
@@ -138,6 +195,7 @@ describeWith('Chromium', chromiumPath() !== undefined, 'the HTML export', () => 
       expect(await page.locator('.zayascope-figure .js-plotly-plot .main-svg').count()).toBeGreaterThan(0);
       expect(await page.locator('.zayascope-figure:has(.js-plotly-plot)').count()).toBe(figures.length);
       expect(await validatePlots(page)).toEqual([]);
+      expect(await drawnFormulas(page)).toEqual({ drawn: formulasOf(name), left: [] });
       expect({ errors, requests }).toEqual({ errors: [], requests: [] });
     } finally {
       await close();
