@@ -232,7 +232,8 @@ export class DumpWriter implements AsyncDisposable {
       this.#checkVersion(manifest);
       if (manifest.graph !== undefined && !this.#hasGraph)
         throw badArgument('finishDump', 'the graph that the dump was created with', 'none', this.#dir);
-      for (const file of allFiles(this.#files)) await file.finish();
+      const ended = await Promise.allSettled([...allFiles(this.#files)].map((file) => file.finish()));
+      for (const end of ended) if (end.status === 'rejected') throw end.reason;
       await writeManifest(this.#dir, manifest);
       this.#state = 'finished';
       await this.#lock.release();

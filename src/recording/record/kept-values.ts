@@ -16,7 +16,11 @@ export function narrowPlan(
   /** Nodes that write into the memory of another tensor. */
   const writers = new Map<number, number[]>();
   for (const { id, kind } of tensors)
-    if (kind === 'node' && owner(id) !== id) writers.set(owner(id), [...(writers.get(owner(id)) ?? []), id]);
+    if (kind === 'node' && owner(id) !== id) {
+      const known = writers.get(owner(id));
+      if (known === undefined) writers.set(owner(id), [id]);
+      else known.push(id);
+    }
   const tapOf = (id: number) => plan.values.get(id)?.tap;
   const read = new Set<string>();
   const seen = new Set<number>();

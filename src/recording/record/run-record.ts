@@ -119,36 +119,47 @@ export class RecordingRun {
     const { file, weightsSha256 } = await this.#identity;
     const { plan, kept } = this.#narrowed();
     const description = describeRun(run, file, weightsSha256, calls, plan);
-    await using writer = await DumpWriter.create(run.out, description, {
-      overwrite: run.overwrite,
-      graph: true,
+    const taker = new ValueTaker(session, this.graphs);
+    session.start(taker.take);
+    session.want(plan.values.keys());
+    const begin = async (k: number): Promise<Float32Array> => {
+      await this.#graft(grafts, calls[k]!, calls[k + 1]?.step);
+      return session.decode(calls[k]!.parts, 'values');
+    };
+    // The files are made while the model computes.
+    const first = begin(0);
+    first.catch(() => {});
+    const creating = DumpWriter.create(run.out, description, { overwrite: run.overwrite, graph: true });
+    await using writer = await creating.catch(async (error: unknown) => {
+      session.cancel();
+      await first.catch(() => {});
+      throw error;
     });
     const index = rowsWithTokens(this.#rows, calls);
     const values = new ValueWriter(writer, plan, index, { kept, measure: measureRows });
-    const taker = new ValueTaker(session, this.graphs, values);
-    session.start(taker.take);
-    session.want(plan.values.keys());
+    // What is there of a run that is cut short can be replayed: its graph comes before its values.
+    let written = writer.writeGraph(graphFile(file.stored, this.graphs, plan));
+    written.catch(() => {});
+    taker.begin(values);
     let isSame = true;
-    let graphWritten = Promise.resolve();
     for (const [k, call] of calls.entries()) {
-      await this.#graft(grafts, call, calls[k + 1]?.step);
-      const decoding = session.decode(call.parts, 'values');
-      // While it computes, and before its values: what is there of a run that is cut short can be replayed.
-      if (k === 0) graphWritten = writer.writeGraph(graphFile(file.stored, this.graphs, plan));
-      graphWritten.catch(() => {});
+      const decoding = k === 0 ? first : begin(k);
       const own = await decoding.catch((error: unknown) => {
         throw taker.failure ?? error;
       });
       if (taker.failure !== undefined) throw taker.failure;
       isSame &&= sameBytes(own, call.logits);
+      // Written while the next call computes.
       for (let graph = call.step; graph < (calls[k + 1]?.step ?? index.length); graph++) {
-        await values.endGraph(graph);
-        onProgress(graph + 1, index.length);
+        const ended = values.endGraph(graph).then(() => onProgress(graph + 1, index.length));
+        ended.catch(taker.fail);
+        written = Promise.all([written, ended]).then(() => {});
+        written.catch(() => {});
       }
     }
     if (session.grafted !== grafts.count)
       throw unexpected(`${grafts.count} values to be written into the run`, `${session.grafted}`);
-    await graphWritten;
+    await written;
     await writer.finish();
     const { tensors } = this.graphs;
     const ends = run.sequences.map((_, sequence) => this.#endOf(sequence, calls));

@@ -13,7 +13,9 @@ const MAX_UNWRITTEN = 2 ** 28;
 export class ValueTaker {
   readonly #session: LlamaSession;
   readonly #collector: GraphCollector;
-  readonly #values: ValueWriter;
+  #values: ValueWriter | undefined;
+  /** What came before {@link begin}; the model waits when it is much. */
+  readonly #early: NativeRecorded[] = [];
   readonly #again = new GraphCollector();
   readonly #owed: number[] = [];
   #unwritten = 0;
@@ -21,10 +23,15 @@ export class ValueTaker {
   #failure: unknown;
 
   /** @param collector the graphs of an earlier run. */
-  constructor(session: LlamaSession, collector: GraphCollector, values: ValueWriter) {
+  constructor(session: LlamaSession, collector: GraphCollector) {
     this.#session = session;
     this.#collector = collector;
+  }
+
+  /** Hands on what has come, and from now on what comes. */
+  begin(values: ValueWriter): void {
     this.#values = values;
+    for (const each of this.#early.splice(0)) this.take(each);
   }
 
   /** Bytes of values so far. */
@@ -40,14 +47,18 @@ export class ValueTaker {
   /** Takes one tensor or value. Never throws: a failure ends the run. */
   readonly take = (recorded: NativeRecorded): void => {
     if (this.#failure !== undefined) return;
+    if (this.#values === undefined) {
+      this.#early.push(recorded);
+      return;
+    }
     try {
-      this.#take(recorded);
+      this.#take(recorded, this.#values);
     } catch (error) {
-      this.#fail(error);
+      this.fail(error);
     }
   };
 
-  #take(recorded: NativeRecorded): void {
+  #take(recorded: NativeRecorded, values: ValueWriter): void {
     const tensor =
       recorded.kind === undefined
         ? this.#collector.tensors[recorded.id]
@@ -62,12 +73,12 @@ export class ValueTaker {
     if (this.#unwritten < MAX_UNWRITTEN) this.#session.release(byteLength);
     else this.#owed.push(byteLength);
     const free = (done: Uint8Array) => this.#session.free(done);
-    this.#values.take(recorded.graph, tensor, recorded.ne as unknown as Four, bytes, free).then(
+    values.take(recorded.graph, tensor, recorded.ne as unknown as Four, bytes, free).then(
       () => {
         this.#unwritten -= byteLength;
         for (const each of this.#owed.splice(0)) this.#session.release(each);
       },
-      (error: unknown) => this.#fail(error),
+      (error: unknown) => this.fail(error),
     );
   }
 
@@ -79,8 +90,9 @@ export class ValueTaker {
     return planned;
   }
 
-  #fail(error: unknown): void {
+  /** Ends the run, which then fails with the first error told. */
+  readonly fail = (error: unknown): void => {
     this.#failure ??= error;
     this.#session.cancel();
-  }
+  };
 }

@@ -51,6 +51,7 @@ export class ValueWriter {
   readonly #stats: Map<string, TapStats>[][];
   readonly #hashes: Map<string, TapHash>[][];
   #tail: Promise<void> = Promise.resolve();
+  #ended: Promise<void> = Promise.resolve();
 
   /** @param rows of each graph. @param measure default: on this thread. */
   constructor(
@@ -97,9 +98,16 @@ export class ValueWriter {
     });
   }
 
-  /** Writes the statistics of a graph whose values have all come. */
-  async endGraph(graph: number): Promise<void> {
-    await this.#tail;
+  /** Writes the statistics of a graph whose values have all come; of several in the order of the calls. */
+  endGraph(graph: number): Promise<void> {
+    const before = Promise.all([this.#tail, this.#ended]);
+    const ended = before.then(() => this.#writeStats(graph));
+    this.#ended = ended;
+    ended.catch(() => {});
+    return ended;
+  }
+
+  async #writeStats(graph: number): Promise<void> {
     if ([...this.#held.keys()].some((key) => key.startsWith(`${graph} `)))
       throw unexpected('all values of the first run', `fewer of graph ${graph}`);
     for (const [k, index] of this.#rows[graph]!.entries()) {
