@@ -12,6 +12,8 @@ const MAX_RANGE = 10_000;
 const MAX_DEPTH = 100;
 /** Characters of a pattern: beyond it no person or program of ours has written it. */
 const MAX_LENGTH = 1_000_000;
+/** `*` and `?` of a pattern: matching takes time in proportion to them. */
+const MAX_WILDCARDS = 1000;
 /** Of a longer pattern an error shows its start. */
 const SHOWN = 120;
 
@@ -22,7 +24,8 @@ const SHOWN = 120;
  * `*` matches within a segment (segments end at `.` and `:`), `**` anything, `?` one character of a segment,
  * `{a,b}` alternatives (nestable), `{0..3}` the numbers 0 to 3. Everything else stands for itself, spaces
  * around commas of the list excepted. Throws `BAD_ARGUMENT` for an empty glob, an unbalanced or empty brace,
- * braces nested more than 100 deep, a range that runs backwards or has more than 10,000 numbers.
+ * braces nested more than 100 deep, more than 1,000 wildcards, a range that runs backwards or has more than
+ * 10,000 numbers.
  *
  * @example tapPattern('layers.{0..3}.mlp.**,lm_head')('layers.2.mlp.experts:down') // true
  */
@@ -44,6 +47,9 @@ export function tapPattern(pattern: string): (name: string) => boolean {
 export function patternGlobs(pattern: string): string[] {
   if (pattern.length > MAX_LENGTH)
     throw badPattern(pattern, `at most ${MAX_LENGTH} characters`, String(pattern.length));
+  const wildcards = pattern.match(/[*?]/g)?.length ?? 0;
+  if (wildcards > MAX_WILDCARDS)
+    throw badPattern(pattern, `at most ${MAX_WILDCARDS} of * and ?`, String(wildcards));
   const globs: string[] = [];
   let depth = 0;
   let start = 0;

@@ -35,6 +35,8 @@ export interface CaptureProof {
   tokens: number;
   /** Logits compared: tokens times vocabulary. */
   logits: number;
+  /** Of the logits of the run without taps: those that are NaN or infinite. */
+  nonFinite: number;
   /**
    * True if two runs without taps gave the same bits. Otherwise the device is not deterministic, and nothing
    * else can be said.
@@ -94,6 +96,7 @@ export async function proveCapture(
     taps: names.length,
     tokens: tokens.length,
     logits: expected.length,
+    nonFinite: expected.reduce((count, logit) => (Number.isFinite(logit) ? count : count + 1), 0),
     isDeterministic,
     isEqual: all.differing === 0,
     nodes: { without: plain.computeNodes, with: all.nodes },

@@ -69,6 +69,9 @@ async function readGguf(file: string, size: number): Promise<Map<string, Float32
         `${sums.length} sums`,
         `${sumName} in ${file}`,
       );
+    const wrong = counts.findIndex((count) => !(count >= 0 && count < Number.POSITIVE_INFINITY));
+    if (wrong >= 0)
+      throw bad('a finite count from 0', String(counts[wrong]), `${name}.counts[${wrong}] in ${file}`);
     const columns = sums.length / counts.length;
     entries.set(
       name,

@@ -64,6 +64,18 @@ describe('a NaN among the weights', () => {
     expect(nonFinite?.tap ?? null).toBe(tier === 'hash' ? null : ORIGIN);
   });
 
+  it('fails the proof of a capture, though capturing changes no bit', async () => {
+    const args = ['capture', '--model', model, ...TOKENS, '--prove'];
+    const { code, stdout } = await runCommand(args);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/proof +NOT FINITE .* 2,072 of them are NaN or infinite/);
+    expect(stdout).not.toContain('PASS');
+    expect(JSON.parse((await runCommand([...args, '--json'])).stdout)).toMatchObject({
+      isEqual: true,
+      nonFinite: 2072,
+    });
+  });
+
   it('fails diff, verify-logits, report, locate and diff-weights of it with itself', async () => {
     const page = join(folder, 'report.html');
     for (const [args, sentence] of [

@@ -35,6 +35,11 @@ it.each<[string, (manifest: Manifest) => void, RegExp]>([
     (m) => m.sequences[0]!.tokens.push(4),
     /a row for position 6 of sequence 0, .* 7 positions.* none among 6 rows/,
   ],
+  [
+    'more positions than memory',
+    (m) => Object.assign(m, { version: 2, sequences: [{ length: 2 ** 52 }] }),
+    /a row for position 6 of sequence 0, .* 4503599627370496 positions.* none among 6 rows/,
+  ],
   ['a token less', (m) => m.sequences[0]!.tokens.pop(), /positions within the 5 .* sequence 0, got 5/],
   ['a sequence more', (m) => m.sequences.push({ tokens: [1, 2] }), /a row for position 0 of sequence 1/],
   ['no sequence', (m) => m.sequences.pop(), /rows of the manifest's 0 sequences, got one of sequence 0/],

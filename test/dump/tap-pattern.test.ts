@@ -61,6 +61,7 @@ it.each([
   ['{'.repeat(2000), 'balanced braces'],
   ['x'.repeat(1_000_001), 'at most 1000000 characters'],
   ['{0..99999999999999999999999}', 'a rising range'],
+  [`{${Array(1000).fill('**.**.**').join()}}`, 'at most 1000 of * and ?'],
 ])('refuses a long pattern with a short sentence', (pattern, expected) => {
   expect(() => tapPattern(pattern)).toThrow(expect.objectContaining({ code: 'BAD_ARGUMENT' }));
   try {

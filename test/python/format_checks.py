@@ -243,8 +243,8 @@ def check_a_scalar_of_a_step(folder):
 
 def check_what_a_killed_writer_leaves_is_replaced(folder):
     """The manifest being written has one name in both languages, so that either removes what the other left."""
-    source = (ROOT / "src" / "dump" / "manifest.ts").read_text(encoding="utf-8")
-    assert "TEMPORARY_MANIFEST = `.${MANIFEST_FILE}.tmp`" in source
+    source = (ROOT / "src" / "dump" / "json-file.ts").read_text(encoding="utf-8")
+    assert "return `.${file}.tmp`" in source
     assert manifest.TEMPORARY_MANIFEST == f".{manifest.MANIFEST}.tmp"
     out = small(folder, "left", np.zeros((1, 2), np.float32))
     left = out / manifest.TEMPORARY_MANIFEST
@@ -347,6 +347,7 @@ def check_rows_that_contradict_the_manifest_are_refused(folder):
     for change, message in [
         ({"sequences": [{"tokens": [11, 12, 13, 7, 15, 16]}]}, "token 7 at position 3 of sequence 0, as the manifest says, got 14 (row 3)"),
         ({"sequences": [{"tokens": ids + [4]}]}, "a row for position 6 of sequence 0, which the manifest gives 7 positions, in a complete dump, got none among 6 rows"),
+        ({"version": 2, "sequences": [{"length": 2**52}]}, "a row for position 6 of sequence 0, which the manifest gives 4503599627370496 positions"),
         ({"sequences": [{"tokens": ids[:5]}]}, "positions within the 5 that the manifest gives sequence 0, got 5"),
         ({"sequences": [sequence, {"tokens": [1, 2]}]}, "a row for position 0 of sequence 1"),
         ({"sequences": []}, "rows of the manifest's 0 sequences, got one of sequence 0"),

@@ -95,6 +95,10 @@ describe('readImportance', () => {
     expect(String(await rejection(await ggufImatrix({ a: { ...entry, counts: [1, 1] } })))).toContain(
       'columns for each of 2 counts',
     );
+    for (const count of [-1, Number.NaN, Number.POSITIVE_INFINITY])
+      expect(String(await rejection(await ggufImatrix({ a: { ...entry, counts: [count] } })))).toContain(
+        `a finite count from 0, got ${count}`,
+      );
     expect(String(await rejection(await ggufImatrix({ a: { ...entry, sums: [[1, -2, 3]] } })))).toContain(
       'got -2 at index 1',
     );

@@ -59,10 +59,12 @@ def row_fault(manifest: Mapping[str, Any], taps: Sequence[TapSpec], rows: Mappin
     if graph or not any(tap.scope == "token" and not tap.nullable for tap in taps):
         return None
     for number, length in enumerate(lengths):
-        there = np.zeros(length, bool)
-        there[position[sequence == number]] = True
         wanted = _selected(manifest, length)
-        gap = _first(~there[wanted.start : wanted.stop])
+        # Of more than there are rows one is missing among the first of them.
+        there = np.zeros(max(0, min(wanted.stop - wanted.start, len(position) + 1)), bool)
+        at = position[sequence == number] - wanted.start
+        there[at[(at >= 0) & (at < len(there))]] = True
+        gap = _first(~there)
         if gap is not None:
             missing = f"a row for position {wanted.start + gap} of sequence {number}, which the manifest gives {length} positions"
             return f"{missing}, in a complete dump, got none among {len(position)} rows"

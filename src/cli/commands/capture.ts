@@ -131,7 +131,7 @@ async function runProve(options: CaptureCommandOptions, context: CommandContext)
       }),
     );
     terminal.result(options.json ? toJson(proof) : formatProof(proof));
-    if (!proof.isEqual || !proof.isDeterministic) context.exitWith(1);
+    if (!proof.isEqual || !proof.isDeterministic || proof.nonFinite > 0) context.exitWith(1);
   });
 }
 

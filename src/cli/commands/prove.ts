@@ -7,6 +7,7 @@ export function formatProof({
   taps,
   tokens,
   logits,
+  nonFinite,
   isDeterministic,
   isEqual,
   nodes,
@@ -17,7 +18,7 @@ export function formatProof({
     ['taps', `${formatCount(taps)}, ${formatCount(tokens)} tokens`],
     ['nodes', `${formatCount(nodes.without)} without taps, ${formatCount(nodes.with)} with them`],
     ['logits', `${formatCount(logits)} compared, ${runs} runs`],
-    ['proof', verdict(isDeterministic, isEqual)],
+    ['proof', verdict(isDeterministic, isEqual, nonFinite)],
   ]);
   if (changing.length === 0) return lines;
   const rows = changing.map((each) => [
@@ -29,9 +30,12 @@ export function formatProof({
   return `${lines}\n\n${table([{ title: 'capturing' }, { title: 'minimal' }, { title: 'logits changed', align: 'right' }, { title: 'largest', align: 'right' }], rows)}`;
 }
 
-function verdict(isDeterministic: boolean, isEqual: boolean): string {
+function verdict(isDeterministic: boolean, isEqual: boolean, nonFinite: number): string {
   if (!isDeterministic) return 'FAIL  two runs without taps differ: the device is not deterministic';
-  return isEqual ? 'PASS  capturing changes no bit of the logits' : 'FAIL  capturing changes the logits';
+  if (!isEqual) return 'FAIL  capturing changes the logits';
+  return nonFinite > 0
+    ? `NOT FINITE  capturing changes no bit of the logits, but ${formatCount(nonFinite)} of them are NaN or infinite`
+    : 'PASS  capturing changes no bit of the logits';
 }
 
 /** Names shown of a set; --json has all. */

@@ -30,7 +30,9 @@ export function rowFault(
   const isComplete = claims.status === 'complete';
   const wanted = claims.sequences.map((sequence) => selected(claims, sequenceLength(sequence)));
   const mayHoldMore = claims.graph !== undefined || taps.some(({ nullable }) => nullable);
-  const seen = wanted.map(({ end }) => new Uint8Array(isComplete ? end : 0));
+  // From a sequence's first position on: of more than there are rows one is missing among the first of them.
+  const room = (size: number) => Math.max(0, Math.min(size, rows.position.length + 1));
+  const seen = wanted.map(({ start, end }) => new Uint8Array(isComplete ? room(end - start) : 0));
   let last = -1;
   for (let row = 0; row < rows.position.length; row++) {
     const [sequence, position, step] = [rows.sequence[row]!, rows.position[row]!, rows.step[row]!];
@@ -72,7 +74,7 @@ export function rowFault(
         got: `step ${step} (${where})`,
       };
     last = Math.max(last, step);
-    if (position < end) seen[sequence]![position] = 1;
+    if (position < end) seen[sequence]![position - start] = 1;
   }
   // A recording may have been made of some calls of a long-lived program.
   const covers =
@@ -81,10 +83,10 @@ export function rowFault(
     taps.some(({ scope, nullable }) => scope === 'token' && nullable !== true);
   if (!covers) return undefined;
   for (const [sequence, { start, end }] of wanted.entries()) {
-    const gap = start < end ? seen[sequence]!.indexOf(0, start) : -1;
+    const gap = start < end ? seen[sequence]!.indexOf(0) : -1;
     if (gap >= 0)
       return {
-        expected: `a row for position ${gap} of sequence ${sequence}, which the manifest gives ${sequenceLength(claims.sequences[sequence]!)} positions, in a complete dump`,
+        expected: `a row for position ${start + gap} of sequence ${sequence}, which the manifest gives ${sequenceLength(claims.sequences[sequence]!)} positions, in a complete dump`,
         got: `none among ${rows.position.length} rows`,
       };
   }
