@@ -26,6 +26,7 @@ export {
   type LocateAlignedOptions,
   locateAligned,
 } from './align/locate/locate-aligned.js';
+export type { NonFiniteValue } from './align/non-finite.js';
 export { type CaptureOptions, type CaptureResult, capture } from './capture/capture.js';
 export {
   type CaptureProcessOptions,

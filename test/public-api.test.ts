@@ -362,6 +362,7 @@ describe('the public API', () => {
         "NoiseRouting",
         "NoiseSource",
         "NonFiniteCounts",
+        "NonFiniteValue",
         "NotRun",
         "OpName",
         "OpenModelOptions",

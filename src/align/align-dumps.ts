@@ -6,6 +6,8 @@ import { quantileDistance } from './distance.js';
 import { readEdges } from './edges.js';
 import { type FurtherCall, furtherCalls } from './further-calls.js';
 import { bestFit, type CallSizes, type Fit } from './layouts.js';
+import { type NonFiniteValue, nonFiniteValues } from './non-finite.js';
+import { lostTaps, outcomePairs } from './outcome.js';
 import type { ClassPair } from './pairing/candidate.js';
 import { pairValues } from './pairing/pair-values.js';
 import { readValues, type SideValue, type SideValues } from './values.js';
@@ -30,6 +32,12 @@ export interface Alignment {
   tested: Side;
   names: { reference: string; tested: string };
   pairs: AlignedPair[];
+  /** The logits by their role, where content does not pair them. */
+  outcome: AlignedPair[];
+  /** What is not finite, whether it has a partner or not, in all calls. */
+  nonFinite: { reference: NonFiniteValue[]; tested: NonFiniteValue[] };
+  /** Taps of the reference without partner, of which nothing that follows says that they are right. */
+  lost: string[];
   /** Reference classes without a partner, with the best candidates. */
   open: ReturnType<typeof pairValues>['open'];
   silent: { reference: SideValues['silent']; tested: SideValues['silent'] };
@@ -63,12 +71,16 @@ export async function alignDumps(
   const pairs = found.pairs
     .flatMap((pair) => membersOf(pair, sides, sizes))
     .sort((x, y) => x.reference.index - y.reference.index);
+  const outcome = await outcomePairs(reference, tested, sides, { pairs, sizes });
   const { calls, others } = await furtherCalls(reference, tested, { pairs, tested: sides.tested });
   const moved = new Map(calls.flatMap((call) => call.moved.map((pair) => [pair, call] as const)));
   return {
     ...sides,
     names: { reference: reference.dir, tested: tested.dir },
     pairs: pairs.filter((pair) => !moved.has(pair)),
+    outcome,
+    nonFinite: { reference: await nonFiniteValues(reference), tested: await nonFiniteValues(tested) },
+    lost: lostTaps(sides, pairs, open.keys()),
     calls,
     otherCalls: others,
     moved: [...moved].map(([pair, call]) => ({ pair, call })),

@@ -4,6 +4,7 @@ import type { NameMap } from '../dump/names/name-map.js';
 import { Dump } from '../dump/reader.js';
 import { type Alignment, type AlignOptions, alignDumps } from './align-dumps.js';
 import { nameMapOf, rounded } from './name-map-of.js';
+import type { NonFiniteValue } from './non-finite.js';
 
 /** Two values that belong together. */
 export interface AlignPair {
@@ -17,9 +18,10 @@ export interface AlignPair {
   prefix: boolean;
   /**
    * `elements`: they agree and those of no other value nearly do. `tokens`: those of some tokens agree, and
-   * of no other value any do. `neighbours`: they differ, and stand at the same place of both graphs.
+   * of no other value any do. `neighbours`: they differ, and stand at the same place of both graphs. `role`:
+   * they are the logits, as both dumps say, and differ.
    */
-  by: 'elements' | 'tokens' | 'neighbours';
+  by: 'elements' | 'tokens' | 'neighbours' | 'role';
   /** Sum of squared differences over the reference's sum of squares about its mean, of the first call. */
   error: number;
   /** The same of the nearest other value of either side; undefined where none has the shape. */
@@ -55,6 +57,13 @@ export interface AlignResult {
   /** In the reference's order. */
   pairs: AlignPair[];
   open: AlignOpen[];
+  /**
+   * Taps of `open` after which nothing has a partner that agrees: what follows does not say that they are
+   * right. Empty where a side does not say what went into what.
+   */
+  lost: string[];
+  /** Values with NaN or infinities outside masks, in all calls, with a partner or without. */
+  nonFinite: { reference: NonFiniteValue[]; tested: NonFiniteValue[] };
   /** Values that no content tells from others (constants, masks, few elements): not looked at. */
   silent: { reference: { name: string; reason: string }[]; tested: { name: string; reason: string }[] };
   /** Further calls and sequences of the same tokens. */
@@ -97,7 +106,8 @@ export async function align(
 
 /** An alignment as callers get it. */
 export function resultOf(alignment: Alignment, reference: Dump, tested: Dump): AlignResult {
-  const { pairs, silent, sizes } = alignment;
+  const { silent, sizes, lost, nonFinite, outcome } = alignment;
+  const pairs = [...alignment.pairs, ...outcome];
   const open = openValues(alignment);
   const evidence = {
     tokens: sizes.tokens,
@@ -120,6 +130,8 @@ export function resultOf(alignment: Alignment, reference: Dump, tested: Dump): A
       nextError: pair.next?.error,
     })),
     open,
+    lost,
+    nonFinite,
     calls: alignment.calls.map(({ step, sequence, tokens, compared, error, differing }) => ({
       step,
       sequence,
@@ -139,13 +151,15 @@ export function resultOf(alignment: Alignment, reference: Dump, tested: Dump): A
   };
 }
 
-function openValues({ open, moved, reference, tested }: Alignment): AlignOpen[] {
+function openValues({ open, moved, outcome, reference, tested }: Alignment): AlignOpen[] {
+  const named = new Set(outcome.map(({ pair }) => pair.reference));
   const elsewhere = moved.map(({ pair, call }) => ({
     taps: [pair.reference.tap.name],
     candidates: [{ from: pair.tested.tap.name, error: pair.fit.error }],
     reason: `lies otherwise in step ${call.step}, sequence ${call.sequence}`,
   }));
-  const none = [...open].map(([id, candidates]) => ({
+  const left = [...open].filter(([id]) => !named.has(id));
+  const none = left.map(([id, candidates]) => ({
     taps: reference.classes[id]!.members.map(({ tap }) => tap.name),
     candidates: candidates.map((candidate) => ({
       from: tested.classes[candidate.tested]!.members[0]!.tap.name,

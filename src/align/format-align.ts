@@ -1,6 +1,7 @@
 import { formatError, rendered, styled, textTable } from '../text-table.js';
 import type { AlignPair, AlignResult } from './align.js';
 import { layoutWords } from './name-map-of.js';
+import { nonFiniteWords } from './non-finite.js';
 
 /** Values without partner that are listed unless all are asked for. */
 const FEW = 12;
@@ -11,7 +12,7 @@ export function formatAlign(
   { color = false, all = false }: { color?: boolean; all?: boolean } = {},
 ): string {
   return rendered([
-    [...headLines(result, color), ...callLines(result, color)],
+    [...headLines(result, color), ...nonFiniteLines(result, color), ...callLines(result, color)],
     pairLines(result, color, all),
     openLines(result, color, all),
   ]);
@@ -23,11 +24,11 @@ function headLines({ pairs, counts, open, silent, hasEdges, map }: AlignResult, 
     0,
   );
   const count = (kind: AlignPair['by']) => pairs.filter(({ by }) => by === kind).length;
-  const [byTokens, byPlace] = [count('tokens'), count('neighbours')];
+  const [byTokens, byPlace, byRole] = [count('tokens'), count('neighbours'), count('role')];
   const without = Object.entries(hasEdges).flatMap(([side, has]) => (has ? [] : [side]));
   return [
     `${counts.reference} values of the reference, ${counts.tested} of the tested program, ${counts.tokens} tokens`,
-    `${styled(`${pairs.length} paired`, pairs.length > 0 ? 'good' : 'bad', color)}  ${count('elements')} by their elements (error up to ${formatError(worst)})${byTokens > 0 ? `, ${byTokens} by those of most tokens` : ''}${byPlace > 0 ? `, ${byPlace} by their place in both graphs` : ''}; ${map.rules.length} rules`,
+    `${styled(`${pairs.length} paired`, pairs.length > 0 ? 'good' : 'bad', color)}  ${count('elements')} by their elements (error up to ${formatError(worst)})${byTokens > 0 ? `, ${byTokens} by those of most tokens` : ''}${byPlace > 0 ? `, ${byPlace} by their place in both graphs` : ''}${byRole > 0 ? `, ${byRole} as the logits` : ''}; ${map.rules.length} rules`,
     ...(open.length > 0 ? [`${open.length} without a partner that is beyond doubt`] : []),
     ...(silent.reference.length > 0
       ? [
@@ -40,6 +41,13 @@ function headLines({ pairs, counts, open, silent, hasEdges, map }: AlignResult, 
         ]
       : []),
   ];
+}
+
+/** What agrees with nothing. */
+function nonFiniteLines({ nonFinite }: AlignResult, color: boolean): string[] {
+  return (['reference', 'tested'] as const)
+    .filter((side) => nonFinite[side].length > 0)
+    .map((side) => styled(`NOT FINITE  ${nonFiniteWords(side, nonFinite[side])}`, 'bad', color));
 }
 
 /** Decode steps and more sequences: all in a line, and where they differ. */

@@ -11,7 +11,7 @@ export function nameMapOf(
   evidence: NameMap['evidence'],
 ): NameMap {
   const groups = new Map<string, AlignedPair[]>();
-  for (const pair of alignment.pairs) {
+  for (const pair of [...alignment.pairs, ...alignment.outcome]) {
     const { from, tap } = patternsOf(pair);
     const key = JSON.stringify([from, tap, pair.fit.layout, pair.fit.isPrefix]);
     groups.set(key, [...(groups.get(key) ?? []), pair]);
@@ -62,7 +62,10 @@ function matchesOnly(
 
 function ruleOf(pairs: readonly AlignedPair[], from: string, tap: string, alignment: Alignment): NameRule {
   const [{ fit, reference, tested }] = pairs as [AlignedPair];
-  const isMasked = pairs.some((pair) => pair.reference.data.some((value) => !Number.isFinite(value)));
+  // Logits by role hold infinities that nothing explains.
+  const isMasked = pairs.some(
+    ({ pair, reference: { data } }) => pair.by !== 'role' && data.some((value) => !Number.isFinite(value)),
+  );
   return {
     from,
     tap,
@@ -81,7 +84,7 @@ function evidenceOf(pairs: readonly AlignedPair[], { reference, tested }: Alignm
   const isOwn = next?.reference === closest.pair.reference;
   return {
     by:
-      (['neighbours', 'tokens'] as const).find((by) => pairs.some(({ pair }) => pair.by === by)) ??
+      (['role', 'neighbours', 'tokens'] as const).find((by) => pairs.some(({ pair }) => pair.by === by)) ??
       'elements',
     values: pairs.length,
     error: rounded(worst.fit.error),

@@ -8,6 +8,8 @@ import { faultJob } from './locate-faults.js';
 import { recordWrong } from './numeric-faults.js';
 import { makeModels, newFolder, recordTiny } from './tiny-models.js';
 
+const LOST = /^unpaired {2}.* has no partner, and nothing that follows from it agrees/m;
+
 describeWith('a C++ compiler or libllama', hasLibllama, 'locate --align', () => {
   const folder = newFolder();
   const at = (...names: string[]): string => join(folder, ...names);
@@ -22,6 +24,7 @@ describeWith('a C++ compiler or libllama', hasLibllama, 'locate --align', () => 
       out: at('rounded'),
     } as const;
     await recordWrong(at('plain.gguf'), tokens, planted);
+    await recordWrong(at('plain.gguf'), tokens, { ...planted, wrong: 'NaN', out: at('nan') });
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -75,6 +78,32 @@ describeWith('a C++ compiler or libllama', hasLibllama, 'locate --align', () => 
     expect(code).toBe(1);
     expect(stdout).toMatch(/^first: [QK]cur-0#2 \(ROPE\), block 0/m);
     expect(stdout).toMatch(/nodes were not run again/);
+  });
+
+  it('passes over no value that is not finite, on either side, in any comparison', async () => {
+    const located = await runCommand(['locate', at('plain'), at('nan'), '--align']);
+    expect(located.code).toBe(1);
+    expect(located.stdout).toMatch(/^NOT FINITE {2}/m);
+    expect(located.stdout).toMatch(
+      /^recording: \d+ values hold NaN or infinity, first ffn_norm-1 \(\d+ NaN, position 0\)$/m,
+    );
+    const other = await runCommand(['locate', at('nan'), at('plain-recording'), '--align']);
+    expect(other.code).toBe(1);
+    expect(other.stdout).toMatch(/^reference: \d+ values hold NaN or infinity, first ffn_norm-1/m);
+    const diff = await runCommand(['diff', at('plain'), at('nan'), '--align', '--fail-above', '1e-5']);
+    expect(diff.code).toBe(1);
+    expect(diff.stdout).toMatch(/^NOT FINITE: .* in 1 of the taps .*first return\.logits/m);
+  });
+
+  it('compares the logits whatever they hold, and counts what lost its partner by a fault', async () => {
+    const args = ['diff', at('fault-0'), at('plain-recording'), '--align', '--fail-above', '1e-5'];
+    const { code, stdout } = await runCommand(args);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(LOST);
+    expect(stdout).toMatch(/^first above the threshold: /m);
+    const same = await runCommand(['diff', at('plain'), ...args.slice(2)]);
+    expect(same.stdout).not.toMatch(LOST);
+    expect(same.stdout).toMatch(/^no compared tap exceeds the threshold/m);
   });
 
   it('wants a recording, and no map', async () => {

@@ -4,12 +4,13 @@ import { Dump, recordGguf } from '../../src/index.js';
 import { npy } from '../recording/faults.js';
 
 /** What happens to a node's values. */
-export type Wrong = 'F16' | 'BF16' | 'scaled';
+export type Wrong = 'F16' | 'BF16' | 'scaled' | 'NaN';
 
 const CHANGES: Readonly<Record<Wrong, (value: number) => number>> = {
   F16: (value) => rounded(value, 10, 2 ** -24),
   BF16: (value) => rounded(value, 7, 0),
   scaled: (value) => value * 1.02,
+  NaN: () => Number.NaN,
 };
 
 /** Where it happens. */

@@ -1,5 +1,6 @@
 import { formatLocatedRecording } from '../../recording/locate/format.js';
 import { formatError, rendered, styled } from '../../text-table.js';
+import { nonFiniteWords } from '../non-finite.js';
 import type { AlignedFault, AlignedVerdict } from './locate-aligned.js';
 
 /** Faults listed without `all`. */
@@ -23,6 +24,7 @@ function headLines(verdict: AlignedVerdict, color: boolean, all: boolean): strin
   return [
     `${names.reference} (reference) against ${names.recording}: ${paired} of ${taps} values paired; of the recording's ${agreeing} agree, ${differing} differ${logits === null ? '' : `; logits ${formatError(logits)}`}`,
     verdictLine(verdict, color),
+    ...nonFiniteLines(verdict),
     ...shown.map((fault, k) => `${k === 0 ? 'first' : 'and'}: ${faultWords(fault, color)}`),
     ...(faults.length > shown.length ? [`and ${faults.length - shown.length} more (--all)`] : []),
     ...(first === null
@@ -33,6 +35,13 @@ function headLines(verdict: AlignedVerdict, color: boolean, all: boolean): strin
     ...(kind === null ? [] : [KIND_WORDS[kind]]),
     ...laterLines(verdict, color),
     ...numericLines(verdict, color, all),
+  ];
+}
+
+function nonFiniteLines({ nonFinite: { reference, tested } }: AlignedVerdict): string[] {
+  return [
+    ...(tested.length > 0 ? [nonFiniteWords('recording', tested)] : []),
+    ...(reference.length > 0 ? [nonFiniteWords('reference', reference)] : []),
   ];
 }
 
@@ -63,9 +72,11 @@ function numericLines({ numeric, kind }: AlignedVerdict, color: boolean, all: bo
 }
 
 function verdictLine(verdict: AlignedVerdict, color: boolean): string {
-  const { faults, isOpen, recording, first, differing, failAbove, turned } = verdict;
+  const { faults, isOpen, recording, first, differing, failAbove, turned, nonFinite } = verdict;
   if (faults.length > 0)
     return `${styled('FAULT', 'bad', color)}  the recording computes something else from here on`;
+  if (nonFinite.reference.length + nonFinite.tested.length > 0)
+    return `${styled('NOT FINITE', 'bad', color)}  values that are NaN or infinite agree with nothing`;
   if (verdict.later !== null)
     return `${styled('FAULT', 'bad', color)}  the first call agrees, a later one does not`;
   if (isOpen)

@@ -91,6 +91,8 @@ export interface AlignedVerdict {
   taps: number;
   /** True where the logits differ and nothing tells a fault from the rounding of quantised weights. */
   isOpen: boolean;
+  /** Values with NaN or infinities outside masks, in the order of execution, with a partner or without. */
+  nonFinite: Alignment['nonFinite'];
   /** The smallest error that would have counted; null where nothing was compared. */
   least: number | null;
   /**
@@ -123,6 +125,7 @@ export async function locateAligned(
   await using right = await Dump.open(reference);
   await using tested = await Dump.open(recording);
   const alignment = await alignDumps(right, tested, { onProgress });
+  const { nonFinite } = alignment;
   const result = resultPair(alignment, right, tested);
   const divergence = findDivergence(alignment, result, failAbove);
   const { origins, first, agreeing, differing, isOpen } = divergence;
@@ -145,6 +148,7 @@ export async function locateAligned(
     paired: alignment.pairs.length,
     taps: right.taps.length,
     isOpen,
+    nonFinite,
     least: Number.isFinite(divergence.least) ? divergence.least : null,
     turned: alignment.pairs.filter(({ pair, reference }) => reference.isExact && pair.fit.error > 0).length,
     failAbove: failAbove ?? null,
@@ -154,6 +158,7 @@ export async function locateAligned(
       (failAbove !== undefined && first !== undefined) ||
       isOpen ||
       laterOf(alignment) !== null ||
+      nonFinite.reference.length + nonFinite.tested.length > 0 ||
       own?.found === true,
   };
 }

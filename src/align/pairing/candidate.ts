@@ -14,9 +14,9 @@ export interface ClassPair extends Candidate {
   reference: number;
   /**
    * `elements`: they agree and no others nearly do; `tokens`: those of some tokens agree, and of no other
-   * value any do; `neighbours`: their places in both graphs.
+   * value any do; `neighbours`: their places in both graphs; `role`: both dumps say that they are the logits.
    */
-  by: 'elements' | 'tokens' | 'neighbours';
+  by: 'elements' | 'tokens' | 'neighbours' | 'role';
   /** The next best candidate of either side. */
   next: { tested: number; reference: number; error: number } | undefined;
 }

@@ -89,7 +89,7 @@ async function runDiff(
   if (isAligned && map !== undefined) throw badArgument('diff', 'one of --map and --align', 'both');
   const aligned = isAligned ? await alignFolders(referenceFolder, testedFolder, terminal) : undefined;
   await using dumps = await openPairedDumps(referenceFolder, testedFolder, aligned?.map ?? nameMap);
-  const report = await withProgress(terminal, 'diff', 'files', (onProgress) =>
+  const plain = await withProgress(terminal, 'diff', 'files', (onProgress) =>
     diffDumps(dumps.reference, dumps.tested, {
       taps,
       allowNonFinite: allowNonfinite,
@@ -98,6 +98,8 @@ async function runDiff(
       failAbove,
     }),
   );
+  const { withAlignment } = await import('../../align/judged-diff.js');
+  const report = aligned === undefined ? plain : withAlignment(plain, aligned, allowNonfinite);
   const judged = noise === undefined ? null : await judgeFolders(noise, dumps.reference, dumps.tested);
   if (json)
     terminal.result(

@@ -32,8 +32,8 @@ export interface NameRule {
 
 /** What `align` found the pairs of a rule by. */
 export interface RuleEvidence {
-  /** Agreement of all elements, or the same place in both graphs. */
-  by: 'elements' | 'tokens' | 'neighbours';
+  /** Agreement of elements, the same place in both graphs, or that both dumps say what it is. */
+  by: 'elements' | 'tokens' | 'neighbours' | 'role';
   /** Pairs that the rule stands for. */
   values: number;
   /** Their largest error: squared differences over the reference's variance; null for infinity. */
