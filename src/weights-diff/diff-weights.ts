@@ -48,6 +48,8 @@ export interface WeightDiff {
   identical: boolean;
   /** What is not finite; null where everything is. */
   nonFinite: NonFiniteCounts | null;
+  /** Paired by content: true where it holds what another tensor should, by the names; `note` says which. */
+  misplaced?: boolean;
   /** Set where not simply all of two tensors of this name were compared. */
   note?: string;
 }
@@ -65,8 +67,8 @@ export interface WeightsDiffReport {
   tested: WeightsSide;
   failAbove: number | null;
   /**
-   * False if something is unpaired, nothing was compared, something is not finite, or a tensor exceeds
-   * `failAbove`.
+   * False if something is unpaired or misplaced, nothing was compared, something is not finite, or a tensor
+   * exceeds `failAbove`.
    */
   pass: boolean;
   /** `pass` in a word; without a threshold tensors that differ are not judged. */

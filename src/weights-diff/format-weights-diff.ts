@@ -19,27 +19,29 @@ const FEW = 20;
 export function formatWeightsDiff(report: WeightsDiffReport, options: FormatWeightsOptions = {}): string {
   const { color = false, verbose = false } = options;
   const sections = [
-    headLines(report, color),
+    headLines(report, color, verbose),
     unpairedLines(report.unpaired, color, verbose),
-    layoutLines(report.tensors, color),
+    familyLines(report.tensors, color),
     tensorLines(report, color, verbose),
   ];
   return rendered(sections);
 }
 
-function headLines(report: WeightsDiffReport, color: boolean): string[] {
+function headLines(report: WeightsDiffReport, color: boolean, verbose: boolean): string[] {
   const { reference, tested, outcome, failAbove, tensors, unpaired } = report;
   const identical = tensors.filter((tensor) => tensor.identical).length;
+  const misplaced = tensors.filter((tensor) => tensor.misplaced).length;
+  const notes = tensors.filter(({ note }) => note !== undefined);
+  const told = verbose ? notes : notes.slice(0, FEW);
   const verdict = styled(outcome, OUTCOME_STYLES[outcome], color);
   return [
     `${reference.name} (reference, ${reference.layout}) against ${tested.name} (${tested.layout})`,
-    `${verdict}  ${limitWords(failAbove)}; ${tensors.length} tensors compared, ${identical} identical, ${unpaired.length} unpaired`,
+    `${verdict}  ${limitWords(failAbove)}; ${tensors.length} tensors compared, ${identical} identical, ${unpaired.length} unpaired${misplaced > 0 ? `, ${misplaced} IN ANOTHER'S PLACE` : ''}`,
     ...nonFiniteLines(report.nonFinite, 'tensors').map((line) => styled(line, 'bad', color)),
     ...zeroLines(tensors),
     ...(report.notes ?? []).map((note) => `note: ${note}`),
-    ...tensors.flatMap(({ name, from, note }) =>
-      note === undefined ? [] : [`note: ${from ?? name}: ${note}`],
-    ),
+    ...told.map(({ name, from, note }) => `note: ${from ?? name}: ${note}`),
+    ...(told.length < notes.length ? [`... and ${notes.length - told.length} more (--all)`] : []),
   ];
 }
 
@@ -62,13 +64,13 @@ function unpairedLines(unpaired: readonly UnpairedTensor[], color: boolean, verb
   return lines;
 }
 
-/** Paired by content: what is held in another way, of all blocks in one line. */
-function layoutLines(tensors: readonly WeightDiff[], color: boolean): string[] {
+/** Paired by content: what each name holds and how, of all blocks in one line. */
+function familyLines(tensors: readonly WeightDiff[], color: boolean): string[] {
   const groups = new Map<string, WeightDiff[]>();
   const starred = (name: string) => name.replace(/(?<=\.|^)\d{1,5}(?=\.)/, '*');
   for (const tensor of tensors) {
     const { name, from, layout = '' } = tensor;
-    if (from === undefined || layout === '') continue;
+    if (from === undefined) continue;
     const key = [starred(from), starred(name), layout.replace(/(?<=\.)\d+(?=\.)/, '*')].join('\n');
     groups.set(key, [...(groups.get(key) ?? []), tensor]);
   }
@@ -77,14 +79,18 @@ function layoutLines(tensors: readonly WeightDiff[], color: boolean): string[] {
     const [from, name, layout] = key.split('\n') as [string, string, string];
     return [from, name, String(length), layout];
   });
-  const head = ['held in another way', 'reference', 'tensors', 'how'];
+  const head = ['tested', 'holds', 'tensors', 'how'];
   return textTable([head.map((text) => ({ text, style: 'strong' as const })), ...rows], 'llrl', color);
 }
 
 function tensorLines({ tensors, failAbove }: WeightsDiffReport, color: boolean, verbose: boolean): string[] {
   const different = tensors.filter(({ identical }) => !identical);
   const shown = verbose ? tensors : different.slice(0, FEW);
-  if (shown.length === 0) return tensors.length === 0 ? [] : ['every compared value is identical'];
+  if (shown.length === 0) {
+    if (tensors.length === 0) return [];
+    const isElsewhere = tensors.some(({ misplaced }) => misplaced);
+    return [`every compared value is identical${isElsewhere ? ', but not all are in their place' : ''}`];
+  }
   const strong = (text: string): Cell => ({ text, style: 'strong' });
   const isByContent = tensors.some(({ from }) => from !== undefined);
   const metrics = ['NMSE', 'var. NMSE', 'max abs', 'cosine', '<0.1 %', 'same bits'];

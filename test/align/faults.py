@@ -56,6 +56,15 @@ def swapped(first: str, second: str) -> Callable[[Tensors], Tensors]:
     return lambda tensors: [(names.get(name, name), value) for name, value in tensors]
 
 
+def renamed(*pairs: tuple[str, str]) -> Callable[[Tensors], Tensors]:
+    """Tensors under each other's names."""
+    names = {f"{a}.weight": f"{b}.weight" for first, second in pairs for a, b in ((first, second), (second, first))}
+    return lambda tensors: [(names.get(name, name), value) for name, value in tensors]
+
+
+PARTS = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down", "attn_norm", "ffn_norm")
+
+
 def changed(name: str, change: Callable[[np.ndarray], np.ndarray], number: int = 1) -> Callable[[Tensors], Tensors]:
     """A tensor of a block changed."""
     return lambda tensors: [(tensor, change(value) if tensor == f"blk.{number}.{name}" else value) for tensor, value in tensors]
@@ -68,6 +77,10 @@ def without_tensor(name: str) -> Callable[[Tensors], Tensors]:
 
 GGUF_FAULTS: dict[str, Callable[[Tensors], Tensors]] = {
     "gate and up swapped": swapped("ffn_gate", "ffn_up"),
+    "down of other blocks": renamed(("blk.0.ffn_down", "blk.2.ffn_down")),
+    "whole blocks swapped": renamed(*((f"blk.0.{part}", f"blk.2.{part}") for part in PARTS)),
+    "gate and up swapped in all": renamed(*((f"blk.{number}.ffn_gate", f"blk.{number}.ffn_up") for number in range(3))),
+    "norms swapped in one block": renamed(("blk.1.attn_norm", "blk.1.ffn_norm")),
     "experts' gate and up swapped": swapped("ffn_gate_exps", "ffn_up_exps"),
     "a negative": changed("ssm_a", lambda value: value * 0.5),
     "no output norm": without_tensor("output_norm.weight"),

@@ -32,6 +32,7 @@ describeWith('a C++ compiler or libllama', hasLibllama, 'diff-weights by content
       const report = await diffWeightsByContent(at(family, 'checkpoint'), model);
       expect(judgeWeights(report, sources[family]!)).toEqual({ wrong: [], missed: [] });
       expect(report.unpaired).toEqual([]);
+      expect(report.tensors.filter(({ misplaced }) => misplaced)).toEqual([]);
     },
   );
 });

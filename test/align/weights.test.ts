@@ -8,6 +8,26 @@ import { judgeWeights } from './weights-truth.js';
 
 const FAMILIES = ['llama', 'qwen3moe', 'gemma3', 'gpt2', 'mamba2', 'deepseek2', 'lfm2', 'gptneox'];
 
+/** Of Llama: how many tensors stand elsewhere, and what is said of one. */
+const MISPLACED: Record<string, [count: number, note: string]> = {
+  'down of other blocks': [
+    2,
+    'blk.2.ffn_down.weight: stands in block 2 and holds model.layers.0.mlp.down_proj.weight, of another block',
+  ],
+  'whole blocks swapped': [
+    18,
+    'blk.0.attn_q.weight: stands in block 0 and holds model.layers.2.self_attn.q_proj.weight, of another block',
+  ],
+  'gate and up swapped in all': [
+    6,
+    'blk.1.ffn_up.weight: is called up and holds model.layers.1.mlp.gate_proj.weight, called gate',
+  ],
+  'norms swapped in one block': [
+    2,
+    'blk.1.ffn_norm.weight: in other blocks blk.*.ffn_norm.weight holds model.layers.{l}.post_attention_layernorm.weight',
+  ],
+};
+
 describe('diff-weights by content', () => {
   const folder = newFolder();
   const at = (...names: string[]): string => join(folder, ...names);
@@ -18,6 +38,7 @@ describe('diff-weights by content', () => {
       mamba2: { fault: 'ssm conv reversed' },
       gemma3: { fault: 'no output norm' },
     };
+    const misplaced = Object.fromEntries(Object.keys(MISPLACED).map((fault) => [fault, { fault }]));
     sources = makeCheckpoints(
       FAMILIES.map((family) => ({
         family,
@@ -28,6 +49,7 @@ describe('diff-weights by content', () => {
           q8_0: { type: 'Q8_0' },
           q4_0: { type: 'Q4_0' },
           ...(faults[family] && { fault: faults[family] }),
+          ...(family === 'llama' && misplaced),
         },
       })),
     ).sources;
@@ -82,9 +104,25 @@ describe('diff-weights by content', () => {
     expect(code).toBe(1);
     expect(stdout).toMatch(/^FAIL {2}.*30 tensors compared/m);
     expect(stdout).toMatch(
-      /^note: blk\.1\.ffn_gate\.weight: in other blocks blk\.\*\.ffn_gate\.weight holds model\.layers\.\{l\}\.mlp\.gate_proj\.weight$/m,
+      /^note: blk\.1\.ffn_gate\.weight: is called gate and holds \S+up_proj\.weight, called up; in other blocks blk\.\*\.ffn_gate\.weight holds model\.layers\.\{l\}\.mlp\.gate_proj\.weight$/m,
     );
   });
+
+  it.each(Object.entries(MISPLACED))(
+    'fails where tensors stand elsewhere: %s',
+    async (fault, [count, note]) => {
+      const args = ['diff-weights', at('llama', 'checkpoint'), at('llama', `${fault}.gguf`), '--all'];
+      const { code, stdout } = await runCommand(args);
+      expect(code).toBe(1);
+      expect(stdout).toContain(`30 identical, 0 unpaired, ${count} IN ANOTHER'S PLACE\n`);
+      expect(stdout.split('\n')).toContain(`note: ${note}`);
+      expect(stdout).toMatch(
+        fault === 'gate and up swapped in all'
+          ? /^blk\.\*\.ffn_up\.weight +model\.layers\.\*\.mlp\.gate_proj\.weight +3$/m
+          : /^blk\.\*\.ffn_up\.weight +model\.layers\.\*\.mlp\.up_proj\.weight +3$/m,
+      );
+    },
+  );
 
   it('pairs a tensor that a conversion spoilt as other blocks have it, with its error', async () => {
     const report = await diffWeightsByContent(at('mamba2', 'checkpoint'), at('mamba2', 'fault.gguf'));

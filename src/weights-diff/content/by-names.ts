@@ -1,13 +1,13 @@
 /**
  * What other blocks say: a tensor whose values are no other's, such as one that a conversion spoilt, belongs
- * to what the same name of other blocks holds. And a tensor that holds what no other block's does is told.
+ * to what the same name of other blocks holds.
  */
 import type { TensorInfo } from '../../weights/checkpoint.js';
 import type { Segment, WeightPair } from './pairing.js';
 import { countOf } from './raw-weights.js';
 
 /** A name and the number of its block. */
-interface Place {
+export interface Place {
   key: string;
   number: number;
 }
@@ -70,18 +70,4 @@ export function matchByNames(
     if (segments.includes(undefined) || countOf(tensor.shape) !== countOf(example!.tested.shape)) return [];
     return [{ ...example!, tested: tensor, segments: segments as Segment[], by: 'names' as const }];
   });
-}
-
-/** Tensors that hold something else than the same name does in most blocks: what they hold there. */
-export function oddOnes(pairs: readonly WeightPair[]): Map<WeightPair, string> {
-  const odd = new Map<WeightPair, string>();
-  for (const kinds of contents(pairs).values()) {
-    const sorted = [...kinds.values()].sort((a, b) => b.length - a.length);
-    const [most, ...others] = sorted as [WeightPair[], ...WeightPair[][]];
-    const all = sorted.reduce((sum, each) => sum + each.length, 0);
-    if (most.length < LEAST_BLOCKS || 2 * most.length <= all) continue;
-    const usual = [...new Set(most[0]!.segments.map(({ reference }) => placeOf(reference.name)!.key))];
-    for (const pair of others.flat()) odd.set(pair, usual.join(', '));
-  }
-  return odd;
 }

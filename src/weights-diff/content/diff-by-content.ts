@@ -5,9 +5,9 @@ import { badArgument } from '../../errors.js';
 import { tapPattern } from '../../tap-pattern.js';
 import type { DiffWeightsOptions, WeightDiff, WeightsDiffReport } from '../diff-weights.js';
 import type { UnpairedTensor } from '../pair-tensors.js';
-import { oddOnes } from './by-names.js';
 import { comparePair } from './compare-pair.js';
 import { type MatchedWeights, matchWeights } from './match-weights.js';
+import { misplacedOnes } from './misplaced.js';
 import { rowOf, type WeightPair } from './pairing.js';
 import { countOf, matrixOf, openRawWeights, type RawWeights } from './raw-weights.js';
 import { layoutOf, namesOf } from './words.js';
@@ -37,11 +37,13 @@ export async function diffWeightsByContent(
   let done = 0;
   const onRead = () => onProgress(++done, total);
   const matched = await matchWeights(own, other, onRead);
-  const odd = oddOnes(matched.pairs);
+  const misplaced = misplacedOnes(matched.pairs, own.tensors);
   const tensors: WeightDiff[] = [];
   for (const pair of matched.pairs) {
     if (pair.segments.some((segment) => wants(segment.reference.name)))
-      tensors.push(await diffOf(pair, { odd: odd.get(pair), same: matched.same }, allowNonFinite));
+      tensors.push(
+        await diffOf(pair, { misplaced: misplaced.get(pair), same: matched.same }, allowNonFinite),
+      );
     onRead();
   }
   const unpaired = unpairedOf(matched, own, other, wants);
@@ -51,7 +53,12 @@ export async function diffWeightsByContent(
   const nonFinite = sumNonFinite(tensors);
   const judged = {
     failAbove: failAbove ?? null,
-    pass: tensors.length > 0 && unpaired.length + odd.size === 0 && !fails && nonFinite.counted === 0,
+    pass:
+      tensors.length > 0 &&
+      unpaired.length === 0 &&
+      !tensors.some((tensor) => tensor.misplaced) &&
+      !fails &&
+      nonFinite.counted === 0,
   };
   const notes = notesOf(matched);
   const describe = ({ name, layout }: RawWeights) => ({ name, layout });
@@ -69,12 +76,12 @@ export async function diffWeightsByContent(
 
 async function diffOf(
   pair: WeightPair,
-  { odd, same }: { odd: string | undefined; same: MatchedWeights['same'] },
+  { misplaced, same }: { misplaced: string | undefined; same: MatchedWeights['same'] },
   allowNonFinite: boolean,
 ): Promise<WeightDiff> {
   const metrics = await comparePair(pair, allowNonFinite);
   const notes = [
-    ...(odd === undefined ? [] : [`in other blocks ${pair.tested.name.replace(/\d+/, '*')} holds ${odd}`]),
+    ...(misplaced === undefined ? [] : [misplaced]),
     ...(pair.by === 'names' ? ['paired as in other blocks: its numbers are no tensor of the reference'] : []),
   ];
   const own = new Set(pair.segments.map(({ reference }) => reference.name));
@@ -93,6 +100,7 @@ async function diffOf(
     metrics,
     identical: metrics.bitEqual === 1 && metrics.nonFinite === 0,
     nonFinite: nonFiniteCounts(metrics, { masked: false, allowed: allowNonFinite }),
+    misplaced: misplaced !== undefined,
     note: notes.length > 0 ? notes.join('; ') : undefined,
   };
 }
