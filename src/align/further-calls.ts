@@ -26,7 +26,7 @@ export interface FurtherCall extends Call {
   error: number;
   /** Pairs that differ by more than rounding explains, in the order of the tested side. */
   differing: FurtherPair[];
-  /** Pairs that agree in another layout than that of the first call. */
+  /** Pairs that agree in another layout than that of the first call, or whose shapes do not fit there. */
   moved: AlignedPair[];
 }
 
@@ -70,12 +70,23 @@ async function compareCall(
   const errors = new Map<AlignedPair, number>();
   const ofClass = new Map<number, number>();
   const moved: AlignedPair[] = [];
+  /** Pairs of which one side holds more rows than in the first call: no rule of a map fits both. */
+  const grown: AlignedPair[] = [];
   for (const pair of pairs) {
     const a = await readCall(reference, pair.reference.tap, call);
     const b = await readCall(tested, pair.tested.tap, call);
     if (a === undefined || b === undefined) continue;
-    const error = errorIn(a, b, pair.fit.layout, sizes) ?? Number.POSITIVE_INFINITY;
-    if (!(error <= 1e-6) && agreesElsewhere(a, b, pair, sizes)) {
+    const inPlace = errorIn(a, b, pair.fit.layout, sizes);
+    // A cache that holds what came before, too: only the call's own rows are the other program's.
+    const part = inPlace === undefined ? lastRows(a, b, pair, sizes) : undefined;
+    if (part !== undefined) {
+      grown.push(pair);
+      errors.set(pair, part);
+      ofClass.set(pair.pair.tested, Math.max(part, ofClass.get(pair.pair.tested) ?? 0));
+      continue;
+    }
+    const error = inPlace ?? Number.POSITIVE_INFINITY;
+    if (inPlace === undefined || (!(error <= 1e-6) && agreesElsewhere(a, b, pair, sizes))) {
       moved.push(pair);
       continue;
     }
@@ -95,7 +106,7 @@ async function compareCall(
     compared: errors.size,
     error: Math.max(0, ...errors.values()),
     differing: differing.sort((a, b) => a.pair.tested.index - b.pair.tested.index),
-    moved,
+    moved: [...moved, ...grown.filter((pair) => !differing.some((each) => each.pair === pair))],
   };
 }
 
@@ -114,6 +125,29 @@ function agreesElsewhere(
   function isNear(part: Elements): boolean {
     return (errorIn(reference, part, fit.layout, sizes) ?? Number.POSITIVE_INFINITY) <= limit;
   }
+}
+
+/**
+ * Error of the call's own rows, where the reference holds more along one axis than it does in the first call;
+ * undefined where that is not how the shapes differ.
+ */
+export function lastRows(
+  reference: Elements,
+  tested: Elements,
+  { reference: first }: { reference: Pick<Elements, 'shape'> },
+  sizes: CallSizes,
+): number | undefined {
+  const { shape, data } = reference;
+  const other = shape.flatMap((size, axis) => (size === first.shape[axis] ? [] : [axis]));
+  const [axis] = other;
+  if (axis === undefined || other.length > 1 || shape[axis]! <= sizes.tokens) return undefined;
+  const inner = shape.slice(axis + 1).reduce((product, size) => product * size, 1);
+  const [width, kept] = [shape[axis]! * inner, sizes.tokens * inner];
+  const own = new Float32Array((data.length / width) * kept);
+  for (let k = 0; k * width < data.length; k++)
+    own.set(data.subarray((k + 1) * width - kept, (k + 1) * width), k * kept);
+  const part = { ...reference, data: own, shape: shape.with(axis, sizes.tokens) };
+  return bestFit(sideValueOf(part), sideValueOf(tested), sizes, 0)?.error;
 }
 
 /** The value with other columns in front, in turn. */

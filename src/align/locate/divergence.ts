@@ -30,6 +30,10 @@ export interface Divergence {
   isOpen: boolean;
   /** The smallest limit of a pair that was judged; Infinity without one. */
   least: number;
+  /** The largest limit, where it is; undefined without any. */
+  most: { tested: number; limit: number } | undefined;
+  /** True where the logits differ by more than rounding explains. */
+  isResultOff: boolean;
 }
 
 /**
@@ -54,7 +58,7 @@ export function findDivergence(
     // Of a value and parts of it, the one that differs more.
     if (known === undefined || pair.fit.error > known.fit.error) pairs.set(pair.tested, pair);
   }
-  const { agrees, first, differing, least } = judgePairs(pairs, tested, failAbove);
+  const { agrees, first, differing, least, most } = judgePairs(pairs, tested, failAbove);
   const nothing = {
     origins: [],
     first,
@@ -63,6 +67,8 @@ export function findDivergence(
     differing,
     isOpen: false,
     least,
+    most,
+    isResultOff: result !== undefined && pairs.has(result.tested) && !agrees.has(result.tested),
   };
   if (first === undefined) {
     if (result === undefined || agrees.has(result.tested)) return nothing;
@@ -94,10 +100,11 @@ function judgePairs(
   pairs: ReadonlyMap<number, ClassPair>,
   tested: Side,
   failAbove: number | undefined,
-): { agrees: Set<number> } & Pick<Divergence, 'first' | 'differing' | 'least'> {
+): { agrees: Set<number> } & Pick<Divergence, 'first' | 'differing' | 'least' | 'most'> {
   const agrees = new Set<number>();
   let least = Number.POSITIVE_INFINITY;
   let first: Divergence['first'];
+  let most: Divergence['most'];
   const order = [...pairs.values()].sort((a, b) => placeOf(a.tested, tested) - placeOf(b.tested, tested));
   for (const pair of order) {
     const sources = nearest(tested, pair.tested, 'parents', (id) => pairs.has(id));
@@ -105,10 +112,11 @@ function judgePairs(
     const isKnown = (id: number) => pairs.has(id);
     const { limit } = explainedBetween(tested, pair.tested, isKnown, Math.max(0, ...before), failAbove);
     least = Math.min(least, limit);
+    if (most === undefined || limit > most.limit) most = { tested: pair.tested, limit };
     if (pair.fit.error <= limit) agrees.add(pair.tested);
     else if ([...sources].every((id) => agrees.has(id))) first ??= { pair, limit };
   }
-  return { agrees, first, differing: pairs.size - agrees.size, least };
+  return { agrees, first, differing: pairs.size - agrees.size, least, most };
 }
 
 /** Classes that agree, that an agreeing one follows from, and that are given: positions, masks. */

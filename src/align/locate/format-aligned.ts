@@ -72,19 +72,19 @@ function numericLines({ numeric, kind }: AlignedVerdict, color: boolean, all: bo
 }
 
 function verdictLine(verdict: AlignedVerdict, color: boolean): string {
-  const { faults, isOpen, recording, first, differing, failAbove, turned, nonFinite } = verdict;
+  const { faults, isOpen, recording, first, differing, failAbove, nonFinite } = verdict;
   if (faults.length > 0)
     return `${styled('FAULT', 'bad', color)}  the recording computes something else from here on`;
   if (nonFinite.reference.length + nonFinite.tested.length > 0)
     return `${styled('NOT FINITE', 'bad', color)}  values that are NaN or infinite agree with nothing`;
   if (verdict.later !== null)
     return `${styled('FAULT', 'bad', color)}  the first call agrees, a later one does not`;
+  if (isOpen && first !== null)
+    return `${styled('NOT JUDGED', 'bad', color)}  ${differing} values differ by more than rounding explains, and what follows the first agrees in part: nothing says where the fault is`;
   if (isOpen)
     return `${styled('NOT JUDGED', 'bad', color)}  the logits differ, and with weights in so few bits nothing tells a fault from rounding`;
   if (first !== null && failAbove !== null)
     return `${styled('FAULT', 'bad', color)}  ${differing} values differ by more than ${formatError(failAbove)} and than what their inputs bring along`;
-  if (first !== null && turned === 0)
-    return `${styled('SILENT', 'good', color)}  ${differing} values differ by more than rounding explains, though what follows agrees and no choice turned over: look at the first`;
   if (first !== null)
     return `${styled('SILENT', 'good', color)}  ${differing} values differ by more than rounding explains, but what follows agrees: as where a choice turns over between scores that are all but the same`;
   return recording?.found === true
@@ -93,8 +93,13 @@ function verdictLine(verdict: AlignedVerdict, color: boolean): string {
 }
 
 /** A verdict says what it cannot see. */
-function leastWords({ least, paired, taps }: AlignedVerdict): string {
-  const limit = least === null ? '' : `; errors below ${formatError(least)} are not seen (--fail-above)`;
+function leastWords({ least, most, paired, taps }: AlignedVerdict): string {
+  const range =
+    least === null || most === null || most.limit <= least
+      ? ''
+      : `, in ${most.from} none below ${formatError(most.limit)}`;
+  const limit =
+    least === null ? '' : `; errors below ${formatError(least)} are not seen${range} (--fail-above)`;
   return paired === taps
     ? limit
     : `${limit}; ${taps - paired} values of the reference have no partner and are not judged`;

@@ -89,12 +89,17 @@ export interface AlignedVerdict {
   /** Taps of the reference that have a partner, and taps in all. */
   paired: number;
   taps: number;
-  /** True where the logits differ and nothing tells a fault from the rounding of quantised weights. */
+  /**
+   * True where values or the logits differ, and nothing tells where a fault is, or tells it from the rounding
+   * of quantised weights.
+   */
   isOpen: boolean;
   /** Values with NaN or infinities outside masks, in the order of execution, with a partner or without. */
   nonFinite: Alignment['nonFinite'];
   /** The smallest error that would have counted; null where nothing was compared. */
   least: number | null;
+  /** The value of the recording of which rounding explains most, and how much; null where nothing was compared. */
+  most: { from: string; limit: number } | null;
   /**
    * Paired choices (experts, orders) that differ: what follows them differs as well where scores are close.
    */
@@ -127,8 +132,16 @@ export async function locateAligned(
   const alignment = await alignDumps(right, tested, { onProgress });
   const { nonFinite } = alignment;
   const result = resultPair(alignment, right, tested);
-  const divergence = findDivergence(alignment, result, failAbove);
-  const { origins, first, agreeing, differing, isOpen } = divergence;
+  // What lies otherwise in a later call is still judged by the first.
+  const pairs = [...alignment.pairs, ...alignment.moved.map(({ pair }) => pair)];
+  const divergence = findDivergence({ ...alignment, pairs }, result, failAbove);
+  const { origins, first, agreeing, differing, most } = divergence;
+  const turned = alignment.pairs.filter(
+    ({ pair, reference: { isExact } }) => isExact && pair.fit.error > 0,
+  ).length;
+  // Where no choice turned over, or the logits are others, what agrees behind a difference excuses nothing.
+  const isUnplaced = origins.length === 0 && first !== undefined && (turned === 0 || divergence.isResultOff);
+  const isOpen = divergence.isOpen || isUnplaced;
   const own = model === undefined ? null : await locateRecording({ recording, model, onProgress, ...rest });
   const faults = origins.map((origin) => describe(origin, alignment));
   return {
@@ -150,7 +163,11 @@ export async function locateAligned(
     isOpen,
     nonFinite,
     least: Number.isFinite(divergence.least) ? divergence.least : null,
-    turned: alignment.pairs.filter(({ pair, reference }) => reference.isExact && pair.fit.error > 0).length,
+    most:
+      most === undefined
+        ? null
+        : { from: alignment.tested.classes[most.tested]!.members[0]!.tap.name, limit: most.limit },
+    turned,
     failAbove: failAbove ?? null,
     recording: own,
     found:
