@@ -455,3 +455,108 @@ def check_locals_have_the_same_numbers_in_every_dtype(folder):
     assert [dump[name].numpy()[0, 0].tolist() for dump in (a, b) for name in names] == values * 2
     assert [b[name].dtype for name in names] == ["BF16", "F32", "F32", "F32", "BF16", "BF16", "BF16"]
     assert zayascope.diff(a, b).passes(0)
+
+
+def warned(function):
+    """What the function warns of, as one text."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        function()
+    return "\n".join(str(each.message) for each in caught)
+
+
+def check_tokens_of_another_call(folder):
+    torch.manual_seed(4)
+    model, ids = torch.nn.Sequential(torch.nn.Embedding(10, 4), torch.nn.Linear(4, 10)), torch.tensor([1, 2, 3])
+    number = iter(range(100))
+
+    def run(tokens, call=lambda: model(ids)):
+        out = folder / str(next(number))
+        with zayascope.capture(model, out, tokens=tokens), torch.no_grad():
+            call()
+        return zayascope.load(out)
+
+    for tokens in ([1, 2], [[1, 2, 3], [4, 5, 6]], torch.tensor([[1, 2, 3, 4]]).T.contiguous()):
+        raises(lambda tokens=tokens: run(tokens), "expected tokens that are the call's own")
+    raises(lambda: run([1, 2]), "got tokens 1, 2 of shape [1, 2] where input is 1, 2, 3 of shape [1, 3]")
+    raises(lambda: run([-1, 2, 3]), "expected tokens from 0 to 2147483647, got -1")
+    raises(lambda: run([2**40, 1, 2]), "got 1099511627776")
+    assert "used 3 of 5 tokens" in warned(lambda: run([1, 2, 3, 4, 5]))
+    assert "tokens are no argument of the call: got tokens 3, 2, 1" in warned(lambda: run([3, 2, 1]))
+    for tokens in ([1, 2, 3], [[1, 2, 3]]):
+        assert warned(lambda tokens=tokens: run(tokens)) == ""
+    # several calls, and a call that is given embeddings, whose ids only the user knows
+    assert warned(lambda: run([1, 2, 3, 1, 2, 3], lambda: (model(ids), model(ids)))) == ""
+    embedded = torch.randn(1, 3, 4)
+    head = torch.nn.Sequential(torch.nn.Linear(4, 2))
+
+    def head_run(tokens):
+        with zayascope.capture(head, folder / str(next(number)), tokens=tokens), torch.no_grad():
+            head(embedded)
+
+    assert warned(lambda: head_run([7, 8, 9])) == ""
+    assert "no value has an axis of the tokens given, [1, 5]" in warned(lambda: head_run([7, 8, 9, 1, 2]))
+    assert run([1, 2, 3])["0"].rows()["token_id"].tolist() == [1, 2, 3]
+
+
+def check_tensors_of_unusual_kinds(folder):
+    class Unusual(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = torch.nn.Linear(4, 4)
+
+        def forward(self, x):
+            y = self.inner(x)
+            turned = torch.fft.fft(y).conj()
+            parts = [torch.nested.nested_tensor([y, y[:1]]), torch.nested.nested_tensor([y, y[:1]], layout=torch.jagged)]
+            return {"conj": turned, "imag": turned.imag, "nested": parts[0], "jagged": parts[1], "plain": y}
+
+    torch.manual_seed(5)
+    model, x = Unusual(), torch.randn(2, 4)
+    with torch.no_grad():
+        expected = model(x)
+    with zayascope.capture(model, folder / "d"), torch.no_grad():
+        model(x)
+    dump = zayascope.load(folder / "d")
+    turned = expected["conj"].resolve_conj().numpy()
+    assert np.array_equal(dump["return.conj"].numpy()[0], np.stack([turned.real, turned.imag], -1))
+    assert np.array_equal(dump["return.imag"].numpy()[0], turned.imag)
+    assert same_bits(dump["return.plain"].numpy()[0], expected["plain"])
+    refused = {entry["name"]: entry["reason"] for entry in manifest(folder / "d")["notRun"]}
+    assert set(refused) == {"return.nested", "return.jagged"} and "nested" in refused["return.nested"]
+    # calls inside torch.func give what they gave, and stand in the manifest
+    inner = model.inner
+    gradient = torch.func.grad(lambda x: inner(x).sum())
+    mapped, slope = torch.vmap(inner)(torch.stack([x, x + 1])), gradient(x)
+    for edges in ("functions", "storage", "none"):
+        with zayascope.capture(inner, folder / edges, edges=edges):
+            assert torch.equal(torch.vmap(inner)(torch.stack([x, x + 1])), mapped)
+            assert torch.equal(gradient(x), slope)
+            inner(x)
+        assert manifest(folder / edges)["notRun"] == [{"name": "return", "reason": "it has no data of its own (inside torch.func or vmap)"}]
+        assert np.array_equal(zayascope.load(folder / edges)["return"].numpy()[0], expected["plain"].numpy())
+
+
+def check_calls_that_give_nothing(folder):
+    class Nothing(torch.nn.Module):
+        def forward(self, x):
+            return None
+
+    def run(model, x, name, **options):
+        with zayascope.capture(model, folder / name, **options):
+            model(x)
+
+    x = torch.randn(2, 4)
+    raises(lambda: run(torch.nn.Linear(4, 4, device="meta"), x.to("meta"), "meta"), "1 call whose values cannot be held: return: it has no data (device meta)")
+    raises(lambda: run(Nothing(), x, "none"), "1 call in which no module returned a tensor")
+    raises(lambda: run(torch.nn.Linear(4, 4), x, "taps", taps="lm_head"), "1 call in which other modules returned tensors: return")
+    with_return = torch.nn.Sequential()
+    with_return.add_module("return", torch.nn.Linear(4, 4))
+    with_return.add_module("last", torch.nn.ReLU())
+    seen, result = hooked(with_return, x)
+    run(with_return, x, "return")
+    dump = zayascope.load(folder / "return")
+    assert list(dump) == ["return", "last", "return_"]
+    for name, value in zip(dump, (value for _, value in seen)):
+        assert same_bits(dump[name].numpy()[0], value), name
+    raises(lambda: run(torch.nn.Linear(4, 4), x, "/proc/none"), "expected --out where a folder can be made, got /proc/none")

@@ -10,7 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,13 @@ def locked(out: Path) -> Iterator[None]:
     """Holds the lock of a folder, which need not exist. DumpError where another process holds it; one that a process which has ended
     left on this host is replaced."""
     path = lock_path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(TRIES):
-        if _create(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            created = _create(path)
+        except OSError as error:
+            raise DumpError(f"dump: expected --out where a folder can be made, got {out} ({error.strerror or error})") from error
+        if created:
             break
         holder = _holder(path)
         if holder is None:
@@ -62,7 +66,8 @@ def _create(path: Path) -> bool:
     except (PermissionError, OSError):
         return _create_in_place(path, text)  # file systems without hard links
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _create_in_place(path: Path, text: str) -> bool:

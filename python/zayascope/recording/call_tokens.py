@@ -15,6 +15,8 @@ from .flatten import is_cache, leaves
 
 #: The argument that token ids are taken from where none were given.
 IDS, MASK = "input_ids", "attention_mask"
+#: Integers that are no ids.
+OTHERS = frozenset({MASK, "position_ids", "token_type_ids", "cache_position"})
 MAX_ID = 2**31 - 1
 
 
@@ -30,6 +32,8 @@ class CallTokens:
     first: int
     start: tuple[int, ...]
     kind: str
+    #: Whether the ids are the user's, not an argument of the call.
+    given: bool = False
 
     @property
     def batch(self) -> int:
@@ -58,6 +62,9 @@ class TokenBook:
     _used: int = 0
     _first: int = 0
     _ids: np.ndarray | None = None
+    _is_given: bool = False
+    #: What may be wrong with the tokens given, in words.
+    doubts: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.given is not None and self.given is not False:
@@ -65,6 +72,7 @@ class TokenBook:
 
     def expect(self, ids: Any, mask: Any = None) -> None:
         """The ids of the next call."""
+        self._doubt_rest()
         self._ids, self._used, self.mask = ids_array(ids, "tokens"), 0, mask
 
     def call(self, module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> CallTokens | None:
@@ -87,9 +95,20 @@ class TokenBook:
         for sequence, row, keep in zip(own, ids, kept):
             sequence += row[keep].tolist()
         kind = "prefill" if not follows else "decode" if ids.shape[1] == 1 else "chunk"
-        return CallTokens(ids, kept, self._first, start, kind)
+        return CallTokens(ids, kept, self._first, start, kind, self._is_given)
+
+    def finish(self) -> list[str]:
+        """All calls were made: what may be wrong with the tokens given."""
+        self._doubt_rest()
+        return self.doubts
+
+    def _doubt_rest(self) -> None:
+        if self._ids is not None and 0 < self._used < self._ids.shape[1]:
+            self.doubts.append(f"the calls used {self._used} of {self._ids.shape[1]} tokens given, no call had those after them")
+            self._used = self._ids.shape[1]
 
     def _next_ids(self, named: Mapping[str, Any]) -> np.ndarray | None:
+        self._is_given = False
         if self._ids is not None and self._used < self._ids.shape[1]:
             rest = self._ids[:, self._used :]
             for name, value in named.items():
@@ -101,9 +120,26 @@ class TokenBook:
                     self._used += part.shape[1]
                     return part
             if self._used == 0:
+                self._check_given(rest, named)
+                self._is_given = True
                 self._used = self._ids.shape[1]
                 return rest
         return _integers(named.get(self._argument or IDS))
+
+    def _check_given(self, given: np.ndarray, named: Mapping[str, Any]) -> None:
+        """Given ids that no argument of the call begins. An error where the call has other tokens for sure, else a doubt."""
+        parts = {name: part for name, value in named.items() if name not in OTHERS and (part := _ids_of(value)) is not None}
+        if not parts:
+            return
+        fitting = [part for part in parts.values() if part.size == given.size]
+        name = IDS if IDS in parts else next(iter(parts))
+        got = f"got tokens {_shown(given)} where {name} is {_shown(parts[name])}"
+        others = (leaf for key, value in named.items() if key != MASK for leaf in leaves({key: value}))
+        only = all(leaf.role is not None or not leaf.tensor.is_floating_point() for leaf in others)
+        if IDS in parts or (only and not fitting):
+            raise DumpError(f"capture: expected tokens that are the call's own (of several calls: all of them), {got}")
+        if only and not any(np.array_equal(part.ravel(), ids.ravel()) for part in fitting for ids in (given, given.T)):
+            self.doubts.append(f"tokens are no argument of the call: {got}")
 
     def _kept(self, ids: np.ndarray, named: Mapping[str, Any]) -> np.ndarray:
         mask = named.get(MASK) if self.mask is None else self.mask
@@ -123,7 +159,19 @@ def ids_array(given: Any, what: str) -> np.ndarray:
         ids = ids[None]
     if ids.ndim != 2 or ids.dtype.kind not in "iu" or ids.size == 0:
         raise DumpError(f"capture: expected {what} as integers [T] or [batch, T], got {list(ids.shape)} of {ids.dtype}")
+    if ids.min() < 0 or ids.max() > MAX_ID:
+        raise DumpError(f"capture: expected {what} from 0 to {MAX_ID}, got {ids.min() if ids.min() < 0 else ids.max()}")
     return ids.astype(np.int64)
+
+
+def _ids_of(value: Any) -> np.ndarray | None:
+    is_bool = isinstance(value, (torch.Tensor, np.ndarray)) and value.dtype in (torch.bool, np.bool_)
+    return None if is_bool else _integers(value)
+
+
+def _shown(ids: np.ndarray) -> str:
+    first = ", ".join(map(str, ids.ravel()[:5]))
+    return f"{first}{' ..' if ids.size > 5 else ''} of shape {list(ids.shape)}"
 
 
 def storable(sequences: Sequence[Sequence[int]]) -> bool:
@@ -169,8 +217,11 @@ def _integers(value: Any, floats: bool = False) -> np.ndarray | None:
     if isinstance(value, torch.Tensor):
         if value.ndim not in (1, 2) or (value.is_floating_point() and not floats) or value.is_complex() or value.is_meta:
             return None
-        value = value.detach().cpu()
-        value = (value.float() if value.is_floating_point() else value.to(torch.int64)).numpy()
+        try:
+            value = value.detach().cpu()
+            value = (value.float() if value.is_floating_point() else value.to(torch.int64)).numpy()
+        except (RuntimeError, NotImplementedError, TypeError):
+            return None  # sparse, nested, or inside torch.func
     elif not (isinstance(value, np.ndarray) and value.ndim in (1, 2) and value.dtype.kind in ("iubf" if floats else "iu")):
         return None
     value = value[None] if value.ndim == 1 else value

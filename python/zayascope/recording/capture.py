@@ -25,7 +25,7 @@ from .recorder import Recorder
 from .roles import known_roles
 from ..version import VERSION
 
-#: Path of what the outermost module returns. No module can have this name: it is a word of the language.
+#: Path of what the outermost module returns; with `_` behind it where a module of the model is called so.
 ROOT = "return"
 #: Values of `edges`.
 EDGES = ("functions", "storage", "none")
@@ -42,17 +42,35 @@ class Capture:
         self._tokens = tokens
         self._edges = edges
         self._paths = {id(module): name for name, module in model.named_modules()}
+        self._root = ROOT
+        while any(path.split(".")[0] == self._root for path in self._paths.values()):
+            self._root += "_"
         self._modules = {id(module): module for module in model.modules()}
         self._inside = tuple(inside)
         self._stack: list[tuple[int, str, frozenset[str]]] = []
         self._ran: set[int] = set()
         self._gave: set[int] = set()
+        self._begun = 0
         self._open = ExitStack()
 
     @property
     def steps(self) -> int:
         """Calls recorded so far."""
         return self._recorder.steps
+
+    def _nothing(self) -> str:
+        """Why nothing was recorded, in words."""
+        refused = list(self.refused.items())
+        if self._begun == 0:
+            return "no call of the model or of a module in it"
+        calls = f"{self._begun} call{'' if self._begun == 1 else 's'}"
+        if refused:
+            more = "" if len(refused) == 1 else f", and {len(refused) - 1} more"
+            return f"{calls} whose values cannot be held: {refused[0][0]}: {refused[0][1]}{more}"
+        if not self._gave:
+            return f"{calls} in which no module returned a tensor"
+        gave = [self._paths[number] or self._root for number in self._modules if number in self._gave]
+        return f"{calls} in which other modules returned tensors: {', '.join(gave[:3])}{' ..' if len(gave) > 3 else ''}"
 
     @property
     def taps(self) -> list[str]:
@@ -90,10 +108,11 @@ class Capture:
     def _before(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         with torch._C.DisableTorchFunction():
             if not self._stack:
+                self._begun += 1
                 self._recorder.begin(module, args, kwargs)
             number = id(module)
             self._ran.add(number)
-            path = self._recorder.number(self._paths[number] or ROOT)
+            path = self._recorder.number(self._paths[number] or self._root)
             inputs: frozenset[str] = frozenset()
             if self._edges != "none":
                 for leaf in leaves((args, kwargs)):
@@ -109,7 +128,7 @@ class Capture:
             if not self._stack:
                 return
             _, path, inputs = self._stack.pop()
-            chosen = self._recorder.wants(self._paths[id(module)] or ROOT)
+            chosen = self._recorder.wants(self._paths[id(module)] or self._root)
             for leaf in leaves(output):
                 self._gave.add(id(module))
                 name = f"{path}.{leaf.path}" if leaf.path else path
@@ -129,7 +148,7 @@ class Capture:
     def _not_run(self) -> list[dict[str, str]]:
         entries: list[dict[str, str]] = []
         for number, module in self._modules.items():
-            path = self._paths[number] or ROOT
+            path = self._paths[number] or self._root
             if number in self._gave or not has_forward(module) or not self._recorder.wants(path):
                 continue
             reason = "it returned no tensor" if number in self._ran else "its forward was not called"
@@ -160,7 +179,7 @@ def capture(
 
     model: any module that is not compiled. Nothing in it changes, and its results are what they are without this.
     out: the dump's folder; it must not exist or be empty, unless `overwrite` and it holds a dump and nothing else.
-    taps: which values, as a tap pattern over their names. The output of a module has the module's path, of the model itself `return`;
+    taps: which values, as a tap pattern over their names. The output of a module has the module's path, of the model itself `return` (`return_` where it has a module of that name);
         tensors in tuples, mappings, dataclasses and caches have their place behind it (`lm.past_key_values.0.key`); of a module's n-th
         call in one call of the model, `path#n`. A pattern that matches a module's path takes all of its output.
     tokens: token ids of the call, [T] or [batch, T], of several calls all ids in order. None: each call's `input_ids`, if it has
@@ -202,12 +221,18 @@ def capture(
             finally:
                 run._stop()
             if not run.taps:
-                raise DumpError(f"capture: expected a call that gives a value of {taps!r}, got {run.steps} calls without any")
+                raise DumpError(f"capture: expected a call that gives a value of {taps!r}, got {run._nothing()}")
         except BaseException:
             recorder.abort()
             raise
         residual = found if is_language_model(model) else None
         recorder.close(run._not_run(), known_roles(run.taps, residual, recorder.roles, roles or {}))
+        doubts = book.finish()
+        if recorder.unfit is not None:
+            batch, length = recorder.unfit
+            doubts.append(f"no value has an axis of the tokens given, [{batch}, {length}]: all of that call are stored once")
+        for doubt in doubts:
+            warnings.warn(f"capture: {doubt}", stacklevel=3)
         if run.ambiguous:
             warnings.warn(
                 f"capture: {len(run.ambiguous)} values, {run.ambiguous[0]} first, have two axes of the number of tokens and are stored once a "

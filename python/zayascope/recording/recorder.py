@@ -72,6 +72,8 @@ class Recorder:
         #: Taps whose token axis could be either of two: recorded as one value per step.
         self.open: set[str] = set()
         self.steps = 0
+        #: Given tokens of calls of which no value has an axis for them: [batch, T] of the first such call.
+        self.unfit: tuple[int, int] | None = None
 
     @property
     def names(self) -> list[str]:
@@ -106,7 +108,17 @@ class Recorder:
         return found
 
     def value(self, name: str, leaf: Leaf, module: torch.nn.Module | None, inputs: frozenset[str], wanted: bool) -> None:
-        """One tensor: recorded if `wanted`. `inputs` are the values that went into it, `module` is what returned it."""
+        """One tensor: recorded if `wanted`. `inputs` are the values that went into it, `module` is what returned it.
+
+        A kind of tensor that nobody thought of is listed as refused: the user's call goes on.
+        """
+        try:
+            self._value(name, leaf, module, inputs, wanted)
+        except (RuntimeError, NotImplementedError, TypeError, AttributeError) as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            self.refused[name] = f"it cannot be read ({lines[0]})"
+
+    def _value(self, name: str, leaf: Leaf, module: torch.nn.Module | None, inputs: frozenset[str], wanted: bool) -> None:
         tensor = leaf.tensor
         before = self.storages.find(tensor)
         came_from = inputs if before is None else inputs | before.sources
@@ -115,7 +127,7 @@ class Recorder:
             return
         check_name(name, "capture")
         layout, at = self._layout(name, leaf, module)
-        shown = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+        shown = torch.view_as_real(tensor.resolve_conj().resolve_neg()) if tensor.is_complex() else tensor
         values = storage_array(shown)
         owned = values.nbytes > 0 and values.ctypes.data != shown.data_ptr()
         dtype = torch_dtype_name(shown.dtype)
@@ -161,6 +173,8 @@ class Recorder:
             if value.role is not None and names[value.name] not in self.roles.setdefault(value.role, []):
                 self.roles[value.role].append(names[value.name])
         if call is not None:
+            if call.given and self.unfit is None and all(value.layout is None for value in seen):
+                self.unfit = (call.batch, call.length)
             self._calls.append({"step": step, "kind": call.kind, "rows": int(call.kept.sum())})
         self.steps += 1
         self._forget()
@@ -214,7 +228,11 @@ class Recorder:
         reason = None
         if tensor.is_meta:
             reason = "it has no data (device meta)"
-        elif tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
+        elif tensor.is_nested:
+            reason = "it is a nested tensor, which cannot be held"
+        elif torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+            reason = "it has no data of its own (inside torch.func or vmap)"
+        elif tensor.layout != torch.strided or tensor.is_quantized:
             reason = f"its layout {tensor.layout} cannot be held"
         elif not tensor.is_complex() and torch_dtype_name(tensor.dtype) is None or tensor.dtype == torch.complex32:
             reason = f"its dtype {str(tensor.dtype).removeprefix('torch.')} cannot be held"

@@ -79,8 +79,11 @@ class Storages:
 
 def _storage(tensor: torch.Tensor) -> tuple[int, StorageWeakRef] | None:
     try:
+        if tensor.is_nested or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+            return None
+        tensor.storage_offset(), tensor.stride()
         reference = StorageWeakRef(tensor.untyped_storage())
-    except (NotImplementedError, RuntimeError, AttributeError):
+    except (NotImplementedError, RuntimeError, AttributeError, TypeError):
         return None  # sparse and other tensors without plain memory
     return reference.cdata, reference
 
