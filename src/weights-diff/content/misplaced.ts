@@ -10,7 +10,7 @@ import { contradiction } from './role-words.js';
 
 /** Blocks that must agree on what a name holds. */
 const LEAST_BLOCKS = 2;
-/** Blocks of the reference that are one of the tested side, at most (half-layers: 2). */
+/** Blocks of one side that are one of the other, at most (half-layers: 2). */
 const MOST_SLOPE = 4;
 
 /** A tensor of the tested side, and the reference's tensors in it. */
@@ -31,7 +31,7 @@ export function misplacedOnes(
   const all = pairs.map(heldOf);
   const found = new Map<WeightPair, string[]>();
   const tell = (pair: WeightPair, words: string) => found.set(pair, [...(found.get(pair) ?? []), words]);
-  const numbering = numberingOf(all);
+  const { numbering, isByBlock } = numberingOf(all);
   for (const held of all) {
     const other = held.parts.find((part) => isElsewhere(held, part, { numbering, all, references }));
     if (other !== undefined)
@@ -40,7 +40,10 @@ export function misplacedOnes(
     if (words !== undefined)
       tell(held.pair, `is called ${words[0]} and holds ${held.parts[0]!.name}, called ${words[1]}`);
   }
-  for (const family of groups(all, ({ own, key }) => (own === undefined ? undefined : key)).values())
+  // Halves of a block hold other things than each other under one name.
+  for (const family of groups(isByBlock ? all : [], ({ own, key }) =>
+    own === undefined ? undefined : key,
+  ).values())
     for (const [{ pair, key }, usual] of oddOf(family, all))
       tell(pair, `in other blocks ${key.replace('{l}', '*')} holds ${usual}`);
   return new Map([...found].map(([pair, words]) => [pair, words.join('; ')]));
@@ -54,48 +57,53 @@ function heldOf(pair: WeightPair): Held {
   return { pair, own, key: own?.key ?? pair.tested.name, parts, keys };
 }
 
-/** Whether a block of the tested side is a block of the reference. */
-type Numbering = (tested: number, place: Place) => boolean;
+/** Whether a block of the tested side is a block of the reference, of tensors with these names. */
+type Numbering = (held: Pick<Held, 'own' | 'key'>, place: Place) => boolean;
 
 /**
  * Blocks have the same number on both sides, unless all tensors say otherwise: counted from another number,
- * or several blocks of the reference are one (layouts of half-layers).
+ * or several blocks of one side are one of the other (layouts of half-layers).
  */
-function numberingOf(all: readonly Held[]): Numbering {
-  const same: Numbering = (tested, { number }) => tested === number;
-  const points = all.flatMap(({ own, parts }) =>
-    own === undefined
+function numberingOf(all: readonly Held[]): { numbering: Numbering; isByBlock: boolean } {
+  const same: Numbering = ({ own }, { number }) => own?.number === number;
+  const points = all.flatMap((held) =>
+    held.own === undefined
       ? []
-      : parts.flatMap(({ place }) => (place === undefined ? [] : [{ tested: own.number, place }])),
+      : held.parts.flatMap(({ place }) => (place === undefined ? [] : [{ held, place }])),
   );
-  const most = points.filter(({ tested, place }) => same(tested, place)).length;
-  if (2 * most >= points.length) return same;
-  for (let slope = 1; slope <= MOST_SLOPE; slope++) {
-    const offsets = new Map<string, Set<number>>();
-    for (const { tested, place } of points) {
-      const key = slope === 1 ? '' : place.key;
-      offsets.set(key, (offsets.get(key) ?? new Set()).add(place.number - slope * tested));
-    }
-    const isOne = [...offsets.values()].every(({ size }) => size === 1);
-    if (!isOne || new Set(points.map(({ tested }) => tested)).size < LEAST_BLOCKS) continue;
-    return (tested, { key, number }) =>
-      offsets.get(slope === 1 ? '' : key)?.has(number - slope * tested) === true;
+  if (2 * points.filter(({ held, place }) => same(held, place)).length >= points.length)
+    return { numbering: same, isByBlock: true };
+  if (new Set(points.map(({ held }) => held.own!.number)).size < LEAST_BLOCKS)
+    return { numbering: same, isByBlock: true };
+  const slopes = Array.from({ length: MOST_SLOPE }, (_, k) => k + 1);
+  for (const [slope, back] of slopes.flatMap((each) => [[each, 1] as const, [1, each] as const])) {
+    // Halves of a block have an offset each; blocks that are counted from another number have one.
+    const family = ({ key }: Pick<Held, 'key'>, place: Place) =>
+      slope === back ? '' : `${key}\n${place.key}`;
+    const offset = ({ own }: Pick<Held, 'own'>, { number }: Place) => back * number - slope * own!.number;
+    const offsets = new Map<string, number>();
+    const isOne = points.every(({ held, place }) => {
+      const [name, own] = [family(held, place), offset(held, place)];
+      if (!offsets.has(name)) offsets.set(name, own);
+      return offsets.get(name) === own;
+    });
+    const numbering: Numbering = (held, place) => offsets.get(family(held, place)) === offset(held, place);
+    if (isOne) return { numbering, isByBlock: slope === back };
   }
-  return same;
+  return { numbering: same, isByBlock: true };
 }
 
 /** True where a part is another block's. One that blocks share, and the reference holds once, is not. */
 function isElsewhere(
-  { own, key }: Held,
+  own: Held,
   { name, place }: Held['parts'][number],
   context: { numbering: Numbering; all: readonly Held[]; references: ReadonlyMap<string, TensorInfo> },
 ): boolean {
   const { numbering, all, references } = context;
-  if (own === undefined || place === undefined || numbering(own.number, place)) return false;
-  if (references.has(place.key.replace('{l}', String(own.number)))) return true;
+  if (own.own === undefined || place === undefined || numbering(own, place)) return false;
+  if (references.has(place.key.replace('{l}', String(own.own.number)))) return true;
   const isHeldRightly = all.some(
-    (held) =>
-      held.key === key && numbering(held.own!.number, place) && held.parts.some((part) => part.name === name),
+    (held) => held.key === own.key && numbering(held, place) && held.parts.some((part) => part.name === name),
   );
   return !isHeldRightly;
 }

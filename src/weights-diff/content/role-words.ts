@@ -27,15 +27,21 @@ const WORDS: Readonly<Record<string, readonly Word[]>> = {
 /** The words in what follows the number of a block: `{l}.self_attn.q_norm.weight` has q and norm. */
 function wordsOf(name: string): Set<Word> {
   const [, tail = name] = /\{l\}\.(.*)$/.exec(name) ?? [];
+  const parts = tail
+    .toLowerCase()
+    // The router of experts is no gate, whatever it is called.
+    .replace('gate_inp', 'router')
+    .replace(/\.(weight|bias)$/, '')
+    .split(/[._]/);
   return new Set(
-    tail
-      .toLowerCase()
-      .split(/[._]/)
-      .flatMap((part): readonly Word[] =>
-        /norm$|^ln\d?$/.test(part)
+    parts.flatMap((part, k): readonly Word[] =>
+      // `qk_norm.temp` is something in the module of a norm.
+      /norm$|^ln\d?$/.test(part)
+        ? k === parts.length - 1
           ? ['norm']
-          : (WORDS[part] ?? (/^w(?=[qkvo])/.test(part) ? (WORDS[part.slice(1)] ?? []) : [])),
-      ),
+          : []
+        : (WORDS[part] ?? (/^w(?=[qkvo])/.test(part) ? (WORDS[part.slice(1)] ?? []) : [])),
+    ),
   );
 }
 
