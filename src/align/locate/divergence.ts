@@ -32,8 +32,6 @@ export interface Divergence {
   least: number;
   /** The largest limit, where it is; undefined without any. */
   most: { tested: number; limit: number } | undefined;
-  /** True where the logits differ by more than rounding explains. */
-  isResultOff: boolean;
 }
 
 /**
@@ -68,7 +66,6 @@ export function findDivergence(
     isOpen: false,
     least,
     most,
-    isResultOff: result !== undefined && pairs.has(result.tested) && !agrees.has(result.tested),
   };
   if (first === undefined) {
     if (result === undefined || agrees.has(result.tested)) return nothing;

@@ -98,7 +98,10 @@ export interface AlignedVerdict {
   nonFinite: Alignment['nonFinite'];
   /** The smallest error that would have counted; null where nothing was compared. */
   least: number | null;
-  /** The value of the recording of which rounding explains most, and how much; null where nothing was compared. */
+  /**
+   * The value of the recording of which rounding explains most, and how much; null where nothing was
+   * compared.
+   */
   most: { from: string; limit: number } | null;
   /**
    * Paired choices (experts, orders) that differ: what follows them differs as well where scores are close.
@@ -139,8 +142,11 @@ export async function locateAligned(
   const turned = alignment.pairs.filter(
     ({ pair, reference: { isExact } }) => isExact && pair.fit.error > 0,
   ).length;
-  // Where no choice turned over, or the logits are others, what agrees behind a difference excuses nothing.
-  const isUnplaced = origins.length === 0 && first !== undefined && (turned === 0 || divergence.isResultOff);
+  // Where a model chooses nothing, what agrees behind a difference excuses nothing: no choice turned over.
+  const chooses = alignment.tested.classes.some(
+    ({ members, parents }) => members[0]!.isExact && parents.size > 0,
+  );
+  const isUnplaced = origins.length === 0 && first !== undefined && !chooses;
   const isOpen = divergence.isOpen || isUnplaced;
   const own = model === undefined ? null : await locateRecording({ recording, model, onProgress, ...rest });
   const faults = origins.map((origin) => describe(origin, alignment));
