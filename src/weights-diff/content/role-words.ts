@@ -35,7 +35,7 @@ function wordsOf(name: string): Set<Word> {
     .split(/[._]/);
   return new Set(
     parts.flatMap((part, k): readonly Word[] =>
-      // `qk_norm.temp` is something in the module of a norm.
+      // What stands in the module of a norm, such as its temperature, is no norm.
       /norm$|^ln\d?$/.test(part)
         ? k === parts.length - 1
           ? ['norm']
