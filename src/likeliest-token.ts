@@ -7,6 +7,11 @@ export function likeliestToken(logits: Float32Array): number | null {
   return logits.reduce((best, value, id) => (value > logits[best]! ? id : best), 0);
 }
 
+/** Logits that are NaN or infinite. */
+export function countNotNumbers(logits: Float32Array): number {
+  return logits.reduce((count, value) => count + (Number.isFinite(value) ? 0 : 1), 0);
+}
+
 /** {@link likeliestToken} with its logit. */
 export function likeliestWithLogit(logits: Float32Array): { id: number; logit: number } | null {
   const id = likeliestToken(logits);

@@ -1,4 +1,5 @@
 import { ZayascopeError } from '../errors.js';
+import { countNotNumbers } from '../likeliest-token.js';
 import type { Model } from '../models/runtime/model.js';
 import type { ModelPlan } from '../models/runtime/plan.js';
 import type { Taps } from '../models/runtime/tap.js';
@@ -96,7 +97,7 @@ export async function proveCapture(
     taps: names.length,
     tokens: tokens.length,
     logits: expected.length,
-    nonFinite: expected.reduce((count, logit) => (Number.isFinite(logit) ? count : count + 1), 0),
+    nonFinite: countNotNumbers(expected),
     isDeterministic,
     isEqual: all.differing === 0,
     nodes: { without: plain.computeNodes, with: all.nodes },

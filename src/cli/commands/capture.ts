@@ -7,7 +7,7 @@ import type { DumpTier } from '../../dump/format.js';
 import { sequenceLengths } from '../../dump/sequences.js';
 import { badArgument } from '../../errors.js';
 import { flatNote, flatRows } from '../../flat-logits.js';
-import { likeliestWithLogit } from '../../likeliest-token.js';
+import { countNotNumbers, likeliestWithLogit } from '../../likeliest-token.js';
 import { tapPattern } from '../../tap-pattern.js';
 import type { CommandContext } from '../command-line.js';
 import { formatBytes, formatCount, formatMs } from '../format-number.js';
@@ -194,13 +194,9 @@ async function summarise(
     totalMs,
     topTokens: logits.map(likeliestWithLogit),
     flatLogits: logits.filter((row) => flatRows(row, row.length) > 0).length,
-    nonFiniteLogits: logits.reduce((sum, row) => sum + countNonFinite(row), 0),
+    nonFiniteLogits: logits.reduce((sum, row) => sum + countNotNumbers(row), 0),
     nonFinite,
   };
-}
-
-function countNonFinite(logits: Float32Array): number {
-  return logits.reduce((count, value) => count + Number(!Number.isFinite(value)), 0);
 }
 
 async function folderBytes(folder: string): Promise<number> {

@@ -8,9 +8,10 @@ import { join, resolve } from 'node:path';
 import { Dump } from '../../dump/reader.js';
 import { badArgument } from '../../errors.js';
 import { flatRows } from '../../flat-logits.js';
+import { countNotNumbers } from '../../likeliest-token.js';
 import { runInChild } from '../in-child.js';
 import { type RecordOptions, type RecordResult, recordGguf } from '../record/record.js';
-import { countNotNumbers, nmse } from '../replay/widen.js';
+import { nmse } from '../replay/widen.js';
 import { firstParting, logitsOf, type Parting } from './compare-runs.js';
 
 /** One way to run the tokens. */

@@ -5,6 +5,7 @@ import type { DumpDescription } from '../../dump/format.js';
 import { DumpWriter } from '../../dump/writer.js';
 import { badArgument, ZayascopeError } from '../../errors.js';
 import type { CompiledGraph } from '../../graph/compile.js';
+import { countNotNumbers } from '../../likeliest-token.js';
 import type { Model } from '../../models/runtime/model.js';
 import { checkTokenIds } from '../../models/runtime/token-ids.js';
 import { native } from '../../native.js';
@@ -15,7 +16,6 @@ import { measureRows } from '../record/measure-rows.js';
 import { type Four, type RecordedTensor, unexpected, valueSizes } from '../record/recorded-graph.js';
 import { planTaps, type TapPlan } from '../record/tap-plan.js';
 import { ValueWriter } from '../record/value-writer.js';
-import { countNotNumbers } from '../replay/widen.js';
 import { OwnGraphs } from './own-graphs.js';
 import { type OwnCall, type OwnWatch, runOwn } from './own-run.js';
 

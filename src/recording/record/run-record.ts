@@ -5,12 +5,12 @@
 import { DumpWriter } from '../../dump/writer.js';
 import { badArgument } from '../../errors.js';
 import { flatRows } from '../../flat-logits.js';
-import { likeliestToken } from '../../likeliest-token.js';
+import { countNotNumbers, likeliestToken } from '../../likeliest-token.js';
 import { openGgufFile } from '../../models/layout/source.js';
 import { sameBytes } from '../../same-bytes.js';
 import { tapPattern } from '../../tap-pattern.js';
 import { weightsSha256 } from '../../weights/identity.js';
-import { countNotNumbers, nmse } from '../replay/widen.js';
+import { nmse } from '../replay/widen.js';
 import { describeRun } from './describe-recording.js';
 import { Grafts } from './grafts.js';
 import { graphFile } from './graph-file.js';

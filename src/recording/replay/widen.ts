@@ -24,11 +24,6 @@ export async function widenToFloat64(
   return out;
 }
 
-/** NaN and both infinities. */
-export function countNotNumbers(values: Float32Array): number {
-  return values.reduce((count, value) => count + (Number.isFinite(value) ? 0 : 1), 0);
-}
-
 /** NaN, and plus infinity: minus infinity is what masks hold. 0 for types that have none. */
 export function countNonFinite(bytes: Uint8Array, type: TapDtype): number {
   if (bytes.byteLength === 0 || dtypeKind(type) !== 'float') return 0;
